@@ -1,0 +1,15 @@
+//! Compiles `logs.proto` in Rust alone, so that nobody has to install `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto/logs.proto");
+    let descriptors = protox::compile(["proto/logs.proto"], ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Reflection serves this set to clients such as grpcurl.
+    fs::write(out.join("logs.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

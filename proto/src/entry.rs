@@ -1,0 +1,282 @@
+//! The log entry: raw bytes become a valid one here, and nowhere else.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    Code, Failure, Transport,
+    limits::{DATA_BYTES, NAME_BYTES},
+};
+
+/// An entry that keeps the contract's limits; there is no other way to have one than
+/// [`EntryDraft::check`]. It is what travels, and what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    id: Uuid,
+    name: String,
+    data: String,
+    level: Level,
+    created_at: Timestamp,
+}
+
+impl LogEntry {
+    /// Identifies the entry for good; never nil.
+    pub const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// What happened, in 1 to [`NAME_BYTES`] bytes.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its text, of at most [`DATA_BYTES`] bytes.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// How serious it is.
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// When it happened, in whole microseconds, since that is what every store keeps.
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// The bytes that limits on memory count: those of `name` and `data`.
+    pub const fn payload_bytes(&self) -> usize {
+        self.name.len() + self.data.len()
+    }
+}
+
+/// How serious an entry is. It sets the routing key in RabbitMQ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The default.
+    #[default]
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something to mend.
+    Error,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 3] = [Level::Info, Level::Warning, Level::Error];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = Failure;
+
+    fn from_str(word: &str) -> Result<Self, Failure> {
+        Level::ALL
+            .into_iter()
+            .find(|level| level.as_str() == word)
+            .ok_or_else(|| invalid(format!("unknown level {word:?}: use \"info\", \"warning\" or \"error\"")))
+    }
+}
+
+/// An entry as it came off a wire, not yet looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryDraft {
+    /// What happened.
+    pub name: String,
+    /// Its text.
+    pub data: String,
+    /// A UUID; `None`: one is made.
+    pub id: Option<String>,
+    /// `info`, `warning` or `error`; `None`: `info`.
+    pub level: Option<String>,
+    /// RFC 3339; `None`: now.
+    pub created_at: Option<String>,
+    /// By which transport it came, if not by the one that it is now read from. Only the listener sets it.
+    pub transport: Option<String>,
+}
+
+impl EntryDraft {
+    /// The one way to a valid entry. Fills in a UUIDv7 and `now` where the caller sent none.
+    ///
+    /// # Errors
+    /// [`Code::InvalidEntry`], with the field and its limit, for the first field that is out of its limits.
+    pub fn check(self, now: Timestamp) -> Result<LogEntry, Failure> {
+        check_text("name", &self.name, NAME_BYTES)?;
+        if self.name.is_empty() {
+            return Err(invalid(format!("name is empty: give it 1 to {NAME_BYTES} bytes")));
+        }
+        check_text("data", &self.data, DATA_BYTES)?;
+        Ok(LogEntry {
+            id: self.id.as_deref().map_or_else(|| Ok(Uuid::now_v7()), parse_id)?,
+            level: self.level.as_deref().map_or(Ok(Level::default()), str::parse)?,
+            created_at: in_microseconds(self.created_at.as_deref().map_or(Ok(now), parse_created_at)?),
+            name: self.name,
+            data: self.data,
+        })
+    }
+
+    /// By which transport it came: what it says itself, or else `seen`, the one that it was read from.
+    ///
+    /// # Errors
+    /// [`Code::UnknownTransport`] if what it says is none of the four.
+    pub fn came_by(&self, seen: Transport) -> Result<Transport, Failure> {
+        self.transport.as_deref().map_or(Ok(seen), str::parse)
+    }
+}
+
+impl From<&LogEntry> for EntryDraft {
+    fn from(entry: &LogEntry) -> Self {
+        EntryDraft {
+            name: entry.name.clone(),
+            data: entry.data.clone(),
+            id: Some(entry.id.to_string()),
+            level: Some(entry.level.as_str().to_owned()),
+            created_at: Some(entry.created_at.to_string()),
+            transport: None,
+        }
+    }
+}
+
+/// Reads an entry's id.
+///
+/// # Errors
+/// [`Code::InvalidEntry`] if it is no UUID, or the nil one.
+pub(crate) fn parse_id(text: &str) -> Result<Uuid, Failure> {
+    let id = Uuid::try_parse(text).map_err(|_| {
+        invalid(
+            "id is not a UUID: send one such as \"0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a\", or leave it out",
+        )
+    })?;
+    if id.is_nil() {
+        return Err(invalid("id is the nil UUID, which identifies nothing: send another, or leave it out"));
+    }
+    Ok(id)
+}
+
+/// Reads an RFC 3339 time of the years 0 to 9999.
+pub(crate) fn parse_created_at(text: &str) -> Result<Timestamp, Failure> {
+    /// 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z in seconds: four digits of a year, as RFC 3339 has it.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
+    text.parse::<Timestamp>().ok().filter(|time| SECONDS.contains(&time.as_second())).ok_or_else(|| {
+        invalid(
+            "created_at is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\", or leave it out",
+        )
+    })
+}
+
+fn check_text(field: &str, text: &str, limit_bytes: usize) -> Result<(), Failure> {
+    if text.len() > limit_bytes {
+        let bytes = text.len();
+        return Err(invalid(format!("{field} has {bytes} bytes: the limit is {limit_bytes}")));
+    }
+    if text.contains('\0') {
+        return Err(invalid(format!("{field} holds U+0000, which not every store can keep: remove it")));
+    }
+    Ok(())
+}
+
+fn in_microseconds(time: Timestamp) -> Timestamp {
+    // Rounding down cannot leave the range, so the fallback is never taken.
+    let options = jiff::TimestampRound::new().smallest(Unit::Microsecond).mode(jiff::RoundMode::Floor);
+    time.round(options).unwrap_or(time)
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(Code::InvalidEntry, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn draft() -> EntryDraft {
+        EntryDraft { name: "event".into(), data: "text".into(), ..EntryDraft::default() }
+    }
+
+    fn refusal(draft: EntryDraft) -> String {
+        let failure = draft.check(Timestamp::UNIX_EPOCH).expect_err("the draft is out of its limits");
+        assert_eq!(failure.code, Code::InvalidEntry);
+        failure.message
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let entry = draft().check(Timestamp::UNIX_EPOCH).expect("a course entry is valid");
+        assert_eq!(entry.level(), Level::Info);
+        assert_eq!(entry.created_at(), Timestamp::UNIX_EPOCH);
+        assert_eq!(entry.id().get_version_num(), 7);
+    }
+
+    #[test]
+    fn the_limits_are_met_to_the_byte() {
+        let at = |name: usize, data: usize| EntryDraft {
+            name: "n".repeat(name),
+            data: "d".repeat(data),
+            ..draft()
+        };
+        assert!(at(NAME_BYTES, DATA_BYTES).check(Timestamp::UNIX_EPOCH).is_ok());
+        assert!(refusal(at(NAME_BYTES + 1, 1)).contains("name has 257 bytes"));
+        assert!(refusal(at(1, DATA_BYTES + 1)).contains("data has 262145 bytes"));
+        assert!(refusal(at(0, 1)).contains("name is empty"));
+    }
+
+    #[test]
+    fn u0000_is_refused_in_name_and_data() {
+        assert!(refusal(EntryDraft { name: "a\0b".into(), ..draft() }).contains("name holds U+0000"));
+        assert!(refusal(EntryDraft { data: "\0".into(), ..draft() }).contains("data holds U+0000"));
+    }
+
+    #[test]
+    fn an_id_must_be_a_uuid_and_not_nil() {
+        let with = |id: &str| EntryDraft { id: Some(id.into()), ..draft() };
+        assert!(refusal(with("7")).contains("not a UUID"));
+        assert!(refusal(with("")).contains("not a UUID"));
+        assert!(refusal(with("00000000-0000-0000-0000-000000000000")).contains("nil"));
+    }
+
+    #[test]
+    fn a_time_must_be_rfc_3339() {
+        let with = |time: &str| EntryDraft { created_at: Some(time.into()), ..draft() };
+        for time in ["yesterday", "2026-01-31", "2026-01-31T12:00:00", "-009000-01-01T00:00:00Z", "1"] {
+            assert!(refusal(with(time)).contains("RFC 3339"), "{time}");
+        }
+        let entry = with("2026-01-31T13:00:00.1234567+01:00")
+            .check(Timestamp::UNIX_EPOCH)
+            .expect("an offset and a fraction are RFC 3339");
+        assert_eq!(entry.created_at().to_string(), "2026-01-31T12:00:00.123456Z");
+    }
+
+    proptest! {
+        #[test]
+        fn a_valid_entry_survives_the_way_through_a_draft(name in "[^\0]{1,60}", data in "[^\0]{0,200}") {
+            let entry = EntryDraft { name, data, ..EntryDraft::default() }
+                .check(Timestamp::now())
+                .expect("within the limits");
+            let again = EntryDraft::from(&entry).check(Timestamp::UNIX_EPOCH).expect("it was valid before");
+            prop_assert_eq!(again, entry);
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The JSON bodies: what comes in over HTTP and off RabbitMQ, and the envelope that goes out.
+//!
+//! Bytes are checked for UTF-8 as a whole before they are parsed, since a parser may skip what it ignores.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{error::Category, value::RawValue};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    BatchMode, Code, EntryDraft, Failure, Level, LogEntry, Outcome, Transport, limits::BATCH_ENTRIES,
+};
+
+/// What a caller asks of the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handle {
+    /// What is to be done.
+    pub action: Action,
+    /// By which transport; `None`: by the broker's default.
+    pub transport: Option<Transport>,
+    /// What is to be logged.
+    pub entries: Entries,
+}
+
+/// The actions that the broker knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Deliver the entries.
+    Log,
+    /// Decode, check and answer, but deliver nothing: the floor of every comparison.
+    Echo,
+}
+
+/// One entry, or a batch of 1 to [`BATCH_ENTRIES`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entries {
+    /// Sent as a JSON object.
+    One(LogEntry),
+    /// Sent as a JSON array. Never empty.
+    Batch(Vec<LogEntry>),
+}
+
+impl Entries {
+    /// The entries, in order.
+    pub fn as_slice(&self) -> &[LogEntry] {
+        match self {
+            Entries::One(entry) => std::slice::from_ref(entry),
+            Entries::Batch(entries) => entries,
+        }
+    }
+}
+
+impl Handle {
+    /// Reads the body of `POST /handle`. `now` is the time of entries that bring none.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
+    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
+        let body: HandleBody<'_> = parse(body)?;
+        let action = match body.action.as_str() {
+            "log" => Action::Log,
+            "echo" => Action::Echo,
+            other => {
+                let message = format!("unknown action {other:?}: use \"log\" or \"echo\"");
+                return Err(Failure::new(Code::UnknownAction, message));
+            }
+        };
+        let transport = body.transport.as_deref().map(str::parse).transpose()?;
+        let log = body.log.ok_or_else(|| {
+            Failure::new(Code::BadField, "missing field `log`: give it an entry, or an array of entries")
+        })?;
+        let entries = if log.get().starts_with('[') {
+            Entries::Batch(check_batch(log.get(), now)?)
+        } else {
+            Entries::One(check_one(log.get(), now)?)
+        };
+        Ok(Handle { action, transport, entries })
+    }
+}
+
+/// What a caller asks of the logger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchDraft {
+    /// How the entries share their fate.
+    pub mode: BatchMode,
+    /// The entries, not yet looked at: with [`BatchMode::Each`] a bad one is a result, not a failure.
+    pub entries: Vec<Result<EntryDraft, Failure>>,
+}
+
+/// Reads the body of `POST /log` on the logger, and of a message in RabbitMQ: the course's `name` and
+/// `data`, and what else [`EntryDraft`] holds.
+///
+/// # Errors
+/// [`Code::BadJson`] or [`Code::BadField`].
+pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
+    parse::<EntryBody<'_>>(body)?.try_into()
+}
+
+/// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`.
+///
+/// # Errors
+/// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for no entries or too many.
+pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
+    let body: BatchBody<'_> = parse(body)?;
+    check_batch_len(body.entries.len())?;
+    let entries = body.entries.into_iter().map(|raw| parse_entry(raw.get().as_bytes())).collect();
+    Ok(BatchDraft { mode: body.mode, entries })
+}
+
+/// Refuses a batch without entries, and one with too many.
+///
+/// # Errors
+/// [`Code::BadBatch`].
+pub fn check_batch_len(len: usize) -> Result<(), Failure> {
+    match len {
+        0 => Err(Failure::new(Code::BadBatch, "the batch is empty: give it at least one entry")),
+        1..=BATCH_ENTRIES => Ok(()),
+        _ => {
+            let message = format!("the batch has {len} entries: the limit is {BATCH_ENTRIES}");
+            Err(Failure::new(Code::BadBatch, message))
+        }
+    }
+}
+
+/// An entry as JSON, for the logger's `POST /log` and for RabbitMQ. `transport` is given where the entry
+/// came by another way than the one it is now handed over with.
+pub fn entry_json(entry: &LogEntry, transport: Option<Transport>) -> String {
+    to_json(&entry_out(entry, transport))
+}
+
+/// A batch as JSON, for the logger's `POST /logs`.
+pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Transport>) -> String {
+    let entries = entries.iter().map(|entry| entry_out(entry, transport)).collect();
+    to_json(&BatchOut { mode, entries })
+}
+
+/// The course's envelope, around every answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Envelope<T> {
+    /// Whether the call failed.
+    pub error: bool,
+    /// What happened and, after a failure, what to do; for people.
+    pub message: String,
+    /// The same for programs.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub data: Option<T>,
+}
+
+impl<T> Envelope<T> {
+    /// The envelope of a call that went well.
+    pub fn ok(message: impl Into<String>, data: T) -> Self {
+        Envelope { error: false, message: message.into(), data: Some(data) }
+    }
+}
+
+impl Envelope<FailureData> {
+    /// The envelope of a failure. `ids` are those of all the entries concerned, as far as they are known.
+    pub fn failure(failure: &Failure, transport: Option<Transport>, ids: &[Uuid]) -> Self {
+        let (id, ids) = match ids {
+            [] => (None, None),
+            [id] => (Some(*id), None),
+            many => (None, Some(many.to_vec())),
+        };
+        let data = FailureData {
+            code: failure.code,
+            retryable: failure.certainty() != crate::Certainty::Rejected,
+            position: failure.position,
+            transport,
+            id,
+            ids,
+        };
+        Envelope { error: true, message: failure.message.clone(), data: Some(data) }
+    }
+}
+
+/// `data` of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailureData {
+    /// The case, in a word that does not change.
+    pub code: Code,
+    /// Whether sending the same again, with the same id, may help.
+    pub retryable: bool,
+    /// Which entry of the batch it was, counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// By which transport the entry was to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// The entry's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// The ids of the batch, in its order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<Uuid>>,
+}
+
+/// `data` of an entry that the broker accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The entry's id: the caller's own, or the one that the broker made.
+    pub id: Uuid,
+    /// By which transport it went.
+    pub transport: Transport,
+    /// What it has reached; left out for `echo`, which delivers nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Where the time went.
+    pub timing_us: Timing,
+}
+
+/// `data` of a batch that the broker accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AcceptedBatch {
+    /// By which transport it went.
+    pub transport: Transport,
+    /// Its entries, in its order.
+    pub entries: Vec<AcceptedEntry>,
+    /// Where the time went.
+    pub timing_us: Timing,
+}
+
+/// One entry of a batch that the broker accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AcceptedEntry {
+    /// The entry's id.
+    pub id: Uuid,
+    /// What it has reached; left out for `echo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// Where the time of a call went, in microseconds. Each part lies within the one before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Timing {
+    /// In the broker, from the whole body read to the answer ready.
+    pub total: u64,
+    /// From handing the entry to the transport to its answer; left out for `echo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<u64>,
+    /// In the logger, from its queue to the commit; left out where the answer comes before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<u64>,
+}
+
+/// `data` of an entry that the logger stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The entry's id.
+    pub id: Uuid,
+    /// `stored` or `duplicate`.
+    pub outcome: Outcome,
+    /// From the queue to the commit, in microseconds.
+    pub store_us: Option<u64>,
+}
+
+/// `data` of a batch that the logger stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenBatch {
+    /// One for each entry, in the order of the batch.
+    pub results: Vec<EntryResult>,
+    /// From the queue to the commit, in microseconds.
+    pub store_us: Option<u64>,
+}
+
+/// What became of one entry of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EntryResult {
+    /// It is stored.
+    Written {
+        /// `stored` or `duplicate`.
+        outcome: Outcome,
+    },
+    /// It is not.
+    Failed {
+        /// The case.
+        code: Code,
+        /// What to do.
+        message: String,
+    },
+}
+
+impl From<Result<Outcome, Failure>> for EntryResult {
+    fn from(result: Result<Outcome, Failure>) -> Self {
+        match result {
+            Ok(outcome) => EntryResult::Written { outcome },
+            Err(failure) => EntryResult::Failed { code: failure.code, message: failure.message },
+        }
+    }
+}
+
+impl From<EntryResult> for Result<Outcome, Failure> {
+    fn from(result: EntryResult) -> Self {
+        match result {
+            EntryResult::Written { outcome } => Ok(outcome),
+            EntryResult::Failed { code, message } => Err(Failure::new(code, message)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandleBody<'a> {
+    action: String,
+    transport: Option<String>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+    // The course's Go clients send these two along, empty.
+    #[serde(rename = "auth")]
+    _auth: Option<IgnoredAny>,
+    #[serde(rename = "mail")]
+    _mail: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody<'a> {
+    #[serde(default)]
+    mode: BatchMode,
+    #[serde(borrow)]
+    entries: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryBody<'a> {
+    name: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    id: Option<String>,
+    level: Option<String>,
+    created_at: Option<String>,
+    transport: Option<String>,
+}
+
+impl TryFrom<EntryBody<'_>> for EntryDraft {
+    type Error = Failure;
+
+    fn try_from(body: EntryBody<'_>) -> Result<Self, Failure> {
+        Ok(EntryDraft {
+            name: body.name,
+            data: data_text(body.data)?,
+            id: body.id,
+            level: body.level,
+            created_at: body.created_at,
+            transport: body.transport,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct EntryOut<'a> {
+    id: Uuid,
+    name: &'a str,
+    data: &'a str,
+    level: Level,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<Transport>,
+}
+
+#[derive(Serialize)]
+struct BatchOut<'a> {
+    mode: BatchMode,
+    entries: Vec<EntryOut<'a>>,
+}
+
+fn check_batch(array: &str, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
+    let raw: Vec<&RawValue> = parse(array.as_bytes())?;
+    check_batch_len(raw.len())?;
+    raw.into_iter()
+        .enumerate()
+        .map(|(position, raw)| check_one(raw.get(), now).map_err(|failure| failure.at(position)))
+        .collect()
+}
+
+fn check_one(object: &str, now: Timestamp) -> Result<LogEntry, Failure> {
+    let draft = parse_entry(object.as_bytes())?;
+    if draft.transport.is_some() {
+        let message = "unknown field `transport` in `log`: it belongs beside `action`";
+        return Err(Failure::new(Code::BadField, message));
+    }
+    draft.check(now)
+}
+
+/// A string as it is; any other JSON value as its text.
+fn data_text(raw: &RawValue) -> Result<String, Failure> {
+    if raw.get().starts_with('"') {
+        return parse(raw.get().as_bytes());
+    }
+    // A raw value is only skipped over. Parsing it finds what is nested too deeply or holds half a surrogate.
+    parse::<serde_json::Value>(raw.get().as_bytes())?;
+    Ok(raw.get().to_owned())
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let message = format!("the body is not UTF-8 at byte {}: send JSON in UTF-8", error.valid_up_to());
+        Failure::new(Code::BadJson, message)
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        describe(error.inner(), &path)
+    })?;
+    json.end().map_err(|error| describe(&error, "."))?;
+    Ok(value)
+}
+
+fn describe(error: &serde_json::Error, path: &str) -> Failure {
+    let text = error.to_string();
+    match error.classify() {
+        Category::Data => {
+            // The place is dropped: in a batch it would count from the start of the entry.
+            let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+            let field = if path == "." { String::new() } else { format!("field `{path}`: ") };
+            Failure::new(Code::BadField, format!("{field}{what}"))
+        }
+        Category::Syntax | Category::Eof | Category::Io => {
+            Failure::new(Code::BadJson, format!("the body is not JSON that can be read: {text}"))
+        }
+    }
+}
+
+fn entry_out(entry: &LogEntry, transport: Option<Transport>) -> EntryOut<'_> {
+    EntryOut {
+        id: entry.id(),
+        name: entry.name(),
+        data: entry.data(),
+        level: entry.level(),
+        created_at: entry.created_at(),
+        transport,
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("these bodies have only string keys, so they serialise")
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle(body: &str) -> Result<Handle, Failure> {
+        Handle::parse(body.as_bytes(), Timestamp::UNIX_EPOCH)
+    }
+
+    fn refusal(body: &str) -> (Code, String) {
+        let failure = handle(body).expect_err(body);
+        (failure.code, failure.message)
+    }
+
+    #[test]
+    fn the_courses_own_body_is_understood() {
+        let body = r#"{"action":"log","auth":{"email":"","password":""},
+            "log":{"name":"event","data":"text"},"mail":{"from":"","to":"","subject":"","message":""}}"#;
+        let handle = handle(body).expect("the course sends this");
+        assert_eq!((handle.action, handle.transport), (Action::Log, None));
+        assert_eq!(handle.entries.as_slice()[0].name(), "event");
+    }
+
+    #[test]
+    fn a_value_that_is_no_string_is_kept_as_its_text() {
+        for (json, text) in [
+            ("\"a\\u0436\"", "aж"),
+            ("{\"a\": [1, 2.50]}", "{\"a\": [1, 2.50]}"),
+            ("12345678901234567890.5", "12345678901234567890.5"),
+            ("null", "null"),
+            ("false", "false"),
+        ] {
+            let body = format!(r#"{{"action":"log","log":{{"name":"n","data":{json}}}}}"#);
+            assert_eq!(handle(&body).expect(json).entries.as_slice()[0].data(), text);
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let (code, message) = refusal(r#"{"action":"log","log":{"name":5,"data":""}}"#);
+        assert_eq!(code, Code::BadField);
+        assert!(message.contains("`name`") && message.contains("expected a string"), "{message}");
+        let (code, message) = refusal(r#"{"action":"log","transprot":"grpc","log":{"name":"n","data":""}}"#);
+        assert_eq!(code, Code::BadField);
+        assert!(message.contains("`transprot`"), "{message}");
+        let (code, message) = refusal(r#"{"action":"log","log":{"name":"n","data":"","transport":"grpc"}}"#);
+        assert_eq!(code, Code::BadField);
+        assert!(message.contains("beside `action`"), "{message}");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_wherever_it_stands() {
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        let body = format!(r#"{{"action":"log","log":{{"name":"n","data":{deep}}}}}"#);
+        assert_eq!(refusal(&body).0, Code::BadJson);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused_even_where_they_would_be_ignored() {
+        let body = b"{\"action\":\"log\",\"auth\":\"\xff\",\"log\":{\"name\":\"n\",\"data\":\"\"}}";
+        let failure = Handle::parse(body, Timestamp::UNIX_EPOCH).expect_err("not UTF-8");
+        assert_eq!(failure.code, Code::BadJson);
+    }
+
+    #[test]
+    fn a_bad_entry_of_a_batch_is_named_by_its_position() {
+        let body = r#"{"action":"log","log":[{"name":"a","data":""},{"name":"","data":""}]}"#;
+        let failure = handle(body).expect_err("the second has no name");
+        assert_eq!((failure.code, failure.position), (Code::InvalidEntry, Some(1)));
+        assert!(failure.message.starts_with("entry 1 "), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_batch_must_have_1_to_1000_entries() {
+        let batch = |len: usize| {
+            let entries = vec![r#"{"name":"a","data":""}"#; len].join(",");
+            format!(r#"{{"action":"log","log":[{entries}]}}"#)
+        };
+        assert!(handle(&batch(1_000)).is_ok());
+        assert_eq!(refusal(&batch(0)).0, Code::BadBatch);
+        assert_eq!(refusal(&batch(1_001)).0, Code::BadBatch);
+    }
+
+    #[test]
+    fn a_batch_for_the_logger_keeps_a_bad_entry_beside_the_good() {
+        let body = br#"{"mode":"each","entries":[{"name":"a","data":""},{"name":7,"data":""}]}"#;
+        let batch = parse_batch(body).expect("the batch itself is sound");
+        assert_eq!(batch.mode, BatchMode::Each);
+        assert!(batch.entries[0].is_ok());
+        assert_eq!(batch.entries[1].as_ref().map_err(|failure| failure.code), Err(Code::BadField));
+    }
+
+    #[test]
+    fn what_is_sent_to_the_logger_is_read_there() {
+        let entry = EntryDraft { name: "n".into(), data: "\"quoted\"\n".into(), ..EntryDraft::default() }
+            .check(Timestamp::now())
+            .expect("valid");
+        let draft =
+            parse_entry(entry_json(&entry, Some(Transport::Rabbitmq)).as_bytes()).expect("our own JSON");
+        assert_eq!(draft.came_by(Transport::Http), Ok(Transport::Rabbitmq));
+        assert_eq!(draft.check(Timestamp::UNIX_EPOCH), Ok(entry));
+    }
+}

@@ -1,0 +1,25 @@
+//! The contract of Fourwire: what an entry is, what may become of it, and how both look on each wire.
+//!
+//! Everything that two processes must agree on stands here and nowhere else. This crate opens no socket,
+//! reads no environment and starts no task.
+//!
+//! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`]; what
+//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back. The modules
+//! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
+
+pub mod limits;
+
+mod entry;
+mod outcome;
+mod read;
+mod transport;
+
+pub mod grpc;
+pub mod json;
+pub mod rabbitmq;
+pub mod rpc;
+
+pub use entry::{EntryDraft, Level, LogEntry};
+pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
+pub use read::{Cursor, Page, Query, QueryDraft, StoredEntry, parse_entry_id};
+pub use transport::Transport;

@@ -1,0 +1,35 @@
+//! Every limit that both ends of a wire must share, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Longest `name`, in bytes of UTF-8. Long enough for a dotted path, short enough for a label.
+pub const NAME_BYTES: usize = 256;
+
+/// Longest `data`, in bytes of UTF-8.
+pub const DATA_BYTES: usize = 256 * 1024;
+
+/// Most entries in one batch.
+pub const BATCH_ENTRIES: usize = 1_000;
+
+/// Largest HTTP body, in bytes. Holds a batch of 100 entries of 128 KiB, or one entry of the full
+/// [`DATA_BYTES`] in which every character is escaped.
+pub const BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Largest rpc frame and gRPC message, in bytes: a body of [`BODY_BYTES`], and what ids and times add.
+pub const FRAME_BYTES: usize = BODY_BYTES + 1024 * 1024;
+
+/// Most entries that may be in flight over one transport, and wait for the logger's writer.
+/// The same on both sides, or the comparison would be between limits.
+pub const IN_FLIGHT_ENTRIES: usize = 4_096;
+
+/// Most bytes of `name` and `data` that may be in flight over one transport, and wait for the writer.
+pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most entries on one page of `GET /logs`.
+pub const PAGE_ENTRIES: usize = 1_000;
+
+/// Longest message to a caller, in characters: enough to say what to do, too short to echo a body.
+pub const MESSAGE_CHARS: usize = 300;
+
+/// What `Retry-After` says: RabbitMQ and the logger are back within a second of being reachable.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,365 @@
+//! What may become of an entry: the same words over all four transports.
+
+use std::{error::Error, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::limits::MESSAGE_CHARS;
+
+/// What an accepted entry has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Committed and synced by the logger.
+    Stored,
+    /// Confirmed by RabbitMQ in a durable quorum queue; not yet stored.
+    Queued,
+    /// An entry of this id and content was stored before.
+    Duplicate,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Stored => "stored",
+            Outcome::Queued => "queued",
+            Outcome::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        [Outcome::Stored, Outcome::Queued, Outcome::Duplicate]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+            .ok_or_else(|| UnknownWord(word.to_owned()))
+    }
+}
+
+/// A word that this version of the contract does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word {0:?}")]
+pub struct UnknownWord(pub String);
+
+/// The answer to one accepted entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What it has reached.
+    pub outcome: Outcome,
+    /// From the writer's queue to the commit, in microseconds; `None` for what is only queued.
+    pub store_us: Option<u64>,
+}
+
+/// How the entries of a batch share their fate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchMode {
+    /// One entry that cannot be stored keeps all out.
+    #[default]
+    AllOrNone,
+    /// Every entry has its own result; one that cannot be stored does not harm its neighbours.
+    Each,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchReceipt {
+    /// One for each entry, in the order of the batch. All are `Ok` after [`BatchMode::AllOrNone`].
+    pub results: Vec<Result<Outcome, Failure>>,
+    /// From the writer's queue to the commit, in microseconds; `None` for what is only queued.
+    pub store_us: Option<u64>,
+}
+
+/// Why an entry was not accepted, in a word that does not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The body is no JSON: broken, not UTF-8, or nested too deeply.
+    BadJson,
+    /// A field is missing, unknown, given twice or of the wrong type.
+    BadField,
+    /// A batch without entries, or with too many.
+    BadBatch,
+    /// A query parameter is unknown or out of its limits.
+    BadQuery,
+    /// The action is none of those known.
+    UnknownAction,
+    /// The transport is none of the four.
+    UnknownTransport,
+    /// A field of the entry is out of its limits.
+    InvalidEntry,
+    /// There is no such entry or address.
+    NotFound,
+    /// The address is there, but not for this method.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    SlowRequest,
+    /// The id is stored with other content.
+    Conflict,
+    /// The body or the frame is larger than the limit.
+    TooLarge,
+    /// More is in flight than the limit allows.
+    Overloaded,
+    /// The next hop cannot be reached.
+    Unavailable,
+    /// RabbitMQ takes no messages: it is short of memory or disk.
+    Blocked,
+    /// The service is shutting down.
+    Draining,
+    /// The store's disk is full.
+    StorageFull,
+    /// The entry may or may not be stored.
+    OutcomeUnknown,
+}
+
+/// What a failure says about the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// Never stored; the same request will fail again.
+    Rejected,
+    /// Certainly not stored; the same request may succeed later.
+    NotStored,
+    /// It may be stored. Sending it again with the same id is safe.
+    Unknown,
+}
+
+impl Code {
+    /// All of them. A new code belongs here too; a test holds the two against each other.
+    pub const ALL: [Code; 18] = [
+        Code::BadJson,
+        Code::BadField,
+        Code::BadBatch,
+        Code::BadQuery,
+        Code::UnknownAction,
+        Code::UnknownTransport,
+        Code::InvalidEntry,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::SlowRequest,
+        Code::Conflict,
+        Code::TooLarge,
+        Code::Overloaded,
+        Code::Unavailable,
+        Code::Blocked,
+        Code::Draining,
+        Code::StorageFull,
+        Code::OutcomeUnknown,
+    ];
+
+    /// The word for it: `data.code` in JSON, metadata in gRPC, a header on a dead letter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Code::BadJson => "bad_json",
+            Code::BadField => "bad_field",
+            Code::BadBatch => "bad_batch",
+            Code::BadQuery => "bad_query",
+            Code::UnknownAction => "unknown_action",
+            Code::UnknownTransport => "unknown_transport",
+            Code::InvalidEntry => "invalid_entry",
+            Code::NotFound => "not_found",
+            Code::MethodNotAllowed => "method_not_allowed",
+            Code::SlowRequest => "slow_request",
+            Code::Conflict => "conflict",
+            Code::TooLarge => "too_large",
+            Code::Overloaded => "overloaded",
+            Code::Unavailable => "unavailable",
+            Code::Blocked => "blocked",
+            Code::Draining => "draining",
+            Code::StorageFull => "storage_full",
+            Code::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+
+    /// The HTTP status for it: the one table, which both HTTP servers answer by.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Code::BadJson
+            | Code::BadField
+            | Code::BadBatch
+            | Code::BadQuery
+            | Code::UnknownAction
+            | Code::UnknownTransport
+            | Code::InvalidEntry => 400,
+            Code::NotFound => 404,
+            Code::MethodNotAllowed => 405,
+            Code::SlowRequest => 408,
+            Code::Conflict => 409,
+            Code::TooLarge => 413,
+            Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => 503,
+            Code::OutcomeUnknown => 504,
+        }
+    }
+
+    /// What it says about the store.
+    pub const fn certainty(self) -> Certainty {
+        match self {
+            Code::BadJson
+            | Code::BadField
+            | Code::BadBatch
+            | Code::BadQuery
+            | Code::UnknownAction
+            | Code::UnknownTransport
+            | Code::InvalidEntry
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::SlowRequest
+            | Code::Conflict
+            | Code::TooLarge => Certainty::Rejected,
+            Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => {
+                Certainty::NotStored
+            }
+            Code::OutcomeUnknown => Certainty::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Code {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Code::ALL.into_iter().find(|code| code.as_str() == word).ok_or_else(|| UnknownWord(word.to_owned()))
+    }
+}
+
+/// Why an entry was not accepted: what the caller is told, and what only the log is told.
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Failure {
+    /// The case, in a word.
+    pub code: Code,
+    /// What is wrong and what to do, for the caller. At most [`MESSAGE_CHARS`] characters.
+    pub message: String,
+    /// Which entry of a batch it was, counted from 0.
+    pub position: Option<u32>,
+    /// What went wrong inside. It never crosses a wire.
+    #[serde(skip)]
+    #[source]
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure of the case `code`; `message` is cut at [`MESSAGE_CHARS`].
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Failure { code, message, position: None, cause: None }
+    }
+
+    /// Certainly not stored: `place` cannot be reached.
+    pub fn unreachable(place: &str) -> Self {
+        let message = format!("{place} cannot be reached; nothing was stored, try again");
+        Failure::new(Code::Unavailable, message)
+    }
+
+    /// The entry may be stored: the connection to `place` broke, or the deadline passed, in mid-call.
+    pub fn unknown(place: &str) -> Self {
+        let message = format!(
+            "no answer from {place}: it may or may not be stored; sending it again with the same id is safe"
+        );
+        Failure::new(Code::OutcomeUnknown, message)
+    }
+
+    /// Certainly not stored: more is in flight than `place` takes.
+    pub fn overloaded(place: &str) -> Self {
+        let message = format!("{place} has as much in flight as it takes; nothing was stored, try again");
+        Failure::new(Code::Overloaded, message)
+    }
+
+    /// Certainly not stored: `place` is shutting down.
+    pub fn draining(place: &str) -> Self {
+        Failure::new(Code::Draining, format!("{place} is shutting down; nothing was stored, try again"))
+    }
+
+    /// Adds what the log should say and the caller should not read.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(Arc::from(cause.into()));
+        self
+    }
+
+    /// Names the entry of a batch, counted from 0, in the message too.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        let message = format!("entry {position} (counted from 0): {}", self.message);
+        Failure {
+            position: u32::try_from(position).ok(),
+            cause: self.cause,
+            ..Failure::new(self.code, message)
+        }
+    }
+
+    /// What it says about the store.
+    pub const fn certainty(&self) -> Certainty {
+        self.code.certainty()
+    }
+}
+
+/// Two failures are the same if the caller is told the same.
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        (self.code, &self.message, self.position) == (other.code, &other.message, other.position)
+    }
+}
+
+impl Eq for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_by_its_word_and_its_json_is_that_word() {
+        for code in Code::ALL {
+            assert_eq!(code.as_str().parse(), Ok(code));
+            let json = serde_json::to_value(code).expect("a unit variant serialises");
+            assert_eq!(json, code.as_str());
+        }
+    }
+
+    #[test]
+    fn the_list_of_codes_is_whole() {
+        let listed: std::collections::HashSet<Code> = Code::ALL.into_iter().collect();
+        assert_eq!(listed.len(), Code::ALL.len(), "a code stands in the list twice");
+        // `OutcomeUnknown` is declared last, so its number is the count of the others.
+        assert_eq!(Code::OutcomeUnknown as usize + 1, Code::ALL.len());
+    }
+
+    #[test]
+    fn status_and_certainty_agree() {
+        for code in Code::ALL {
+            let statuses = match code.certainty() {
+                Certainty::Rejected => 400..500,
+                Certainty::NotStored => 503..504,
+                Certainty::Unknown => 504..505,
+            };
+            assert!(statuses.contains(&code.http_status()), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let failure = Failure::new(Code::BadJson, "ж".repeat(MESSAGE_CHARS + 1));
+        assert_eq!(failure.message.chars().count(), MESSAGE_CHARS + 1);
+        assert!(failure.message.ends_with('…'));
+    }
+}

@@ -1,0 +1,245 @@
+//! What one reads back: a stored entry, a page of them, and the question that a page answers.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{
+    Code, Failure, Level, Transport,
+    limits::{DATA_BYTES, NAME_BYTES, PAGE_ENTRIES},
+};
+
+/// An entry as the logger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoredEntry {
+    /// Identifies the entry.
+    pub id: Uuid,
+    /// What happened.
+    pub name: String,
+    /// Its text.
+    pub data: String,
+    /// How serious it is.
+    pub level: Level,
+    /// When it happened, by the clock of the caller or of the broker.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was stored, by the clock of the logger.
+    #[schema(value_type = String, format = DateTime)]
+    pub stored_at: Timestamp,
+    /// By which way it came first.
+    pub transport: Transport,
+    /// How often this id was written: 1, and 1 more for each duplicate.
+    pub attempts: u32,
+}
+
+/// A page of entries, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Page {
+    /// The entries, newest first in the order of their storing.
+    pub entries: Vec<StoredEntry>,
+    /// What to send as `cursor` for the next page; `null` after the last. A page may be short, even empty,
+    /// and still have a next one: a search stops after its time is up and goes on from there.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor>,
+}
+
+/// Where a page ended. Opaque to callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cursor(i64);
+
+impl Cursor {
+    /// The place just after the entry that the store numbered `sequence`.
+    pub const fn after(sequence: i64) -> Self {
+        Cursor(sequence)
+    }
+
+    /// The number of the last entry that the page before has seen: the next page begins below it.
+    pub const fn sequence(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> String {
+        cursor.0.to_string()
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = Failure;
+
+    fn try_from(text: String) -> Result<Self, Failure> {
+        text.parse()
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|sequence| digits && *sequence > 0).map(Cursor).ok_or_else(|| {
+            Failure::new(
+                Code::BadQuery,
+                "cursor is not one that a page has given: take `next` of the page before",
+            )
+        })
+    }
+}
+
+/// Which entries a page is to hold; all conditions must be met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Entries of exactly this name.
+    pub name: Option<String>,
+    /// Entries of this level.
+    pub level: Option<Level>,
+    /// Entries that came by this transport.
+    pub transport: Option<Transport>,
+    /// Stored at this time or later.
+    pub since: Option<Timestamp>,
+    /// Stored before this time.
+    pub until: Option<Timestamp>,
+    /// Whose data holds this text, letter case and all.
+    pub contains: Option<String>,
+    /// At most so many, 1 to [`PAGE_ENTRIES`].
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Query {
+            name: None,
+            level: None,
+            transport: None,
+            since: None,
+            until: None,
+            contains: None,
+            limit: 100,
+            cursor: None,
+        }
+    }
+}
+
+/// The parameters of `GET /logs` as they came, not yet looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct QueryDraft {
+    /// Entries of exactly this name.
+    #[param(max_length = 256)]
+    name: Option<String>,
+    /// `info`, `warning` or `error`.
+    #[param(value_type = Option<Level>)]
+    level: Option<String>,
+    /// `http`, `rpc`, `rabbitmq` or `grpc`.
+    #[param(value_type = Option<Transport>)]
+    transport: Option<String>,
+    /// Stored at this RFC 3339 time or later.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Stored before this RFC 3339 time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// Whose data holds this text.
+    contains: Option<String>,
+    /// Entries on the page: 1 to 1,000; 100 when left out.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
+    cursor: Option<String>,
+}
+
+impl QueryDraft {
+    /// The one way to a valid query.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`], with the parameter and what it takes.
+    pub fn check(self) -> Result<Query, Failure> {
+        Ok(Query {
+            name: self.name.map(|text| within("name", text, NAME_BYTES)).transpose()?,
+            level: self.level.as_deref().map(Level::from_str).transpose().map_err(bad_query)?,
+            transport: self.transport.as_deref().map(Transport::from_str).transpose().map_err(bad_query)?,
+            since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
+            until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
+            contains: self.contains.map(|text| within("contains", text, DATA_BYTES)).transpose()?,
+            limit: self.limit.as_deref().map_or(Ok(Query::default().limit), parse_limit)?,
+            cursor: self.cursor.as_deref().map(Cursor::from_str).transpose()?,
+        })
+    }
+}
+
+fn within(parameter: &str, text: String, limit_bytes: usize) -> Result<String, Failure> {
+    if text.len() > limit_bytes {
+        let message = format!("{parameter} has {} bytes: the limit is {limit_bytes}", text.len());
+        return Err(Failure::new(Code::BadQuery, message));
+    }
+    Ok(text)
+}
+
+fn time(parameter: &str, text: &str) -> Result<Timestamp, Failure> {
+    text.parse().map_err(|_| {
+        let message =
+            format!("{parameter} is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\"");
+        Failure::new(Code::BadQuery, message)
+    })
+}
+
+fn parse_limit(text: &str) -> Result<usize, Failure> {
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=PAGE_ENTRIES).contains(limit))
+        .ok_or_else(|| Failure::new(Code::BadQuery, format!("limit is no number from 1 to {PAGE_ENTRIES}")))
+}
+
+fn bad_query(failure: Failure) -> Failure {
+    Failure::new(Code::BadQuery, failure.message)
+}
+
+/// Reads the id of an entry from an address.
+///
+/// # Errors
+/// [`Code::BadQuery`] if it is no UUID, or the nil one.
+pub fn parse_entry_id(text: &str) -> Result<Uuid, Failure> {
+    crate::entry::parse_id(text).map_err(bad_query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_without_parameters_is_the_newest_page() {
+        assert_eq!(QueryDraft::default().check(), Ok(Query::default()));
+    }
+
+    #[test]
+    fn each_parameter_out_of_its_limits_is_named() {
+        let refusals: [(QueryDraft, &str); 6] = [
+            (QueryDraft { limit: Some("0".into()), ..QueryDraft::default() }, "limit"),
+            (QueryDraft { limit: Some("1001".into()), ..QueryDraft::default() }, "limit"),
+            (QueryDraft { cursor: Some("+5".into()), ..QueryDraft::default() }, "cursor"),
+            (QueryDraft { since: Some("noon".into()), ..QueryDraft::default() }, "since"),
+            (QueryDraft { level: Some("INFO".into()), ..QueryDraft::default() }, "level"),
+            (QueryDraft { name: Some("n".repeat(257)), ..QueryDraft::default() }, "name"),
+        ];
+        for (draft, parameter) in refusals {
+            let failure = draft.check().expect_err(parameter);
+            assert_eq!(failure.code, Code::BadQuery);
+            assert!(failure.message.contains(parameter), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        let cursor = Cursor::after(i64::MAX);
+        assert_eq!(String::from(cursor).parse(), Ok(cursor));
+    }
+}

@@ -1,0 +1,41 @@
+//! The native RPC: a tarpc service over length-delimited TCP, encoded as MessagePack.
+//!
+//! MessagePack is positional here: a field may be added to a body only together with [`VERSION`], which both
+//! ends hold against each other when a connection opens.
+
+use tarpc::{
+    serde_transport::{self, Transport as Framed},
+    tokio_serde::formats::MessagePack,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::{BatchMode, BatchReceipt, EntryDraft, Failure, Receipt, limits::FRAME_BYTES};
+
+/// The version of the bodies below.
+pub const VERSION: u32 = 1;
+
+/// The rpc service of the logger.
+#[tarpc::service]
+pub trait LogRpc {
+    /// The version that the logger speaks. Asked once, when a connection opens.
+    async fn version() -> u32;
+
+    /// Stores one entry. Answers after the commit.
+    async fn write(entry: EntryDraft) -> Result<Receipt, Failure>;
+
+    /// Stores 1 to 1,000 entries in one transaction. Answers after the commit.
+    async fn write_batch(entries: Vec<EntryDraft>, mode: BatchMode) -> Result<BatchReceipt, Failure>;
+}
+
+/// Puts the service's frames and encoding on a byte stream. The same on both sides: `In` is what this side
+/// receives, `Out` what it sends. A frame of more than [`FRAME_BYTES`] ends the connection.
+pub fn frame<Io, In, Out>(io: Io) -> Framed<Io, In, Out, MessagePack<In, Out>>
+where
+    Io: AsyncRead + AsyncWrite,
+    In: for<'de> serde::Deserialize<'de>,
+    Out: serde::Serialize,
+{
+    let frames = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(io);
+    serde_transport::new(frames, MessagePack::default())
+}
