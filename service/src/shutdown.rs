@@ -1,0 +1,51 @@
+//! When to stop, and how long that may take.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long a service may finish what is in flight before it drops it. Shorter than the ten seconds that
+/// container engines wait between SIGTERM and SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(8);
+
+/// Tells every part of a service when to stop. Clones share one state.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown(CancellationToken);
+
+impl Shutdown {
+    /// Begins on SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// If the signal handlers cannot be installed.
+    pub fn on_signal() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = Shutdown::default();
+        let begun = shutdown.clone();
+        // Not awaited: it lives as long as the process, and holds nothing.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+            }
+            begun.begin();
+        });
+        Ok(shutdown)
+    }
+
+    /// Begins it.
+    pub fn begin(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until it begins.
+    pub async fn begun(&self) {
+        self.0.cancelled().await;
+    }
+}

@@ -1,0 +1,94 @@
+//! How much may be in flight over one transport.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use proto::{
+    Code, Failure, LogEntry,
+    limits::{BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
+};
+
+/// Counts what is in flight over one transport, in entries and in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    entries: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// Room for some entries; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    _entries: Taken,
+    _bytes: Taken,
+}
+
+impl Admission {
+    /// Takes room for `entries`, or refuses at once: a longer queue would only move the wait.
+    pub(crate) fn admit(&self, entries: &[LogEntry]) -> Result<Admitted, Failure> {
+        let bytes = entries.iter().map(LogEntry::payload_bytes).sum();
+        if bytes > BODY_BYTES {
+            let message = format!("the entries have {bytes} bytes: the limit of a batch is {BODY_BYTES}");
+            return Err(Failure::new(Code::TooLarge, message));
+        }
+        let full = || Failure::overloaded("this transport");
+        Ok(Admitted {
+            _entries: Taken::take(&self.entries, entries.len(), IN_FLIGHT_ENTRIES).ok_or_else(full)?,
+            _bytes: Taken::take(&self.bytes, bytes, IN_FLIGHT_BYTES).ok_or_else(full)?,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Taken {
+    from: Arc<AtomicUsize>,
+    amount: usize,
+}
+
+impl Taken {
+    fn take(from: &Arc<AtomicUsize>, amount: usize, limit: usize) -> Option<Self> {
+        from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            taken.checked_add(amount).filter(|sum| *sum <= limit)
+        })
+        .ok()?;
+        Some(Taken { from: Arc::clone(from), amount })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.from.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::EntryDraft;
+
+    use super::*;
+
+    fn entries(count: usize) -> Vec<LogEntry> {
+        let draft = EntryDraft { name: "n".into(), ..EntryDraft::default() };
+        let now = "2026-01-31T12:00:00Z".parse().expect("a time");
+        (0..count).map(|_| draft.clone().check(now).expect("valid")).collect()
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_refused_and_room_comes_back() {
+        let admission = Admission::default();
+        let most = admission.admit(&entries(IN_FLIGHT_ENTRIES)).expect("just as many as fit");
+        let refusal = admission.admit(&entries(1)).expect_err("one too many");
+        assert_eq!(refusal.code, Code::Overloaded);
+        drop(most);
+        assert!(admission.admit(&entries(1)).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_for_bytes_gives_its_entries_back() {
+        let admission = Admission::default();
+        admission.bytes.store(IN_FLIGHT_BYTES, Ordering::Relaxed);
+        assert!(admission.admit(&entries(1)).is_err());
+        assert_eq!(admission.entries.load(Ordering::Relaxed), 0);
+    }
+}

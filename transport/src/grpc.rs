@@ -1,0 +1,135 @@
+//! `grpc`: Protocol Buffers over one kept HTTP/2 connection, many calls at a time.
+
+use std::{error::Error, time::Duration};
+
+use proto::{
+    BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
+    grpc::{
+        self, BatchRequest, EntryResult, GrpcBatchMode, LogRequest, LogResponse,
+        log_service_client::LogServiceClient,
+    },
+    limits::FRAME_BYTES,
+};
+use tonic::{
+    ConnectError, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Gate};
+
+/// How often a connection is tried, and how long the answer may take.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Who is at the other end, in messages.
+const LOGGER: &str = "the logger";
+
+/// The client.
+#[derive(Debug)]
+pub struct Grpc {
+    client: LogServiceClient<Channel>,
+    gate: Gate,
+    came_by: Option<Transport>,
+}
+
+impl Grpc {
+    /// Makes the client; it dials when there is something to send.
+    ///
+    /// # Errors
+    /// If the URL cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let channel = endpoint(&settings.logger_grpc_url)?
+            // tonic's deadlines do not cover connecting.
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        let client = LogServiceClient::new(channel)
+            .max_decoding_message_size(FRAME_BYTES)
+            .max_encoding_message_size(FRAME_BYTES);
+        Ok(Grpc { client, gate: Gate::new(), came_by: settings.came_by })
+    }
+
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// What is certain of the entry.
+    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        self.gate.check(LOGGER)?;
+        let request = LogRequest { log_entry: Some(grpc::log(entry, self.came_by)) };
+        let response = self.client.clone().write_log(request).await;
+        receipt(self.answered(response)?.into_inner())
+    }
+
+    /// Delivers a batch.
+    ///
+    /// # Errors
+    /// What is certain of all its entries.
+    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        self.gate.check(LOGGER)?;
+        let log_entries = entries.iter().map(|entry| grpc::log(entry, self.came_by)).collect();
+        let request = BatchRequest { log_entries, mode: GrpcBatchMode::from(mode).into() };
+        let response = self.client.clone().write_batch(request).await;
+        let response = self.answered(response)?.into_inner();
+        let results = response.results.into_iter().map(entry_result).collect::<Result<_, _>>()?;
+        Ok(BatchReceipt { results, store_us: Some(response.store_us) })
+    }
+
+    /// Whether the last call found the logger.
+    pub fn reachable(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    fn answered<T>(&self, response: Result<T, Status>) -> Result<T, Failure> {
+        response.inspect(|_| self.gate.reopen()).map_err(|status| self.failure(status))
+    }
+
+    /// What an error of the protocol says of the entry: without a connection nothing was sent.
+    fn failure(&self, status: Status) -> Failure {
+        if is_connect(&status) {
+            self.gate.close();
+            return Failure::unreachable(LOGGER).because(status);
+        }
+        grpc::failure(&status).unwrap_or_else(|| Failure::unknown(LOGGER).because(status))
+    }
+}
+
+fn is_connect(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, SettingError> {
+    let plain = url.starts_with("http://");
+    Endpoint::from_shared(url.to_owned()).ok().filter(|_| plain).ok_or_else(|| SettingError {
+        value: url.to_owned(),
+        expected: "a URL of scheme, host and port such as http://127.0.0.1:50001",
+    })
+}
+
+fn receipt(response: LogResponse) -> Result<Receipt, Failure> {
+    // The course's logger says no more than `result`.
+    if response.outcome.is_empty() {
+        return Ok(Receipt { outcome: Outcome::Stored, store_us: None });
+    }
+    Ok(Receipt { outcome: read_word(&response.outcome)?, store_us: Some(response.store_us) })
+}
+
+fn entry_result(result: EntryResult) -> Result<Result<Outcome, Failure>, Failure> {
+    if result.code.is_empty() {
+        return read_word(&result.outcome).map(Ok);
+    }
+    Ok(Err(Failure::new(read_word(&result.code)?, result.message)))
+}
+
+fn read_word<T: std::str::FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, Failure> {
+    word.parse().map_err(|error| Failure::unknown(LOGGER).because(error))
+}

@@ -1,0 +1,185 @@
+//! `http`: JSON over HTTP/1.1, one request per entry or batch, on kept connections.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use proto::{
+    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport,
+    json::{self, Envelope, FailureData, Written, WrittenBatch},
+    limits::FRAME_BYTES,
+};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Gate};
+
+/// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
+const CONNECTIONS: usize = 256;
+
+/// How long a connection may idle in the pool: shorter than a server keeps it, so that none is used that the
+/// server is just closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Who is at the other end, in messages.
+const LOGGER: &str = "the logger";
+
+/// The client.
+#[derive(Debug)]
+pub struct Http {
+    client: Client<HttpConnector, Full<Bytes>>,
+    base: Uri,
+    connections: Semaphore,
+    gate: Gate,
+    came_by: Option<Transport>,
+}
+
+impl Http {
+    /// Makes the client; it dials when there is something to send.
+    ///
+    /// # Errors
+    /// If the URL cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let base = base(&settings.logger_http_url)?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(CONNECTIONS)
+            // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
+            .retry_canceled_requests(true)
+            .build(connector);
+        let connections = Semaphore::new(CONNECTIONS);
+        Ok(Http { client, base, connections, gate: Gate::new(), came_by: settings.came_by })
+    }
+
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// What is certain of the entry.
+    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let written: Option<Written> = self.post("/log", json::entry_json(entry, self.came_by)).await?;
+        // The course's logger says no more than 202.
+        Ok(written.map_or(Receipt { outcome: Outcome::Stored, store_us: None }, |written| Receipt {
+            outcome: written.outcome,
+            store_us: written.store_us,
+        }))
+    }
+
+    /// Delivers a batch.
+    ///
+    /// # Errors
+    /// What is certain of all its entries.
+    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        let body = json::batch_json(entries, mode, self.came_by);
+        let written: Option<WrittenBatch> = self.post("/logs", body).await?;
+        let written = written.ok_or_else(|| Failure::unknown(LOGGER).because("an answer without data"))?;
+        let results = written.results.into_iter().map(Into::into).collect();
+        Ok(BatchReceipt { results, store_us: written.store_us })
+    }
+
+    /// Reads from the logger: the status and the body that it answers.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn read(&self, path_and_query: &str) -> Result<(u16, Bytes), Failure> {
+        let (head, body) = self.exchange(Method::GET, path_and_query, String::new()).await?;
+        Ok((head.as_u16(), body))
+    }
+
+    /// Whether the last call found the logger.
+    pub fn reachable(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    async fn post<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+        body: String,
+    ) -> Result<Option<T>, Failure> {
+        let (status, body) = self.exchange(Method::POST, path, body).await?;
+        if status == StatusCode::ACCEPTED {
+            let envelope: Envelope<T> = read_json(&body)?;
+            return Ok(envelope.data);
+        }
+        let envelope: Envelope<FailureData> = read_json(&body)?;
+        Err(refusal(status, envelope))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        self.gate.check(LOGGER)?;
+        let _connection = self.connections.acquire().await.expect("the semaphore is never closed");
+        let request = self.request(method, path, body)?;
+        let response = self.client.request(request).await.map_err(|error| self.failure(error))?;
+        self.gate.reopen();
+        let (status, body) = (response.status(), whole(response).await?);
+        Ok((status, body))
+    }
+
+    fn request(&self, method: Method, path: &str, body: String) -> Result<Request<Full<Bytes>>, Failure> {
+        let bad = |error: http::Error| {
+            Failure::new(Code::BadQuery, "the address cannot be sent on: percent-encode it").because(error)
+        };
+        let mut parts = self.base.clone().into_parts();
+        parts.path_and_query = Some(path.parse::<PathAndQuery>().map_err(|error| bad(error.into()))?);
+        Request::builder()
+            .method(method)
+            .uri(Uri::from_parts(parts).map_err(|error| bad(error.into()))?)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(bad)
+    }
+
+    /// What an error of the protocol says of the entry: without a connection nothing was sent.
+    fn failure(&self, error: Error) -> Failure {
+        if error.is_connect() {
+            self.gate.close();
+            return Failure::unreachable(LOGGER).because(error);
+        }
+        Failure::unknown(LOGGER).because(error)
+    }
+}
+
+fn base(url: &str) -> Result<Uri, SettingError> {
+    url.parse::<Uri>()
+        .ok()
+        .filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/")
+        .ok_or_else(|| SettingError {
+            value: url.to_owned(),
+            expected: "a URL of scheme, host and port such as http://127.0.0.1:8082",
+        })
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let body = Limited::new(response.into_body(), FRAME_BYTES).collect().await;
+    Ok(body.map_err(|error| Failure::unknown(LOGGER).because(error))?.to_bytes())
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::unknown(LOGGER).because(error))
+}
+
+/// Our logger marks its refusals with a code; without one, nothing is certain.
+fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
+    match envelope.data {
+        Some(data) => {
+            let mut failure = Failure::new(data.code, envelope.message);
+            failure.position = data.position;
+            failure
+        }
+        None => Failure::unknown(LOGGER).because(format!("status {status} without a code")),
+    }
+}

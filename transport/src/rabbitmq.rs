@@ -1,0 +1,440 @@
+//! `rabbitmq`: persistent messages through RabbitMQ, each confirmed before the answer.
+//!
+//! Several publishers share one connection, and each owns a channel: two tasks on one lapin channel get each
+//! other's confirms. A publisher takes what has gathered, publishes it, and waits for all its confirms before
+//! it judges any of them, since lapin hands a returned message to whichever confirm comes first.
+
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::join_all};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Event, ExchangeKind,
+    options::{
+        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
+};
+use proto::{
+    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
+    limits::IN_FLIGHT_ENTRIES,
+    rabbitmq::{
+        BINDING_KEY, CONTENT_TYPE, DEAD_LETTER, DELIVERY_LIMIT, EXCHANGE, QUEUE, QUEUE_BYTES, routing_key,
+    },
+};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{SettingError, Settings, backoff};
+
+/// Publishers, each with a channel of its own.
+const PUBLISHERS: usize = 8;
+
+/// Most entries that a publisher takes at a time, unless one batch has more.
+const GROUP_ENTRIES: usize = 64;
+
+/// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
+const HEARTBEAT_SECONDS: u16 = 5;
+
+/// How long connecting and declaring may take. Longer than elsewhere: RabbitMQ checks the user's password.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// RabbitMQ's mark of a message that is to survive a restart.
+const PERSISTENT: u8 = 2;
+
+/// Who is at the other end, in messages.
+const RABBITMQ: &str = "RabbitMQ";
+
+/// The client.
+#[derive(Debug)]
+pub struct Rabbitmq {
+    jobs: mpsc::Sender<Job>,
+    state: watch::Receiver<State>,
+    _supervisor: JoinSet<()>,
+}
+
+impl Rabbitmq {
+    /// Makes the client; it connects in the background, again and again.
+    ///
+    /// # Errors
+    /// If the URL cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let uri = uri(&settings.amqp_url)?;
+        let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
+        let (publish, state) = watch::channel(State::Down);
+        let mut supervisor = JoinSet::new();
+        let queue = Arc::new(Mutex::new(queue));
+        supervisor.spawn(keep_connected(uri, queue, publish, settings.deadline));
+        Ok(Rabbitmq { jobs, state, _supervisor: supervisor })
+    }
+
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// What is certain of the entry.
+    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let results = self.publish(std::slice::from_ref(entry)).await?;
+        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Failure::unknown(RABBITMQ)))?;
+        Ok(Receipt { outcome, store_us: None })
+    }
+
+    /// Delivers a batch.
+    ///
+    /// # Errors
+    /// What is certain of all its entries. RabbitMQ has no transaction over messages: if some of an
+    /// all-or-none batch are queued and some are not, the outcome is unknown.
+    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        let results = self.publish(entries).await?;
+        let failed = results.iter().find_map(|result| result.as_ref().err());
+        match (mode, failed) {
+            (BatchMode::AllOrNone, Some(_)) if results.iter().any(Result::is_ok) => {
+                Err(Failure::unknown(RABBITMQ).because("only a part of the batch was queued"))
+            }
+            (BatchMode::AllOrNone, Some(failure)) => Err(failure.clone()),
+            (BatchMode::AllOrNone, None) | (BatchMode::Each, _) => {
+                Ok(BatchReceipt { results, store_us: None })
+            }
+        }
+    }
+
+    /// Whether there is a connection to RabbitMQ, and it takes messages.
+    pub fn reachable(&self) -> bool {
+        *self.state.borrow() == State::Up
+    }
+
+    async fn publish(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+        if *self.state.borrow() == State::Blocked {
+            return Err(Failure::new(
+                Code::Blocked,
+                "RabbitMQ takes no messages, it is short of memory or disk; nothing was stored, try again",
+            ));
+        }
+        let (reply, results) = oneshot::channel();
+        let job = Job { entries: entries.to_vec(), reply };
+        self.jobs.try_send(job).map_err(|error| Failure::overloaded(RABBITMQ).because(error.to_string()))?;
+        // The publisher is gone with the connection while the job was in its hands.
+        results.await.unwrap_or_else(|_| Err(Failure::unknown(RABBITMQ).because("the connection was lost")))
+    }
+}
+
+/// Opens a connection to RabbitMQ. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
+/// is short of memory, so whoever consumes must have one of its own.
+///
+/// # Errors
+/// If RabbitMQ refuses, or does not answer in time.
+pub async fn connect(url: &str, name: &str) -> Result<Connection, Failure> {
+    let uri = uri(url).map_err(|error| Failure::unreachable(RABBITMQ).because(error))?;
+    in_time(open(uri, name)).await
+}
+
+/// Checks the URL of RabbitMQ.
+///
+/// # Errors
+/// If it cannot be used.
+pub fn check_url(url: &str) -> Result<(), SettingError> {
+    uri(url).map(drop)
+}
+
+/// Declares all that publisher and listener use; what is there already stays as it is.
+///
+/// # Errors
+/// If something of that name is there with other properties, or the connection is lost.
+pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    channel
+        .exchange_declare(DEAD_LETTER.into(), ExchangeKind::Fanout, durable, FieldTable::default())
+        .await?;
+    declare_queue(channel, DEAD_LETTER, DEAD_LETTER, "", quorum()).await?;
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+    arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER));
+    // Otherwise a dead letter may be lost on its way. It asks for `reject-publish`.
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    declare_queue(channel, QUEUE, EXCHANGE, BINDING_KEY, arguments).await
+}
+
+/// Publishes one message, and waits until RabbitMQ has confirmed it. The caller owns the channel, which is in
+/// confirm mode, and has nothing else in flight on it.
+///
+/// # Errors
+/// If it was not confirmed, or there was no queue for it.
+pub async fn publish_confirmed(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<(), Failure> {
+    let lost = |error| Failure::unknown(RABBITMQ).because(error);
+    let properties = properties.with_delivery_mode(PERSISTENT);
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
+    match confirm.map_err(lost)?.await.map_err(lost)? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => Err(unroutable()),
+        Confirmation::Nack(_) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
+        Confirmation::NotRequested => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
+    }
+}
+
+/// Entries on their way to a publisher.
+#[derive(Debug)]
+struct Job {
+    entries: Vec<LogEntry>,
+    reply: oneshot::Sender<Result<Vec<Result<Outcome, Failure>>, Failure>>,
+}
+
+type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Down,
+    Up,
+    /// Connected, but RabbitMQ takes no messages.
+    Blocked,
+}
+
+/// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
+/// calls waiting that should be refused.
+async fn keep_connected(uri: AMQPUri, jobs: Jobs, state: watch::Sender<State>, deadline: Duration) {
+    let mut waits = backoff::waits();
+    loop {
+        match refusing(&jobs, in_time(set_up(uri.clone()))).await {
+            Ok((connection, channels)) => {
+                waits = backoff::waits();
+                state.send_replace(State::Up);
+                let reason = publish_until_lost(&connection, channels, &jobs, &state, deadline).await;
+                state.send_replace(State::Down);
+                tracing::warn!(reason, "RabbitMQ connection lost");
+            }
+            Err(failure) => {
+                let cause = std::error::Error::source(&failure).map(ToString::to_string);
+                tracing::debug!(cause, "cannot connect to RabbitMQ");
+            }
+        }
+        refusing(&jobs, tokio::time::sleep(backoff::next(&mut waits))).await;
+    }
+}
+
+/// Refuses every job while `work` goes on: without a connection nothing can have been queued.
+async fn refusing<T>(jobs: &Jobs, work: impl Future<Output = T>) -> T {
+    let refuse = async {
+        let mut jobs = jobs.lock().await;
+        while let Some(job) = jobs.recv().await {
+            // A caller that has given up needs no answer.
+            let _ = job.reply.send(Err(Failure::unreachable(RABBITMQ).because("not connected")));
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = work => result,
+        () = refuse => unreachable!("it never ends"),
+    }
+}
+
+async fn set_up(uri: AMQPUri) -> Result<(Connection, Vec<Channel>), lapin::Error> {
+    let connection = open(uri, "fourwire publisher").await?;
+    declare_topology(&connection.create_channel().await?).await?;
+    let mut channels = Vec::with_capacity(PUBLISHERS);
+    for _ in 0..PUBLISHERS {
+        channels.push(confirming_channel(&connection).await?);
+    }
+    Ok((connection, channels))
+}
+
+/// Runs the publishers, and follows what RabbitMQ says of the connection; says why it ended.
+async fn publish_until_lost(
+    connection: &Connection,
+    channels: Vec<Channel>,
+    jobs: &Jobs,
+    state: &watch::Sender<State>,
+    deadline: Duration,
+) -> String {
+    let publishers =
+        join_all(channels.into_iter().map(|channel| publisher(connection, channel, jobs, deadline)));
+    let mut events = std::pin::pin!(connection.events_listener());
+    let follow = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    tracing::warn!(reason, "RabbitMQ takes no messages");
+                    state.send_replace(State::Blocked);
+                }
+                Event::ConnectionUnblocked => {
+                    state.send_replace(State::Up);
+                }
+                Event::Error(error) if !connection.status().connected() => return error.to_string(),
+                Event::Connected | Event::SendFlow(_) | Event::Error(_) | _ => {}
+            }
+        }
+        "closed".to_owned()
+    };
+    tokio::select! {
+        reason = follow => reason,
+        _ = publishers => "no publisher could open a channel".to_owned(),
+    }
+}
+
+/// Takes jobs and publishes them until the connection is lost. A channel that failed, or that still owes a
+/// confirm at the deadline, is replaced: its later confirms could not be told apart.
+async fn publisher(connection: &Connection, mut channel: Channel, jobs: &Jobs, deadline: Duration) {
+    loop {
+        let group = gather(jobs).await;
+        let published = tokio::time::timeout(deadline, publish_group(&channel, &group)).await;
+        let sound = matches!(published, Ok(Ok(_)));
+        match published {
+            Ok(Ok(results)) => answer(group, results),
+            Ok(Err(error)) => fail(group, &error.to_string()),
+            Err(_) => fail(group, "no confirm in time"),
+        }
+        if sound {
+            continue;
+        }
+        match tokio::time::timeout(SETUP_TIMEOUT, confirming_channel(connection)).await {
+            Ok(Ok(fresh)) => channel = fresh,
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Waits for a job, and takes what has gathered behind it.
+async fn gather(jobs: &Jobs) -> Vec<Job> {
+    let mut jobs = jobs.lock().await;
+    let mut group = Vec::new();
+    let mut entries = 0;
+    while entries < GROUP_ENTRIES {
+        let next = if group.is_empty() { jobs.recv().await } else { jobs.try_recv().ok() };
+        let Some(job) = next else { break };
+        // Nobody waits for the answer any more: it has not been sent, so it need not be.
+        if !job.reply.is_closed() {
+            entries += job.entries.len();
+            group.push(job);
+        }
+    }
+    if group.is_empty() {
+        // The client was dropped; so will this task be.
+        std::future::pending::<()>().await;
+    }
+    group
+}
+
+/// Publishes a group and waits for all its confirms; says for each entry, in order, what became of it.
+async fn publish_group(
+    channel: &Channel,
+    group: &[Job],
+) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
+    let entries = || group.iter().flat_map(|job| &job.entries);
+    let mut confirms = Vec::new();
+    for entry in entries() {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let properties = BasicProperties::default()
+            .with_message_id(entry.id().to_string().into())
+            .with_content_type(CONTENT_TYPE.into())
+            .with_delivery_mode(PERSISTENT);
+        let body = json::entry_json(entry, None);
+        let key = routing_key(entry.level()).into();
+        confirms
+            .push(channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await?);
+    }
+    let mut confirmations = Vec::with_capacity(confirms.len());
+    let mut returned = HashSet::new();
+    for confirm in confirms {
+        let confirmation = confirm.await?;
+        let acknowledged = match &confirmation {
+            Confirmation::Ack(_) => Some(true),
+            Confirmation::Nack(_) => Some(false),
+            Confirmation::NotRequested => None,
+        };
+        confirmations.push(acknowledged);
+        let message = confirmation.take_message();
+        returned.extend(message.and_then(|message| message.delivery.properties.message_id().clone()));
+    }
+    if !returned.is_empty() {
+        // The queue was deleted under us: the next entry shall find it.
+        declare_topology(channel).await?;
+    }
+    let judge = |(entry, acknowledged): (&LogEntry, Option<bool>)| match acknowledged {
+        Some(true) if returned.contains(entry.id().to_string().as_str()) => Err(unroutable()),
+        Some(true) => Ok(Outcome::Queued),
+        Some(false) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
+        None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
+    };
+    Ok(entries().zip(confirmations).map(judge).collect())
+}
+
+fn answer(group: Vec<Job>, results: Vec<Result<Outcome, Failure>>) {
+    let mut results = results.into_iter();
+    for job in group {
+        let own = results.by_ref().take(job.entries.len()).collect();
+        // A caller that has given up needs no answer.
+        let _ = job.reply.send(Ok(own));
+    }
+}
+
+fn fail(group: Vec<Job>, cause: &str) {
+    for job in group {
+        let _ = job.reply.send(Err(Failure::unknown(RABBITMQ).because(cause)));
+    }
+}
+
+fn unroutable() -> Failure {
+    Failure::unreachable("the queue in RabbitMQ").because("the message was returned")
+}
+
+async fn open(uri: AMQPUri, name: &str) -> Result<Connection, lapin::Error> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(uri, properties).await
+}
+
+async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// lapin has no timeout of its own for connecting: a silent peer would hold it for ever.
+async fn in_time<T>(work: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(SETUP_TIMEOUT, work).await {
+        Ok(result) => result.map_err(|error| Failure::unreachable(RABBITMQ).because(error)),
+        Err(_) => Err(Failure::unreachable(RABBITMQ).because("no answer in time")),
+    }
+}
+
+fn uri(url: &str) -> Result<AMQPUri, SettingError> {
+    // The message leaves the URL out: it may hold a password.
+    let mut uri: AMQPUri = url.parse().map_err(|_: String| SettingError {
+        value: "the URL".to_owned(),
+        expected: "one such as amqp://user:password@127.0.0.1:5672/%2f",
+    })?;
+    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+async fn declare_queue(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+    arguments: FieldTable,
+) -> Result<(), lapin::Error> {
+    channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await?;
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
+}
+
+/// A replicated, synced queue with a limit, that refuses what it has no room for.
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(QUEUE_BYTES));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}

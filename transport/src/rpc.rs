@@ -1,0 +1,186 @@
+//! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use proto::{
+    BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
+    limits::IN_FLIGHT_ENTRIES,
+    rpc::{LogRpcClient, VERSION, frame},
+};
+use tarpc::{
+    client::{self, NewClient, RpcError},
+    context::Context,
+};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+
+use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff};
+
+/// Connections to the logger. Two, so that one large batch does not hold up every other call.
+const CONNECTIONS: usize = 2;
+
+/// How often a connection is tried, and how long the answer may take: tarpc has no keepalive of its own.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Who is at the other end, in messages.
+const LOGGER: &str = "the logger";
+
+/// The client.
+#[derive(Debug)]
+pub struct Rpc {
+    connections: Vec<watch::Receiver<Option<LogRpcClient>>>,
+    turn: AtomicUsize,
+    deadline: Duration,
+    came_by: Option<Transport>,
+    _supervisors: JoinSet<()>,
+}
+
+impl Rpc {
+    /// Makes the client; it dials in the background, again and again.
+    ///
+    /// # Errors
+    /// If the address cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let address = address(&settings.logger_rpc_addr)?;
+        let mut supervisors = JoinSet::new();
+        let connections = (0..CONNECTIONS)
+            .map(|_| {
+                let (publish, connection) = watch::channel(None);
+                supervisors.spawn(keep_connected(address.clone(), publish));
+                connection
+            })
+            .collect();
+        Ok(Rpc {
+            connections,
+            turn: AtomicUsize::new(0),
+            deadline: settings.deadline,
+            came_by: settings.came_by,
+            _supervisors: supervisors,
+        })
+    }
+
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// What is certain of the entry.
+    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let client = self.connection()?;
+        client.write(self.context(), self.draft(entry)).await.map_err(failure)?
+    }
+
+    /// Delivers a batch.
+    ///
+    /// # Errors
+    /// What is certain of all its entries.
+    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        let client = self.connection()?;
+        let drafts = entries.iter().map(|entry| self.draft(entry)).collect();
+        client.write_batch(self.context(), drafts, mode).await.map_err(failure)?
+    }
+
+    /// Whether there is a connection to the logger.
+    pub fn reachable(&self) -> bool {
+        self.connections.iter().any(|connection| connection.borrow().is_some())
+    }
+
+    /// The next connection in turn that is open.
+    fn connection(&self) -> Result<LogRpcClient, Failure> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (0..CONNECTIONS)
+            .find_map(|offset| self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone())
+            .ok_or_else(|| Failure::unreachable(LOGGER).because("not connected"))
+    }
+
+    fn context(&self) -> Context {
+        within(self.deadline)
+    }
+
+    fn draft(&self, entry: &LogEntry) -> EntryDraft {
+        let transport = self.came_by.map(|transport| transport.as_str().to_owned());
+        EntryDraft { transport, ..EntryDraft::from(entry) }
+    }
+}
+
+/// What an error of the protocol says of the entry. tarpc does not tell whether the request had been sent.
+fn failure(error: RpcError) -> Failure {
+    Failure::unknown(LOGGER).because(error)
+}
+
+fn address(text: &str) -> Result<String, SettingError> {
+    text.rsplit_once(':')
+        .filter(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
+        .map(|_| text.to_owned())
+        .ok_or_else(|| SettingError {
+            value: text.to_owned(),
+            expected: "a host and port such as 127.0.0.1:5002",
+        })
+}
+
+/// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
+async fn keep_connected(address: String, publish: watch::Sender<Option<LogRpcClient>>) {
+    let mut waits = backoff::waits();
+    loop {
+        match tokio::time::timeout(CONNECT_TIMEOUT, dial(&address)).await {
+            Ok(Ok((client, dispatch))) => {
+                waits = backoff::waits();
+                publish.send_replace(Some(client.clone()));
+                let reason = lost(client, dispatch).await;
+                publish.send_replace(None);
+                tracing::warn!(address, reason, "rpc connection lost");
+            }
+            Ok(Err(reason)) => tracing::debug!(address, reason, "cannot open an rpc connection"),
+            Err(_) => tracing::debug!(address, "an rpc connection took too long to open"),
+        }
+        tokio::time::sleep(backoff::next(&mut waits)).await;
+    }
+}
+
+/// What drives a connection; it ends when the connection does.
+type Dispatch = JoinSet<String>;
+
+async fn dial(address: &str) -> Result<(LogRpcClient, Dispatch), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let mut config = client::Config::default();
+    // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
+    config.max_in_flight_requests = IN_FLIGHT_ENTRIES;
+    config.pending_request_buffer = IN_FLIGHT_ENTRIES;
+    let NewClient { client, dispatch } = LogRpcClient::new(config, frame(stream));
+    let mut driver = JoinSet::new();
+    driver.spawn(async move { dispatch.await.err().map_or("closed".into(), |error| error.to_string()) });
+    match client.version(within(CONNECT_TIMEOUT)).await {
+        Ok(VERSION) => Ok((client, driver)),
+        Ok(other) => {
+            Err(format!("the logger speaks version {other}, not {VERSION}: use the same release of both"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Waits until the connection ends, or stays silent for too long; says why.
+async fn lost(client: LogRpcClient, mut dispatch: Dispatch) -> String {
+    let silent = async {
+        loop {
+            tokio::time::sleep(KEEPALIVE_INTERVAL).await;
+            let answer = client.version(within(KEEPALIVE_TIMEOUT));
+            if !matches!(tokio::time::timeout(KEEPALIVE_TIMEOUT, answer).await, Ok(Ok(_))) {
+                return "no answer to keepalive".to_owned();
+            }
+        }
+    };
+    tokio::select! {
+        ended = dispatch.join_next() => {
+            ended.map_or_else(String::new, |ended| ended.unwrap_or_else(|error| error.to_string()))
+        }
+        reason = silent => reason,
+    }
+}
+
+fn within(timeout: Duration) -> Context {
+    let mut context = Context::current();
+    context.deadline = Instant::now() + timeout;
+    context
+}

@@ -1,0 +1,153 @@
+//! The four transports as one: whichever is asked for gets the same deadline, span and measure of time.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Outcome, Receipt, Transport};
+use tracing::Instrument;
+
+use crate::{SettingError, admission::Admission, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
+
+/// Where the logger and RabbitMQ are, and how long a call may take.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The logger's HTTP address, such as `http://127.0.0.1:8082`.
+    pub logger_http_url: String,
+    /// The logger's rpc address, such as `127.0.0.1:5002`.
+    pub logger_rpc_addr: String,
+    /// The logger's gRPC address, such as `http://127.0.0.1:50001`.
+    pub logger_grpc_url: String,
+    /// RabbitMQ, such as `amqp://guest:guest@127.0.0.1:5672/%2f`.
+    pub amqp_url: String,
+    /// No call takes longer; past it the outcome is unknown.
+    pub deadline: Duration,
+    /// By which transport the entries came, where it is not the one that hands them over: the listener's case.
+    pub came_by: Option<Transport>,
+}
+
+/// The four clients. They connect in the background and on demand; making them opens no connection.
+#[derive(Debug)]
+pub struct Transports {
+    http: Http,
+    rpc: Rpc,
+    rabbitmq: Rabbitmq,
+    grpc: Grpc,
+    deadline: Duration,
+    in_flight: [Admission; Transport::ALL.len()],
+}
+
+impl Transports {
+    /// Checks the settings and makes the four clients. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// For the first setting that no connection can be made with.
+    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
+        Ok(Transports {
+            http: Http::new(settings)?,
+            rpc: Rpc::new(settings)?,
+            rabbitmq: Rabbitmq::new(settings)?,
+            grpc: Grpc::new(settings)?,
+            deadline: settings.deadline,
+            in_flight: Default::default(),
+        })
+    }
+
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// What is certain of the entry, within the deadline. It is logged here; the caller need not.
+    pub async fn write(&self, transport: Transport, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let delivery = async {
+            match transport {
+                Transport::Http => self.http.write(entry).await,
+                Transport::Rpc => self.rpc.write(entry).await,
+                Transport::Rabbitmq => self.rabbitmq.write(entry).await,
+                Transport::Grpc => self.grpc.write(entry).await,
+            }
+        };
+        self.deliver(transport, std::slice::from_ref(entry), |receipt| receipt.outcome, delivery).await
+    }
+
+    /// Delivers a batch.
+    ///
+    /// # Errors
+    /// As [`Transports::write`], for all entries alike.
+    pub async fn write_batch(
+        &self,
+        transport: Transport,
+        entries: &[LogEntry],
+        mode: BatchMode,
+    ) -> Result<BatchReceipt, Failure> {
+        let delivery = async {
+            match transport {
+                Transport::Http => self.http.write_batch(entries, mode).await,
+                Transport::Rpc => self.rpc.write_batch(entries, mode).await,
+                Transport::Rabbitmq => self.rabbitmq.write_batch(entries, mode).await,
+                Transport::Grpc => self.grpc.write_batch(entries, mode).await,
+            }
+        };
+        self.deliver(transport, entries, best_outcome, delivery).await
+    }
+
+    /// Whether the transport's last word was that its peer is there. It sends nothing.
+    pub fn reachable(&self, transport: Transport) -> bool {
+        match transport {
+            Transport::Http => self.http.reachable(),
+            Transport::Rpc => self.rpc.reachable(),
+            Transport::Rabbitmq => self.rabbitmq.reachable(),
+            Transport::Grpc => self.grpc.reachable(),
+        }
+    }
+
+    /// Reads from the logger over HTTP: the status and the body that it answers to GET.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or does not answer within the deadline.
+    pub async fn read(&self, path_and_query: &str) -> Result<(u16, bytes::Bytes), Failure> {
+        let read = tokio::time::timeout(self.deadline, self.http.read(path_and_query));
+        let answer = read.await.unwrap_or_else(|_| Err(Failure::unreachable("the logger")));
+        answer.inspect_err(|failure| log_failure(Transport::Http, 0, failure))
+    }
+
+    async fn deliver<T>(
+        &self,
+        transport: Transport,
+        entries: &[LogEntry],
+        outcome: impl FnOnce(&T) -> Outcome,
+        delivery: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let _room = self.in_flight[transport as usize].admit(entries)?;
+        let span = tracing::info_span!("deliver", %transport, entries = entries.len());
+        let begun = Instant::now();
+        let result = tokio::time::timeout(self.deadline, delivery)
+            .instrument(span)
+            .await
+            .unwrap_or_else(|_| Err(Failure::unknown("the other side").because("past the deadline")));
+        let word = match &result {
+            Ok(receipt) => outcome(receipt).as_str(),
+            Err(failure) => failure.code.as_str(),
+        };
+        metrics::histogram!("transport_seconds", "transport" => transport.as_str(), "outcome" => word)
+            .record(begun.elapsed().as_secs_f64());
+        result.inspect_err(|failure| log_failure(transport, entries.len(), failure))
+    }
+}
+
+/// A batch counts as stored if any of its entries is new.
+fn best_outcome(receipt: &BatchReceipt) -> Outcome {
+    let mut outcomes = receipt.results.iter().filter_map(|result| result.as_ref().ok());
+    outcomes.find(|outcome| **outcome != Outcome::Duplicate).copied().unwrap_or(Outcome::Duplicate)
+}
+
+/// The one place where a failed delivery is logged, with its cause.
+fn log_failure(transport: Transport, entries: usize, failure: &Failure) {
+    let cause = std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default();
+    let code = failure.code;
+    match failure.certainty() {
+        Certainty::Rejected => tracing::debug!(%transport, entries, %code, cause, "refused"),
+        Certainty::NotStored => tracing::warn!(%transport, entries, %code, cause, "not delivered"),
+        Certainty::Unknown => tracing::warn!(%transport, entries, %code, cause, "outcome unknown"),
+    }
+}
