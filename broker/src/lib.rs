@@ -1,1 +1,134 @@
-//! Empty.
+//! The HTTP front: takes JSON, hands each log entry to a transport, and answers in the course's envelope.
+//!
+//! [`handle`] takes entries, [`read`] passes questions on to the logger, [`course`] has the addresses that the
+//! course has besides, and [`answer`] turns what became of an entry into an HTTP answer. What it does not do:
+//! store, retry, or know how a transport works.
+
+pub mod answer;
+pub mod course;
+pub mod handle;
+pub mod read;
+
+mod config;
+mod cors;
+mod room;
+
+pub use config::Config;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use axum::{Json, Router, routing::get};
+use proto::{Code, Failure, Transport};
+use service::{
+    Acceptor, Shutdown, Telemetry,
+    health::{self, Readiness},
+};
+use transport::Transports;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{answer::Refusal, room::Room};
+
+/// A broker whose port is open, but which does not answer yet.
+#[derive(Debug)]
+pub struct Broker {
+    http: Acceptor,
+    app: App,
+    cors_origins: Vec<String>,
+    telemetry: Telemetry,
+}
+
+/// What every handler may use.
+#[derive(Debug, Clone)]
+pub struct App {
+    transports: Arc<Transports>,
+    default_transport: Transport,
+    room: Room,
+    shutdown: Shutdown,
+}
+
+/// Checks the settings, and opens the port.
+///
+/// # Errors
+/// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
+pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
+    let transports = Transports::new(&config.transports())?;
+    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?;
+    let app = App {
+        transports: Arc::new(transports),
+        default_transport: config.broker_default_transport,
+        room: Room::default(),
+        shutdown: Shutdown::default(),
+    };
+    Ok(Broker { http, app, cors_origins: config.broker_cors_origins, telemetry })
+}
+
+impl Broker {
+    /// Where it listens, with the port that port 0 has become.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// Serves until `shutdown`; then answers what is in flight.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let http = self.address().context("the port is gone")?;
+        tracing::info!(%http, "broker ready");
+        let app = App { shutdown: shutdown.clone(), ..self.app };
+        let health = health_routes(&app, self.telemetry);
+        let router = routes(app).merge(health).layer(cors::layer(self.cors_origins));
+        service::http::serve(self.http, service::http::catch_panics(router), shutdown).await;
+        tracing::info!("broker stopped");
+        Ok(())
+    }
+}
+
+/// The description that `/openapi.json` begins with; the addresses are added where they are routed.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Fourwire broker",
+    description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
+        names. Besides these addresses there are /healthz, /readyz and /metrics for operators."
+))]
+struct Description;
+
+fn routes(app: App) -> Router {
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(handle::handle))
+        .routes(routes!(handle::log_grpc))
+        .routes(routes!(read::list))
+        .routes(routes!(read::entry))
+        .routes(routes!(course::hit))
+        .routes(routes!(course::ping))
+        .split_for_parts();
+    router
+        .route("/openapi.json", get(|| async { Json(description) }))
+        .fallback(|| async {
+            Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
+        })
+        .method_not_allowed_fallback(|| async {
+            Refusal::from(Failure::new(Code::MethodNotAllowed, "this address takes another method"))
+        })
+        .with_state(app)
+}
+
+fn health_routes(app: &App, telemetry: Telemetry) -> Router {
+    let App { transports, shutdown, .. } = app.clone();
+    let readiness = move || {
+        let reachable = Transport::ALL.map(|transport| (transport.as_str(), transports.reachable(transport)));
+        Readiness {
+            ready: !shutdown.has_begun(),
+            detail: serde_json::json!({
+                "draining": shutdown.has_begun(),
+                "reachable": std::collections::BTreeMap::from(reachable),
+            }),
+        }
+    };
+    health::routes(readiness, telemetry)
+}

@@ -1,1 +1,84 @@
-//! Empty.
+//! Takes entries off RabbitMQ, hands them to the logger, and acknowledges only what is stored.
+//!
+//! [`consume`] takes deliveries, in batches; [`hand_over`] brings a batch to the logger and waits as long as it
+//! must; what can never be stored goes to [`dead_letters`] with its reason. What it does not do: give a
+//! delivery back because the logger is down. That would only go in circles, and use up the delivery limit.
+
+pub mod consume;
+pub mod dead_letters;
+pub mod hand_over;
+
+mod config;
+mod state;
+
+pub use config::Config;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use service::{Acceptor, GRACE, Shutdown, Telemetry, health};
+use transport::{Transports, rabbitmq};
+
+use crate::{consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State};
+
+/// A listener whose port is open, but which takes nothing yet.
+#[derive(Debug)]
+pub struct Listener {
+    http: Acceptor,
+    consumer: Consumer,
+    state: Arc<State>,
+    telemetry: Telemetry,
+}
+
+/// Checks the settings, and opens the port.
+///
+/// # Errors
+/// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
+pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
+    rabbitmq::check_url(&config.amqp_url).context("AMQP_URL")?;
+    let transports = Arc::new(Transports::new(&config.transports())?);
+    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?;
+    let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
+    let hand_over = HandOver::new(transports, config.listener_transport);
+    let dead_letters = DeadLetters::new(config.amqp_url.clone());
+    let consumer =
+        Consumer::new(config.amqp_url, config.listener_prefetch, hand_over, dead_letters, Arc::clone(&state));
+    Ok(Listener { http, consumer, state, telemetry })
+}
+
+impl Listener {
+    /// Where it serves health and metrics, with the port that port 0 has become.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// Takes deliveries until `shutdown`; then finishes the batch in hand. What it could not finish in time
+    /// stays in RabbitMQ.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let http = self.address().context("the port is gone")?;
+        tracing::info!(%http, "listener ready");
+        let Listener { consumer, state, telemetry, .. } = self;
+        let draining = shutdown.clone();
+        let health = health::routes(move || state.readiness(draining.has_begun()), telemetry);
+        let served = service::http::serve(self.http, health, shutdown.clone());
+        let consumed = async {
+            let too_late = async {
+                shutdown.begun().await;
+                tokio::time::sleep(GRACE).await;
+            };
+            tokio::select! {
+                () = consumer.run(shutdown.clone()) => {}
+                () = too_late => tracing::warn!("a batch was not finished in time: it stays in RabbitMQ"),
+            }
+        };
+        tokio::join!(served, consumed);
+        tracing::info!("listener stopped");
+        Ok(())
+    }
+}

@@ -300,18 +300,55 @@ impl From<EntryResult> for Result<Outcome, Failure> {
     }
 }
 
-#[derive(Deserialize)]
+/// The body of `POST /handle`, as it came.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HandleBody<'a> {
+pub struct HandleBody<'a> {
+    /// What is to be done.
+    #[schema(value_type = Action)]
     action: String,
+    /// By which transport; left out: by the broker's default.
+    #[schema(value_type = Option<Transport>)]
     transport: Option<String>,
+    /// An entry, or an array of 1 to 1,000.
     #[serde(borrow)]
+    #[schema(value_type = EntryOrBatch)]
     log: Option<&'a RawValue>,
-    // The course's Go clients send these two along, empty.
+    /// Ignored: the course's Go clients send it along, empty.
+    #[schema(value_type = Option<Object>)]
     #[serde(rename = "auth")]
     _auth: Option<IgnoredAny>,
+    /// Ignored: the course's Go clients send it along, empty.
+    #[schema(value_type = Option<Object>)]
     #[serde(rename = "mail")]
     _mail: Option<IgnoredAny>,
+}
+
+/// What stands in `log`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only describes")]
+enum EntryOrBatch {
+    One(EntrySchema),
+    Many(Vec<EntrySchema>),
+}
+
+/// An entry as a caller sends it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
+struct EntrySchema {
+    /// What happened: 1 to 256 bytes of UTF-8 without U+0000.
+    #[schema(min_length = 1, max_length = 256)]
+    name: String,
+    /// Up to 256 KiB of text without U+0000. A value that is no string is kept as its JSON text.
+    data: serde_json::Value,
+    /// A UUID, not nil; left out: the broker makes one.
+    id: Option<Uuid>,
+    /// How serious it is; left out: `info`.
+    level: Option<Level>,
+    /// RFC 3339; left out: now, by the broker's clock.
+    #[schema(format = DateTime)]
+    created_at: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,14 @@
 //! Serves a router over HTTP/1.1, with a limit on everything that a slow or hostile client could hold open.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
-use axum::Router;
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -10,6 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::task::JoinSet;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{Acceptor, GRACE, Shutdown};
 
@@ -22,6 +29,50 @@ const HEADERS: usize = 64;
 
 /// Most bytes that are read ahead of the handler.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than the limit.
+    #[error("the body is too large")]
+    TooLarge,
+    /// It did not arrive in time.
+    #[error("the body did not arrive in time: send it faster")]
+    TooSlow,
+    /// The connection ended before it did.
+    #[error("the body broke off: send it again")]
+    Broken,
+}
+
+/// Reads a body of at most `limit_bytes`.
+///
+/// # Errors
+/// If it is larger, or is not there within 10 s.
+pub async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, BodyError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes).collect());
+    match read.await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::TooSlow),
+    }
+}
+
+/// Answers a panic in a handler in the envelope that all answers have, instead of with a broken connection.
+pub fn catch_panics(router: Router) -> Router {
+    fn answer(_: Box<dyn Any + Send>) -> Response {
+        // The panic hook has logged it. The handler may have written before.
+        let message = "something went wrong here; sending it again with the same id is safe";
+        let envelope = serde_json::json!({
+            "error": true, "message": message, "data": { "code": "outcome_unknown", "retryable": true },
+        });
+        (StatusCode::GATEWAY_TIMEOUT, Json(envelope)).into_response()
+    }
+    router.layer(CatchPanicLayer::custom(answer))
+}
 
 /// Serves until `shutdown` begins. Then it takes no new connection, answers the requests in flight, and drops
 /// what is still open after [`GRACE`].

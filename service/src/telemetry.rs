@@ -10,9 +10,8 @@ use tracing_subscriber::EnvFilter;
 const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Bounds of every histogram whose name ends in `seconds`: from a fast commit to a missed deadline.
-const SECONDS: [f64; 14] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
+const SECONDS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Bounds of every histogram whose name ends in `entries`: of a group commit or a batch.
 const ENTRIES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];

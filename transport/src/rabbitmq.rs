@@ -62,12 +62,15 @@ impl Rabbitmq {
     /// # Errors
     /// If the URL cannot be used.
     pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        let uri = uri(&settings.amqp_url)?;
+        let uri = settings.amqp_url.as_deref().map(uri).transpose()?;
         let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
         let (publish, state) = watch::channel(State::Down);
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
-        supervisor.spawn(keep_connected(uri, queue, publish, settings.deadline));
+        match uri {
+            Some(uri) => supervisor.spawn(keep_connected(uri, queue, publish, settings.deadline)),
+            None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
+        };
         Ok(Rabbitmq { jobs, state, _supervisor: supervisor })
     }
 

@@ -19,8 +19,8 @@ pub struct Settings {
     pub logger_rpc_addr: String,
     /// The logger's gRPC address, such as `http://127.0.0.1:50001`.
     pub logger_grpc_url: String,
-    /// RabbitMQ, such as `amqp://guest:guest@127.0.0.1:5672/%2f`.
-    pub amqp_url: String,
+    /// RabbitMQ, such as `amqp://guest:guest@127.0.0.1:5672/%2f`; `None`: nothing is sent by `rabbitmq`.
+    pub amqp_url: Option<String>,
     /// No call takes longer; past it the outcome is unknown.
     pub deadline: Duration,
     /// By which transport the entries came, where it is not the one that hands them over: the listener's case.

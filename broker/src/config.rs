@@ -1,0 +1,101 @@
+//! The broker's settings. Its environment is read here and nowhere else.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use http::Uri;
+use proto::Transport;
+
+/// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
+/// names.
+///
+/// Each setting is a flag and an environment variable of the same name; the flag wins.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "broker", version)]
+pub struct Config {
+    /// Where HTTP is served
+    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    pub broker_http_listen: SocketAddr,
+
+    /// The logger's HTTP address, to write over http and to read back
+    #[arg(long, env, default_value = "http://127.0.0.1:8082")]
+    pub logger_http_url: String,
+
+    /// The logger's rpc address
+    #[arg(long, env, default_value = "127.0.0.1:5002")]
+    pub logger_rpc_addr: String,
+
+    /// The logger's gRPC address
+    #[arg(long, env, default_value = "http://127.0.0.1:50001")]
+    pub logger_grpc_url: String,
+
+    /// RabbitMQ
+    #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
+    pub amqp_url: String,
+
+    /// The transport of requests that name none: http, rpc, rabbitmq or grpc
+    #[arg(long, env, default_value_t = Transport::Http)]
+    pub broker_default_transport: Transport,
+
+    /// No delivery takes longer, in milliseconds: past it the answer is 504
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub broker_deadline_ms: u64,
+
+    /// Origins of pages that may call the broker, besides those of this machine; separated by commas
+    #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
+    pub broker_cors_origins: Vec<String>,
+
+    /// What is logged to standard error, as a filter of tracing-subscriber
+    #[arg(long, env, default_value = "info,tarpc=warn")]
+    pub rust_log: String,
+}
+
+impl Config {
+    pub(crate) fn transports(&self) -> transport::Settings {
+        transport::Settings {
+            logger_http_url: self.logger_http_url.clone(),
+            logger_rpc_addr: self.logger_rpc_addr.clone(),
+            logger_grpc_url: self.logger_grpc_url.clone(),
+            amqp_url: Some(self.amqp_url.clone()),
+            deadline: Duration::from_millis(self.broker_deadline_ms),
+            came_by: None,
+        }
+    }
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|_| expected_origin())?;
+    let sound = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.authority().is_some()
+        && uri.path() == "/"
+        && uri.query().is_none()
+        && !text.ends_with('/');
+    if sound { Ok(text.to_owned()) } else { Err(expected_origin()) }
+}
+
+fn expected_origin() -> String {
+    "give scheme, host and port such as https://example.org:8443".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for origin in ["http://example.org", "https://example.org:8443"] {
+            assert_eq!(parse_origin(origin).as_deref(), Ok(origin));
+        }
+        for text in
+            ["*", "example.org", "http://example.org/", "http://example.org/page", "ftp://example.org", ""]
+        {
+            assert!(parse_origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_settings_are_sound() {
+        use clap::CommandFactory;
+        Config::command().debug_assert();
+    }
+}

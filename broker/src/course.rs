@@ -1,0 +1,22 @@
+//! The addresses that the course has besides: they say that the broker is there.
+
+use axum::{Json, body::Body};
+use proto::json::Envelope;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// `data` of an answer that has none.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Nothing {}
+
+/// Says that the broker was hit, whatever the body.
+#[utoipa::path(post, path = "/", responses((status = 200, body = Envelope<Nothing>)))]
+pub async fn hit(_: Body) -> Json<Envelope<Nothing>> {
+    Json(Envelope { error: false, message: "Hit the broker".to_owned(), data: None })
+}
+
+/// The course's heartbeat.
+#[utoipa::path(get, path = "/ping", responses((status = 200, body = String, content_type = "text/plain")))]
+pub async fn ping() -> &'static str {
+    "."
+}

@@ -1,0 +1,161 @@
+//! `POST /handle`: an entry, or a batch, on its way to the logger. Here the way of an entry begins.
+
+use std::time::Instant;
+
+use axum::{body::Body, extract::State, response::Response};
+use jiff::Timestamp;
+use proto::{
+    BatchMode, Code, Failure, Outcome, Transport,
+    json::{
+        Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, Handle, HandleBody,
+        Timing,
+    },
+};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    App,
+    answer::{Refusal, accepted, microseconds},
+};
+
+/// Delivers an entry, or a batch, over the transport that the body names.
+///
+/// The body is read as JSON whatever its content type.
+#[utoipa::path(
+    post, path = "/handle", request_body = HandleBody,
+    responses(
+        (status = 202, body = Envelope<AcceptedOneOrMany>, description = "Stored, queued, or stored before"),
+        (status = 400, body = Envelope<FailureData>, description = "Never stored: mend the request"),
+        (status = 408, body = Envelope<FailureData>, description = "The body did not arrive in time"),
+        (status = 409, body = Envelope<FailureData>, description = "The id is stored with other content"),
+        (status = 413, body = Envelope<FailureData>, description = "The body is too large"),
+        (status = 503, body = Envelope<FailureData>, description = "Certainly not stored: try again"),
+        (status = 504, body = Envelope<FailureData>, description = "It may be stored: try again with the same id"),
+    )
+)]
+pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+    let (body, _room) = app.room.read(body).await?;
+    let begun = Instant::now();
+    let handle = Handle::parse(&body, Timestamp::now())?;
+    let transport = handle.transport.unwrap_or(app.default_transport);
+    carry_out(&app, handle, transport, begun).await
+}
+
+/// The course's own address for gRPC: `/handle` with the transport `grpc` and the action `log`.
+#[utoipa::path(
+    post, path = "/log-grpc", request_body = HandleBody,
+    responses(
+        (status = 202, body = Envelope<AcceptedOneOrMany>, description = "Stored, or stored before"),
+        (status = 400, body = Envelope<FailureData>, description = "Never stored: mend the request"),
+        (status = 408, body = Envelope<FailureData>, description = "The body did not arrive in time"),
+        (status = 409, body = Envelope<FailureData>, description = "The id is stored with other content"),
+        (status = 413, body = Envelope<FailureData>, description = "The body is too large"),
+        (status = 503, body = Envelope<FailureData>, description = "Certainly not stored: try again"),
+        (status = 504, body = Envelope<FailureData>, description = "It may be stored: try again with the same id"),
+    )
+)]
+pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+    let (body, _room) = app.room.read(body).await?;
+    let begun = Instant::now();
+    let handle = Handle::parse(&body, Timestamp::now())?;
+    match handle.transport {
+        None | Some(Transport::Grpc) => carry_out(&app, handle, Transport::Grpc, begun).await,
+        Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
+            let message = "this address is for the transport grpc: leave `transport` out, or post to /handle";
+            Err(Failure::new(Code::UnknownTransport, message).into())
+        }
+    }
+}
+
+/// `data` of what was accepted: as the request, one or many.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum AcceptedOneOrMany {
+    One(Accepted),
+    Many(AcceptedBatch),
+}
+
+async fn carry_out(
+    app: &App,
+    handle: Handle,
+    transport: Transport,
+    begun: Instant,
+) -> Result<Response, Refusal> {
+    let entries = handle.entries.as_slice();
+    let delivered = match handle.action {
+        Action::Log => deliver(app, &handle.entries, transport).await,
+        Action::Echo => Ok(Delivered::nothing(entries.len())),
+    };
+    let delivered = delivered.map_err(|failure| Refusal::of(failure, transport, entries))?;
+    let timing = Timing { total: microseconds(begun.elapsed()), ..delivered.timing };
+    Ok(answer(&handle.entries, transport, &delivered.outcomes, timing))
+}
+
+/// What became of the entries, in their order; `None` for those that were only echoed.
+struct Delivered {
+    outcomes: Vec<Option<Outcome>>,
+    timing: Timing,
+}
+
+impl Delivered {
+    fn nothing(entries: usize) -> Self {
+        Delivered { outcomes: vec![None; entries], timing: Timing::default() }
+    }
+}
+
+async fn deliver(app: &App, entries: &Entries, transport: Transport) -> Result<Delivered, Failure> {
+    if app.shutdown.has_begun() {
+        return Err(Failure::draining("the broker"));
+    }
+    let begun = Instant::now();
+    let (outcomes, store) = match entries {
+        Entries::One(entry) => {
+            let receipt = app.transports.write(transport, entry).await?;
+            (vec![Some(receipt.outcome)], receipt.store_us)
+        }
+        Entries::Batch(entries) => {
+            let receipt = app.transports.write_batch(transport, entries, BatchMode::AllOrNone).await?;
+            let outcomes = receipt.results.into_iter().map(|result| result.map(Some));
+            (outcomes.collect::<Result<_, _>>()?, receipt.store_us)
+        }
+    };
+    let timing = Timing { total: 0, transport: Some(microseconds(begun.elapsed())), store };
+    Ok(Delivered { outcomes, timing })
+}
+
+fn answer(
+    entries: &Entries,
+    transport: Transport,
+    outcomes: &[Option<Outcome>],
+    timing_us: Timing,
+) -> Response {
+    let data = match entries {
+        Entries::One(entry) => {
+            let outcome = outcomes.first().copied().flatten();
+            AcceptedOneOrMany::One(Accepted { id: entry.id(), transport, outcome, timing_us })
+        }
+        Entries::Batch(entries) => {
+            let entries = entries.iter().zip(outcomes);
+            let entries = entries.map(|(entry, outcome)| AcceptedEntry { id: entry.id(), outcome: *outcome });
+            AcceptedOneOrMany::Many(AcceptedBatch { transport, entries: entries.collect(), timing_us })
+        }
+    };
+    accepted(message(transport, outcomes), data, timing_us)
+}
+
+/// A sentence such as `998 stored, 2 duplicate by grpc`.
+fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
+    let count = |outcome| outcomes.iter().filter(|own| **own == outcome).count();
+    let told = [
+        (count(Some(Outcome::Stored)), "stored"),
+        (count(Some(Outcome::Queued)), "queued"),
+        (count(Some(Outcome::Duplicate)), "duplicate"),
+        (count(None), "echoed, not delivered"),
+    ];
+    let one = outcomes.len() == 1;
+    let told = told.into_iter().filter(|(count, _)| *count > 0);
+    let told = told.map(|(count, word)| if one { word.to_owned() } else { format!("{count} {word}") });
+    format!("{} by {transport}", told.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,60 @@
+//! Reading back: questions are passed on to the logger, and its answers passed back as they are.
+
+use axum::{
+    extract::{Path, RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use proto::{
+    Failure, Page, QueryDraft, StoredEntry,
+    json::{Envelope, FailureData},
+    parse_entry_id,
+};
+
+use crate::{App, answer::Refusal};
+
+/// Stored entries, newest first; all conditions must be met.
+#[utoipa::path(
+    get, path = "/logs", params(QueryDraft),
+    responses(
+        (status = 200, body = Envelope<Page>),
+        (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
+    )
+)]
+pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    pass_on(&app, &format!("/logs{query}")).await
+}
+
+/// One stored entry.
+#[utoipa::path(
+    get, path = "/logs/{id}", params(("id" = uuid::Uuid, Path, description = "The entry's id")),
+    responses(
+        (status = 200, body = Envelope<StoredEntry>),
+        (status = 400, body = Envelope<FailureData>, description = "The id is no UUID"),
+        (status = 404, body = Envelope<FailureData>, description = "No entry of this id is stored"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
+    )
+)]
+pub async fn entry(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let id = parse_entry_id(&id)?;
+    pass_on(&app, &format!("/logs/{id}")).await
+}
+
+async fn pass_on(app: &App, path_and_query: &str) -> Result<Response, Refusal> {
+    let (status, body) = app.transports.read(path_and_query).await.map_err(about_reading)?;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A transport's failure speaks of an entry; here there is none.
+fn about_reading(failure: Failure) -> Failure {
+    match failure.certainty() {
+        proto::Certainty::Rejected => failure,
+        proto::Certainty::NotStored | proto::Certainty::Unknown => Failure::new(
+            proto::Code::Unavailable,
+            "the logger does not answer, and it has the entries; try again",
+        ),
+    }
+}
