@@ -1,1 +1,36 @@
-//! Empty.
+//! The harness: starts the real binaries on free ports with a store of their own and a virtual host of their
+//! own in RabbitMQ, and stops them when the test ends.
+
+pub mod process;
+pub mod rabbitmq;
+pub mod stack;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that should happen soon, on a machine that is busy.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A client generated from the course's own two-field proto.
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+pub mod course {
+    tonic::include_proto!("logs");
+}
+
+/// Polls `condition` until it gives something, and fails the test if it has not within [`SOON`].
+///
+/// # Panics
+/// If the time is up; `what` says what was awaited.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! End-to-end tests: real processes, a real RabbitMQ, a store on the disk.
+//!
+//! A behaviour that must hold for every transport is one function over a [`proto::Transport`], and
+//! [`for_each_transport`] makes a test of it for each.
+
+/// Makes four tests of a behaviour. A transport that is missing here does not compile: see `all_are_listed`.
+macro_rules! for_each_transport {
+    ($($behaviour:ident),+ $(,)?) => {
+        $(
+            mod $behaviour {
+                use proto::Transport;
+
+                #[tokio::test]
+                async fn http() {
+                    super::$behaviour(Transport::Http).await;
+                }
+
+                #[tokio::test]
+                async fn rpc() {
+                    super::$behaviour(Transport::Rpc).await;
+                }
+
+                #[tokio::test]
+                async fn rabbitmq() {
+                    super::$behaviour(Transport::Rabbitmq).await;
+                }
+
+                #[tokio::test]
+                async fn grpc() {
+                    super::$behaviour(Transport::Grpc).await;
+                }
+            }
+        )+
+    };
+}
+
+mod delivery;
+
+/// Fails to compile when there is a transport that [`for_each_transport`] does not know.
+const fn _all_are_listed(transport: proto::Transport) {
+    use proto::Transport::{Grpc, Http, Rabbitmq, Rpc};
+    match transport {
+        Http | Rpc | Rabbitmq | Grpc => {}
+    }
+}

@@ -1,0 +1,66 @@
+//! `make demo`: against the running stack, sends one entry over each transport and reads each back.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use proto::{StoredEntry, Transport, json::Envelope};
+use serde_json::{Value, json};
+
+/// How long an entry may take from the broker to the store.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let broker = match std::env::var("BROKER_HTTP_LISTEN") {
+        Ok(address) => format!("http://{address}"),
+        Err(_) => "http://127.0.0.1:8080".to_owned(),
+    };
+    println!("{:<10} {:<8} {:>12} {:>12}  id", "transport", "outcome", "answered ms", "stored ms");
+    let mut failed = false;
+    for transport in Transport::ALL {
+        match send_and_read_back(&broker, transport).await {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                failed = true;
+                println!("{transport:<10} FAILED: {error:#}");
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Result<String> {
+    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+    let log = json!({ "name": "demo", "data": format!("sent by {transport}") });
+    let body = json!({ "action": "log", "transport": transport, "log": log }).to_string();
+    let begun = Instant::now();
+    let answer = client.post(format!("{broker}/handle")).body(body).send().await;
+    let answer: Value =
+        answer.with_context(|| format!("is the stack running at {broker}? `make run`"))?.json().await?;
+    let answered = begun.elapsed();
+    let data = &answer["data"];
+    let (Some(id), Some(outcome)) = (data["id"].as_str(), data["outcome"].as_str()) else {
+        bail!("{}", answer["message"].as_str().unwrap_or("an answer that is not Fourwire's"));
+    };
+    let entry = loop {
+        let response = client.get(format!("{broker}/logs/{id}")).send().await?;
+        if response.status().is_success() {
+            let envelope: Envelope<StoredEntry> = response.json().await?;
+            break envelope.data.context("an answer without data")?;
+        }
+        if begun.elapsed() > STORED_WITHIN {
+            bail!("{id} was {outcome}, but is not stored after {STORED_WITHIN:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let stored = begun.elapsed();
+    anyhow::ensure!(entry.transport == transport, "{id} is stored as having come by {}", entry.transport);
+    let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+    Ok(format!("{transport:<10} {outcome:<8} {:>12.2} {:>12.2}  {id}", ms(answered), ms(stored)))
+}

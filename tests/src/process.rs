@@ -1,0 +1,144 @@
+//! One of our binaries as a process.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
+};
+
+use anyhow::Context;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::process::Child;
+
+use crate::eventually;
+
+/// A running service. It is killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
+        let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
+        let file = std::fs::File::create(&log).expect("the test's directory is writable");
+        let child = tokio::process::Command::new(binary(name))
+            .env_clear()
+            .envs(settings)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        Process { child, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it says that it is ready, and reads the addresses from that line: `http=127.0.0.1:4711`.
+    ///
+    /// # Panics
+    /// If it ends, or is not ready in time.
+    pub async fn ready(&mut self) -> BTreeMap<String, SocketAddr> {
+        let line = eventually("ready", async || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("it ended with {status}:\n{}", self.log());
+            }
+            self.log().lines().find(|line| line.contains(" ready ")).map(str::to_owned)
+        });
+        let line = line.await;
+        let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it has not been waited for");
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it is there");
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(crate::SOON, self.child.wait()).await;
+        ended.expect("it ends").expect("its status can be read")
+    }
+
+    /// Kills it without a chance to say goodbye, and waits until it is gone.
+    ///
+    /// # Panics
+    /// If it was gone before.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.ended().await;
+    }
+
+    /// The most memory that it has had, in KiB.
+    ///
+    /// # Panics
+    /// If it is gone, or this is not Linux.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let pid = self.child.id().expect("it has not been waited for");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("procfs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.log.display(), tail(&self.log()));
+        }
+    }
+}
+
+/// The path of one of our binaries. The first call builds them all, so that a test never runs an old one.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| build().expect("the binaries can be built")).join(name)
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]);
+    cargo.args(["--package", "broker", "--package", "listener", "--package", "logger"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    anyhow::ensure!(cargo.status()?.success(), "cargo build failed");
+    // This test stands in target/PROFILE/deps.
+    let test = std::env::current_exe()?;
+    let profile = test.ancestors().nth(2).context("the directory of the profile")?;
+    Ok(profile.to_owned())
+}
+
+fn tail(log: &str) -> String {
+    const LINES: usize = 40;
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

@@ -1,0 +1,94 @@
+//! A virtual host of a test's own in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started.
+
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    message::BasicGetMessage,
+    options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use serde_json::json;
+
+/// A virtual host. Nobody else uses it.
+#[derive(Debug, Clone)]
+pub struct VirtualHost {
+    name: String,
+}
+
+impl VirtualHost {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// If there is no RabbitMQ for tests: a test that needs it fails without it.
+    pub async fn create() -> Self {
+        let name = format!("test-{}", uuid::Uuid::now_v7());
+        put(&format!("vhosts/{name}"), json!({})).await;
+        let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        put(&format!("permissions/{name}/guest"), all).await;
+        VirtualHost { name }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("{}/{}", required("FOURWIRE_TEST_AMQP"), self.name)
+    }
+
+    /// A channel to it, in a connection of its own.
+    ///
+    /// # Panics
+    /// If RabbitMQ is gone.
+    pub async fn channel(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await;
+        let connection = connection.expect("RabbitMQ answers");
+        let channel = connection.create_channel().await.expect("a channel");
+        (connection, channel)
+    }
+
+    /// How many messages are ready in a queue.
+    ///
+    /// # Panics
+    /// If there is no such queue.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let (_connection, channel) = self.channel().await;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        queue.expect("the queue is there").message_count()
+    }
+
+    /// Takes one message off a queue.
+    ///
+    /// # Panics
+    /// If there is no such queue.
+    pub async fn get(&self, queue: &str) -> Option<BasicGetMessage> {
+        let (_connection, channel) = self.channel().await;
+        let options = BasicGetOptions { no_ack: true };
+        channel.basic_get(queue.into(), options).await.expect("the queue is there")
+    }
+
+    /// Publishes as anybody could: by hand, without confirms.
+    ///
+    /// # Panics
+    /// If RabbitMQ is gone.
+    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+        let (connection, channel) = self.channel().await;
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish(exchange.into(), key.into(), options, body, properties)
+            .await
+            .expect("RabbitMQ takes it");
+        // Closing waits until RabbitMQ has read everything before it.
+        connection.close(200, "".into()).await.expect("RabbitMQ answers");
+    }
+}
+
+async fn put(path: &str, body: serde_json::Value) {
+    let url = format!("{}/{path}", required("FOURWIRE_TEST_RABBITMQ_API"));
+    let response =
+        reqwest::Client::new().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
+    response.expect("RabbitMQ's management answers").error_for_status().expect("it obeys");
+}
+
+fn required(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests by `make test`, or by `deploy/rabbitmq.sh with-test-node cargo test`")
+    })
+}

@@ -1,0 +1,243 @@
+//! Logger, listener and broker, wired together.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use proto::{Page, StoredEntry, Transport, json::Envelope};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{eventually, process::Process, rabbitmq::VirtualHost};
+
+/// The three services of one test.
+#[derive(Debug)]
+pub struct Stack {
+    /// The store's process.
+    pub logger: Process,
+    /// The listener's process; `None` until it is started.
+    pub listener: Option<Process>,
+    /// The broker's process.
+    pub broker: Process,
+    /// Where the logger listens; it keeps its ports over a restart.
+    pub logger_at: LoggerAddresses,
+    /// Where the broker listens.
+    pub broker_at: SocketAddr,
+    /// The test's own part of RabbitMQ.
+    pub rabbitmq: VirtualHost,
+    settings: BTreeMap<&'static str, String>,
+    client: Client,
+    dir: TempDir,
+}
+
+/// Where a logger listens.
+#[derive(Debug, Clone, Copy)]
+pub struct LoggerAddresses {
+    /// HTTP.
+    pub http: SocketAddr,
+    /// rpc.
+    pub rpc: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Its body; `Null` if it is no JSON.
+    pub body: Value,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// `data.code`.
+    pub fn code(&self) -> &str {
+        self.body["data"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// `data.outcome`.
+    pub fn outcome(&self) -> &str {
+        self.body["data"]["outcome"].as_str().unwrap_or_default()
+    }
+
+    /// `message`.
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    /// `data.id`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn id(&self) -> Uuid {
+        let id = self.body["data"]["id"].as_str();
+        id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no id in {}", self.body))
+    }
+}
+
+impl Stack {
+    /// Starts all three.
+    ///
+    /// # Panics
+    /// As everything here, if what the test stands on does not work.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts all three with some settings of their own.
+    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        let mut stack = Self::start_without_listener(settings).await;
+        stack.start_listener().await;
+        stack
+    }
+
+    /// Starts logger and broker.
+    pub async fn start_without_listener(settings: &[(&'static str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let rabbitmq = VirtualHost::create().await;
+        let mut all = BTreeMap::from([
+            ("AMQP_URL", rabbitmq.url()),
+            ("BROKER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+            ("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+            ("LOGGER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+            ("LOGGER_RPC_LISTEN", "127.0.0.1:0".to_owned()),
+            ("LOGGER_GRPC_LISTEN", "127.0.0.1:0".to_owned()),
+        ]);
+        all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let mut logger = Process::start("logger", &all, dir.path());
+        let ports = logger.ready().await;
+        let logger_at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
+        all.extend([
+            ("LOGGER_HTTP_LISTEN", logger_at.http.to_string()),
+            ("LOGGER_RPC_LISTEN", logger_at.rpc.to_string()),
+            ("LOGGER_GRPC_LISTEN", logger_at.grpc.to_string()),
+        ]);
+        for (name, value) in [
+            ("LOGGER_HTTP_URL", format!("http://{}", logger_at.http)),
+            ("LOGGER_RPC_ADDR", logger_at.rpc.to_string()),
+            ("LOGGER_GRPC_URL", format!("http://{}", logger_at.grpc)),
+        ] {
+            all.entry(name).or_insert(value);
+        }
+        let mut broker = Process::start("broker", &all, dir.path());
+        let broker_at = broker.ready().await["http"];
+        all.insert("BROKER_HTTP_LISTEN", broker_at.to_string());
+        let client = Client::builder().no_proxy().timeout(crate::SOON).build().expect("a client");
+        let stack = Stack {
+            logger,
+            listener: None,
+            broker,
+            logger_at,
+            broker_at,
+            rabbitmq,
+            settings: all,
+            client,
+            dir,
+        };
+        for transport in Transport::ALL {
+            stack.reaches(transport).await;
+        }
+        stack
+    }
+
+    /// Starts the listener, and waits until it takes deliveries.
+    pub async fn start_listener(&mut self) {
+        let mut listener = Process::start("listener", &self.settings, self.dir.path());
+        listener.ready().await;
+        let log = || async { listener.log().contains("consuming").then_some(()) };
+        eventually("the listener consumes", log).await;
+        self.listener = Some(listener);
+    }
+
+    /// Starts the logger again, on the ports and with the store that it had.
+    pub async fn start_logger(&mut self) {
+        self.logger = Process::start("logger", &self.settings, self.dir.path());
+        self.logger.ready().await;
+    }
+
+    /// Waits until the broker reaches the other end of a transport.
+    pub async fn reaches(&self, transport: Transport) {
+        let what = format!("the broker reaches its peer by {transport}");
+        eventually(&what, || async {
+            let ready = self.get("/readyz").await;
+            ready.body["detail"]["reachable"][transport.as_str()].as_bool().filter(|reachable| *reachable)
+        })
+        .await;
+    }
+
+    /// The directory of the store and the logs.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Posts a body to the broker as `curl -d` would: without JSON's content type.
+    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.ask(self.client.post(format!("http://{}{path}", self.broker_at)).body(body)).await
+    }
+
+    /// Posts an entry, or a batch, to `/handle`.
+    pub async fn log(&self, transport: Transport, log: &Value) -> Answer {
+        let body = json!({ "action": "log", "transport": transport, "log": log });
+        self.post("/handle", body.to_string()).await
+    }
+
+    /// Asks the broker.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(self.client.get(format!("http://{}{path}", self.broker_at))).await
+    }
+
+    /// Posts a body to the logger.
+    pub async fn post_to_logger(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.ask(self.client.post(format!("http://{}{path}", self.logger_at.http)).body(body)).await
+    }
+
+    /// Sends a request, and reads its answer.
+    pub async fn ask(&self, request: reqwest::RequestBuilder) -> Answer {
+        let begun = Instant::now();
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.expect("a whole answer");
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status, headers, body, took: begun.elapsed() }
+    }
+
+    /// The stored entry of an id.
+    pub async fn stored(&self, id: Uuid) -> Option<StoredEntry> {
+        let answer = self.get(&format!("/logs/{id}")).await;
+        let envelope: Envelope<StoredEntry> = if answer.status == 200 {
+            serde_json::from_value(answer.body).expect("an entry")
+        } else {
+            return None;
+        };
+        envelope.data
+    }
+
+    /// Waits until an entry is stored.
+    pub async fn eventually_stored(&self, id: Uuid) -> StoredEntry {
+        eventually("the entry is stored", || self.stored(id)).await
+    }
+
+    /// All stored entries, newest first, page by page.
+    pub async fn all_stored(&self) -> Vec<StoredEntry> {
+        let mut entries = Vec::new();
+        let mut path = "/logs?limit=1000".to_owned();
+        loop {
+            let answer = self.get(&path).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let envelope: Envelope<Page> = serde_json::from_value(answer.body).expect("a page");
+            let page = envelope.data.expect("data");
+            entries.extend(page.entries);
+            let Some(next) = page.next else { return entries };
+            path = format!("/logs?limit=1000&cursor={}", String::from(next));
+        }
+    }
+}
