@@ -1,0 +1,24 @@
+# Every target has its line for `make help` behind two number signs.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help run demo test check bench-store
+
+help: ## lists the targets
+	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
+
+run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
+	@exec deploy/run.sh
+
+demo: ## sends an entry over each transport to the stack that runs, and reads each back
+	@cargo run --release --quiet --locked -p tests --bin demo
+
+test: check ## everything: check, then all tests beside a RabbitMQ of their own
+	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked
+
+check: ## format, clippy and docs, with warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+bench-store: ## what reading costs in a store of a thousand entries and of ten million
+	cargo bench --locked -p logger --bench read_cost

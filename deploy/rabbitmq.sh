@@ -1,0 +1,401 @@
+#!/usr/bin/env bash
+# A RabbitMQ to run against, and one to test against.
+#
+#   ensure                    prints the AMQP URL of a running RabbitMQ, and starts one if none answers
+#   stop                      stops what `ensure` started, and nothing else
+#   with-test-node COMMAND…   runs COMMAND beside a private node that is gone afterwards
+#   install                   installs Debian's package, without starting its service
+#
+# `ensure` tries in this order: AMQP_URL, a container, a private node from Debian's package. It exits
+# with 3 if there is none of them. The URL is the last line of stdout; all the rest goes to stderr.
+set -euo pipefail
+
+SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
+RUN_DIR=$(dirname "$(dirname "$SELF")")/.run
+# What `ensure` started: "node DIRECTORY" or "container ENGINE NAME".
+STARTED=$RUN_DIR/rabbitmq.started
+
+DEFAULT_URL=amqp://guest:guest@127.0.0.1:5672/%2f
+IMAGE=docker.io/library/rabbitmq:4-management
+# A busy laptop that is compiling at the same time needs a multiple of the usual 8 seconds.
+START_TIMEOUT_S=120
+PULL_TIMEOUT_S=60
+
+main() {
+  local command=${1:-help}
+  (($# == 0)) || shift
+  case $command in
+    ensure) ensure ;;
+    stop) stop ;;
+    with-test-node) with_test_node "$@" ;;
+    install) install_package ;;
+    *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$SELF" >&2; exit 2 ;;
+  esac
+}
+
+ensure() {
+  local url=${AMQP_URL:-$DEFAULT_URL} base
+  if greets "$url"; then
+    echo "$url"
+    return
+  fi
+  say "No RabbitMQ answers at $(address_of "$url")."
+  mkdir -p "$RUN_DIR"
+  # Interrupted half way, it must not leave a node behind that nobody knows of.
+  trap 'trap "" INT TERM HUP; stop; exit 130' INT TERM HUP
+  base=$(free_ports_from 5672)
+  if ! start_container "$base" && ! start_recorded_node "$base"; then
+    say "Install RabbitMQ with 'sudo deploy/rabbitmq.sh install', or set AMQP_URL to one that runs."
+    exit 3
+  fi
+  say "RabbitMQ is ready at 127.0.0.1:$base; its web page is http://127.0.0.1:$((base + 1)) (guest, guest)."
+  echo "amqp://guest:guest@127.0.0.1:$base/%2f"
+}
+
+stop() {
+  local kind what name
+  [[ -f $STARTED ]] || return 0
+  read -r kind what name <"$STARTED"
+  say "Stopping RabbitMQ…"
+  case $kind in
+    # Stopped, not removed: the queues are in it.
+    container) "$what" stop --time 20 "$name" >/dev/null || true ;;
+    node) end_node "$what${name:+ $name}" 20 ;;
+  esac
+  rm -f "$STARTED"
+}
+
+# Runs a command with the address of a node of its own, and returns the command's status.
+with_test_node() {
+  (($#)) || die "with-test-node needs a command to run."
+  # A machine without Debian's package can bring its own RabbitMQ.
+  if [[ -n ${FOURWIRE_TEST_AMQP:-} && -n ${FOURWIRE_TEST_RABBITMQ_API:-} ]]; then
+    exec "$@"
+  fi
+  install_package || die "The tests need RabbitMQ: install it with 'sudo deploy/rabbitmq.sh install' and try again."
+  claim_test_directory
+  trap drop_test_node EXIT
+  trap 'interrupt 130' INT
+  trap 'interrupt 143' TERM HUP
+  guard_test_node
+
+  describe_node "$test_dir" "$test_base"
+  start_node || die "The node for the tests did not start."
+  export FOURWIRE_TEST_AMQP=amqp://guest:guest@127.0.0.1:$test_base
+  export FOURWIRE_TEST_RABBITMQ_API=http://127.0.0.1:$((test_base + 1))/api
+  # In the background, since bash answers no signal while it waits for a foreground command. With
+  # the mark of the node, whatever the command leaves running is ended together with the node.
+  in_own_group env FOURWIRE_NODE="$test_dir" "$@" </dev/null
+  test_command=$!
+  local status=0
+  wait "$test_command" || status=$?
+  exit "$status"
+}
+
+# --- Containers -------------------------------------------------------------------------------
+
+start_container() {
+  local base=$1 engine image name
+  name=fourwire-rabbitmq-$base
+  engine=$(container_engine) || return 1
+  echo "container $engine $name" >"$STARTED"
+  # The one of the last run still has its queues.
+  if timeout 20 "$engine" start "$name" >/dev/null 2>&1 || {
+    image=$(container_image "$engine") && say "Starting $image with $engine…" &&
+      timeout 60 "$engine" run --detach --name "$name" --hostname "$name" --memory 1g \
+        --publish "127.0.0.1:$base:5672" --publish "127.0.0.1:$((base + 1)):15672" "$image" >/dev/null
+  } && await_container "$engine" "$name" "$base"; then
+    return 0
+  fi
+  timeout 20 "$engine" stop "$name" >/dev/null 2>&1 || true
+  rm -f "$STARTED"
+  return 1
+}
+
+container_engine() {
+  local engine
+  for engine in docker podman; do
+    if command -v "$engine" >/dev/null && timeout 5 "$engine" info >/dev/null 2>&1; then
+      echo "$engine"
+      return
+    fi
+  done
+  return 1
+}
+
+# Prints an image that is on this machine: ours, else any RabbitMQ, else ours once it is pulled.
+container_image() {
+  local engine=$1 image
+  if ! "$engine" image inspect "$IMAGE" >/dev/null 2>&1; then
+    image=$("$engine" images --format '{{.Repository}}:{{.Tag}}' | grep -m1 -E '(^|/library/)rabbitmq:[^<]') &&
+      { echo "$image"; return; }
+    say "Pulling $IMAGE with $engine (at most $PULL_TIMEOUT_S s)…"
+    if ! timeout "$PULL_TIMEOUT_S" "$engine" pull --quiet "$IMAGE" >/dev/null 2>&1; then
+      say "The image could not be pulled."
+      return 1
+    fi
+  fi
+  echo "$IMAGE"
+}
+
+await_container() {
+  local engine=$1 name=$2 base=$3 deadline=$((SECONDS + START_TIMEOUT_S))
+  # The engine's proxy accepts connections long before RabbitMQ does: only a greeting counts.
+  until greets "amqp://127.0.0.1:$base"; do
+    [[ $("$engine" inspect --format '{{.State.Running}}' "$name" 2>/dev/null) == true ]] || return 1
+    ((SECONDS < deadline)) || return 1
+    sleep 0.5
+  done
+}
+
+# --- Nodes from Debian's package --------------------------------------------------------------
+
+start_recorded_node() {
+  local base=$1
+  install_package || return 1
+  describe_node "$RUN_DIR/rabbitmq" "$base"
+  echo "node $node_dir" >"$STARTED"
+  say "Starting a RabbitMQ of our own in .run/rabbitmq…"
+  start_node && return
+  stop
+  return 1
+}
+
+# Says what a node is: all that it owns is in its directory, and it has the four ports from `base` on.
+describe_node() {
+  local base=$2
+  node_dir=$1
+  node_amqp_port=$base
+  node_management_port=$((base + 1))
+  # From an empty environment, so that no RABBITMQ_* or ERL_* of the user's own node leaks in.
+  # FOURWIRE_NODE is the mark by which end_node finds every process of the node.
+  node_env=(env -i "PATH=$PATH" LANG=C.UTF-8
+    "FOURWIRE_NODE=$node_dir"
+    "HOME=$node_dir" # the cookie is made there
+    "ERL_EPMD_PORT=$((base + 3))" ERL_EPMD_ADDRESS=127.0.0.1
+    "RABBITMQ_NODENAME=fourwire-$(basename "$node_dir")@localhost"
+    RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 "RABBITMQ_NODE_PORT=$base"
+    "RABBITMQ_DIST_PORT=$((base + 2))"
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
+    "RABBITMQ_MNESIA_BASE=$node_dir/data" "RABBITMQ_LOG_BASE=$node_dir/log"
+    "RABBITMQ_ENABLED_PLUGINS_FILE=$node_dir/enabled_plugins"
+    "RABBITMQ_CONFIG_FILE=$node_dir/rabbitmq.conf" "RABBITMQ_CONF_ENV_FILE=$node_dir/rabbitmq-env.conf")
+}
+
+# Starts the node that describe_node described, and waits until it is ready.
+start_node() {
+  local bin deadline=$((SECONDS + START_TIMEOUT_S))
+  bin=$(package_bin)
+  write_node_files
+  # In a session of its own: a Ctrl-C at the terminal is not for the node.
+  setsid "${node_env[@]}" "$bin/rabbitmq-server" </dev/null >"$node_dir/log/start.log" 2>&1 &
+  local server=$!
+  disown "$server" # else bash reports how it ended
+  until greets "amqp://127.0.0.1:$node_amqp_port"; do
+    if ! kill -0 "$server" 2>/dev/null || ((SECONDS >= deadline)); then
+      say "RabbitMQ did not start:"
+      tail -n 20 "$node_dir/log/start.log" >&2
+      return 1
+    fi
+    sleep 0.2
+  done
+  "${node_env[@]}" "$bin/rabbitmqctl" --timeout 60 await_startup >/dev/null 2>&1
+}
+
+write_node_files() {
+  mkdir -p "$node_dir/log"
+  chmod 700 "$node_dir"
+  : >"$node_dir/rabbitmq-env.conf"
+  echo '[rabbitmq_management].' >"$node_dir/enabled_plugins"
+  # The defaults are for a server: 40 % of the memory, and a write-ahead log of 512 MB that is kept
+  # in memory as well. Below the disk limit RabbitMQ takes nothing more from publishers.
+  cat >"$node_dir/rabbitmq.conf" <<CONF
+vm_memory_high_watermark.absolute = 768MB
+disk_free_limit.absolute = 256MB
+raft.wal_max_size_bytes = 67108864
+management.tcp.ip = 127.0.0.1
+management.tcp.port = $node_management_port
+CONF
+}
+
+# Ends every process of the node in the directory $1, with force after $2 seconds.
+end_node() {
+  local dir=$1 deadline=$((SECONDS + $2)) pids
+  signal_all TERM "$(node_pids "$dir")"
+  while pids=$(node_pids "$dir"); [[ -n $pids ]]; do
+    ((SECONDS < deadline)) || signal_all KILL "$pids"
+    if ((SECONDS > deadline + 10)); then
+      say "These processes of RabbitMQ do not end: ${pids//$'\n'/ }"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# The processes of a node, epmd too, carry its mark in their environment. Recorded process ids
+# would do only until the machine gives them to somebody else.
+node_pids() {
+  grep -lzsxF "FOURWIRE_NODE=$1" /proc/[0-9]*/environ | cut -d/ -f3 || true
+}
+
+signal_all() {
+  local signal=$1
+  # shellcheck disable=SC2086 # one word per process id
+  [[ -z $2 ]] || kill -"$signal" $2 2>/dev/null || true
+}
+
+# --- The package ------------------------------------------------------------------------------
+
+# The scripts in /usr/sbin change the user, and with it the limit of open files; these do not.
+package_bin() {
+  [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] && echo /usr/lib/rabbitmq/bin
+}
+
+install_package() {
+  ! package_bin >/dev/null || return 0
+  command -v apt-get >/dev/null || return 1
+  if ((EUID == 0)); then
+    install_package_as_root
+  else
+    sudo -n true 2>/dev/null && sudo -n bash "$SELF" install
+  fi
+}
+
+# In a subshell, for its traps.
+install_package_as_root() (
+  # An interrupted dpkg leaves the machine's packages half configured.
+  trap '' INT TERM HUP
+  policy=/usr/sbin/policy-rc.d
+  epmd=$(command -v epmd || true)
+  say "Installing Debian's rabbitmq-server; this takes about a minute…"
+  # The service would take port 5672 now and at every boot. A policy that is already there stays:
+  # it is the administrator's word.
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    deny_service_starts >"$policy"
+    chmod 755 "$policy"
+  fi
+  if ! output=$( { apt_get install rabbitmq-server || { apt_get update && apt_get install rabbitmq-server; }; } 2>&1); then
+    say "$output"
+    exit 1
+  fi
+  update-rc.d rabbitmq-server disable >/dev/null 2>&1 || true
+  [[ -n $epmd ]] || systemctl disable epmd.socket epmd.service >/dev/null 2>&1 || true
+)
+
+# Left behind by a crash, the policy denies nothing: it holds only while this script runs.
+deny_service_starts() {
+  cat <<POLICY
+#!/bin/sh
+kill -0 $$ 2>/dev/null || exit 0
+case \$1 in rabbitmq-server* | epmd*) exit 101 ;; esac
+POLICY
+}
+
+apt_get() {
+  # needrestart, where there is one, must not restart the machine's own services for this.
+  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
+}
+
+# --- The node for tests -----------------------------------------------------------------------
+
+# Sets test_dir and test_base. Below 32768, since the system hands out the ports above as local ones
+# of connections. mkdir lets only one run have a directory, and with it the four ports in its name.
+claim_test_directory() {
+  while true; do
+    test_base=$((20000 + RANDOM % 3000 * 4))
+    test_dir=$(cd "${TMPDIR:-/tmp}" && pwd -P)/fourwire-rabbitmq-$test_base
+    ports_are_free "$test_base" && mkdir -m 700 "$test_dir" 2>/dev/null && return
+    [[ -w $(dirname "$test_dir") ]] || die "Cannot write to $(dirname "$test_dir")."
+  done
+}
+
+# Nothing can be trapped at a SIGKILL, so somebody else has to tidy up after it.
+guard_test_node() {
+  in_own_group watch_and_drop
+  test_guard=$!
+  disown "$test_guard"
+}
+
+watch_and_drop() {
+  trap '' INT TERM HUP
+  # Unlike kill -0, this does not take for running what has ended and waits to be reaped.
+  while [[ -e /proc/$$/exe ]]; do sleep 1; done
+  end_node "$test_dir" 0
+  rm -rf "$test_dir"
+}
+
+drop_test_node() {
+  trap '' INT TERM HUP
+  kill -KILL -- "-$test_guard" 2>/dev/null || true
+  # What it holds is thrown away: no need to let it shut down in order.
+  end_node "$test_dir" 0 || true
+  rm -rf "$test_dir"
+}
+
+interrupt() {
+  local deadline=$((SECONDS + 10))
+  trap '' INT TERM HUP
+  if [[ -n ${test_command:-} ]]; then
+    kill -TERM -- "-$test_command" 2>/dev/null || true
+    while kill -0 -- "-$test_command" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
+  fi
+  exit "$1"
+}
+
+# --- Small things -----------------------------------------------------------------------------
+
+# Starts a background command in a process group of its own, with SIGINT as it should be: without
+# job control bash lets it be ignored.
+in_own_group() {
+  set -m
+  "$@" &
+  set +m
+}
+
+# Whether a RabbitMQ that is ready greets at the URL: it answers the protocol header with a frame
+# of the type 1. Behind TLS only the port can be seen.
+greets() {
+  local scheme=${1%%:*} address
+  address=$(address_of "$1")
+  # shellcheck disable=SC2016 # expanded by the inner bash
+  timeout 3 bash -c '
+    exec 3<>"/dev/tcp/$1/$2" || exit 1
+    [[ $3 == amqp ]] || exit 0
+    printf "AMQP\0\0\11\1" >&3
+    IFS= read -r -N 1 type <&3 && [[ $type == "$4" ]]
+  ' _ "${address%:*}" "${address##*:}" "$scheme" $'\1' 2>/dev/null
+}
+
+# The host and port of an AMQP URL, without the password.
+address_of() {
+  local address=${1#*://}
+  address=${address%%[/?]*}
+  address=${address##*@}
+  [[ $address =~ :[0-9]+$ ]] || case $1 in amqps:*) address+=:5671 ;; *) address+=:5672 ;; esac
+  tr -d '[]' <<<"$address"
+}
+
+free_ports_from() {
+  local base=$1
+  until ports_are_free "$base"; do base=$((base + 4)); done
+  echo "$base"
+}
+
+# Whether nobody listens on the four ports from $1 on: AMQP, web page, Erlang distribution, epmd.
+ports_are_free() {
+  local port
+  for port in "$1" $(($1 + 1)) $(($1 + 2)) $(($1 + 3)); do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 1
+  done
+}
+
+say() { echo "$*" >&2; }
+
+die() {
+  say "$@"
+  exit 1
+}
+
+main "$@"

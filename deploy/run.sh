@@ -1,0 +1,267 @@
+#!/usr/bin/env bash
+# `make run`: RabbitMQ, logger, listener and broker, with their logs in this terminal until Ctrl-C.
+# Every setting of the services may be given in the environment.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+READY_TIMEOUT_S=30
+# Above the time that a service gives itself to drain.
+STOP_TIMEOUT_S=15
+
+export BROKER_HTTP_LISTEN=${BROKER_HTTP_LISTEN:-127.0.0.1:8080}
+export LOGGER_HTTP_LISTEN=${LOGGER_HTTP_LISTEN:-127.0.0.1:8082}
+export LOGGER_RPC_LISTEN=${LOGGER_RPC_LISTEN:-127.0.0.1:5002}
+export LOGGER_GRPC_LISTEN=${LOGGER_GRPC_LISTEN:-127.0.0.1:50001}
+export LISTENER_HTTP_LISTEN=${LISTENER_HTTP_LISTEN:-127.0.0.1:8083}
+
+declare -A pids=() # of the services that run, by name
+
+main() {
+  mkdir -p .run
+  take_lock
+  check_ports
+  command -v cargo >/dev/null || die "Fourwire is built with Rust: install it from https://rustup.rs and try again."
+  trap stop_all EXIT
+  trap 'exit 0' INT TERM HUP
+
+  ensure_rabbitmq
+  build
+  export LOGGER_HTTP_URL=${LOGGER_HTTP_URL:-http://$(reachable "$LOGGER_HTTP_LISTEN")}
+  export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
+  export LOGGER_GRPC_URL=${LOGGER_GRPC_URL:-http://$(reachable "$LOGGER_GRPC_LISTEN")}
+  start logger
+  [[ -z $rabbitmq ]] || start listener
+  start broker
+  guard
+  await_ready logger "$LOGGER_HTTP_LISTEN"
+  [[ -z $rabbitmq ]] || await_ready listener "$LISTENER_HTTP_LISTEN"
+  await_ready broker "$BROKER_HTTP_LISTEN"
+  print_what_to_try
+  await_death
+}
+
+# --- Before anything is started ---------------------------------------------------------------
+
+# The lock is file descriptor 9; whatever outlives this script must not inherit it.
+take_lock() {
+  exec 9>>.run/lock
+  flock --nonblock 9 || already_running
+}
+
+already_running() {
+  echo "Fourwire already runs at http://$(shown "$BROKER_HTTP_LISTEN") or is starting; Ctrl-C in its terminal stops it."
+  exit 0
+}
+
+check_ports() {
+  local setting taken=0
+  ! is_fourwire "$BROKER_HTTP_LISTEN" || already_running
+  for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_GRPC_LISTEN LISTENER_HTTP_LISTEN; do
+    if answers "${!setting}"; then
+      echo "${!setting} is taken: set $setting to another address, such as $setting=127.0.0.1:1${!setting##*:}." >&2
+      taken=1
+    fi
+  done
+  ((taken == 0)) || exit 1
+}
+
+# The description of its API names it. Another checkout may have been started from there.
+is_fourwire() {
+  answers "$1" && [[ $(http_get "$1" /openapi.json) =~ [Ff]ourwire ]]
+}
+
+# --- Starting ---------------------------------------------------------------------------------
+
+# Sets rabbitmq to "yes" and AMQP_URL to where it is, or rabbitmq to nothing.
+ensure_rabbitmq() {
+  rabbitmq=
+  if step deploy/rabbitmq.sh ensure >.run/amqp_url; then
+    rabbitmq=yes
+    AMQP_URL=$(tail -n 1 .run/amqp_url)
+    export AMQP_URL
+  else
+    echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq is answered 503." >&2
+  fi
+}
+
+build() {
+  [[ -x target/release/broker ]] || echo "Building in release; the first time takes some minutes…"
+  step cargo build --release --bins --locked || die "The build failed."
+}
+
+# Runs a command that can be interrupted: bash answers no signal while it waits for a foreground one.
+step() {
+  in_own_group "$@" 9>&-
+  current_step=$!
+  local status=0
+  wait "$current_step" || status=$?
+  current_step=
+  return "$status"
+}
+
+# In a process group of its own: Ctrl-C goes to a whole group, and the broker has to stop first.
+start() {
+  in_own_group serve "$1" 9>&-
+  pids[$1]=$!
+}
+
+serve() { exec "target/release/$1" > >(label "$1") 2>&1; }
+
+# Puts the service's name before each line of its log.
+label() {
+  local colour='' plain=''
+  # Ends with its input, not with Ctrl-C, so that the last lines are shown too.
+  trap '' INT TERM HUP
+  if [[ $on_terminal == yes ]]; then
+    case $1 in broker) colour=$'\e[36m' ;; logger) colour=$'\e[32m' ;; *) colour=$'\e[35m' ;; esac
+    plain=$'\e[0m'
+  fi
+  exec sed -u "s/^/$colour$(printf '%-8s |' "$1")$plain /"
+}
+
+await_ready() {
+  local name=$1 deadline=$((SECONDS + READY_TIMEOUT_S))
+  until [[ $(http_get "$2" /readyz) == HTTP/*\ 200* ]]; do
+    alive "$name" || die "The $name stopped while it was starting; its log above says why."
+    ((SECONDS < deadline)) || die "The $name was not ready within $READY_TIMEOUT_S s."
+    pause 0.1
+  done
+}
+
+print_what_to_try() {
+  local broker transport listener='not started, since there is no RabbitMQ'
+  broker=$(shown "$BROKER_HTTP_LISTEN")
+  [[ -z $rabbitmq ]] || listener=http://$(shown "$LISTENER_HTTP_LISTEN")
+  cat <<TEXT
+
+Fourwire is ready.
+
+  broker     http://$broker
+  logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN")
+  listener   $listener
+
+Send an entry over each of the four transports, and read the four back:
+
+TEXT
+  for transport in http rpc rabbitmq grpc; do
+    echo "  curl -d '{\"action\":\"log\",\"transport\":\"$transport\",\"log\":{\"name\":\"event\",\"data\":\"hello\"}}' $broker/handle"
+  done
+  printf "  curl '%s/logs?limit=4'\n\nCtrl-C stops everything.\n\n" "$broker"
+}
+
+# --- Running and stopping ---------------------------------------------------------------------
+
+await_death() {
+  local name
+  while true; do
+    wait -n "${pids[@]}" || true
+    for name in "${!pids[@]}"; do
+      alive "$name" || die "The $name has stopped by itself; stopping the others."
+    done
+  done
+}
+
+# Whoever sends must be gone before who receives: nothing that was accepted is left on the way.
+stop_all() {
+  local name
+  trap '' INT TERM HUP
+  set +e # the terminal may be gone
+  if [[ -n ${current_step:-} ]]; then
+    kill -TERM -- "-$current_step" 2>/dev/null
+    wait "$current_step"
+  fi
+  for name in broker listener logger; do
+    [[ -z ${pids[$name]:-} ]] || stop "$name"
+  done
+  deploy/rabbitmq.sh stop 9>&-
+  [[ -z ${guard:-} ]] || kill -KILL -- "-$guard" 2>/dev/null
+}
+
+stop() {
+  local pid=${pids[$1]} deadline=$((SECONDS + STOP_TIMEOUT_S))
+  ! alive "$1" || echo "Stopping the $1…"
+  kill -TERM "$pid" 2>/dev/null
+  while alive "$1" && ((SECONDS < deadline)); do sleep 0.05; done
+  # Whoever labels its log is in the group too, and has a moment to show the last lines.
+  for _ in {1..20}; do
+    kill -0 -- "-$pid" 2>/dev/null || return
+    sleep 0.05
+  done
+  ! alive "$1" || echo "The $1 did not stop within $STOP_TIMEOUT_S s, so it is killed."
+  { kill -KILL -- "-$pid"; wait "$pid"; } 2>/dev/null
+}
+
+# Nothing can be trapped at a SIGKILL, so somebody else has to stop the services after it.
+guard() {
+  in_own_group stop_after_death
+  guard=$!
+  disown "$guard"
+}
+
+stop_after_death() {
+  trap '' INT TERM HUP
+  trap - EXIT
+  while is_running $$; do sleep 1; done
+  guard=
+  stop_all
+}
+
+# --- Small things -----------------------------------------------------------------------------
+
+# Starts a background command in a process group of its own, with SIGINT as it should be: without
+# job control bash lets it be ignored.
+in_own_group() {
+  set -m
+  "$@" </dev/null &
+  set +m
+}
+
+alive() { is_running "${pids[$1]}"; }
+
+# Unlike kill -0, it does not take for running what has ended and waits to be reaped.
+is_running() { [[ -e /proc/$1/exe ]]; }
+
+# Sleeps so that a signal is answered at once.
+pause() {
+  sleep "$1" &
+  wait $!
+}
+
+answers() (exec 3<>"$(device "$1")") 2>/dev/null
+
+# Prints the status line and what else comes within a moment; nothing if nobody answers.
+http_get() {
+  # shellcheck disable=SC2016 # expanded by the inner bash
+  timeout 2 bash -c '
+    exec 3<>"$0"
+    printf "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" "$1" >&3
+    head -c 4096 <&3 | tr -d "\0"
+  ' "$(device "$1")" "$2" 2>/dev/null || true
+}
+
+# bash's name for the TCP connection to an address.
+device() {
+  local address
+  address=$(reachable "$1" | tr -d '[]')
+  echo "/dev/tcp/${address%:*}/${address##*:}"
+}
+
+# The address to connect to for one to listen on: the unspecified ones are no destination.
+reachable() {
+  case $1 in
+    0.0.0.0:*) echo "127.0.0.1:${1##*:}" ;;
+    '[::]:'*) echo "[::1]:${1##*:}" ;;
+    *) echo "$1" ;;
+  esac
+}
+
+shown() { reachable "$1" | sed 's/^127\.0\.0\.1:/localhost:/'; }
+
+die() {
+  echo "$*" >&2
+  exit 1
+}
+
+on_terminal=no
+[[ ! -t 1 ]] || on_terminal=yes
+main
