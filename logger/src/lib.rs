@@ -1,1 +1,121 @@
-//! Empty.
+//! The server side: takes entries over HTTP, rpc and gRPC at once, stores them, and answers after the commit.
+//!
+//! An entry comes to one of the three [`server`]s, which all hand it to the [`intake`]; that checks it and
+//! hands it to the [`writer`], which commits what has gathered in one transaction; [`store`] alone knows where
+//! entries are kept. What it does not do: deliver, forward, retry.
+
+pub mod intake;
+pub mod server;
+pub mod store;
+pub mod writer;
+
+mod config;
+
+pub use config::Config;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use axum::Router;
+use futures_util::FutureExt;
+use service::{
+    Acceptor, GRACE, Shutdown, Telemetry,
+    health::{self, Readiness},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    intake::Intake,
+    store::{Reader, Store},
+    writer::{Writer, WriterThread},
+};
+
+/// A logger whose store and ports are open, but which does not answer yet.
+#[derive(Debug)]
+pub struct Logger {
+    http: Acceptor,
+    rpc: Acceptor,
+    grpc: Acceptor,
+    reader: Reader,
+    writer: Writer,
+    thread: WriterThread,
+    telemetry: Telemetry,
+}
+
+/// Where a logger listens, with the ports that port 0 has become.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// HTTP.
+    pub http: SocketAddr,
+    /// rpc.
+    pub rpc: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
+}
+
+/// Opens the store and the ports.
+///
+/// # Errors
+/// If one of them cannot be opened; the message says which, and what to do.
+pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
+    let store = Store::open(&config.logger_store)?;
+    let reader = store.reader();
+    let (writer, thread) = Writer::start(store, config.retention())?;
+    Ok(Logger {
+        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen).await?,
+        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen).await?,
+        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen).await?,
+        reader,
+        writer,
+        thread,
+        telemetry,
+    })
+}
+
+impl Logger {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If a socket is gone.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            http: self.http.local_addr()?,
+            rpc: self.rpc.local_addr()?,
+            grpc: self.grpc.local_addr()?,
+        })
+    }
+
+    /// Serves until `shutdown`; then answers what is in flight, commits what is queued, and closes the store.
+    ///
+    /// # Errors
+    /// If a server could not be set up, or the store did not close in time.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let Addresses { http, rpc, grpc } = self.addresses()?;
+        tracing::info!(%http, %rpc, %grpc, "logger ready");
+        let health = health_routes(self.writer.clone(), self.telemetry, shutdown.clone());
+        let intake = Intake::new(self.writer, shutdown.clone());
+        let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let http = server::http::serve(self.http, intake.clone(), self.reader, health, shutdown.clone());
+        servers.spawn(http.map(Ok));
+        let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
+        servers.spawn(rpc.map(Ok));
+        servers.spawn(server::grpc::serve(self.grpc, intake, shutdown.clone()));
+        let mut result = Ok(());
+        while let Some(ended) = servers.join_next().await {
+            // One server that ends before its time takes the others along: half a logger helps nobody.
+            shutdown.begin();
+            result = result.and(ended.context("a server panicked").and_then(|ended| ended));
+        }
+        tokio::time::timeout(GRACE, self.thread.drain()).await.context("the store did not close in time")?;
+        tracing::info!("logger stopped");
+        result
+    }
+}
+
+fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Router {
+    let readiness = move || Readiness {
+        ready: writer.healthy() && !shutdown.has_begun(),
+        detail: serde_json::json!({ "store": writer.healthy(), "draining": shutdown.has_begun() }),
+    };
+    health::routes(readiness, telemetry)
+}

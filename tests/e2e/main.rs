@@ -35,6 +35,9 @@ macro_rules! for_each_transport {
 }
 
 mod delivery;
+mod listener;
+mod outage;
+mod reading;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
 const fn _all_are_listed(transport: proto::Transport) {

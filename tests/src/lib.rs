@@ -11,11 +11,7 @@ use std::time::{Duration, Instant};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// A client generated from the course's own two-field proto.
-#[expect(
-    missing_docs,
-    clippy::allow_attributes_without_reason,
-    reason = "generated"
-)]
+#[expect(missing_docs, clippy::allow_attributes_without_reason, reason = "generated")]
 pub mod course {
     tonic::include_proto!("logs");
 }

@@ -100,8 +100,15 @@ impl Stack {
         stack
     }
 
-    /// Starts logger and broker.
+    /// Starts logger and broker, and waits until the broker reaches the logger and RabbitMQ.
     pub async fn start_without_listener(settings: &[(&'static str, &str)]) -> Self {
+        let stack = Self::start_direct(settings).await;
+        stack.reaches(Transport::Rabbitmq).await;
+        stack
+    }
+
+    /// Starts logger and broker, and waits until the broker reaches the logger.
+    pub async fn start_direct(settings: &[(&'static str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let rabbitmq = VirtualHost::create().await;
         let mut all = BTreeMap::from([
@@ -143,8 +150,8 @@ impl Stack {
             client,
             dir,
         };
-        for transport in Transport::ALL {
-            stack.reaches(transport).await;
+        for direct in [Transport::Http, Transport::Rpc, Transport::Grpc] {
+            stack.reaches(direct).await;
         }
         stack
     }
@@ -162,6 +169,12 @@ impl Stack {
     pub async fn start_logger(&mut self) {
         self.logger = Process::start("logger", &self.settings, self.dir.path());
         self.logger.ready().await;
+    }
+
+    /// Starts the broker again, on the port that it had.
+    pub async fn start_broker(&mut self) {
+        self.broker = Process::start("broker", &self.settings, self.dir.path());
+        self.broker.ready().await;
     }
 
     /// Waits until the broker reaches the other end of a transport.
@@ -188,6 +201,13 @@ impl Stack {
     pub async fn log(&self, transport: Transport, log: &Value) -> Answer {
         let body = json!({ "action": "log", "transport": transport, "log": log });
         self.post("/handle", body.to_string()).await
+    }
+
+    /// As [`Stack::log`], but `None` if the broker does not answer.
+    pub async fn try_log(&self, transport: Transport, log: &Value) -> Option<StatusCode> {
+        let body = json!({ "action": "log", "transport": transport, "log": log });
+        let request = self.client.post(format!("http://{}/handle", self.broker_at)).body(body.to_string());
+        Some(request.send().await.ok()?.status())
     }
 
     /// Asks the broker.

@@ -1,0 +1,53 @@
+//! The logger's settings. Its environment is read here and nowhere else.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+
+use crate::store::{Retention, StoreUrl};
+
+/// Stores log entries for good. Takes them over HTTP, rpc and gRPC at once, and answers after the commit.
+///
+/// Each setting is a flag and an environment variable of the same name; the flag wins.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "logger", version)]
+pub struct Config {
+    /// Where HTTP is served: POST /log, POST /logs, GET /logs, /healthz, /readyz, /metrics
+    #[arg(long, env, default_value = "127.0.0.1:8082")]
+    pub logger_http_listen: SocketAddr,
+
+    /// Where rpc (tarpc) is served
+    #[arg(long, env, default_value = "127.0.0.1:5002")]
+    pub logger_rpc_listen: SocketAddr,
+
+    /// Where gRPC is served, with health and reflection
+    #[arg(long, env, default_value = "127.0.0.1:50001")]
+    pub logger_grpc_listen: SocketAddr,
+
+    /// Where entries are kept: sqlite:PATH
+    #[arg(long, env, default_value = "sqlite:data/logs.db")]
+    pub logger_store: StoreUrl,
+
+    /// Entries older than so many hours are deleted; 0 keeps them for ever
+    #[arg(long, env, default_value_t = 0)]
+    pub logger_retention_hours: u32,
+
+    /// Past so many bytes of store the oldest entries are deleted; 0 sets no bound
+    #[arg(long, env, default_value_t = 0)]
+    pub logger_retention_bytes: u64,
+
+    /// What is logged to standard error, as a filter of tracing-subscriber
+    #[arg(long, env, default_value = "info,tarpc=warn")]
+    pub rust_log: String,
+}
+
+impl Config {
+    /// What is kept, and for how long.
+    pub fn retention(&self) -> Retention {
+        let hours = u64::from(self.logger_retention_hours);
+        Retention {
+            max_age: (hours > 0).then(|| Duration::from_secs(hours * 3_600)),
+            max_bytes: (self.logger_retention_bytes > 0).then_some(self.logger_retention_bytes),
+        }
+    }
+}

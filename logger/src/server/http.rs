@@ -1,0 +1,105 @@
+//! `http`: JSON over HTTP/1.1. The course's `POST /log`, batches, and the reading of entries.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use proto::{
+    Code, Failure, Page, QueryDraft, StoredEntry, Transport,
+    json::{self, Envelope, Written, WrittenBatch},
+    limits::{BODY_BYTES, RETRY_AFTER},
+    parse_entry_id,
+};
+use serde::Serialize;
+use service::{Acceptor, Shutdown, http::read_body};
+
+use crate::{intake::Intake, store::Reader};
+
+/// Serves HTTP until `shutdown`, and what `health` adds.
+pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: Router, shutdown: Shutdown) {
+    let router = Router::new()
+        .route("/log", post(write))
+        .route("/logs", post(write_batch).with_state(intake.clone()))
+        .with_state(intake)
+        .merge(Router::new().route("/logs", get(list)).route("/logs/{id}", get(entry)).with_state(reader))
+        .merge(health)
+        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
+        .method_not_allowed_fallback(|| async {
+            Refusal(Failure::new(Code::MethodNotAllowed, "this address takes another method"))
+        });
+    service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
+}
+
+type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
+
+async fn write(State(intake): State<Intake>, body: Body) -> Answer<Written> {
+    let draft = json::parse_entry(&read(body).await?)?;
+    let (id, receipt) = intake.write(draft, Transport::Http).await?;
+    let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
+    // The course's own word.
+    accepted("logged", written)
+}
+
+async fn write_batch(State(intake): State<Intake>, body: Body) -> Answer<WrittenBatch> {
+    let batch = json::parse_batch(&read(body).await?)?;
+    let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
+    let results = receipt.results.into_iter().map(Into::into).collect();
+    accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
+}
+
+async fn list(
+    State(reader): State<Reader>,
+    query: Result<Query<QueryDraft>, QueryRejection>,
+) -> Answer<Page> {
+    let Query(draft) = query.map_err(|error| Failure::new(Code::BadQuery, error.body_text()))?;
+    let page = reader.page(draft.check()?).await?;
+    let message = format!("{} entries", page.entries.len());
+    Ok((StatusCode::OK, Json(Envelope::ok(message, page))))
+}
+
+async fn entry(State(reader): State<Reader>, Path(id): Path<String>) -> Answer<StoredEntry> {
+    let entry = reader.get(parse_entry_id(&id)?).await?;
+    let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry of this id is stored"))?;
+    Ok((StatusCode::OK, Json(Envelope::ok("1 entry", entry))))
+}
+
+fn accepted<T: Serialize>(message: &str, data: T) -> Answer<T> {
+    Ok((StatusCode::ACCEPTED, Json(Envelope::ok(message, data))))
+}
+
+async fn read(body: Body) -> Result<axum::body::Bytes, Failure> {
+    use service::http::BodyError;
+    read_body(body, BODY_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            Failure::new(Code::TooLarge, format!("the body is larger than {BODY_BYTES} bytes"))
+        }
+        BodyError::TooSlow | BodyError::Broken => Failure::new(Code::SlowRequest, error.to_string()),
+    })
+}
+
+/// A failure as an answer.
+struct Refusal(Failure);
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Refusal(failure)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Refusal(failure) = self;
+        let status =
+            StatusCode::from_u16(failure.code.http_status()).expect("the table holds valid statuses");
+        let mut response = (status, Json(Envelope::failure(&failure, None, &[]))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

@@ -1,0 +1,92 @@
+//! `rpc`: tarpc over TCP.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use proto::{
+    BatchMode, BatchReceipt, EntryDraft, Failure, Receipt, Transport,
+    limits::IN_FLIGHT_ENTRIES,
+    rpc::{LogRpc, VERSION, frame},
+};
+use service::{Acceptor, Connection, GRACE, Shutdown};
+use tarpc::{
+    context::Context,
+    server::{BaseChannel, Channel, Config},
+};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+use crate::intake::Intake;
+
+/// A connection without a call for so long is dropped. Our client sends a keepalive every 5 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long answers that are ready may take to leave, once the last call has ended.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// Serves rpc until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
+pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
+    let calls = TaskTracker::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let connection = tokio::select! {
+            () = shutdown.begun() => break,
+            connection = acceptor.accept() => connection,
+        };
+        connections.spawn(serve_connection(connection, intake.clone(), calls.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+    drop(acceptor);
+    calls.close();
+    if tokio::time::timeout(GRACE, calls.wait()).await.is_err() {
+        tracing::warn!(calls = calls.len(), "dropping rpc calls that did not finish in time");
+    }
+    tokio::time::sleep(FLUSH).await;
+    connections.shutdown().await;
+}
+
+/// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
+/// Whatever goes wrong, a panic in tarpc over a hostile deadline too, ends this connection alone.
+async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
+    let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
+    let channel = BaseChannel::new(config, frame(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);
+    let mut requests = std::pin::pin!(channel.requests());
+    while let Ok(Some(request)) = tokio::time::timeout(IDLE_TIMEOUT, requests.next()).await {
+        match request {
+            Ok(request) => {
+                let server = Server { intake: intake.clone() };
+                calls.spawn(request.execute(server.serve()));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "rpc connection ended");
+                break;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Server {
+    intake: Intake,
+}
+
+impl LogRpc for Server {
+    async fn version(self, _: Context) -> u32 {
+        VERSION
+    }
+
+    async fn write(self, _: Context, entry: EntryDraft) -> Result<Receipt, Failure> {
+        let (_, receipt) = self.intake.write(entry, Transport::Rpc).await?;
+        Ok(receipt)
+    }
+
+    async fn write_batch(
+        self,
+        _: Context,
+        entries: Vec<EntryDraft>,
+        mode: BatchMode,
+    ) -> Result<BatchReceipt, Failure> {
+        let drafts = entries.into_iter().map(Ok).collect();
+        self.intake.write_batch(drafts, mode, Transport::Rpc).await
+    }
+}

@@ -1,0 +1,270 @@
+//! Where entries are kept. Nothing outside this module knows what a store is made of.
+//!
+//! A [`Store`] is the write end: it blocks, and one thread owns it (`writer.rs`). A [`Reader`] is the read
+//! end: it is cloned freely, and neither waits for the other. Both are closed enums with one variant for each
+//! kind of store; a new kind is a new file beside `sqlite.rs` and a new arm in the matches below.
+//!
+//! What every kind promises:
+//! * a committed entry is synced: neither the death of a process nor a loss of power takes it back;
+//! * an id is stored once. The same content (name, data and level; `created_at` is not compared) again is a
+//!   duplicate and adds 1 to `attempts`; other content is a conflict and changes nothing at all;
+//! * entries have a sequence that only grows, and in its order `stored_at` never goes backwards.
+//!
+//! An id is remembered as long as its entry is kept: what [`Retention`] has deleted can be stored again.
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod sqlite;
+
+use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+
+use proto::{BatchMode, Failure, LogEntry, Outcome, Page, Query, StoredEntry, Transport};
+use uuid::Uuid;
+
+/// A valid entry, and the transport by which it came first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// What is to be stored.
+    pub entry: LogEntry,
+    /// `rabbitmq` for what the listener brings, whatever it is handed over with.
+    pub came_by: Transport,
+}
+
+/// Entries that were handed over together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The entries, in the caller's order.
+    pub arrivals: Vec<Arrival>,
+    /// How they share their fate.
+    pub mode: BatchMode,
+}
+
+/// What became of a batch: a result for each entry in its order, or the failure that kept all of them out.
+pub type Answer = Result<Vec<Result<Outcome, Failure>>, Failure>;
+
+/// How long entries are kept. By default for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries that were stored longer ago are deleted.
+    pub max_age: Option<Duration>,
+    /// While the entries take more bytes than this, the oldest are deleted. The file may be a tenth larger,
+    /// and has its write-ahead log beside it.
+    pub max_bytes: Option<u64>,
+}
+
+/// Where the setting `LOGGER_STORE` says that entries are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite:` and the path of a file, which is created if it is missing.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        let path = text.strip_prefix("sqlite:").ok_or(UnknownStore)?;
+        // Other tools write `sqlite://data/logs.db`; taken literally it would be a file in the root.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        // SQLite would keep `:memory:` in memory, and lose what was answered as stored.
+        if path.is_empty() || path.starts_with(':') || path.contains('\0') {
+            return Err(UnknownStore);
+        }
+        Ok(StoreUrl::Sqlite(PathBuf::from(path)))
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// The setting names no store that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown store: use sqlite:<path of a file>, such as sqlite:data/logs.db")]
+pub struct UnknownStore;
+
+/// Why a store could not be opened. Nothing that was found is changed, let alone deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory of the file is missing and cannot be made.
+    #[error("cannot make the directory {}: make it by hand, or name another place", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is there already and is not a store of this logger: name another file", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "{} has version {found} of the format, and this logger knows up to {known}: use a newer logger",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// The newest version that is understood.
+        known: i32,
+    },
+    /// The file is a store, and broken.
+    #[error(
+        "{0} is damaged ({detail}): put a copy back in its place, or move {0}, {0}-wal and {0}-shm away to \
+         begin with an empty store",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file cannot give the promise that a stored entry is synced.
+    #[error("{} cannot be used safely ({detail}): put it on a local disk", path.display())]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Anything else that SQLite says.
+    #[error("cannot open {}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: rusqlite::Error,
+    },
+}
+
+/// The write end of a store. Its calls block.
+#[derive(Debug)]
+pub enum Store {
+    /// A SQLite file.
+    Sqlite(sqlite::Sqlite),
+}
+
+impl Store {
+    /// Opens the store, and creates it if it is missing. Looks for damage for at most a second.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(url: &StoreUrl) -> Result<Self, OpenError> {
+        match url {
+            StoreUrl::Sqlite(path) => sqlite::Sqlite::open(path).map(Store::Sqlite),
+        }
+    }
+
+    /// The read end.
+    pub fn reader(&self) -> Reader {
+        match self {
+            Store::Sqlite(store) => Reader::Sqlite(store.reader()),
+        }
+    }
+
+    /// Stores the batches in one transaction, and returns after it is synced: an answer for each, in order.
+    ///
+    /// # Errors
+    /// A failure that holds for every entry of the group. Its code tells whether they are certainly not
+    /// stored (`storage_full`, `unavailable`) or may be (`outcome_unknown`).
+    pub fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        match self {
+            Store::Sqlite(store) => store.commit(group),
+        }
+    }
+
+    /// Between groups: mends what broke, and deletes a little of what is not to be kept. Takes some
+    /// milliseconds. Returns whether there is more to delete at once.
+    pub fn tend(&mut self, retention: &Retention) -> bool {
+        match self {
+            Store::Sqlite(store) => store.tend(retention),
+        }
+    }
+
+    /// Whether the next write has a chance.
+    pub fn healthy(&self) -> bool {
+        match self {
+            Store::Sqlite(store) => store.healthy(),
+        }
+    }
+
+    /// Leaves everything in the main file, so that a copy of it is whole, and closes it.
+    pub fn close(self) {
+        match self {
+            Store::Sqlite(store) => store.close(),
+        }
+    }
+}
+
+/// The read end of a store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Reader {
+    /// A SQLite file.
+    Sqlite(sqlite::SqliteReader),
+}
+
+impl Reader {
+    /// The entry of this id; `None` if it is not stored, or no longer.
+    ///
+    /// # Errors
+    /// `overloaded` if no connection is free within a second, `unavailable` if the store cannot be read.
+    pub async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {
+        match self {
+            Reader::Sqlite(reader) => reader.get(id).await,
+        }
+    }
+
+    /// The newest entries that meet the query. A page ends at `limit` entries, after 8 MiB of data, or after
+    /// half a second of search; `next` goes on from there. `limit` must be at least 1.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn page(&self, query: Query) -> Result<Page, Failure> {
+        match self {
+            Reader::Sqlite(reader) => reader.page(query).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_by_kind_and_place() {
+        for (text, path) in [
+            ("sqlite:data/logs.db", "data/logs.db"),
+            ("sqlite:/var/lib/logs.db", "/var/lib/logs.db"),
+            ("sqlite:///var/lib/logs.db", "/var/lib/logs.db"),
+            ("sqlite://data/logs.db", "data/logs.db"),
+        ] {
+            assert_eq!(text.parse(), Ok(StoreUrl::Sqlite(path.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_store_is_told_the_known_forms() {
+        for text in ["", "data/logs.db", "sqlite:", "sqlite::memory:", "postgres://localhost/logs"] {
+            let error = text.parse::<StoreUrl>().expect_err(text);
+            assert!(error.to_string().contains("sqlite:data/logs.db"));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+mod failing;
+mod model;
+mod paging;
+mod pruning;
+mod writing;
+
+use proto::{Query, StoredEntry};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::{Sqlite, page};
+use crate::store::Store;
+
+fn sqlite(store: &mut Store) -> &mut Sqlite {
+    match store {
+        Store::Sqlite(store) => store,
+    }
+}
+
+fn connection(store: &mut Store) -> &Connection {
+    sqlite(store).connection.as_ref().expect("the connection is open")
+}
+
+fn get(store: &mut Store, id: Uuid) -> Option<StoredEntry> {
+    page::get(connection(store), id).expect("readable")
+}
+
+/// Every entry that meets the query, newest first, in pages of its limit.
+fn walk(store: &mut Store, mut query: Query, budget: page::Budget) -> Vec<StoredEntry> {
+    let mut found = Vec::new();
+    loop {
+        let page = page::page(connection(store), &query, budget).expect("readable");
+        assert!(page.entries.len() <= query.limit);
+        found.extend(page.entries);
+        match page.next {
+            Some(next) => assert!(query.cursor.replace(next).is_none_or(|last| next < last), "goes on"),
+            None => return found,
+        }
+    }
+}
+
+fn count(store: &mut Store) -> usize {
+    walk(store, Query { limit: 1_000, ..Query::default() }, page::Budget::DEFAULT).len()
+}

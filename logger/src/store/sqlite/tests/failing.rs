@@ -1,0 +1,148 @@
+//! What the store does when the disk is full, locked, failing or broken.
+
+use std::{fs::File, os::unix::fs::FileExt};
+
+use proto::{Code, Outcome, Query};
+use rusqlite::{Connection, ffi};
+
+use super::{super::write::Broken, connection, count, get, sqlite};
+use crate::store::{Retention, Store, StoreUrl, fixtures::*};
+
+fn path(url: &StoreUrl) -> &std::path::Path {
+    match url {
+        StoreUrl::Sqlite(path) => path,
+    }
+}
+
+fn sqlite_error(code: std::ffi::c_int) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+}
+
+#[test]
+fn a_full_disk_stores_nothing_of_the_group_and_writing_goes_on_after_it() {
+    let (_directory, _, mut store) = new_store();
+    store_one(&mut store, arrival(0, "text")).expect("stored");
+    let pages: i64 =
+        connection(&mut store).pragma_query_value(None, "page_count", |row| row.get(0)).expect("a number");
+    let max_pages = |store: &mut Store, pages: i64| {
+        connection(store)
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+            .expect("set")
+    };
+    max_pages(&mut store, pages + 4);
+    let large = "x".repeat(10_000);
+    let batch = all_or_none((1..9).map(|number| arrival(number, &large)).collect());
+    for _ in 0..2 {
+        let failure = store.commit(&[each(vec![arrival(9, "small")]), batch.clone()]).expect_err("full");
+        assert_eq!(failure.code, Code::StorageFull);
+        assert!(store.healthy());
+        assert_eq!(get(&mut store, id(9)), None, "the whole group is taken back");
+    }
+    assert_eq!(store_one(&mut store, arrival(10, "small")), Ok(Outcome::Stored), "what fits is stored");
+    max_pages(&mut store, i64::from(u32::MAX) - 1);
+    store.commit(&[batch]).expect("there is room again").remove(0).expect("stored");
+    assert_eq!(count(&mut store), 10);
+}
+
+#[test]
+fn a_foreign_lock_is_waited_for_and_then_refused() {
+    let (_directory, url, mut store) = new_store();
+    let other = Connection::open(path(&url)).expect("opened by another");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let failure = store_one(&mut store, arrival(1, "text")).expect_err("locked");
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(store.healthy());
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    assert_eq!(store_one(&mut store, arrival(1, "text")), Ok(Outcome::Stored));
+}
+
+#[test]
+fn an_error_says_no_more_than_is_certain() {
+    let cases = [
+        (ffi::SQLITE_FULL, true, Code::StorageFull),
+        (ffi::SQLITE_FULL, false, Code::StorageFull),
+        (ffi::SQLITE_BUSY, false, Code::Unavailable),
+        (ffi::SQLITE_BUSY, true, Code::Unavailable),
+        (ffi::SQLITE_IOERR_READ, false, Code::Unavailable),
+        (ffi::SQLITE_IOERR_FSYNC, true, Code::OutcomeUnknown),
+        (ffi::SQLITE_NOMEM, true, Code::OutcomeUnknown),
+        (ffi::SQLITE_CORRUPT, false, Code::Unavailable),
+        (ffi::SQLITE_CORRUPT, true, Code::OutcomeUnknown),
+    ];
+    for (error, at_commit, code) in cases {
+        let (_directory, _, mut store) = new_store();
+        let store = sqlite(&mut store);
+        let connection = store.connection.take().expect("open");
+        let broken = if at_commit { Broken::AtCommit } else { Broken::BeforeCommit };
+        let failure = store.judge(connection, broken(sqlite_error(error)));
+        assert_eq!(failure.code, code, "{error} at_commit={at_commit}");
+        assert!(std::error::Error::source(&failure).is_some(), "the log is told the cause");
+    }
+}
+
+#[test]
+fn after_an_io_error_the_store_is_opened_again() {
+    let (_directory, _, mut store) = new_store();
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    let fail = |store: &mut Store| {
+        let connection = sqlite(store).connection.take().expect("open");
+        sqlite(store).judge(connection, Broken::AtCommit(sqlite_error(ffi::SQLITE_IOERR_FSYNC)));
+        assert!(!store.healthy());
+    };
+    fail(&mut store);
+    assert_eq!(store_one(&mut store, arrival(1, "text")), Ok(Outcome::Duplicate), "by the next write");
+    assert!(store.healthy());
+    fail(&mut store);
+    assert!(!store.tend(&Retention::default()));
+    assert!(store.healthy(), "or, with no write, by tending");
+}
+
+#[test]
+fn a_store_that_vanished_is_not_replaced_by_an_empty_one() {
+    let (_directory, url, mut store) = new_store();
+    sqlite(&mut store).connection = None;
+    std::fs::remove_file(path(&url)).expect("removed");
+    let failure = store_one(&mut store, arrival(1, "text")).expect_err("there is no store");
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(!path(&url).exists());
+}
+
+#[tokio::test]
+async fn damage_that_a_reader_finds_stops_the_writer() {
+    let (_directory, url, mut store) = new_store();
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    store.close();
+    let mut store = Store::open(&url).expect("opened again");
+    let reader = store.reader();
+    let file = File::options().write(true).open(path(&url)).expect("writable");
+    let pages = file.metadata().expect("a file").len() / 4096;
+    for page in 1..pages {
+        file.write_all_at(&[0xa5; 4096], page * 4096).expect("overwritten");
+    }
+    let failure = reader.page(Query::default()).await.expect_err("unreadable");
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(!store.healthy());
+    let failure = store_one(&mut store, arrival(2, "text")).expect_err("refused");
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("damaged"), "{}", failure.message);
+}
+
+#[test]
+fn a_log_that_was_cut_short_keeps_what_lies_before_the_cut() {
+    let (_directory, url, mut store) = new_store();
+    for number in 0..20 {
+        store_one(&mut store, arrival(number, "text")).expect("stored");
+    }
+    let beside = |name: &str| path(&url).with_file_name(name);
+    let wal = std::fs::read(beside("logs.db-wal")).expect("the write-ahead log");
+    for tenth in 0..=10 {
+        let copy = tempfile::tempdir().expect("a directory");
+        let main = copy.path().join("logs.db");
+        std::fs::copy(path(&url), &main).expect("copied");
+        std::fs::write(copy.path().join("logs.db-wal"), &wal[..wal.len() * tenth / 10]).expect("cut");
+        let mut copy = Store::open(&StoreUrl::Sqlite(main)).expect("a cut log is no damage");
+        let kept = count(&mut copy);
+        assert!((0..kept as u128).all(|number| get(&mut copy, id(number)).is_some()), "the first {kept}");
+        assert!(kept >= 20 * tenth / 10 / 2, "{kept} of 20 at {tenth} tenths");
+    }
+}

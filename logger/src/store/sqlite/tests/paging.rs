@@ -1,0 +1,211 @@
+//! Pages: what they hold, where they end, and that a walk misses and repeats nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proto::{Cursor, Level, Page, Query, StoredEntry, Transport};
+
+use super::{
+    super::page::{self, Budget},
+    connection, get, sqlite, walk,
+};
+use crate::store::{Store, fixtures::*};
+
+/// So small that every walk crosses many windows.
+const SMALL: Budget = Budget { time: Duration::from_secs(60), window: 7, bytes: usize::MAX };
+
+/// 100 entries in groups of 3, each group a second after the one before, of three names, all levels and
+/// transports, with a duplicate here and there, which leaves a gap in the sequence.
+fn filled() -> (tempfile::TempDir, Store) {
+    let (directory, _, mut store) = new_store();
+    let numbers: Vec<u128> = (0..100).collect();
+    for group in numbers.chunks(3) {
+        let arrivals = group.iter().map(|number| sample(*number)).collect();
+        sqlite(&mut store).last_stored_at_us = second_us(group[0]);
+        store.commit(&[each(arrivals), each(vec![sample(0)])]).expect("stored");
+    }
+    (directory, store)
+}
+
+fn sample(number: u128) -> crate::store::Arrival {
+    let index = usize::try_from(number).expect("small");
+    let data = format!("number {number} {}", if number.is_multiple_of(5) { "100% a_b" } else { "100 aXb" });
+    let name = ["alpha", "beta", "gamma"][index % 3];
+    arrival_of(number, name, &data, Level::ALL[index % 2], Transport::ALL[index % 4])
+}
+
+/// In the future, so that it is this and not the clock that counts.
+fn second_us(number: u128) -> i64 {
+    4_000_000_000_000_000 + i64::try_from(number).expect("small") * 1_000_000
+}
+
+fn at(number: u128) -> Option<Timestamp> {
+    Some(Timestamp::from_microsecond(second_us(number)).expect("a time"))
+}
+
+fn one_page(store: &mut Store, query: &Query, budget: Budget) -> Page {
+    page::page(connection(store), query, budget).expect("readable")
+}
+
+#[test]
+fn an_empty_store_has_an_empty_page_and_no_next() {
+    let (_directory, _, mut store) = new_store();
+    let page = one_page(&mut store, &Query { since: at(0), ..Query::default() }, SMALL);
+    assert_eq!(page, Page { entries: vec![], next: None });
+}
+
+#[test]
+fn the_newest_come_first_and_the_last_page_has_no_next() {
+    let (_directory, mut store) = filled();
+    let mut query = Query { limit: 50, ..Query::default() };
+    let first = one_page(&mut store, &query, Budget::DEFAULT);
+    assert_eq!(first.entries[0].id, id(99));
+    query.cursor = first.next;
+    let second = one_page(&mut store, &query, Budget::DEFAULT);
+    assert_eq!(second.entries[49].id, id(0));
+    assert_eq!(second.next, None);
+}
+
+#[test]
+fn every_filter_finds_exactly_what_it_says_whatever_the_page_size() {
+    let (_directory, mut store) = filled();
+    let all = walk(&mut store, Query::default(), SMALL);
+    assert_eq!(all.len(), 100);
+    assert!(all.is_sorted_by(|newer, older| newer.stored_at >= older.stored_at));
+    type Condition = fn(&StoredEntry) -> bool;
+    let cases: [(Query, Condition); 9] = [
+        (Query { name: Some("beta".into()), ..Query::default() }, |entry| entry.name == "beta"),
+        (Query { name: Some("bet".into()), ..Query::default() }, |_| false),
+        (Query { level: Some(Level::Warning), ..Query::default() }, |entry| entry.level == Level::Warning),
+        (Query { transport: Some(Transport::Grpc), ..Query::default() }, |entry| {
+            entry.transport == Transport::Grpc
+        }),
+        (Query { since: at(30), ..Query::default() }, |entry| Some(entry.stored_at) >= at(30)),
+        (Query { until: at(30), ..Query::default() }, |entry| Some(entry.stored_at) < at(30)),
+        (Query { since: at(31), until: at(61), ..Query::default() }, |entry| {
+            Some(entry.stored_at) >= at(31) && Some(entry.stored_at) < at(61)
+        }),
+        (Query { contains: Some("100% a_b".into()), ..Query::default() }, |entry| {
+            entry.data.contains("100% a_b")
+        }),
+        (
+            Query {
+                name: Some("alpha".into()),
+                level: Some(Level::Info),
+                contains: Some("a_b".into()),
+                since: at(10),
+                ..Query::default()
+            },
+            |entry| {
+                entry.name == "alpha"
+                    && entry.level == Level::Info
+                    && entry.data.contains("a_b")
+                    && Some(entry.stored_at) >= at(10)
+            },
+        ),
+    ];
+    for (query, condition) in cases {
+        let expected: Vec<StoredEntry> = all.iter().filter(|entry| condition(entry)).cloned().collect();
+        for limit in [1, 2, 7, 100] {
+            let query = Query { limit, ..query.clone() };
+            assert_eq!(walk(&mut store, query.clone(), SMALL), expected, "{query:?}");
+        }
+    }
+}
+
+#[test]
+fn since_and_until_outside_of_what_is_stored_are_all_or_nothing() {
+    let (_directory, mut store) = filled();
+    for (query, found) in [
+        (Query { since: Some(Timestamp::MIN), until: Some(Timestamp::MAX), ..Query::default() }, 100),
+        (Query { since: Some(Timestamp::MAX), ..Query::default() }, 0),
+        (Query { until: Some(Timestamp::MIN), ..Query::default() }, 0),
+        (Query { since: at(60), until: at(30), ..Query::default() }, 0),
+    ] {
+        assert_eq!(walk(&mut store, query.clone(), SMALL).len(), found, "{query:?}");
+    }
+}
+
+#[test]
+fn a_walk_misses_and_repeats_nothing_while_others_write() {
+    let (_directory, mut store) = filled();
+    let mut query = Query { limit: 9, ..Query::default() };
+    let (mut ids, mut written) = (Vec::new(), 100);
+    loop {
+        let page = one_page(&mut store, &query, SMALL);
+        ids.extend(page.entries.into_iter().map(|entry| entry.id));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+        store.commit(&[each(vec![sample(written), sample(written + 1)])]).expect("stored");
+        written += 2;
+    }
+    assert_eq!(ids, (0..100).rev().map(id).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cursor_stays_true_after_deletions() {
+    let (_directory, mut store) = filled();
+    let query = Query { limit: 50, ..Query::default() };
+    let cursor = one_page(&mut store, &query, SMALL).next;
+    let delete = |store: &mut Store, condition: &str| {
+        connection(store).execute(&format!("DELETE FROM entries WHERE {condition}"), []).expect("deleted")
+    };
+    let deleted = delete(&mut store, "seq % 2 = 0");
+    assert!(deleted > 10);
+    let rest = walk(&mut store, Query { cursor, ..query.clone() }, SMALL);
+    assert!(rest.len() > 10 && rest.iter().all(|entry| entry.id < id(50)));
+    delete(&mut store, "true");
+    assert_eq!(one_page(&mut store, &Query { cursor, ..query.clone() }, SMALL).next, None);
+    store.commit(&[each(vec![sample(500)])]).expect("stored");
+    let below = one_page(&mut store, &Query { cursor, ..query }, SMALL);
+    assert_eq!(below, Page { entries: vec![], next: None }, "a number is never given twice");
+}
+
+#[test]
+fn a_search_whose_time_is_up_goes_on_where_it_stopped() {
+    let (_directory, mut store) = filled();
+    let no_time = Budget { time: Duration::ZERO, ..SMALL };
+    let rare = Query { name: Some("nowhere".into()), ..Query::default() };
+    let page = one_page(&mut store, &rare, no_time);
+    assert!(page.entries.is_empty() && page.next.is_some());
+    assert_eq!(walk(&mut store, rare, no_time), []);
+    let text = Query { contains: Some("number 7 ".into()), ..Query::default() };
+    let found = walk(&mut store, text, no_time);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].id, id(7));
+}
+
+#[test]
+fn a_page_is_bounded_by_bytes_and_holds_at_least_one_entry() {
+    let (_directory, mut store) = filled();
+    let page = one_page(&mut store, &Query::default(), Budget { bytes: 60, ..SMALL });
+    assert!((2..5).contains(&page.entries.len()), "{}", page.entries.len());
+    let page = one_page(&mut store, &Query::default(), Budget { bytes: 0, ..SMALL });
+    assert_eq!(page.entries.len(), 1);
+    assert_eq!(walk(&mut store, Query::default(), Budget { bytes: 0, ..SMALL }).len(), 100);
+}
+
+#[test]
+fn a_cursor_beyond_the_newest_entry_is_the_newest_page() {
+    let (_directory, mut store) = filled();
+    let query = Query { cursor: Some(Cursor::after(i64::MAX)), limit: 1, ..Query::default() };
+    assert_eq!(one_page(&mut store, &query, SMALL).entries[0].id, id(99));
+}
+
+#[tokio::test]
+async fn many_readers_at_once_are_all_answered() {
+    let (_directory, mut store) = filled();
+    let newest = get(&mut store, id(99));
+    let reader = store.reader();
+    let reads = (0..50).map(|_| {
+        let reader = reader.clone();
+        tokio::spawn(async move { reader.get(id(99)).await })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        assert_eq!(read.await.expect("no panic"), Ok(newest.clone()));
+    }
+    let page = reader.page(Query { limit: 3, ..Query::default() }).await.expect("readable");
+    assert_eq!(page.entries.len(), 3);
+}

@@ -1,0 +1,124 @@
+//! One group, one transaction.
+
+use proto::{BatchMode, Code, Failure, Outcome};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::store::{Answer, Arrival, Batch};
+
+/// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
+/// conflict the `WHERE` holds the update back, so that no row is returned and none is changed.
+const INSERT: &str = "
+    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+    ON CONFLICT (id) DO UPDATE SET attempts = entries.attempts + 1
+        WHERE entries.name = excluded.name
+          AND entries.level = excluded.level
+          AND entries.data = excluded.data
+    RETURNING attempts";
+
+/// A group that SQLite could not store.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// Certainly not stored: the transaction was never committed.
+    BeforeCommit(rusqlite::Error),
+    /// The commit itself failed.
+    AtCommit(rusqlite::Error),
+}
+
+/// Stores a group in one transaction of its own. `stored_at_us` is what all its new entries get.
+pub(super) fn commit(
+    connection: &mut Connection,
+    group: &[Batch],
+    stored_at_us: i64,
+) -> Result<Vec<Answer>, Broken> {
+    // IMMEDIATE: a foreign lock is met and waited for here, with nothing done yet.
+    let mut transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Broken::BeforeCommit)?;
+    let answers = group
+        .iter()
+        .map(|batch| match batch.mode {
+            BatchMode::Each => store_each(&transaction, &batch.arrivals, stored_at_us).map(Ok),
+            BatchMode::AllOrNone => store_all_or_none(&mut transaction, &batch.arrivals, stored_at_us),
+        })
+        .collect::<rusqlite::Result<_>>()
+        .map_err(Broken::BeforeCommit)?;
+    // After an error the transaction rolls back when it is dropped.
+    transaction.commit().map_err(Broken::AtCommit)?;
+    Ok(answers)
+}
+
+/// An entry's own result inside, the group's failure outside.
+type EntryResult = rusqlite::Result<Result<Outcome, Failure>>;
+
+fn store_each(
+    connection: &Connection,
+    arrivals: &[Arrival],
+    stored_at_us: i64,
+) -> rusqlite::Result<Vec<Result<Outcome, Failure>>> {
+    arrivals.iter().map(|arrival| store_one(connection, arrival, stored_at_us)).collect()
+}
+
+fn store_all_or_none(
+    transaction: &mut Transaction<'_>,
+    arrivals: &[Arrival],
+    stored_at_us: i64,
+) -> rusqlite::Result<Answer> {
+    let savepoint = transaction.savepoint()?;
+    let mut results = Vec::with_capacity(arrivals.len());
+    for (position, arrival) in arrivals.iter().enumerate() {
+        match store_one(&savepoint, arrival, stored_at_us)? {
+            Ok(outcome) => results.push(Ok(outcome)),
+            // Dropped without a commit, the savepoint takes back this batch alone.
+            Err(failure) => return Ok(Err(failure.at(position))),
+        }
+    }
+    savepoint.commit()?;
+    Ok(Ok(results))
+}
+
+fn store_one(connection: &Connection, arrival: &Arrival, stored_at_us: i64) -> EntryResult {
+    let entry = &arrival.entry;
+    let attempts = connection
+        .prepare_cached(INSERT)?
+        .query_row(
+            params![
+                entry.id(),
+                entry.name(),
+                entry.level().as_str(),
+                arrival.came_by.as_str(),
+                entry.created_at().as_microsecond(),
+                stored_at_us,
+                entry.data(),
+            ],
+            |row| row.get::<_, i64>(0),
+        )
+        .optional();
+    match attempts {
+        Ok(Some(1)) => Ok(Ok(Outcome::Stored)),
+        Ok(Some(_)) => Ok(Ok(Outcome::Duplicate)),
+        Ok(None) => Ok(Err(conflict())),
+        Err(error) if is_of_the_entry(&error) => Ok(Err(unfit().because(error))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether SQLite refuses this row alone, and has taken back nothing else. No valid entry is refused today;
+/// if one ever is, its neighbours must not suffer.
+fn is_of_the_entry(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    )
+}
+
+fn conflict() -> Failure {
+    Failure::new(
+        Code::Conflict,
+        "the id is stored with other content, which is kept: send this entry with a new id, or leave the id \
+         out",
+    )
+}
+
+fn unfit() -> Failure {
+    Failure::new(Code::InvalidEntry, "the store cannot keep this entry: change its content")
+}

@@ -1,0 +1,204 @@
+//! Group commit: many callers, one thread that writes, one sync for all that has gathered.
+//!
+//! A caller takes permits for the entries and bytes of its request, puts it into the queue, and waits for the
+//! answer. The thread takes what is in the queue, commits it as one transaction, and answers everyone. While
+//! it commits, the next group gathers: under load groups grow by themselves, and a lone entry never waits for
+//! company. The permits bound the queue; when none is free the caller is refused at once.
+//!
+//! A caller that goes away changes nothing: what is in the queue is stored, and only the answer is lost.
+
+mod group;
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use proto::{
+    BatchMode, BatchReceipt, Code, Failure, Receipt,
+    json::check_batch_len,
+    limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+
+use crate::store::{Arrival, Batch, Retention, Store};
+
+/// Puts entries into the one queue before the store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    shared: Arc<Shared>,
+}
+
+/// The thread behind the writers. Dropped without [`WriterThread::drain`], it goes on until the last
+/// [`Writer`] is gone.
+#[derive(Debug)]
+pub struct WriterThread {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+struct Shared {
+    /// `None` while draining. The thread ends when the sender is gone and the queue is empty, so a request
+    /// that was let in is always answered.
+    queue: RwLock<Option<mpsc::Sender<Request>>>,
+    entries: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    healthy: AtomicBool,
+}
+
+/// A batch in the queue.
+struct Request {
+    batch: Batch,
+    payload_bytes: usize,
+    waiting: Waiting,
+}
+
+/// Who waits for the answer, and since when.
+struct Waiting {
+    answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
+    queued_at: Instant,
+    /// Given back when the request is answered.
+    _permits: [OwnedSemaphorePermit; 2],
+}
+
+impl Writer {
+    /// Starts the thread that owns the store. Call it after the recorder of the metrics is installed.
+    ///
+    /// # Errors
+    /// What the system says if it gives no thread.
+    pub fn start(store: Store, retention: Retention) -> io::Result<(Writer, WriterThread)> {
+        let (sender, queue) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            queue: RwLock::new(Some(sender)),
+            entries: Arc::new(Semaphore::new(IN_FLIGHT_ENTRIES)),
+            bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
+            healthy: AtomicBool::new(store.healthy()),
+        });
+        let (ending, ended) = oneshot::channel();
+        let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
+        let thread = thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || group::run(store, &retention, queue, &watch))?;
+        let writer = Writer { shared: Arc::clone(&shared) };
+        Ok((writer, WriterThread { shared, thread, ended }))
+    }
+
+    /// Stores one entry. Answers after it is committed and synced.
+    ///
+    /// # Errors
+    /// `conflict`; `overloaded`, `draining`, `unavailable` or `storage_full`, when it is certainly not stored;
+    /// `outcome_unknown`, when it may be.
+    pub async fn write(&self, arrival: Arrival) -> Result<Receipt, Failure> {
+        let mut receipt = self.write_batch(vec![arrival], BatchMode::Each).await?;
+        let outcome = receipt.results.pop().unwrap_or_else(|| Err(Failure::unknown("the store")))?;
+        Ok(Receipt { outcome, store_us: receipt.store_us })
+    }
+
+    /// Stores 1 to 1,000 entries in one transaction. Answers after they are committed and synced. The same id
+    /// twice in a batch is a duplicate of itself if its content is the same, and else a conflict.
+    ///
+    /// # Errors
+    /// As [`Writer::write`], for the batch as a whole; with [`BatchMode::AllOrNone`] also the failure of the
+    /// first entry that cannot be stored, with its position. `bad_batch` or `too_large` for a batch that is
+    /// out of its limits.
+    pub async fn write_batch(
+        &self,
+        arrivals: Vec<Arrival>,
+        mode: BatchMode,
+    ) -> Result<BatchReceipt, Failure> {
+        check_batch_len(arrivals.len())?;
+        let answer = self.put(Batch { arrivals, mode })?;
+        // Only a panic of the thread drops a request without an answer; how far it came is not known.
+        answer.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
+    }
+
+    /// Whether the next write has a chance: the thread runs, and its store is usable.
+    pub fn healthy(&self) -> bool {
+        self.shared.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Queues a batch without waiting for anything.
+    fn put(&self, batch: Batch) -> Result<oneshot::Receiver<Result<BatchReceipt, Failure>>, Failure> {
+        let payload_bytes = batch.arrivals.iter().map(|arrival| arrival.entry.payload_bytes()).sum();
+        // Held until the request is in the queue: `drain` waits for it, and then nothing more comes in.
+        let queue = self.shared.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = &*queue else {
+            return Err(Failure::draining("the logger"));
+        };
+        let permits = self.shared.permits(batch.arrivals.len(), payload_bytes)?;
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { answer, queued_at: Instant::now(), _permits: permits };
+        let request = Request { batch, payload_bytes, waiting };
+        queue.send(request).map_err(|_| Failure::unreachable("the store"))?;
+        Ok(answered)
+    }
+}
+
+impl WriterThread {
+    /// Lets no more in, waits until all that was let in is committed and answered, and closes the store. New
+    /// writes are refused from the first poll on. The caller bounds the time; giving up loses no entry that
+    /// was answered.
+    pub async fn drain(self) {
+        drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        // Both an answer and a dropped sender mean the end.
+        let _ = self.ended.await;
+        if self.thread.join().is_err() {
+            tracing::error!("the writer thread had panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn permits(&self, entries: usize, bytes: usize) -> Result<[OwnedSemaphorePermit; 2], Failure> {
+        if bytes > IN_FLIGHT_BYTES {
+            let message = format!("the batch has {bytes} bytes: the limit is {IN_FLIGHT_BYTES}");
+            return Err(Failure::new(Code::TooLarge, message));
+        }
+        Ok([take(&self.entries, entries)?, take(&self.bytes, bytes)?])
+    }
+
+    /// Entries that were let in and are not answered yet.
+    fn queued_entries(&self) -> usize {
+        IN_FLIGHT_ENTRIES - self.entries.available_permits()
+    }
+}
+
+fn take(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePermit, Failure> {
+    let overloaded = || Failure::overloaded("the logger");
+    let permits = u32::try_from(permits).map_err(|_| overloaded())?;
+    Arc::clone(semaphore).try_acquire_many_owned(permits).map_err(|error| match error {
+        // Nobody closes these; a closed one would let nothing in either.
+        TryAcquireError::NoPermits | TryAcquireError::Closed => overloaded(),
+    })
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("queued_entries", &self.queued_entries()).finish_non_exhaustive()
+    }
+}
+
+/// Lives as long as the thread: however it ends, it is not healthy from then on, and whoever drains is told.
+struct Watch {
+    shared: Arc<Shared>,
+    _ending: oneshot::Sender<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.healthy.store(false, Ordering::Relaxed);
+        if thread::panicking() {
+            tracing::error!("the writer thread panics: no more entries can be stored until a restart");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

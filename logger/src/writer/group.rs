@@ -1,0 +1,120 @@
+//! What the thread does: gather, commit, answer, and tend the store in between.
+
+use std::{
+    sync::{
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use proto::BatchReceipt;
+
+use super::{Request, Waiting, Watch};
+use crate::store::{Answer, Retention, Store};
+
+/// Most entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
+/// and the first in it would wait longer.
+const GROUP_ENTRIES: usize = 512;
+
+/// Most bytes of name and data in one group, unless a single request has more, for the same reason.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often the store is tended while there is nothing special to do.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until every sender is gone and the queue is empty.
+pub(super) fn run(mut store: Store, retention: &Retention, queue: Receiver<Request>, watch: &Watch) {
+    describe_metrics();
+    let mut queue = Queue { receiver: queue, held: None };
+    let mut tend_at = Instant::now();
+    loop {
+        match queue.next_group(tend_at) {
+            Next::Group(group) => serve(&mut store, group, watch),
+            Next::Nothing => {}
+            Next::End => break,
+        }
+        if Instant::now() >= tend_at {
+            // While there is more to delete, a step follows each group: it never waits for a quiet moment
+            // that may not come, and a write never waits for more than one step.
+            let more = store.tend(retention);
+            tend_at = Instant::now() + if more { Duration::ZERO } else { TEND_EVERY };
+        }
+        watch.shared.healthy.store(store.healthy(), Ordering::Relaxed);
+    }
+    store.close();
+}
+
+/// The queue, and the request that was too large for the group before.
+struct Queue {
+    receiver: Receiver<Request>,
+    held: Option<Request>,
+}
+
+enum Next {
+    Group(Vec<Request>),
+    Nothing,
+    End,
+}
+
+impl Queue {
+    /// Waits for a request until `deadline`, and takes along what else has gathered.
+    fn next_group(&mut self, deadline: Instant) -> Next {
+        let first = match self.held.take() {
+            Some(request) => request,
+            None => match self.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => return Next::Nothing,
+                Err(RecvTimeoutError::Disconnected) => return Next::End,
+            },
+        };
+        let (mut entries, mut bytes) = (first.batch.arrivals.len(), first.payload_bytes);
+        let mut group = vec![first];
+        while let Ok(request) = self.receiver.try_recv() {
+            entries += request.batch.arrivals.len();
+            bytes += request.payload_bytes;
+            if entries > GROUP_ENTRIES || bytes > GROUP_BYTES {
+                self.held = Some(request);
+                break;
+            }
+            group.push(request);
+        }
+        Next::Group(group)
+    }
+}
+
+fn serve(store: &mut Store, group: Vec<Request>, watch: &Watch) {
+    let (batches, waiting): (Vec<_>, Vec<_>) =
+        group.into_iter().map(|request| (request.batch, request.waiting)).unzip();
+    let entries: usize = batches.iter().map(|batch| batch.arrivals.len()).sum();
+    metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
+    metrics::histogram!("logger_commit_entries").record(entries as f64);
+    let started_at = Instant::now();
+    let answers = store.commit(&batches);
+    let ended_at = Instant::now();
+    metrics::histogram!("logger_commit_seconds").record(ended_at - started_at);
+    match answers {
+        Ok(answers) => {
+            waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, ended_at));
+        }
+        Err(failure) => {
+            waiting.into_iter().for_each(|waiting| waiting.answer(Err(failure.clone()), ended_at));
+        }
+    }
+    metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
+}
+
+impl Waiting {
+    fn answer(self, answer: Answer, ended_at: Instant) {
+        let store_us = u64::try_from((ended_at - self.queued_at).as_micros()).ok();
+        // A caller that has gone away does not matter: its entry is stored all the same.
+        let _ = self.answer.send(answer.map(|results| BatchReceipt { results, store_us }));
+    }
+}
+
+fn describe_metrics() {
+    use metrics::Unit;
+    metrics::describe_histogram!("logger_commit_entries", Unit::Count, "Entries in one commit");
+    metrics::describe_histogram!("logger_commit_seconds", Unit::Seconds, "Time of one commit, sync included");
+    metrics::describe_gauge!("logger_queue_entries", Unit::Count, "Entries that wait for their commit");
+}
