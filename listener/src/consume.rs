@@ -200,6 +200,5 @@ fn waits() -> ExponentialBackoff {
 }
 
 fn with_cause(failure: Failure) -> Reason {
-    let cause = std::error::Error::source(&failure).map(ToString::to_string).unwrap_or_default();
-    format!("{}: {cause}", failure.message).into()
+    format!("{}: {}", failure.message, failure.cause()).into()
 }

@@ -122,18 +122,27 @@ impl EntryDraft {
     /// # Errors
     /// [`Code::InvalidEntry`], with the field and its limit, for the first field that is out of its limits.
     pub fn check(self, now: Timestamp) -> Result<LogEntry, Failure> {
+        let id = self.id.as_deref().map(parse_id).transpose()?;
+        let about = |failure: Failure| id.into_iter().fold(failure, Failure::about);
+        let (level, created_at) = self.check_fields(now).map_err(about)?;
+        Ok(LogEntry {
+            id: id.unwrap_or_else(Uuid::now_v7),
+            name: self.name,
+            data: self.data,
+            level,
+            created_at: in_microseconds(created_at),
+        })
+    }
+
+    fn check_fields(&self, now: Timestamp) -> Result<(Level, Timestamp), Failure> {
         check_text("name", &self.name, NAME_BYTES)?;
         if self.name.is_empty() {
             return Err(invalid(format!("name is empty: give it 1 to {NAME_BYTES} bytes")));
         }
         check_text("data", &self.data, DATA_BYTES)?;
-        Ok(LogEntry {
-            id: self.id.as_deref().map_or_else(|| Ok(Uuid::now_v7()), parse_id)?,
-            level: self.level.as_deref().map_or(Ok(Level::default()), str::parse)?,
-            created_at: in_microseconds(self.created_at.as_deref().map_or(Ok(now), parse_created_at)?),
-            name: self.name,
-            data: self.data,
-        })
+        let level = self.level.as_deref().map_or(Ok(Level::default()), str::parse)?;
+        let created_at = self.created_at.as_deref().map_or(Ok(now), parse_created_at)?;
+        Ok((level, created_at))
     }
 
     /// By which transport it came: what it says itself, or else `seen`, the one that it was read from.

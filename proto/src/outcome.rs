@@ -4,6 +4,7 @@ use std::{error::Error, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::limits::MESSAGE_CHARS;
 
@@ -248,6 +249,8 @@ pub struct Failure {
     pub message: String,
     /// Which entry of a batch it was, counted from 0.
     pub position: Option<u32>,
+    /// The id of the entry, where the entry had one that can be read.
+    pub id: Option<Uuid>,
     /// What went wrong inside. It never crosses a wire.
     #[serde(skip)]
     #[source]
@@ -262,7 +265,7 @@ impl Failure {
             message.truncate(end);
             message.push('…');
         }
-        Failure { code, message, position: None, cause: None }
+        Failure { code, message, position: None, id: None, cause: None }
     }
 
     /// Certainly not stored: `place` cannot be reached.
@@ -303,9 +306,22 @@ impl Failure {
         let message = format!("entry {position} (counted from 0): {}", self.message);
         Failure {
             position: u32::try_from(position).ok(),
+            id: self.id,
             cause: self.cause,
             ..Failure::new(self.code, message)
         }
+    }
+
+    /// Names the entry by its id.
+    #[must_use]
+    pub fn about(mut self, id: Uuid) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// What went wrong inside, for the log; the message where nothing more is known.
+    pub fn cause(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.message.clone(), ToString::to_string)
     }
 
     /// What it says about the store.
@@ -317,7 +333,8 @@ impl Failure {
 /// Two failures are the same if the caller is told the same.
 impl PartialEq for Failure {
     fn eq(&self, other: &Self) -> bool {
-        (self.code, &self.message, self.position) == (other.code, &other.message, other.position)
+        let told = |failure: &Failure| (failure.code, failure.position, failure.id);
+        told(self) == told(other) && self.message == other.message
     }
 }
 

@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_millis(400);
 
 /// Waits that double from 20 ms to 400 ms, for ever, each with up to as much again of jitter, so that clients
 /// who lost the same server do not return in step.
-pub(crate) fn waits() -> ExponentialBackoff {
+fn waits() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(FIRST)
         .with_max_delay(LONGEST)
@@ -31,8 +31,39 @@ pub(crate) fn waits() -> ExponentialBackoff {
 }
 
 /// The next of `waits`, which never end.
-pub(crate) fn next(waits: &mut ExponentialBackoff) -> Duration {
+fn next(waits: &mut ExponentialBackoff) -> Duration {
     waits.next().unwrap_or(LONGEST)
+}
+
+/// The attempts of a supervisor to connect to `peer`: how long to wait between them, and what the log is told.
+pub(crate) struct Attempts {
+    peer: &'static str,
+    waits: ExponentialBackoff,
+    failing: bool,
+}
+
+impl Attempts {
+    pub(crate) fn new(peer: &'static str) -> Self {
+        Attempts { peer, waits: waits(), failing: false }
+    }
+
+    /// An attempt went well.
+    pub(crate) fn succeeded(&mut self) {
+        tracing::info!(peer = self.peer, "connected");
+        *self = Attempts::new(self.peer);
+    }
+
+    /// An attempt failed, or the connection was lost. Returns how long to wait. Of an outage, the log is told
+    /// once.
+    pub(crate) fn failed(&mut self, reason: &str) -> Duration {
+        if self.failing {
+            tracing::debug!(peer = self.peer, reason, "still not connected");
+        } else {
+            tracing::warn!(peer = self.peer, reason, "not connected; trying again");
+        }
+        self.failing = true;
+        next(&mut self.waits)
+    }
 }
 
 /// For clients that dial on demand: after a failed dial, calls are refused at once until the wait is over.

@@ -16,7 +16,7 @@ use tarpc::{
 };
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
-use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff};
+use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Attempts};
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
@@ -121,20 +121,20 @@ fn address(text: &str) -> Result<String, SettingError> {
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
 async fn keep_connected(address: String, publish: watch::Sender<Option<LogRpcClient>>) {
-    let mut waits = backoff::waits();
+    let mut attempts = Attempts::new(LOGGER);
     loop {
-        match tokio::time::timeout(CONNECT_TIMEOUT, dial(&address)).await {
+        let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&address)).await {
             Ok(Ok((client, dispatch))) => {
-                waits = backoff::waits();
+                attempts.succeeded();
                 publish.send_replace(Some(client.clone()));
                 let reason = lost(client, dispatch).await;
                 publish.send_replace(None);
-                tracing::warn!(address, reason, "rpc connection lost");
+                reason
             }
-            Ok(Err(reason)) => tracing::debug!(address, reason, "cannot open an rpc connection"),
-            Err(_) => tracing::debug!(address, "an rpc connection took too long to open"),
-        }
-        tokio::time::sleep(backoff::next(&mut waits)).await;
+            Ok(Err(reason)) => reason,
+            Err(_) => "it took too long to connect".to_owned(),
+        };
+        tokio::time::sleep(attempts.failed(&reason)).await;
     }
 }
 

@@ -143,9 +143,10 @@ fn best_outcome(receipt: &BatchReceipt) -> Outcome {
 
 /// The one place where a failed delivery is logged, with its cause.
 fn log_failure(transport: Transport, entries: usize, failure: &Failure) {
-    let cause = std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default();
-    let code = failure.code;
+    let (code, cause) = (failure.code, failure.cause());
     match failure.certainty() {
+        // Nobody's entry: a reader was told, or a probe found nobody there.
+        _ if entries == 0 => tracing::debug!(%transport, %code, cause, "no answer"),
         Certainty::Rejected => tracing::debug!(%transport, entries, %code, cause, "refused"),
         Certainty::NotStored => tracing::warn!(%transport, entries, %code, cause, "not delivered"),
         Certainty::Unknown => tracing::warn!(%transport, entries, %code, cause, "outcome unknown"),

@@ -1,0 +1,148 @@
+//! What publisher and listener have in common: connecting, declaring, and publishing one message for sure.
+
+use std::{future::Future, time::Duration};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    options::{
+        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
+};
+use proto::{
+    Failure,
+    rabbitmq::{BINDING_KEY, DEAD_LETTER, DELIVERY_LIMIT, EXCHANGE, QUEUE, QUEUE_BYTES},
+};
+
+use super::RABBITMQ;
+use crate::SettingError;
+
+/// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
+const HEARTBEAT_SECONDS: u16 = 5;
+
+/// How long connecting and declaring may take. Longer than elsewhere: RabbitMQ checks the user's password.
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// RabbitMQ's mark of a message that is to survive a restart.
+pub(super) const PERSISTENT: u8 = 2;
+
+/// Opens a connection to RabbitMQ. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
+/// is short of memory, so whoever consumes must have one of its own.
+///
+/// # Errors
+/// If RabbitMQ refuses, or does not answer in time.
+pub async fn connect(url: &str, name: &str) -> Result<Connection, Failure> {
+    let uri = uri(url).map_err(|error| Failure::unreachable(RABBITMQ).because(error))?;
+    in_time(open(uri, name)).await
+}
+
+/// Checks the URL of RabbitMQ.
+///
+/// # Errors
+/// If it cannot be used.
+pub fn check_url(url: &str) -> Result<(), SettingError> {
+    uri(url).map(drop)
+}
+
+/// Declares all that publisher and listener use; what is there already stays as it is.
+///
+/// # Errors
+/// If something of that name is there with other properties, or the connection is lost.
+pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    channel
+        .exchange_declare(DEAD_LETTER.into(), ExchangeKind::Fanout, durable, FieldTable::default())
+        .await?;
+    declare_queue(channel, DEAD_LETTER, DEAD_LETTER, "", quorum()).await?;
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+    arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER));
+    // Otherwise a dead letter may be lost on its way. It asks for `reject-publish`.
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    declare_queue(channel, QUEUE, EXCHANGE, BINDING_KEY, arguments).await
+}
+
+/// Publishes one message, and waits until RabbitMQ has confirmed it. The caller owns the channel, which is in
+/// confirm mode, and has nothing else in flight on it.
+///
+/// # Errors
+/// If it was not confirmed, or there was no queue for it.
+pub async fn publish_confirmed(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<(), Failure> {
+    let lost = |error| Failure::unknown(RABBITMQ).because(error);
+    let properties = properties.with_delivery_mode(PERSISTENT);
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm = channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
+    match confirm.map_err(lost)?.await.map_err(lost)? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => Err(unroutable()),
+        Confirmation::Nack(_) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
+        Confirmation::NotRequested => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
+    }
+}
+
+pub(super) fn unroutable() -> Failure {
+    Failure::unreachable("the queue in RabbitMQ").because("the message was returned")
+}
+
+pub(super) async fn open(uri: AMQPUri, name: &str) -> Result<Connection, lapin::Error> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(uri, properties).await
+}
+
+pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// lapin has no timeout of its own for connecting: a silent peer would hold it for ever.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(SETUP_TIMEOUT, work).await {
+        Ok(result) => result.map_err(|error| Failure::unreachable(RABBITMQ).because(error)),
+        Err(_) => Err(Failure::unreachable(RABBITMQ).because("no answer in time")),
+    }
+}
+
+pub(super) fn uri(url: &str) -> Result<AMQPUri, SettingError> {
+    // The message leaves the URL out: it may hold a password.
+    let mut uri: AMQPUri = url.parse().map_err(|_: String| SettingError {
+        value: "the URL".to_owned(),
+        expected: "one such as amqp://user:password@127.0.0.1:5672/%2f",
+    })?;
+    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+async fn declare_queue(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+    arguments: FieldTable,
+) -> Result<(), lapin::Error> {
+    channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await?;
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
+}
+
+/// A replicated, synced queue with a limit, that refuses what it has no room for.
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(QUEUE_BYTES));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
