@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 pub struct Nothing {}
 
 /// Says that the broker was hit, whatever the body.
-#[utoipa::path(post, path = "/", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(post, path = "/", responses((status = 200, body = Envelope<Nothing>, description = "It is there")))]
 pub async fn hit(_: Body) -> Json<Envelope<Nothing>> {
     Json(Envelope { error: false, message: "Hit the broker".to_owned(), data: None })
 }
 
 /// The course's heartbeat.
-#[utoipa::path(get, path = "/ping", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/ping", responses((status = 200, body = String, content_type = "text/plain", description = "A full stop")))]
 pub async fn ping() -> &'static str {
     "."
 }

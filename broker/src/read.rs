@@ -17,7 +17,7 @@ use crate::{App, answer::Refusal};
 #[utoipa::path(
     get, path = "/logs", params(QueryDraft),
     responses(
-        (status = 200, body = Envelope<Page>),
+        (status = 200, body = Envelope<Page>, description = "A page, newest first"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
@@ -31,7 +31,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
 #[utoipa::path(
     get, path = "/logs/{id}", params(("id" = uuid::Uuid, Path, description = "The entry's id")),
     responses(
-        (status = 200, body = Envelope<StoredEntry>),
+        (status = 200, body = Envelope<StoredEntry>, description = "The entry"),
         (status = 400, body = Envelope<FailureData>, description = "The id is no UUID"),
         (status = 404, body = Envelope<FailureData>, description = "No entry of this id is stored"),
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),

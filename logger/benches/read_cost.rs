@@ -19,8 +19,9 @@ use uuid::{Builder, Uuid};
 const SMALL_ENTRIES: u64 = 1_000;
 const LARGE_ENTRIES: u64 = 10_000_000;
 
-/// Entries in one commit while a store is filled: fewer syncs than the logger makes, the same statements.
-const FILL_ENTRIES: u64 = 20_000;
+/// Entries in one commit while the large store is filled: fewer syncs than the logger makes, the same
+/// statements. The small one gets as many as a page has, so that its entries differ in `stored_at` too.
+const FILL_ENTRIES: std::ops::RangeInclusive<u64> = 100..=20_000;
 
 /// How often each question is asked of each store.
 const ROUNDS: usize = 500;
@@ -200,7 +201,7 @@ fn fill(store: &mut Store, entries: u64, ids: Ids) -> Result<()> {
     let started_at = Instant::now();
     let mut done = 0;
     while done < entries {
-        let group = FILL_ENTRIES.min(entries - done);
+        let group = (entries / 100).clamp(*FILL_ENTRIES.start(), *FILL_ENTRIES.end()).min(entries - done);
         store.commit(&[batch(done, group, ids)?])?;
         done += group;
         if done.is_multiple_of(1_000_000) {
