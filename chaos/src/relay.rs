@@ -1,0 +1,398 @@
+//! A TCP relay that breaks connections on purpose. It stands between a client and its server, on loopback.
+//!
+//! A fault holds for one direction of all connections, those that are open and those to come, until the next one
+//! is set. [`Relay::reset`] and [`Relay::refuse`] act on the connections themselves.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::watch,
+    task::JoinSet,
+};
+
+/// Most bytes that are passed on at a time.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What happens to the bytes of a direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// They are passed on.
+    #[default]
+    None,
+    /// They are passed on so much later.
+    Latency(Duration),
+    /// So many are passed on in a second.
+    Bandwidth(u32),
+    /// They are taken, and vanish.
+    BlackHole,
+    /// They are not taken: soon the sender's buffer is full.
+    Freeze,
+    /// After so many bytes of a connection the rest vanishes, and the direction ends.
+    Truncate(u64),
+    /// One bit of every chunk is flipped.
+    Corrupt,
+    /// The direction ends at once; the other goes on.
+    HalfClose,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
+/// What the connections are to do, besides what happens to their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Links {
+    /// Connections of an older generation are reset.
+    generation: u64,
+    /// New ones are refused.
+    refused: bool,
+}
+
+/// A relay to one server. It ends, and with it all its connections, when it is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    to_server: watch::Sender<Fault>,
+    to_client: watch::Sender<Fault>,
+    links: watch::Sender<Links>,
+    accepted: watch::Receiver<u64>,
+    _accepting: JoinSet<io::Result<()>>,
+}
+
+impl Relay {
+    /// Opens a relay to `server` on a free port of loopback.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn open(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (to_server, _) = watch::channel(Fault::None);
+        let (to_client, _) = watch::channel(Fault::None);
+        let (links, _) = watch::channel(Links { generation: 0, refused: false });
+        let (count, accepted) = watch::channel(0);
+        let acceptor = Acceptor {
+            server,
+            address,
+            to_server: to_server.subscribe(),
+            to_client: to_client.subscribe(),
+            links: links.subscribe(),
+            count: Arc::new(count),
+        };
+        let mut accepting = JoinSet::new();
+        accepting.spawn(acceptor.run(listener));
+        Ok(Relay { address, to_server, to_client, links, accepted, _accepting: accepting })
+    }
+
+    /// Where the client is to connect.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sets what happens to the bytes of one direction.
+    pub fn set(&self, direction: Direction, fault: Fault) {
+        match direction {
+            Direction::ToServer => self.to_server.send_replace(fault),
+            Direction::ToClient => self.to_client.send_replace(fault),
+        };
+    }
+
+    /// Sets what happens to the bytes of both directions.
+    pub fn set_both(&self, fault: Fault) {
+        self.set(Direction::ToServer, fault);
+        self.set(Direction::ToClient, fault);
+    }
+
+    /// Resets all connections that are open: both ends get a TCP RST.
+    pub fn reset(&self) {
+        self.links.send_modify(|links| links.generation += 1);
+    }
+
+    /// Resets all connections, and refuses new ones until [`Relay::admit`].
+    pub fn refuse(&self) {
+        self.links.send_modify(|links| {
+            links.generation += 1;
+            links.refused = true;
+        });
+    }
+
+    /// Takes new connections again, and sets no fault.
+    pub fn admit(&self) {
+        self.set_both(Fault::None);
+        self.links.send_modify(|links| links.refused = false);
+    }
+
+    /// How many connections it has taken so far.
+    pub fn accepted(&self) -> u64 {
+        *self.accepted.borrow()
+    }
+}
+
+struct Acceptor {
+    server: SocketAddr,
+    address: SocketAddr,
+    to_server: watch::Receiver<Fault>,
+    to_client: watch::Receiver<Fault>,
+    links: watch::Receiver<Links>,
+    count: Arc<watch::Sender<u64>>,
+}
+
+impl Acceptor {
+    async fn run(mut self, listener: TcpListener) -> io::Result<()> {
+        let mut listener = Some(listener);
+        let mut connections = JoinSet::new();
+        loop {
+            let refused = self.links.borrow_and_update().refused;
+            if refused {
+                // A port without a listener is what refuses a connection.
+                listener = None;
+                if self.links.changed().await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let open = match listener.take() {
+                Some(open) => open,
+                None => TcpListener::bind(self.address).await?,
+            };
+            tokio::select! {
+                changed = self.links.changed() => if changed.is_err() { return Ok(()) },
+                accepted = open.accept() => {
+                    self.count.send_modify(|count| *count += 1);
+                    connections.spawn(self.connection(accepted?.0));
+                }
+            }
+            listener = Some(open);
+            while connections.try_join_next().is_some() {}
+        }
+    }
+
+    fn connection(&self, client: TcpStream) -> impl Future<Output = ()> + use<> {
+        let (server, mut links) = (self.server, self.links.clone());
+        let (to_server, to_client) = (self.to_server.clone(), self.to_client.clone());
+        let generation = links.borrow().generation;
+        async move {
+            let (mut client, Ok(mut server)) = (client, TcpStream::connect(server).await) else { return };
+            // A socket that is gone already shows at the first byte.
+            let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
+            let (client_reader, client_writer) = client.split();
+            let (server_reader, server_writer) = server.split();
+            let ended = tokio::select! {
+                ended = async {
+                    tokio::join!(
+                        pass(client_reader, server_writer, to_server),
+                        pass(server_reader, client_writer, to_client),
+                    )
+                } => Some(ended),
+                _ = links.wait_for(|links| links.generation != generation) => None,
+            };
+            if ended.is_none() {
+                // Dropped without a linger, a socket says RST instead of FIN.
+                let _ = client.set_zero_linger().and_then(|()| server.set_zero_linger());
+            }
+        }
+    }
+}
+
+/// Passes the bytes of one direction on, as the fault of the moment has it, until it ends.
+async fn pass(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut fault: watch::Receiver<Fault>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut passed = 0;
+    loop {
+        let now = *fault.borrow_and_update();
+        let changed = async {
+            if fault.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let read = match now {
+            Fault::HalfClose => break,
+            Fault::Freeze => {
+                changed.await;
+                continue;
+            }
+            Fault::None
+            | Fault::Latency(_)
+            | Fault::Bandwidth(_)
+            | Fault::BlackHole
+            | Fault::Truncate(_)
+            | Fault::Corrupt => tokio::select! {
+                () = changed => continue,
+                read = from.read(&mut buffer) => read?,
+            },
+        };
+        if read == 0 {
+            break;
+        }
+        let chunk = &mut buffer[..read];
+        match now {
+            Fault::None | Fault::Freeze | Fault::HalfClose => {}
+            Fault::BlackHole => continue,
+            Fault::Latency(delay) => tokio::time::sleep(delay).await,
+            Fault::Bandwidth(bytes_per_second) => {
+                let seconds = read as f64 / f64::from(bytes_per_second.max(1));
+                tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            }
+            Fault::Truncate(limit) => {
+                let left = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+                if left < read {
+                    to.write_all(&chunk[..left]).await?;
+                    break;
+                }
+            }
+            Fault::Corrupt => chunk[read / 2] ^= 1,
+        }
+        to.write_all(chunk).await?;
+        passed += read as u64;
+    }
+    to.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// A server that sends back what it gets, and a client that is connected to it through a relay.
+    async fn echo() -> (Relay, TcpStream, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let relay = Relay::open(listener.local_addr().expect("bound")).await.expect("a port");
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut reader, mut writer) = stream.split();
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                });
+            }
+        });
+        let client = TcpStream::connect(relay.address()).await.expect("it listens");
+        (relay, client, server)
+    }
+
+    async fn round_trip(client: &mut TcpStream) -> io::Result<[u8; 4]> {
+        client.write_all(b"ping").await?;
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).await?;
+        Ok(answer)
+    }
+
+    async fn is_silent(client: &mut TcpStream) -> bool {
+        tokio::time::timeout(SHORT, round_trip(client)).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn without_a_fault_bytes_pass() {
+        let (relay, mut client, _server) = echo().await;
+        assert_eq!(&round_trip(&mut client).await.expect("passed"), b"ping");
+        assert_eq!(relay.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn latency_is_added_in_each_direction() {
+        let (relay, mut client, _server) = echo().await;
+        relay.set_both(Fault::Latency(SHORT));
+        let begun = Instant::now();
+        round_trip(&mut client).await.expect("passed");
+        assert!(begun.elapsed() >= SHORT * 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn bandwidth_is_bounded() {
+        let (relay, mut client, _server) = echo().await;
+        relay.set(Direction::ToServer, Fault::Bandwidth(40));
+        let begun = Instant::now();
+        round_trip(&mut client).await.expect("passed");
+        assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_went_into_the_black_hole_is_gone_and_what_was_frozen_comes_later() {
+        let (relay, mut client, _server) = echo().await;
+        relay.set(Direction::ToServer, Fault::BlackHole);
+        assert!(is_silent(&mut client).await);
+        relay.set_both(Fault::None);
+        assert_eq!(&round_trip(&mut client).await.expect("passed"), b"ping", "the first four are gone");
+
+        relay.set(Direction::ToServer, Fault::Freeze);
+        client.write_all(b"late").await.expect("buffered");
+        let mut answer = [0; 4];
+        assert!(tokio::time::timeout(SHORT, client.read_exact(&mut answer)).await.is_err());
+        relay.set_both(Fault::None);
+        client.read_exact(&mut answer).await.expect("it comes");
+        assert_eq!(&answer, b"late");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_answer_ends_early() {
+        let (relay, mut client, _server) = echo().await;
+        relay.set(Direction::ToClient, Fault::Truncate(2));
+        let mut answer = Vec::new();
+        client.write_all(b"ping").await.expect("passed");
+        client.read_to_end(&mut answer).await.expect("it ends");
+        assert_eq!(answer, b"pi");
+    }
+
+    #[tokio::test]
+    async fn a_corrupted_answer_differs_in_one_bit() {
+        let (relay, mut client, _server) = echo().await;
+        relay.set(Direction::ToClient, Fault::Corrupt);
+        let answer = round_trip(&mut client).await.expect("passed");
+        let differing: u32 = answer.iter().zip(b"ping").map(|(got, sent)| (got ^ sent).count_ones()).sum();
+        assert_eq!(differing, 1);
+    }
+
+    #[tokio::test]
+    async fn half_closed_the_other_direction_goes_on() {
+        let (relay, mut client, _server) = echo().await;
+        round_trip(&mut client).await.expect("passed");
+        relay.set(Direction::ToServer, Fault::HalfClose);
+        // The server sees the end, and ends its own direction.
+        assert_eq!(client.read(&mut [0]).await.expect("an end, and no error"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_an_error_and_a_new_connection_works() {
+        let (relay, mut client, _server) = echo().await;
+        round_trip(&mut client).await.expect("passed");
+        relay.reset();
+        let error = client.read(&mut [0]).await.expect_err("no end, but an error");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let mut client = TcpStream::connect(relay.address()).await.expect("it listens");
+        assert_eq!(&round_trip(&mut client).await.expect("passed"), b"ping");
+    }
+
+    #[tokio::test]
+    async fn refused_is_refused_until_admitted() {
+        let (relay, mut client, _server) = echo().await;
+        round_trip(&mut client).await.expect("passed");
+        relay.refuse();
+        client.read(&mut [0]).await.expect_err("reset");
+        while TcpStream::connect(relay.address()).await.is_ok() {}
+        relay.admit();
+        let mut client = loop {
+            match TcpStream::connect(relay.address()).await {
+                Ok(client) => break client,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(&round_trip(&mut client).await.expect("passed"), b"ping");
+    }
+}
