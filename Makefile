@@ -1,7 +1,7 @@
 # Every target has its line for `make help` behind two number signs.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run demo test check bench-store
+.PHONY: help run demo test check torture bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
@@ -19,6 +19,10 @@ check: ## format, clippy and docs, with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
+	deploy/rabbitmq.sh with-test-node cargo run --release --quiet --locked -p tests --bin torture -- \
+		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 bench-store: ## what reading costs in a store of a thousand entries and of ten million
 	cargo bench --locked -p logger --bench read_cost

@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use clap::Parser;
 use http::Uri;
 use proto::Transport;
+use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
 /// names.
@@ -19,15 +21,15 @@ pub struct Config {
 
     /// The logger's HTTP address, to write over http and to read back
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: String,
+    pub logger_http_url: HttpUrl,
 
     /// The logger's rpc address
     #[arg(long, env, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: String,
+    pub logger_rpc_addr: RpcAddr,
 
     /// The logger's gRPC address
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: String,
+    pub logger_grpc_url: GrpcUrl,
 
     /// RabbitMQ
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
@@ -51,15 +53,18 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) fn transports(&self) -> transport::Settings {
-        transport::Settings {
+    /// # Errors
+    /// If `AMQP_URL` cannot be used. It is no type of its own for the command line, which would repeat a
+    /// password.
+    pub(crate) fn transports(&self) -> anyhow::Result<transport::Settings> {
+        Ok(transport::Settings {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),
             logger_grpc_url: self.logger_grpc_url.clone(),
-            amqp_url: Some(self.amqp_url.clone()),
+            amqp_url: Some(self.amqp_url.parse::<AmqpUrl>().context("AMQP_URL")?),
             deadline: Duration::from_millis(self.broker_deadline_ms),
             came_by: None,
-        }
+        })
     }
 }
 

@@ -53,10 +53,10 @@ pub struct App {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
-    let transports = Transports::new(&config.transports())?;
+    let settings = config.transports()?;
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?;
     let app = App {
-        transports: Arc::new(transports),
+        transports: Arc::new(Transports::new(&settings)),
         default_transport: config.broker_default_transport,
         room: Room::default(),
         shutdown: Shutdown::default(),

@@ -26,10 +26,10 @@ impl Room {
     /// # Errors
     /// [`Code::TooLarge`], [`Code::SlowRequest`], or [`Code::Overloaded`] if there is no room.
     pub(crate) async fn read(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
-        // A body that does not say how long it is may become as long as any.
-        let expected = body.size_hint().exact().unwrap_or(BODY_BYTES as u64);
-        let expected = u32::try_from(expected).ok().filter(|bytes| *bytes as usize <= BODY_BYTES);
-        let expected = expected.ok_or_else(|| failure(&BodyError::TooLarge))?;
+        // A body that does not say how long it is may become as long as any; a longer one is not kept.
+        let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let expected = announced.unwrap_or(BODY_BYTES).min(BODY_BYTES);
+        let expected = u32::try_from(expected).expect("the limit of a body fits");
         let room = Arc::clone(&self.0)
             .try_acquire_many_owned(expected)
             .map_err(|error| Failure::overloaded("the broker").because(error))?;

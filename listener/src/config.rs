@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use clap::Parser;
 use proto::Transport;
+use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -32,15 +34,15 @@ pub struct Config {
 
     /// The logger's HTTP address
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: String,
+    pub logger_http_url: HttpUrl,
 
     /// The logger's rpc address
     #[arg(long, env, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: String,
+    pub logger_rpc_addr: RpcAddr,
 
     /// The logger's gRPC address
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: String,
+    pub logger_grpc_url: GrpcUrl,
 
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
@@ -48,6 +50,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// # Errors
+    /// If `AMQP_URL` cannot be used. It is no type of its own for the command line, which would repeat a
+    /// password.
+    pub(crate) fn rabbitmq(&self) -> anyhow::Result<AmqpUrl> {
+        self.amqp_url.parse().context("AMQP_URL")
+    }
+
     pub(crate) fn transports(&self) -> transport::Settings {
         transport::Settings {
             logger_http_url: self.logger_http_url.clone(),

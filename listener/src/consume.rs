@@ -17,7 +17,7 @@ use proto::{
     rabbitmq::{QUEUE, parse_message},
 };
 use service::Shutdown;
-use transport::rabbitmq;
+use transport::rabbitmq::{self, AmqpUrl};
 
 use crate::{dead_letters::DeadLetters, hand_over::HandOver, state::State};
 
@@ -38,7 +38,7 @@ const HOLD_LIMIT: Duration = Duration::from_secs(600);
 /// Takes deliveries, batch after batch.
 #[derive(Debug)]
 pub struct Consumer {
-    amqp_url: String,
+    amqp_url: AmqpUrl,
     prefetch: u16,
     hand_over: HandOver,
     dead_letters: DeadLetters,
@@ -50,7 +50,7 @@ type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 impl Consumer {
     pub(crate) fn new(
-        amqp_url: String,
+        amqp_url: AmqpUrl,
         prefetch: u16,
         hand_over: HandOver,
         dead_letters: DeadLetters,

@@ -12,7 +12,7 @@ use proto::{
     Failure,
     rabbitmq::{DEAD_CODE_HEADER, DEAD_LETTER, DEAD_REASON_HEADER},
 };
-use transport::rabbitmq;
+use transport::rabbitmq::{self, AmqpUrl};
 
 /// How long one attempt may take, and how long to wait before the next.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,12 +22,12 @@ const WAIT: Duration = Duration::from_millis(500);
 /// connections that publish, and acknowledgements must go on.
 #[derive(Debug)]
 pub struct DeadLetters {
-    amqp_url: String,
+    amqp_url: AmqpUrl,
     open: Option<(Connection, Channel)>,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(amqp_url: String) -> Self {
+    pub(crate) fn new(amqp_url: AmqpUrl) -> Self {
         DeadLetters { amqp_url, open: None }
     }
 

@@ -17,7 +17,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use service::{Acceptor, GRACE, Shutdown, Telemetry, health};
-use transport::{Transports, rabbitmq};
+use transport::Transports;
 
 use crate::{consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State};
 
@@ -35,14 +35,14 @@ pub struct Listener {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
-    rabbitmq::check_url(&config.amqp_url).context("AMQP_URL")?;
-    let transports = Arc::new(Transports::new(&config.transports())?);
+    let rabbitmq = config.rabbitmq()?;
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?;
+    let transports = Arc::new(Transports::new(&config.transports()));
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
     let hand_over = HandOver::new(transports, config.listener_transport);
-    let dead_letters = DeadLetters::new(config.amqp_url.clone());
+    let dead_letters = DeadLetters::new(rabbitmq.clone());
     let consumer =
-        Consumer::new(config.amqp_url, config.listener_prefetch, hand_over, dead_letters, Arc::clone(&state));
+        Consumer::new(rabbitmq, config.listener_prefetch, hand_over, dead_letters, Arc::clone(&state));
     Ok(Listener { http, consumer, state, telemetry })
 }
 

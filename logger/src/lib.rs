@@ -58,7 +58,7 @@ pub struct Addresses {
 /// # Errors
 /// If one of them cannot be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
-    let store = Store::open(&config.logger_store)?;
+    let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     Ok(Logger {

@@ -5,7 +5,7 @@
 mod answer;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{error::Category, value::RawValue};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl Handle {
     /// # Errors
     /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
-        let body: HandleBody<'_> = parse(body)?;
+        let body: HandleBody<'_> = parse_object(body)?;
         let action = match body.action.as_str() {
             "log" => Action::Log,
             "echo" => Action::Echo,
@@ -98,7 +98,7 @@ pub struct BatchDraft {
 /// # Errors
 /// [`Code::BadJson`] or [`Code::BadField`].
 pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
-    parse::<EntryBody<'_>>(body)?.try_into()
+    parse_object::<EntryBody<'_>>(body)?.try_into()
 }
 
 /// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone.
@@ -107,8 +107,11 @@ pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
 /// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for no entries or too many.
 pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
     let is_array = body.trim_ascii_start().starts_with(b"[");
-    let BatchBody { mode, entries } =
-        if is_array { BatchBody { mode: BatchMode::default(), entries: parse(body)? } } else { parse(body)? };
+    let BatchBody { mode, entries } = if is_array {
+        BatchBody { mode: BatchMode::default(), entries: parse(body)? }
+    } else {
+        parse_object(body)?
+    };
     check_batch_len(entries.len())?;
     let entries = entries.into_iter().map(|raw| parse_entry(raw.get().as_bytes())).collect();
     Ok(BatchDraft { mode, entries })
@@ -143,7 +146,7 @@ pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Trans
 
 /// The body of `POST /handle`, as it came.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct HandleBody<'a> {
     /// What is to be done.
     #[schema(value_type = Action)]
@@ -158,12 +161,15 @@ pub struct HandleBody<'a> {
     /// Ignored: the course's Go clients send it along, empty.
     #[schema(value_type = Option<Object>)]
     #[serde(rename = "auth")]
-    _auth: Option<IgnoredAny>,
+    _auth: Option<Ignored>,
     /// Ignored: the course's Go clients send it along, empty.
     #[schema(value_type = Option<Object>)]
     #[serde(rename = "mail")]
-    _mail: Option<IgnoredAny>,
+    _mail: Option<Ignored>,
 }
+
+/// Parsed and dropped. Unlike [`serde::de::IgnoredAny`] it refuses what is nested too deeply.
+type Ignored = serde_json::Value;
 
 /// What stands in `log`.
 #[derive(Serialize, ToSchema)]
@@ -193,7 +199,7 @@ struct EntrySchema {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct BatchBody<'a> {
     #[serde(default)]
     mode: BatchMode,
@@ -202,7 +208,7 @@ struct BatchBody<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct EntryBody<'a> {
     name: String,
     #[serde(borrow)]
@@ -271,6 +277,19 @@ fn data_text(raw: &RawValue) -> Result<String, Failure> {
     // A raw value is only skipped over. Parsing it finds what is nested too deeply or holds half a surrogate.
     parse::<serde_json::Value>(raw.get().as_bytes())?;
     Ok(raw.get().to_owned())
+}
+
+/// serde would take an array for a struct too, its elements for the fields in their order.
+fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    const OTHER_VALUES: [&[u8]; 16] = [
+        b"[", b"\"", b"null", b"true", b"false", b"-", b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8",
+        b"9",
+    ];
+    let text = body.trim_ascii_start();
+    if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
+        return Err(Failure::new(Code::BadField, "an object is expected: send {\"name\": value, …}"));
+    }
+    parse(body)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {

@@ -34,10 +34,16 @@ macro_rules! for_each_transport {
     };
 }
 
+mod bad_input;
+mod course;
 mod delivery;
 mod listener;
+mod openapi;
 mod outage;
+mod ports;
 mod reading;
+mod settings;
+mod torture;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
 const fn _all_are_listed(transport: proto::Transport) {

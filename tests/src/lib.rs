@@ -4,6 +4,7 @@
 pub mod process;
 pub mod rabbitmq;
 pub mod stack;
+pub mod torture;
 
 use std::time::{Duration, Instant};
 

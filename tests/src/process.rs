@@ -131,9 +131,11 @@ fn build() -> anyhow::Result<PathBuf> {
         cargo.arg("--release");
     }
     anyhow::ensure!(cargo.status()?.success(), "cargo build failed");
-    // This test stands in target/PROFILE/deps.
-    let test = std::env::current_exe()?;
-    let profile = test.ancestors().nth(2).context("the directory of the profile")?;
+    // A test stands in target/PROFILE/deps, a binary in target/PROFILE.
+    let own = std::env::current_exe()?;
+    let directory = own.parent().context("its directory")?;
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    let profile = profile.context("the directory of the profile")?;
     Ok(profile.to_owned())
 }
 

@@ -156,6 +156,11 @@ impl Stack {
         stack
     }
 
+    /// Changes a setting for what is started from now on.
+    pub fn set(&mut self, setting: &'static str, value: String) {
+        self.settings.insert(setting, value);
+    }
+
     /// Starts the listener, and waits until it takes deliveries.
     pub async fn start_listener(&mut self) {
         let mut listener = Process::start("listener", &self.settings, self.dir.path());
@@ -169,6 +174,9 @@ impl Stack {
     pub async fn start_logger(&mut self) {
         self.logger = Process::start("logger", &self.settings, self.dir.path());
         self.logger.ready().await;
+        // A broker that has just failed to dial refuses for a moment.
+        eventually("the broker reads again", async || (self.get("/logs").await.status == 200).then_some(()))
+            .await;
     }
 
     /// Starts the broker again, on the port that it had.

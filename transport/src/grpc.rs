@@ -1,6 +1,8 @@
 //! `grpc`: Protocol Buffers over one kept HTTP/2 connection, many calls at a time.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, str::FromStr, time::Duration};
+
+use http::Uri;
 
 use proto::{
     BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
@@ -15,7 +17,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Gate};
+use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Gate};
 
 /// How often a connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,13 +34,25 @@ pub struct Grpc {
     came_by: Option<Transport>,
 }
 
+/// The logger's gRPC address: scheme, host and port.
+#[derive(Debug, Clone)]
+pub struct GrpcUrl(Uri);
+
+impl FromStr for GrpcUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let sound =
+            |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";
+        let uri = text.parse().ok().filter(sound);
+        uri.map(GrpcUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001"))
+    }
+}
+
 impl Grpc {
     /// Makes the client; it dials when there is something to send.
-    ///
-    /// # Errors
-    /// If the URL cannot be used.
-    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        let channel = endpoint(&settings.logger_grpc_url)?
+    pub fn new(settings: &Settings) -> Self {
+        let channel = Endpoint::from(settings.logger_grpc_url.0.clone())
             // tonic's deadlines do not cover connecting.
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -49,7 +63,7 @@ impl Grpc {
         let client = LogServiceClient::new(channel)
             .max_decoding_message_size(FRAME_BYTES)
             .max_encoding_message_size(FRAME_BYTES);
-        Ok(Grpc { client, gate: Gate::new(), came_by: settings.came_by })
+        Grpc { client, gate: Gate::new(), came_by: settings.came_by }
     }
 
     /// Delivers one entry.
@@ -105,14 +119,6 @@ fn is_connect(status: &Status) -> bool {
         cause = error.source();
     }
     false
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, SettingError> {
-    let plain = url.starts_with("http://");
-    Endpoint::from_shared(url.to_owned()).ok().filter(|_| plain).ok_or_else(|| SettingError {
-        value: url.to_owned(),
-        expected: "a URL of scheme, host and port such as http://127.0.0.1:50001",
-    })
 }
 
 fn receipt(response: LogResponse) -> Result<Receipt, Failure> {

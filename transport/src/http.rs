@@ -1,6 +1,6 @@
 //! `http`: JSON over HTTP/1.1, one request per entry or batch, on kept connections.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
@@ -18,7 +18,7 @@ use proto::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Gate};
+use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Gate};
 
 /// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
 const CONNECTIONS: usize = 256;
@@ -40,13 +40,24 @@ pub struct Http {
     came_by: Option<Transport>,
 }
 
+/// The logger's HTTP address: scheme, host and port.
+#[derive(Debug, Clone)]
+pub struct HttpUrl(Uri);
+
+impl FromStr for HttpUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let sound =
+            |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";
+        let uri = text.parse().ok().filter(sound);
+        uri.map(HttpUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082"))
+    }
+}
+
 impl Http {
     /// Makes the client; it dials when there is something to send.
-    ///
-    /// # Errors
-    /// If the URL cannot be used.
-    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        let base = base(&settings.logger_http_url)?;
+    pub fn new(settings: &Settings) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -58,7 +69,8 @@ impl Http {
             .retry_canceled_requests(true)
             .build(connector);
         let connections = Semaphore::new(CONNECTIONS);
-        Ok(Http { client, base, connections, gate: Gate::new(), came_by: settings.came_by })
+        let base = settings.logger_http_url.0.clone();
+        Http { client, base, connections, gate: Gate::new(), came_by: settings.came_by }
     }
 
     /// Delivers one entry.
@@ -151,16 +163,6 @@ impl Http {
         }
         Failure::unknown(LOGGER).because(error)
     }
-}
-
-fn base(url: &str) -> Result<Uri, SettingError> {
-    url.parse::<Uri>()
-        .ok()
-        .filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/")
-        .ok_or_else(|| SettingError {
-            value: url.to_owned(),
-            expected: "a URL of scheme, host and port such as http://127.0.0.1:8082",
-        })
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {

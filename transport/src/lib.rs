@@ -23,12 +23,8 @@ use std::time::Duration;
 /// How long a connection may take to open. Far above a healthy one, far below the deadline.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A setting that no connection can be made with.
-#[derive(Debug, thiserror::Error)]
-#[error("{value:?} is not {expected}")]
-pub struct SettingError {
-    /// What was given.
-    pub value: String,
-    /// What it should be, with an example.
-    pub expected: &'static str,
-}
+/// An address that no connection can be made with: what it should be, with an example. It leaves out what was
+/// given, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give {0}")]
+pub struct AddressError(pub(crate) &'static str);

@@ -9,9 +9,7 @@ mod connection;
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, Event, options::BasicPublishOptions, uri::AMQPUri,
-};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, options::BasicPublishOptions};
 use proto::{
     BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
     limits::IN_FLIGHT_ENTRIES,
@@ -22,9 +20,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::connection::{PERSISTENT, SETUP_TIMEOUT, confirming_channel, in_time, open, unroutable, uri};
-pub use self::connection::{check_url, connect, declare_topology, publish_confirmed};
-use crate::{SettingError, Settings, backoff::Attempts};
+pub use self::connection::{AmqpUrl, connect, declare_topology, publish_confirmed};
+use self::connection::{PERSISTENT, SETUP_TIMEOUT, confirming_channel, in_time, open, unroutable};
+use crate::{Settings, backoff::Attempts};
 
 /// Publishers, each with a channel of its own.
 const PUBLISHERS: usize = 8;
@@ -45,20 +43,16 @@ pub struct Rabbitmq {
 
 impl Rabbitmq {
     /// Makes the client; it connects in the background, again and again.
-    ///
-    /// # Errors
-    /// If the URL cannot be used.
-    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        let uri = settings.amqp_url.as_deref().map(uri).transpose()?;
+    pub fn new(settings: &Settings) -> Self {
         let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
         let (publish, state) = watch::channel(State::Down);
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
-        match uri {
-            Some(uri) => supervisor.spawn(keep_connected(uri, queue, publish, settings.deadline)),
+        match settings.amqp_url.clone() {
+            Some(url) => supervisor.spawn(keep_connected(url, queue, publish, settings.deadline)),
             None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
         };
-        Ok(Rabbitmq { jobs, state, _supervisor: supervisor })
+        Rabbitmq { jobs, state, _supervisor: supervisor }
     }
 
     /// Delivers one entry.
@@ -129,10 +123,10 @@ enum State {
 
 /// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
 /// calls waiting that should be refused.
-async fn keep_connected(uri: AMQPUri, jobs: Jobs, state: watch::Sender<State>, deadline: Duration) {
+async fn keep_connected(url: AmqpUrl, jobs: Jobs, state: watch::Sender<State>, deadline: Duration) {
     let mut attempts = Attempts::new(RABBITMQ);
     loop {
-        let reason = match refusing(&jobs, in_time(set_up(uri.clone()))).await {
+        let reason = match refusing(&jobs, in_time(set_up(&url))).await {
             Ok((connection, channels)) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
@@ -162,8 +156,8 @@ async fn refusing<T>(jobs: &Jobs, work: impl Future<Output = T>) -> T {
     }
 }
 
-async fn set_up(uri: AMQPUri) -> Result<(Connection, Vec<Channel>), lapin::Error> {
-    let connection = open(uri, "fourwire publisher").await?;
+async fn set_up(url: &AmqpUrl) -> Result<(Connection, Vec<Channel>), lapin::Error> {
+    let connection = open(url, "fourwire publisher").await?;
     declare_topology(&connection.create_channel().await?).await?;
     let mut channels = Vec::with_capacity(PUBLISHERS);
     for _ in 0..PUBLISHERS {

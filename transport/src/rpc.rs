@@ -1,6 +1,7 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
+    str::FromStr,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use tarpc::{
 };
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
-use crate::{CONNECT_TIMEOUT, SettingError, Settings, backoff::Attempts};
+use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts};
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
@@ -38,28 +39,40 @@ pub struct Rpc {
     _supervisors: JoinSet<()>,
 }
 
+/// The logger's rpc address: host and port.
+#[derive(Debug, Clone)]
+pub struct RpcAddr(String);
+
+impl FromStr for RpcAddr {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let sound = |(host, port): &(&str, &str)| {
+            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+        };
+        let parts = text.rsplit_once(':').filter(sound);
+        parts.map(|_| RpcAddr(text.to_owned())).ok_or(AddressError("a host and port such as 127.0.0.1:5002"))
+    }
+}
+
 impl Rpc {
     /// Makes the client; it dials in the background, again and again.
-    ///
-    /// # Errors
-    /// If the address cannot be used.
-    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        let address = address(&settings.logger_rpc_addr)?;
+    pub fn new(settings: &Settings) -> Self {
         let mut supervisors = JoinSet::new();
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(None);
-                supervisors.spawn(keep_connected(address.clone(), publish));
+                supervisors.spawn(keep_connected(settings.logger_rpc_addr.0.clone(), publish));
                 connection
             })
             .collect();
-        Ok(Rpc {
+        Rpc {
             connections,
             turn: AtomicUsize::new(0),
             deadline: settings.deadline,
             came_by: settings.came_by,
             _supervisors: supervisors,
-        })
+        }
     }
 
     /// Delivers one entry.
@@ -107,16 +120,6 @@ impl Rpc {
 /// What an error of the protocol says of the entry. tarpc does not tell whether the request had been sent.
 fn failure(error: RpcError) -> Failure {
     Failure::unknown(LOGGER).because(error)
-}
-
-fn address(text: &str) -> Result<String, SettingError> {
-    text.rsplit_once(':')
-        .filter(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
-        .map(|_| text.to_owned())
-        .ok_or_else(|| SettingError {
-            value: text.to_owned(),
-            expected: "a host and port such as 127.0.0.1:5002",
-        })
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.

@@ -8,26 +8,32 @@ use std::{
 use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Outcome, Receipt, Transport};
 use tracing::Instrument;
 
-use crate::{SettingError, admission::Admission, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
+use crate::{
+    admission::Admission,
+    grpc::{Grpc, GrpcUrl},
+    http::{Http, HttpUrl},
+    rabbitmq::{AmqpUrl, Rabbitmq},
+    rpc::{Rpc, RpcAddr},
+};
 
 /// Where the logger and RabbitMQ are, and how long a call may take.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The logger's HTTP address, such as `http://127.0.0.1:8082`.
-    pub logger_http_url: String,
-    /// The logger's rpc address, such as `127.0.0.1:5002`.
-    pub logger_rpc_addr: String,
-    /// The logger's gRPC address, such as `http://127.0.0.1:50001`.
-    pub logger_grpc_url: String,
-    /// RabbitMQ, such as `amqp://guest:guest@127.0.0.1:5672/%2f`; `None`: nothing is sent by `rabbitmq`.
-    pub amqp_url: Option<String>,
+    /// The logger's HTTP address.
+    pub logger_http_url: HttpUrl,
+    /// The logger's rpc address.
+    pub logger_rpc_addr: RpcAddr,
+    /// The logger's gRPC address.
+    pub logger_grpc_url: GrpcUrl,
+    /// RabbitMQ; `None`: nothing is sent by `rabbitmq`.
+    pub amqp_url: Option<AmqpUrl>,
     /// No call takes longer; past it the outcome is unknown.
     pub deadline: Duration,
     /// By which transport the entries came, where it is not the one that hands them over: the listener's case.
     pub came_by: Option<Transport>,
 }
 
-/// The four clients. They connect in the background and on demand; making them opens no connection.
+/// The four clients. They connect in the background or on demand.
 #[derive(Debug)]
 pub struct Transports {
     http: Http,
@@ -39,19 +45,16 @@ pub struct Transports {
 }
 
 impl Transports {
-    /// Checks the settings and makes the four clients. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// For the first setting that no connection can be made with.
-    pub fn new(settings: &Settings) -> Result<Self, SettingError> {
-        Ok(Transports {
-            http: Http::new(settings)?,
-            rpc: Rpc::new(settings)?,
-            rabbitmq: Rabbitmq::new(settings)?,
-            grpc: Grpc::new(settings)?,
+    /// Makes the four clients. Must be called within a tokio runtime.
+    pub fn new(settings: &Settings) -> Self {
+        Transports {
+            http: Http::new(settings),
+            rpc: Rpc::new(settings),
+            rabbitmq: Rabbitmq::new(settings),
+            grpc: Grpc::new(settings),
             deadline: settings.deadline,
             in_flight: Default::default(),
-        })
+        }
     }
 
     /// Delivers one entry.

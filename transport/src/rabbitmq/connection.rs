@@ -1,6 +1,6 @@
 //! What publisher and listener have in common: connecting, declaring, and publishing one message for sure.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, str::FromStr, time::Duration};
 
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
@@ -17,7 +17,7 @@ use proto::{
 };
 
 use super::RABBITMQ;
-use crate::SettingError;
+use crate::AddressError;
 
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
 const HEARTBEAT_SECONDS: u16 = 5;
@@ -28,22 +28,36 @@ pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;
 
+/// Where RabbitMQ is, and as whom to log in.
+#[derive(Clone)]
+pub struct AmqpUrl(AMQPUri);
+
+impl FromStr for AmqpUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let expected = |_: String| AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f");
+        let mut uri: AMQPUri = text.parse().map_err(expected)?;
+        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        Ok(AmqpUrl(uri))
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for AmqpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.0.authority;
+        write!(f, "{}:{}/{}", authority.host, authority.port, self.0.vhost)
+    }
+}
+
 /// Opens a connection to RabbitMQ. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
 /// is short of memory, so whoever consumes must have one of its own.
 ///
 /// # Errors
 /// If RabbitMQ refuses, or does not answer in time.
-pub async fn connect(url: &str, name: &str) -> Result<Connection, Failure> {
-    let uri = uri(url).map_err(|error| Failure::unreachable(RABBITMQ).because(error))?;
-    in_time(open(uri, name)).await
-}
-
-/// Checks the URL of RabbitMQ.
-///
-/// # Errors
-/// If it cannot be used.
-pub fn check_url(url: &str) -> Result<(), SettingError> {
-    uri(url).map(drop)
+pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
+    in_time(open(url, name)).await
 }
 
 /// Declares all that publisher and listener use; what is there already stays as it is.
@@ -93,9 +107,9 @@ pub(super) fn unroutable() -> Failure {
     Failure::unreachable("the queue in RabbitMQ").because("the message was returned")
 }
 
-pub(super) async fn open(uri: AMQPUri, name: &str) -> Result<Connection, lapin::Error> {
+pub(super) async fn open(url: &AmqpUrl, name: &str) -> Result<Connection, lapin::Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    Connection::connect_uri(uri, properties).await
+    Connection::connect_uri(url.0.clone(), properties).await
 }
 
 pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
@@ -110,16 +124,6 @@ pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, lapin::Error
         Ok(result) => result.map_err(|error| Failure::unreachable(RABBITMQ).because(error)),
         Err(_) => Err(Failure::unreachable(RABBITMQ).because("no answer in time")),
     }
-}
-
-pub(super) fn uri(url: &str) -> Result<AMQPUri, SettingError> {
-    // The message leaves the URL out: it may hold a password.
-    let mut uri: AMQPUri = url.parse().map_err(|_: String| SettingError {
-        value: "the URL".to_owned(),
-        expected: "one such as amqp://user:password@127.0.0.1:5672/%2f",
-    })?;
-    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
-    Ok(uri)
 }
 
 async fn declare_queue(

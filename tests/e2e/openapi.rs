@@ -1,0 +1,232 @@
+//! The description at `/openapi.json` is what the running broker does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::sys::signal::Signal;
+use proto::Transport;
+use serde_json::{Value, json};
+use tests::{
+    eventually,
+    stack::{Answer, Stack},
+};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn the_description_has_exactly_the_routes_of_the_broker() {
+    let stack = Stack::start_without_listener(&[]).await;
+    let description = stack.get("/openapi.json").await;
+    assert_eq!(description.status, 200);
+    let version = description.body["openapi"].as_str().expect("a version");
+    assert!(version.starts_with("3."), "{version}");
+    let paths = description.body["paths"].as_object().expect("paths");
+    let described: BTreeMap<&str, BTreeSet<&str>> = paths
+        .iter()
+        .map(|(path, item)| {
+            let methods = item.as_object().expect("an item").keys().map(String::as_str);
+            (path.as_str(), methods.filter(|key| *key != "summary" && *key != "description").collect())
+        })
+        .collect();
+    let expected = [
+        ("/", "post"),
+        ("/handle", "post"),
+        ("/log-grpc", "post"),
+        ("/logs", "get"),
+        ("/logs/{id}", "get"),
+        ("/ping", "get"),
+    ];
+    let expected: BTreeMap<_, _> =
+        expected.into_iter().map(|(path, method)| (path, BTreeSet::from([method]))).collect();
+    assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn every_answer_is_as_it_is_described() {
+    let mut stack = Stack::start_with(&[("BROKER_DEADLINE_MS", "500")]).await;
+    let description = Description(stack.get("/openapi.json").await.body);
+    let mut answers = answers_in_order(&stack).await;
+    answers.extend(answers_in_an_outage(&mut stack).await);
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (method, path, answer) in &answers {
+        seen.insert((*path, answer.status.as_u16()));
+        for complaint in description.complaints(method, path, answer) {
+            wrong.push(format!(
+                "{method} {path}: {complaint}: {} {:.300}",
+                answer.status,
+                answer.body.to_string()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let statuses = |path| seen.range((path, 0)..=(path, 999)).map(|(_, status)| *status).collect::<Vec<_>>();
+    assert_eq!(statuses("/handle"), [202, 400, 409, 503, 504], "the test has tried them all");
+    assert_eq!(statuses("/log-grpc"), [202, 400, 409, 503, 504]);
+    assert_eq!(statuses("/logs"), [200, 400, 503]);
+    assert_eq!(statuses("/logs/{id}"), [200, 400, 404, 503]);
+}
+
+#[tokio::test]
+async fn the_described_form_of_an_answer_is_checked_here() {
+    // The check itself: were it blind, the test above could not fail.
+    let stack = Stack::start_without_listener(&[]).await;
+    let description = Description(stack.get("/openapi.json").await.body);
+    let sound = stack.log(Transport::Http, &json!({ "name": "event", "data": "" })).await;
+    assert_eq!(description.complaints("post", "/handle", &sound), Vec::<String>::new());
+    let change = |pointer: &str, value: Value| {
+        let mut answer = sound.clone();
+        *answer.body.pointer_mut(pointer).expect(pointer) = value;
+        answer
+    };
+    for broken in [
+        change("/error", json!("no")),
+        change("/data/transport", json!("amqp")),
+        change("/data/timing_us", json!({})),
+        change("/data", json!({})),
+        Answer { status: 201.try_into().expect("a status"), ..sound.clone() },
+    ] {
+        let complaints = description.complaints("post", "/handle", &broken);
+        assert!(!complaints.is_empty(), "{} {}", broken.status, broken.body);
+    }
+}
+
+type Answered = (&'static str, &'static str, Answer);
+
+/// What every address answers while all is well.
+async fn answers_in_order(stack: &Stack) -> Vec<Answered> {
+    let entry = json!({ "id": Uuid::now_v7(), "name": "event", "data": "text" });
+    let other = json!({ "id": entry["id"], "name": "event", "data": "other" });
+    let batch = json!([{ "name": "event", "data": "" }, { "name": "event", "data": "" }]);
+    let echo = json!({ "action": "echo", "log": entry });
+    let grpc = |log: &Value| json!({ "action": "log", "log": log }).to_string();
+    let stored = stack.log(Transport::Http, &entry).await;
+    let id = stored.id();
+    let mut answers = vec![("post", "/handle", stored)];
+    for transport in Transport::ALL {
+        answers.push(("post", "/handle", stack.log(transport, &entry).await));
+        answers.push(("post", "/handle", stack.log(transport, &batch).await));
+    }
+    answers.push(("post", "/handle", stack.post("/handle", echo.to_string()).await));
+    answers.push(("post", "/handle", stack.log(Transport::Rpc, &other).await));
+    answers.push(("post", "/handle", stack.log(Transport::Http, &json!([entry, { "name": "" }])).await));
+    answers.push(("post", "/handle", stack.post("/handle", "{").await));
+    answers.push(("post", "/log-grpc", stack.post("/log-grpc", grpc(&entry)).await));
+    answers.push(("post", "/log-grpc", stack.post("/log-grpc", grpc(&other)).await));
+    answers.push(("post", "/log-grpc", stack.post("/log-grpc", "{").await));
+    answers.push(("get", "/logs", stack.get("/logs?limit=1").await));
+    answers.push(("get", "/logs", stack.get("/logs?name=none").await));
+    answers.push(("get", "/logs", stack.get("/logs?limit=0").await));
+    answers.push(("get", "/logs", stack.get("/logs?page=2").await));
+    answers.push(("get", "/logs/{id}", stack.get(&format!("/logs/{id}")).await));
+    answers.push(("get", "/logs/{id}", stack.get(&format!("/logs/{}", Uuid::now_v7())).await));
+    answers.push(("get", "/logs/{id}", stack.get("/logs/7").await));
+    answers.push(("post", "/", stack.post("/", "").await));
+    answers.push(("get", "/ping", stack.get("/ping").await));
+    answers
+}
+
+/// What the addresses answer while the logger is frozen, and then dead.
+async fn answers_in_an_outage(stack: &mut Stack) -> Vec<Answered> {
+    let entry = json!({ "name": "event", "data": "text" });
+    let grpc = json!({ "action": "log", "log": entry }).to_string();
+    stack.logger.signal(Signal::SIGSTOP);
+    let mut answers = vec![("post", "/handle", stack.log(Transport::Http, &entry).await)];
+    answers.push(("post", "/log-grpc", stack.post("/log-grpc", grpc.clone()).await));
+    answers.push(("get", "/logs", stack.get("/logs").await));
+    stack.logger.kill().await;
+    let refused = eventually("the broker knows that the logger is gone", async || {
+        Some(stack.post("/log-grpc", grpc.clone()).await).filter(|answer| answer.status == 503)
+    });
+    answers.push(("post", "/log-grpc", refused.await));
+    let refused = eventually("the broker knows that the logger is gone", async || {
+        Some(stack.log(Transport::Http, &entry).await).filter(|answer| answer.status == 503)
+    });
+    answers.push(("post", "/handle", refused.await));
+    answers.push(("post", "/handle", stack.log(Transport::Http, &json!([entry, entry])).await));
+    answers.push(("get", "/logs", stack.get("/logs").await));
+    answers.push(("get", "/logs/{id}", stack.get(&format!("/logs/{}", Uuid::now_v7())).await));
+    answers
+}
+
+/// The document at `/openapi.json`.
+struct Description(Value);
+
+impl Description {
+    /// What about an answer is not as described.
+    fn complaints(&self, method: &str, path: &str, answer: &Answer) -> Vec<String> {
+        let responses = &self.0["paths"][path][method]["responses"];
+        let Some(response) = responses.get(answer.status.as_str()) else {
+            return vec!["its status is not described".to_owned()];
+        };
+        let content = &response["content"];
+        let mut complaints = Vec::new();
+        let media_type = answer.headers["content-type"].to_str().expect("text");
+        match content.as_object().and_then(|types| types.keys().find(|own| media_type.starts_with(*own))) {
+            None => complaints.push(format!("its content type {media_type} is not described")),
+            Some(media_type) if media_type == "application/json" => {
+                complaints.extend(self.deviations(&content[media_type]["schema"], &answer.body, "body"));
+            }
+            Some(_) => {}
+        }
+        complaints
+    }
+
+    /// Where a value is not of a schema. It knows as much of JSON Schema as the description uses.
+    fn deviations(&self, schema: &Value, value: &Value, place: &str) -> Vec<String> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let target = self.0.pointer(reference.trim_start_matches('#'));
+            let target = target.unwrap_or_else(|| panic!("{reference} leads nowhere"));
+            return self.deviations(target, value, place);
+        }
+        let mut deviations = Vec::new();
+        for choice in ["oneOf", "anyOf"].iter().filter_map(|word| schema[*word].as_array()) {
+            if !choice.iter().any(|schema| self.deviations(schema, value, place).is_empty()) {
+                deviations.push(format!("{place} has none of its forms"));
+            }
+        }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            deviations.extend(self.deviations(part, value, place));
+        }
+        if !is_of_type(&schema["type"], value) {
+            deviations.push(format!("{place} is no {}", schema["type"]));
+        }
+        if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+            deviations.push(format!("{place} is none of {}", schema["enum"]));
+        }
+        if let Some(items) = value.as_array().filter(|_| schema["items"].is_object()) {
+            let own = |(index, item)| self.deviations(&schema["items"], item, &format!("{place}[{index}]"));
+            deviations.extend(items.iter().enumerate().flat_map(own));
+        }
+        if let Some(object) = value.as_object().filter(|_| schema["properties"].is_object()) {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            deviations.extend(
+                required
+                    .filter(|name| !object.contains_key(*name))
+                    .map(|name| format!("{place} has no {name}")),
+            );
+            for (name, value) in object {
+                match schema["properties"].get(name) {
+                    Some(schema) => {
+                        deviations.extend(self.deviations(schema, value, &format!("{place}.{name}")))
+                    }
+                    None => deviations.push(format!("{place}.{name} is not described")),
+                }
+            }
+        }
+        deviations
+    }
+}
+
+/// `type` is one word or several.
+fn is_of_type(types: &Value, value: &Value) -> bool {
+    let is = |word: &Value| match word.as_str().unwrap_or_default() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("unknown type {other:?}"),
+    };
+    types.is_null() || types.as_array().map_or_else(|| is(types), |words| words.iter().any(is))
+}

@@ -1,0 +1,194 @@
+//! Wrong settings stop a service before any port is opened, and are named.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
+    process::Command,
+};
+
+use tests::process::{Process, binary};
+
+/// Where each service listens.
+const LISTENS: [(&str, &[&str]); 3] = [
+    ("broker", &["BROKER_HTTP_LISTEN"]),
+    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]),
+    ("listener", &["LISTENER_HTTP_LISTEN"]),
+];
+
+/// Every setting of every service, with its default.
+const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "broker",
+        &[
+            ("BROKER_HTTP_LISTEN", "127.0.0.1:8080"),
+            ("LOGGER_HTTP_URL", "http://127.0.0.1:8082"),
+            ("LOGGER_RPC_ADDR", "127.0.0.1:5002"),
+            ("LOGGER_GRPC_URL", "http://127.0.0.1:50001"),
+            ("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"),
+            ("BROKER_DEFAULT_TRANSPORT", "http"),
+            ("BROKER_DEADLINE_MS", "5000"),
+            ("BROKER_CORS_ORIGINS", ""),
+            ("RUST_LOG", "info,tarpc=warn"),
+        ],
+    ),
+    (
+        "logger",
+        &[
+            ("LOGGER_HTTP_LISTEN", "127.0.0.1:8082"),
+            ("LOGGER_RPC_LISTEN", "127.0.0.1:5002"),
+            ("LOGGER_GRPC_LISTEN", "127.0.0.1:50001"),
+            ("LOGGER_STORE", "sqlite:data/logs.db"),
+            ("LOGGER_RETENTION_HOURS", "0"),
+            ("LOGGER_RETENTION_BYTES", "0"),
+            ("RUST_LOG", "info,tarpc=warn"),
+        ],
+    ),
+    (
+        "listener",
+        &[
+            ("LISTENER_HTTP_LISTEN", "127.0.0.1:8083"),
+            ("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"),
+            ("LISTENER_TRANSPORT", "rpc"),
+            ("LISTENER_PREFETCH", "512"),
+            ("LOGGER_HTTP_URL", "http://127.0.0.1:8082"),
+            ("LOGGER_RPC_ADDR", "127.0.0.1:5002"),
+            ("LOGGER_GRPC_URL", "http://127.0.0.1:50001"),
+            ("RUST_LOG", "info,tarpc=warn"),
+        ],
+    ),
+];
+
+/// Wrong values, the services that have the setting, and a word of what it takes instead.
+const WRONG: &[(&[&str], &str, &str, &str)] = &[
+    (&["broker"], "BROKER_HTTP_LISTEN", "localhost", "invalid socket address"),
+    (&["broker"], "BROKER_HTTP_LISTEN", "127.0.0.1:70000", "invalid socket address"),
+    (&["logger"], "LOGGER_HTTP_LISTEN", "8082", "invalid socket address"),
+    (&["logger"], "LOGGER_RPC_LISTEN", "", "invalid socket address"),
+    (&["logger"], "LOGGER_GRPC_LISTEN", "http://127.0.0.1:50001", "invalid socket address"),
+    (&["listener"], "LISTENER_HTTP_LISTEN", ":8083", "invalid socket address"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "127.0.0.1:8082", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "https://127.0.0.1:8082", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "http://127.0.0.1:5002", "127.0.0.1:5002"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1", "127.0.0.1:5002"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:port", "127.0.0.1:5002"),
+    (&["broker", "listener"], "LOGGER_GRPC_URL", "127.0.0.1:50001", "http://127.0.0.1:50001"),
+    (&["broker", "listener"], "LOGGER_GRPC_URL", "http://", "http://127.0.0.1:50001"),
+    (&["broker", "listener"], "LOGGER_GRPC_URL", "http://127.0.0.1:50001/logs", "http://127.0.0.1:50001"),
+    (&["broker", "listener"], "AMQP_URL", "http://u:hidden@127.0.0.1:5672/%2f", "amqp://user:password@"),
+    (&["broker", "listener"], "AMQP_URL", "amqp://u:hidden@127.0.0.1:port/%2f", "amqp://user:password@"),
+    (&["broker", "listener"], "AMQP_URL", "", "amqp://user:password@"),
+    (&["broker"], "BROKER_DEFAULT_TRANSPORT", "amqp", "\"rabbitmq\""),
+    (&["broker"], "BROKER_DEFAULT_TRANSPORT", "GRPC", "\"grpc\""),
+    (&["broker"], "BROKER_DEADLINE_MS", "0", "1..=60000"),
+    (&["broker"], "BROKER_DEADLINE_MS", "60001", "1..=60000"),
+    (&["broker"], "BROKER_DEADLINE_MS", "5s", "invalid digit"),
+    (&["broker"], "BROKER_CORS_ORIGINS", "*", "https://example.org:8443"),
+    (&["broker"], "BROKER_CORS_ORIGINS", "https://example.org,example.net", "https://example.org:8443"),
+    (&["listener"], "LISTENER_TRANSPORT", "rabbitmq", "http, rpc or grpc"),
+    (&["listener"], "LISTENER_TRANSPORT", "tarpc", "\"rpc\""),
+    (&["listener"], "LISTENER_PREFETCH", "1", "2..=2000"),
+    (&["listener"], "LISTENER_PREFETCH", "2001", "2..=2000"),
+    (&["logger"], "LOGGER_STORE", "data/logs.db", "sqlite:data/logs.db"),
+    (&["logger"], "LOGGER_STORE", "sqlite:", "sqlite:data/logs.db"),
+    (&["logger"], "LOGGER_STORE", "sqlite::memory:", "sqlite:data/logs.db"),
+    (&["logger"], "LOGGER_STORE", "mongodb://127.0.0.1/logs", "sqlite:data/logs.db"),
+    (&["logger"], "LOGGER_STORE", "sqlite:/proc/none/logs.db", "another place"),
+    (&["logger"], "LOGGER_RETENTION_HOURS", "-1", "0.."),
+    (&["logger"], "LOGGER_RETENTION_BYTES", "1GB", "invalid digit"),
+    (&["broker", "logger", "listener"], "RUST_LOG", "broker=loud", "info"),
+    (&["broker", "logger", "listener"], "RUST_LOG", "a=b=c", "info"),
+];
+
+#[tokio::test]
+async fn a_wrong_setting_stops_the_service_and_is_named() {
+    // Whoever opened a port before all settings are checked would complain of this one.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let mut wrong = Vec::new();
+    for (services, setting, value, word) in WRONG {
+        for service in *services {
+            let mut settings = listens(service, &taken);
+            settings.insert(*setting, (*value).to_owned());
+            let (success, output) = run_to_its_end(service, &settings).await;
+            let mut must = |holds: bool, rule: &str| {
+                if !holds {
+                    wrong.push(format!("{service}, {setting}={value:?}: {rule}:\n    {}", output.trim()));
+                }
+            };
+            must(!success, "the exit code must not be 0");
+            must(output.contains(setting), "the message must name the setting");
+            must(output.contains(word), &format!("the message must hold {word:?}"));
+            must(!output.contains("cannot listen"), "no port must be tried before");
+            must(!output.contains("hidden"), "the message must not hold the password");
+        }
+    }
+    assert!(wrong.is_empty(), "{} complaints:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_its_setting() {
+    for (service, ports) in LISTENS {
+        for setting in ports {
+            let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = taken.local_addr().expect("its address").to_string();
+            let mut settings = listens(service, "127.0.0.1:0");
+            settings.insert(*setting, address.clone());
+            let (success, output) = run_to_its_end(service, &settings).await;
+            assert!(!success, "{output}");
+            assert!(output.contains(setting) && output.contains(&address), "{output}");
+        }
+    }
+}
+
+#[test]
+fn help_lists_every_environment_variable_with_its_default() {
+    for (service, settings) in SETTINGS {
+        let help = help(service, &[]);
+        let listed: BTreeSet<&str> = help
+            .split("[env: ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(['=', ']']).map(|(variable, _)| variable))
+            .collect();
+        let expected = settings.iter().map(|(variable, _)| *variable).collect();
+        assert_eq!(listed, expected, "{service}");
+        for (variable, default) in settings {
+            let (_, after) = help.split_once(&format!("[env: {variable}")).expect("it is listed");
+            let own = after.split("[env: ").next().unwrap_or(after);
+            let told = default.is_empty() || own.contains(&format!("[default: {default}]"));
+            assert!(told, "{service}: {variable} has the default {default}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn help_does_not_show_the_password_that_is_set() {
+    for service in ["broker", "listener"] {
+        let help = help(service, &[("AMQP_URL", "amqp://user:hidden@127.0.0.1/%2f")]);
+        assert!(help.contains("AMQP_URL") && !help.contains("hidden"), "{help}");
+    }
+}
+
+fn listens(service: &str, address: &str) -> BTreeMap<&'static str, String> {
+    let (_, ports) = LISTENS.iter().find(|(name, _)| *name == service).expect("a service");
+    ports.iter().map(|setting| (*setting, address.to_owned())).collect()
+}
+
+/// Whether it ended well, and what it said.
+async fn run_to_its_end(service: &str, settings: &BTreeMap<&str, String>) -> (bool, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut process = Process::start(service, settings, dir.path());
+    let status = process.ended().await;
+    (status.success(), process.log())
+}
+
+/// The text of `--help`, with every run of white space as one space.
+fn help(service: &str, environment: &[(&str, &str)]) -> String {
+    let mut command = Command::new(binary(service));
+    let output = command.arg("--help").env_clear().envs(environment.iter().copied()).output();
+    let output = output.expect("it can be run");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,64 @@
+//! `make torture`: breaks the stack under load, over and over. Ends with 1 at the first broken promise.
+
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser;
+use tests::torture::{Report, Trial};
+
+/// Breaks the stack under load, over and over, and holds what was answered against what is stored.
+#[derive(Debug, Parser)]
+#[command(name = "torture")]
+struct Arguments {
+    /// Runs only the trials whose name holds this text
+    #[arg(long)]
+    only: Option<String>,
+
+    /// Rounds of each trial, instead of those of a full run
+    #[arg(long)]
+    rounds: Option<u32>,
+
+    /// Makes the entries and the waits of another run again
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    println!("seed {seed}");
+    let wanted = |trial: &Trial| arguments.only.as_ref().is_none_or(|only| trial.to_string().contains(only));
+    let trials: Vec<Trial> = Trial::ALL.into_iter().filter(wanted).collect();
+    anyhow::ensure!(!trials.is_empty(), "no trial of that name: {}", names());
+    let (mut rounds, mut entries, mut lines) = (0, 0, Vec::new());
+    for trial in trials {
+        let begun = Instant::now();
+        let planned = arguments.rounds.unwrap_or_else(|| trial.full_rounds());
+        let report = trial.run(planned, seed, |round| eprint!("\r{trial}: {round} of {planned} ")).await;
+        let line = line(trial, &report, begun);
+        eprintln!();
+        println!("{line}");
+        lines.push(line);
+        rounds += report.rounds;
+        entries += report.verdict.sent;
+        if !report.verdict.is_sound() {
+            println!("BROKEN: {trial}, seed {seed}");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    println!("\n{}", lines.join("\n"));
+    println!(
+        "{rounds} rounds, {entries} entries, lost 0, phantom 0, resurrected 0, altered 0, double 0, unanswered 0"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(trial: Trial, report: &Report, begun: Instant) -> String {
+    let Report { rounds, longest_return, verdict } = report;
+    let (seconds, back) = (begun.elapsed().as_secs(), longest_return.as_secs_f64());
+    format!("{trial:<24} {rounds:>3} rounds in {seconds:>4} s, back within {back:.2} s: {verdict}")
+}
+
+fn names() -> String {
+    Trial::ALL.map(|trial| trial.to_string()).join(", ")
+}

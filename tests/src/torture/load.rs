@@ -1,0 +1,180 @@
+//! Callers that send entries as fast as they are answered, and note down both.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chaos::{Answer, Journal, Verdict};
+use jiff::Timestamp;
+use proto::{
+    EntryDraft, LogEntry, Transport,
+    json::{Accepted, Envelope, FailureData},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use reqwest::Client;
+use serde_json::json;
+use tokio::{sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+use crate::stack::Stack;
+
+/// How often a caller tries an entry again that was not accepted. Every other caller does not, so that answers
+/// which nothing followed are tried as well.
+const ATTEMPTS: u32 = 8;
+
+/// How long a caller waits before it tries again. Far less than `Retry-After`: this is no polite caller.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long what is queued may take to reach the store, once the load has ended.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Some callers at work.
+#[derive(Debug)]
+pub struct Load {
+    stopping: watch::Sender<bool>,
+    callers: JoinSet<Journal>,
+    accepted: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Sets `callers` to work, the first over the first of `transports`, and so on around.
+    ///
+    /// # Panics
+    /// If there is no transport.
+    pub fn start(broker: SocketAddr, transports: &[Transport], callers: usize, seed: u64) -> Self {
+        let (stopping, _) = watch::channel(false);
+        let accepted = Arc::new(AtomicU64::new(0));
+        let client = Client::builder().no_proxy().timeout(crate::SOON).build().expect("a client");
+        let mut running = JoinSet::new();
+        for number in 0..callers {
+            let caller = Caller {
+                client: client.clone(),
+                url: format!("http://{broker}/handle"),
+                transport: transports[number % transports.len()],
+                attempts: if (number / transports.len()).is_multiple_of(2) { ATTEMPTS } else { 1 },
+                random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
+                accepted: Arc::clone(&accepted),
+                journal: Journal::default(),
+            };
+            running.spawn(caller.run(stopping.subscribe()));
+        }
+        Load { stopping, callers: running, accepted }
+    }
+
+    /// How many entries have been accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until one more entry is accepted; says how long that took.
+    pub async fn goes_on(&self) -> Duration {
+        let (before, begun) = (self.accepted(), Instant::now());
+        crate::eventually("an entry is accepted", async || (self.accepted() > before).then_some(())).await;
+        begun.elapsed()
+    }
+
+    /// Lets every caller finish the entry in hand, and gathers what they have noted.
+    ///
+    /// # Panics
+    /// If a caller panicked.
+    pub async fn stop(mut self) -> Journal {
+        self.stopping.send_replace(true);
+        let mut journal = Journal::default();
+        while let Some(noted) = self.callers.join_next().await {
+            journal.merge(noted.expect("a caller does not panic"));
+        }
+        journal
+    }
+}
+
+struct Caller {
+    client: Client,
+    url: String,
+    transport: Transport,
+    attempts: u32,
+    random: StdRng,
+    accepted: Arc<AtomicU64>,
+    journal: Journal,
+}
+
+impl Caller {
+    async fn run(mut self, stopping: watch::Receiver<bool>) -> Journal {
+        while !*stopping.borrow() {
+            let entry = self.entry();
+            for _ in 0..self.attempts {
+                if self.send(&entry).await {
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        self.journal
+    }
+
+    fn entry(&mut self) -> LogEntry {
+        let level = ["info", "warning", "error"][self.random.random_range(0..3)];
+        let draft = EntryDraft {
+            name: "torture".to_owned(),
+            data: format!("{:032x}", self.random.random::<u128>()).repeat(self.random.random_range(1..8)),
+            level: Some(level.to_owned()),
+            ..EntryDraft::default()
+        };
+        draft.check(Timestamp::now()).expect("it is within the limits")
+    }
+
+    /// Sends it once; says whether it was accepted.
+    async fn send(&mut self, entry: &LogEntry) -> bool {
+        let log = json!({
+            "id": entry.id(), "name": entry.name(), "data": entry.data(), "level": entry.level(),
+        });
+        let body = json!({ "action": "log", "transport": self.transport, "log": log }).to_string();
+        self.journal.sending(entry);
+        let begun = Instant::now();
+        let answer = self.answer(body).await.unwrap_or(Answer::Nothing);
+        self.journal.answered(entry.id(), answer, begun.elapsed());
+        let accepted = matches!(answer, Answer::Accepted(_));
+        self.accepted.fetch_add(u64::from(accepted), Ordering::Relaxed);
+        accepted
+    }
+
+    async fn answer(&self, body: String) -> Option<Answer> {
+        let response = self.client.post(&self.url).body(body).send().await.ok()?;
+        if response.status() == 202 {
+            let envelope: Envelope<Accepted> = response.json().await.ok()?;
+            return Some(Answer::Accepted(envelope.data?.outcome?));
+        }
+        let envelope: Envelope<FailureData> = response.json().await.ok()?;
+        Some(Answer::Refused(envelope.data?.code))
+    }
+}
+
+/// Waits until all that was accepted is stored or a dead letter, for at most a minute; then judges.
+pub async fn settle(stack: &Stack, journal: &Journal) -> Verdict {
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let accepted: Vec<Uuid> = journal.accepted().collect();
+    let mut dead = HashSet::new();
+    loop {
+        while let Some(letter) = stack.rabbitmq.get("logs.dead").await {
+            let id = letter
+                .delivery
+                .properties
+                .message_id()
+                .as_ref()
+                .and_then(|id| id.as_str().parse::<Uuid>().ok());
+            dead.extend(id);
+        }
+        let stored = stack.all_stored().await;
+        let there: HashSet<Uuid> = stored.iter().map(|row| row.id).collect();
+        let settled = accepted.iter().all(|id| there.contains(id) || dead.contains(id));
+        if Instant::now() > deadline || (settled && stack.rabbitmq.depth("logs.entries").await == 0) {
+            return journal.verdict(&stored, &dead);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
