@@ -17,7 +17,7 @@ export LISTENER_HTTP_LISTEN=${LISTENER_HTTP_LISTEN:-127.0.0.1:8083}
 declare -A pids=() # of the services that run, by name
 
 main() {
-  mkdir -p .run
+  mkdir -p .run && chmod 700 .run # the URL in it may hold a password
   take_lock
   check_ports
   command -v cargo >/dev/null || die "Fourwire is built with Rust: install it from https://rustup.rs and try again."

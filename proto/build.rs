@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Reflection serves this set to clients such as grpcurl.
     fs::write(out.join("logs.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // The codec that bounds a batch before it is decoded.
+    tonic_prost_build::configure().codec_path("crate::grpc::codec::BoundedCodec").compile_fds(descriptors)?;
     Ok(())
 }

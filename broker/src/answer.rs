@@ -51,10 +51,15 @@ impl IntoResponse for Refusal {
         let status = StatusCode::from_u16(code.http_status()).expect("the table holds valid statuses");
         let envelope: Envelope<FailureData> = Envelope::failure(&self.failure, self.transport, &self.ids);
         let mut response = (status, Json(envelope)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
-        }
+        advise_retry(&mut response);
         response
+    }
+}
+
+/// Says when to try again what may go better then.
+pub(crate) fn advise_retry(response: &mut Response) {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
 }
 

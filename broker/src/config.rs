@@ -8,6 +8,9 @@ use http::Uri;
 use proto::Transport;
 use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
+/// Shorter than the grace period of a shutdown, so that every request in flight is answered.
+const MAX_DEADLINE_MS: u64 = 7_000;
+
 /// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
 /// names.
 ///
@@ -39,8 +42,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = Transport::Http)]
     pub broker_default_transport: Transport,
 
-    /// No delivery takes longer, in milliseconds: past it the answer is 504
-    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    /// No delivery takes longer, in milliseconds, up to 7000: past it the answer is 504
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 
     /// Origins of pages that may call the broker, besides those of this machine; separated by commas

@@ -10,54 +10,69 @@ use proto::{
         Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, Handle, HandleBody,
         Timing,
     },
+    limits::BODY_BYTES,
 };
-
 use serde::Serialize;
-use utoipa::ToSchema;
+use service::BodyError;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
     App,
     answer::{Refusal, accepted, microseconds},
 };
 
+/// What both addresses answer.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes")]
+enum Answers {
+    /// Stored, queued, or stored before
+    #[response(status = 202)]
+    Accepted(Envelope<AcceptedOneOrMany>),
+    /// Never stored: mend the request
+    #[response(status = 400)]
+    Bad(Envelope<FailureData>),
+    /// A page of this origin may not call
+    #[response(status = 403)]
+    Forbidden(Envelope<FailureData>),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    Slow(Envelope<FailureData>),
+    /// The id is stored with other content
+    #[response(status = 409)]
+    Conflict(Envelope<FailureData>),
+    /// The body is too large
+    #[response(status = 413)]
+    TooLarge(Envelope<FailureData>),
+    /// Certainly not stored: try again
+    #[response(status = 503)]
+    NotStored(Envelope<FailureData>),
+    /// It may be stored: try again with the same id
+    #[response(status = 504)]
+    Unknown(Envelope<FailureData>),
+}
+
 /// Delivers an entry, or a batch, over the transport that the body names.
 ///
 /// The body is read as JSON whatever its content type.
 #[utoipa::path(
     post, path = "/handle", request_body = HandleBody,
-    responses(
-        (status = 202, body = Envelope<AcceptedOneOrMany>, description = "Stored, queued, or stored before"),
-        (status = 400, body = Envelope<FailureData>, description = "Never stored: mend the request"),
-        (status = 408, body = Envelope<FailureData>, description = "The body did not arrive in time"),
-        (status = 409, body = Envelope<FailureData>, description = "The id is stored with other content"),
-        (status = 413, body = Envelope<FailureData>, description = "The body is too large"),
-        (status = 503, body = Envelope<FailureData>, description = "Certainly not stored: try again"),
-        (status = 504, body = Envelope<FailureData>, description = "It may be stored: try again with the same id"),
-    )
+    responses(Answers)
 )]
 pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (body, _room) = app.room.read(body).await?;
+    let body = app.room.read(body).await.map_err(about_body)?;
     let begun = Instant::now();
     let handle = Handle::parse(&body, Timestamp::now())?;
     let transport = handle.transport.unwrap_or(app.default_transport);
     carry_out(&app, handle, transport, begun).await
 }
 
-/// The course's own address for gRPC: `/handle` with the transport `grpc` and the action `log`.
+/// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
 #[utoipa::path(
     post, path = "/log-grpc", request_body = HandleBody,
-    responses(
-        (status = 202, body = Envelope<AcceptedOneOrMany>, description = "Stored, or stored before"),
-        (status = 400, body = Envelope<FailureData>, description = "Never stored: mend the request"),
-        (status = 408, body = Envelope<FailureData>, description = "The body did not arrive in time"),
-        (status = 409, body = Envelope<FailureData>, description = "The id is stored with other content"),
-        (status = 413, body = Envelope<FailureData>, description = "The body is too large"),
-        (status = 503, body = Envelope<FailureData>, description = "Certainly not stored: try again"),
-        (status = 504, body = Envelope<FailureData>, description = "It may be stored: try again with the same id"),
-    )
+    responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (body, _room) = app.room.read(body).await?;
+    let body = app.room.read(body).await.map_err(about_body)?;
     let begun = Instant::now();
     let handle = Handle::parse(&body, Timestamp::now())?;
     match handle.transport {
@@ -69,10 +84,20 @@ pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Re
     }
 }
 
+fn about_body(error: BodyError) -> Failure {
+    match error {
+        BodyError::TooLarge => {
+            Failure::new(Code::TooLarge, format!("{error}: the limit is {BODY_BYTES} bytes"))
+        }
+        BodyError::TooSlow | BodyError::Broken => Failure::new(Code::SlowRequest, error.to_string()),
+        BodyError::NoRoom => Failure::overloaded("the broker"),
+    }
+}
+
 /// `data` of what was accepted: as the request, one or many.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum AcceptedOneOrMany {
+pub(crate) enum AcceptedOneOrMany {
     One(Accepted),
     Many(AcceptedBatch),
 }

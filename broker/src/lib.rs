@@ -11,7 +11,6 @@ pub mod read;
 
 mod config;
 mod cors;
-mod room;
 
 pub use config::Config;
 
@@ -19,16 +18,20 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use axum::{Json, Router, routing::get};
-use proto::{Code, Failure, Transport};
+use proto::{
+    Code, Failure, Transport,
+    json::Envelope,
+    limits::{BODY_BYTES, IN_FLIGHT_BYTES},
+};
 use service::{
-    Acceptor, Shutdown, Telemetry,
+    Acceptor, Room, Shutdown, Telemetry,
     health::{self, Readiness},
 };
 use transport::Transports;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{answer::Refusal, room::Room};
+use crate::{answer::Refusal, cors::Origins, handle::AcceptedOneOrMany};
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker
     let app = App {
         transports: Arc::new(Transports::new(&settings)),
         default_transport: config.broker_default_transport,
-        room: Room::default(),
+        room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
     };
     Ok(Broker { http, app, cors_origins: config.broker_cors_origins, telemetry })
@@ -82,7 +85,7 @@ impl Broker {
         tracing::info!(%http, "broker ready");
         let app = App { shutdown: shutdown.clone(), ..self.app };
         let health = health_routes(&app, self.telemetry);
-        let router = routes(app).merge(health).layer(cors::layer(self.cors_origins));
+        let router = Origins::new(self.cors_origins).guard(routes(app).merge(health));
         service::http::serve(self.http, service::http::catch_panics(router), shutdown).await;
         tracing::info!("broker stopped");
         Ok(())
@@ -91,7 +94,7 @@ impl Broker {
 
 /// The description that `/openapi.json` begins with; the addresses are added where they are routed.
 #[derive(OpenApi)]
-#[openapi(info(
+#[openapi(components(schemas(Envelope<AcceptedOneOrMany>)), info(
     title = "Fourwire broker",
     description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
         names. Besides these addresses there are /healthz, /readyz and /metrics for operators."

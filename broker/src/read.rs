@@ -11,7 +11,10 @@ use proto::{
     parse_entry_id,
 };
 
-use crate::{App, answer::Refusal};
+use crate::{
+    App,
+    answer::{Refusal, advise_retry},
+};
 
 /// Stored entries, newest first; all conditions must be met.
 #[utoipa::path(
@@ -45,7 +48,9 @@ pub async fn entry(State(app): State<App>, Path(id): Path<String>) -> Result<Res
 async fn pass_on(app: &App, path_and_query: &str) -> Result<Response, Refusal> {
     let (status, body) = app.transports.read(path_and_query).await.map_err(about_reading)?;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    advise_retry(&mut response);
+    Ok(response)
 }
 
 /// A transport's failure speaks of an entry; here there is none.

@@ -214,52 +214,56 @@ async fn pass(
     let mut passed = 0;
     loop {
         let now = *fault.borrow_and_update();
-        let changed = async {
-            if fault.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let read = match now {
-            Fault::HalfClose => break,
-            Fault::Freeze => {
-                changed.await;
-                continue;
-            }
-            Fault::None
-            | Fault::Latency(_)
-            | Fault::Bandwidth(_)
-            | Fault::BlackHole
-            | Fault::Truncate(_)
-            | Fault::Corrupt => tokio::select! {
-                () = changed => continue,
-                read = from.read(&mut buffer) => read?,
-            },
+        if now == Fault::HalfClose {
+            break;
+        }
+        let read = tokio::select! {
+            () = change(&mut fault) => continue,
+            read = from.read(&mut buffer), if now != Fault::Freeze => read?,
         };
         if read == 0 {
             break;
         }
-        let chunk = &mut buffer[..read];
-        match now {
-            Fault::None | Fault::Freeze | Fault::HalfClose => {}
-            Fault::BlackHole => continue,
-            Fault::Latency(delay) => tokio::time::sleep(delay).await,
-            Fault::Bandwidth(bytes_per_second) => {
-                let seconds = read as f64 / f64::from(bytes_per_second.max(1));
-                tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-            }
-            Fault::Truncate(limit) => {
-                let left = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
-                if left < read {
-                    to.write_all(&chunk[..left]).await?;
-                    break;
-                }
-            }
-            Fault::Corrupt => chunk[read / 2] ^= 1,
+        let left = befall(now, &mut buffer[..read], passed).await;
+        to.write_all(left).await?;
+        passed += left.len() as u64;
+        if matches!(now, Fault::Truncate(_)) && left.len() < read {
+            break;
         }
-        to.write_all(chunk).await?;
-        passed += read as u64;
     }
     to.shutdown().await
+}
+
+/// Ends when a fault is set; never, once there is nobody to set one.
+async fn change(fault: &mut watch::Receiver<Fault>) {
+    if fault.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Lets a fault happen to a chunk, before which so many bytes have passed: what is left of it, when it is due.
+async fn befall(fault: Fault, chunk: &mut [u8], passed: u64) -> &[u8] {
+    match fault {
+        Fault::None | Fault::Freeze | Fault::HalfClose => chunk,
+        Fault::BlackHole => &[],
+        Fault::Latency(delay) => {
+            tokio::time::sleep(delay).await;
+            chunk
+        }
+        Fault::Bandwidth(bytes_per_second) => {
+            let seconds = chunk.len() as f64 / f64::from(bytes_per_second.max(1));
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            chunk
+        }
+        Fault::Truncate(limit) => {
+            let left = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+            &chunk[..left.min(chunk.len())]
+        }
+        Fault::Corrupt => {
+            chunk[chunk.len() / 2] ^= 1;
+            chunk
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ const BATCH_BYTES: usize = BODY_BYTES / 2;
 /// How long declaring and subscribing may take.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long an acknowledgement may take to leave.
+const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// From this many lost deliveries on, a message is handled alone: if it is what kills the listener, it shall
 /// not take its neighbours along to the dead letters.
 const SUSPECT_DELIVERIES: i64 = 2;
@@ -43,6 +46,8 @@ pub struct Consumer {
     hand_over: HandOver,
     dead_letters: DeadLetters,
     state: Arc<State>,
+    /// An entry that could not be stored while its batch was held.
+    unsettled: Option<Positioned<LogEntry>>,
 }
 
 /// Why consuming ended.
@@ -56,7 +61,7 @@ impl Consumer {
         dead_letters: DeadLetters,
         state: Arc<State>,
     ) -> Self {
-        Consumer { amqp_url, prefetch, hand_over, dead_letters, state }
+        Consumer { amqp_url, prefetch, hand_over, dead_letters, state, unsettled: None }
     }
 
     /// Takes deliveries until `shutdown`, and connects again whenever the connection is lost.
@@ -66,7 +71,7 @@ impl Consumer {
             // What is not taken need not be given back: an outage of the logger must not use up deliveries.
             tokio::select! {
                 () = shutdown.begun() => break,
-                () = self.hand_over.logger_answers() => {}
+                () = self.logger_stores() => {}
             }
             let result = self.consume(&shutdown, &mut waits).await;
             self.state.set_consuming(false);
@@ -77,6 +82,16 @@ impl Consumer {
                 let _ = tokio::time::timeout(wait, shutdown.begun()).await;
             }
         }
+    }
+
+    /// Waits until the logger answers and, if it has refused a batch for too long, until it stores an entry of
+    /// that: it will be delivered again, and its id makes that safe.
+    async fn logger_stores(&mut self) {
+        self.hand_over.logger_answers().await;
+        if let Some(entry) = &self.unsettled {
+            self.hand_over.store(vec![entry.clone()]).await;
+        }
+        self.unsettled = None;
     }
 
     async fn consume(&mut self, shutdown: &Shutdown, backoff: &mut ExponentialBackoff) -> Result<(), Reason> {
@@ -92,9 +107,10 @@ impl Consumer {
                 batch = deliveries.next() => batch?,
             };
             self.state.set_held(batch.len());
-            tokio::time::timeout(HOLD_LIMIT, self.settle(&batch))
-                .await
-                .map_err(|_| "the logger was down for so long that the batch goes back to RabbitMQ")?;
+            if tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)).await.is_err() {
+                self.unsettled = decode(&batch).0.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
+                return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
+            }
             acknowledge(&batch).await?;
             self.state.set_held(0);
         }
@@ -128,6 +144,11 @@ fn decode(batch: &[Delivery]) -> (Vec<Positioned<LogEntry>>, Vec<Positioned<Fail
     (entries, dead)
 }
 
+/// Whether the entry of a delivery will have the same id when it is delivered again.
+fn has_own_id(delivery: &Delivery) -> bool {
+    delivery.properties.message_id().is_some()
+}
+
 async fn subscribe(connection: &Connection, prefetch: u16) -> Result<lapin::Consumer, lapin::Error> {
     let channel: Channel = connection.create_channel().await?;
     rabbitmq::declare_topology(&channel).await?;
@@ -139,7 +160,9 @@ async fn subscribe(connection: &Connection, prefetch: u16) -> Result<lapin::Cons
 async fn acknowledge(batch: &[Delivery]) -> Result<(), Reason> {
     // All up to the last are settled, and a channel's deliveries come in order: one frame will do.
     let Some(last) = batch.last() else { return Ok(()) };
-    match last.acker.ack(BasicAckOptions { multiple: true }).await? {
+    // lapin may wait for ever when the connection is lost in the middle of it.
+    let acknowledged = tokio::time::timeout(ACK_TIMEOUT, last.acker.ack(BasicAckOptions { multiple: true }));
+    match acknowledged.await?? {
         true => Ok(()),
         false => Err("the channel was lost before the acknowledgement: RabbitMQ will deliver again".into()),
     }

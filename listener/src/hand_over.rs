@@ -38,23 +38,32 @@ impl HandOver {
     pub(crate) async fn store(&self, mut entries: Vec<Positioned<LogEntry>>) -> Vec<Positioned<Failure>> {
         let mut dead = Vec::new();
         let mut waits = waits();
+        let mut batch_len = entries.len();
         while !entries.is_empty() {
-            let batch: Vec<LogEntry> = entries.iter().map(|(_, entry)| entry.clone()).collect();
+            batch_len = batch_len.clamp(1, entries.len());
+            let batch: Vec<LogEntry> = entries[..batch_len].iter().map(|(_, entry)| entry.clone()).collect();
             let results = match self.attempt(&batch).await {
                 Ok(results) => results,
-                Err(failure) => vec![Err(failure); batch.len()],
+                // A refusal of the whole says nothing of each: it is found out in smaller batches.
+                Err(failure) if batch_len > 1 && failure.certainty() == Certainty::Rejected => {
+                    batch_len /= 2;
+                    continue;
+                }
+                Err(failure) => vec![Err(failure); batch_len],
             };
-            let settled = results.iter().filter(|result| is_settled(result)).count();
-            for ((position, _), result) in entries.iter().zip(&results) {
-                if let Err(failure) = result
-                    && is_settled(result)
-                {
-                    dead.push((*position, failure.clone()));
+            let left = entries.split_off(batch_len);
+            let mut waiting = Vec::new();
+            for ((position, entry), result) in entries.into_iter().zip(results) {
+                match result {
+                    Ok(_) => {}
+                    Err(failure) if is_about_the_entry(failure.code) => dead.push((position, failure)),
+                    Err(_) => waiting.push((position, entry)),
                 }
             }
-            let mut left = results.iter().map(|result| !is_settled(result));
-            entries.retain(|_| left.next().unwrap_or(true));
-            if settled == 0 {
+            let none_settled = waiting.len() == batch_len;
+            entries = waiting;
+            entries.extend(left);
+            if none_settled {
                 tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
             }
         }
@@ -67,11 +76,28 @@ impl HandOver {
     }
 }
 
-/// Whether an entry needs no further attempt: it is stored, or can never be.
-fn is_settled(result: &Result<Outcome, Failure>) -> bool {
-    match result {
-        Ok(_) => true,
-        Err(failure) => failure.certainty() == Certainty::Rejected,
+/// Whether a refusal speaks of the entry itself, so that it can never be stored.
+fn is_about_the_entry(code: Code) -> bool {
+    match code {
+        Code::BadJson
+        | Code::BadField
+        | Code::UnknownTransport
+        | Code::InvalidEntry
+        | Code::Conflict
+        | Code::TooLarge => true,
+        Code::BadBatch
+        | Code::BadQuery
+        | Code::UnknownAction
+        | Code::ForbiddenOrigin
+        | Code::NotFound
+        | Code::MethodNotAllowed
+        | Code::SlowRequest
+        | Code::Overloaded
+        | Code::Unavailable
+        | Code::Blocked
+        | Code::Draining
+        | Code::StorageFull
+        | Code::OutcomeUnknown => false,
     }
 }
 

@@ -32,8 +32,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0)]
     pub logger_retention_hours: u32,
 
-    /// Past so many bytes of store the oldest entries are deleted; 0 sets no bound
-    #[arg(long, env, default_value_t = 0)]
+    /// Past so many bytes of store the oldest entries are deleted; at least 1048576, or 0 for no bound
+    #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
     /// What is logged to standard error, as a filter of tracing-subscriber
@@ -49,5 +49,23 @@ impl Config {
             max_age: (hours > 0).then(|| Duration::from_secs(hours * 3_600)),
             max_bytes: (self.logger_retention_bytes > 0).then_some(self.logger_retention_bytes),
         }
+    }
+}
+
+fn parse_retention_bytes(text: &str) -> Result<u64, String> {
+    /// An empty store has some pages already: less would delete every entry at once.
+    const LEAST: u64 = 1024 * 1024;
+    let bytes = text.parse().ok().filter(|bytes| *bytes == 0 || *bytes >= LEAST);
+    bytes.ok_or_else(|| format!("give a number of bytes of at least {LEAST}, or 0 for no bound"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_sound() {
+        use clap::CommandFactory;
+        Config::command().debug_assert();
     }
 }

@@ -13,13 +13,13 @@ mod config;
 
 pub use config::Config;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
 use futures_util::FutureExt;
 use service::{
-    Acceptor, GRACE, Shutdown, Telemetry,
+    Acceptor, Shutdown, Telemetry,
     health::{self, Readiness},
 };
 use tokio::task::JoinSet;
@@ -29,6 +29,9 @@ use crate::{
     store::{Reader, Store},
     writer::{Writer, WriterThread},
 };
+
+/// How long the store may take to close, after the servers have drained.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A logger whose store and ports are open, but which does not answer yet.
 #[derive(Debug)]
@@ -100,13 +103,25 @@ impl Logger {
         let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
         servers.spawn(rpc.map(Ok));
         servers.spawn(server::grpc::serve(self.grpc, intake, shutdown.clone()));
+        let mut thread = self.thread;
         let mut result = Ok(());
-        while let Some(ended) = servers.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                ended = servers.join_next() => ended,
+                () = thread.ended(), if !shutdown.has_begun() => {
+                    result = Err(anyhow::anyhow!("the writer ended by itself"));
+                    shutdown.begin();
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             // One server that ends before its time takes the others along: half a logger helps nobody.
             shutdown.begin();
             result = result.and(ended.context("a server panicked").and_then(|ended| ended));
         }
-        tokio::time::timeout(GRACE, self.thread.drain()).await.context("the store did not close in time")?;
+        tokio::time::timeout(CLOSE_TIMEOUT, thread.drain())
+            .await
+            .context("the store did not close in time")?;
         tracing::info!("logger stopped");
         result
     }

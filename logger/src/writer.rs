@@ -142,13 +142,20 @@ impl Writer {
 }
 
 impl WriterThread {
+    /// Waits until the thread ends. Without [`WriterThread::drain`] it does so only by a panic.
+    pub async fn ended(&mut self) {
+        // Both an answer and a dropped sender mean the end.
+        let _ = (&mut self.ended).await;
+    }
+
     /// Lets no more in, waits until all that was let in is committed and answered, and closes the store. New
     /// writes are refused from the first poll on. The caller bounds the time; giving up loses no entry that
     /// was answered.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());
-        // Both an answer and a dropped sender mean the end.
-        let _ = self.ended.await;
+        if !self.ended.is_terminated() {
+            self.ended().await;
+        }
         if self.thread.join().is_err() {
             tracing::error!("the writer thread had panicked");
         }

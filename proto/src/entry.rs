@@ -183,15 +183,48 @@ pub(crate) fn parse_id(text: &str) -> Result<Uuid, Failure> {
     Ok(id)
 }
 
-/// Reads an RFC 3339 time of the years 0 to 9999.
-pub(crate) fn parse_created_at(text: &str) -> Result<Timestamp, Failure> {
-    /// 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z in seconds: four digits of a year, as RFC 3339 has it.
-    const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
-    text.parse::<Timestamp>().ok().filter(|time| SECONDS.contains(&time.as_second())).ok_or_else(|| {
+fn parse_created_at(text: &str) -> Result<Timestamp, Failure> {
+    parse_time(text).ok_or_else(|| {
         invalid(
             "created_at is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\", or leave it out",
         )
     })
+}
+
+/// Reads an RFC 3339 time of the years 0 to 9999; `None` if it is none.
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
+    /// 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z in seconds: four digits of a year, as RFC 3339 has it.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
+    // jiff reads other forms of ISO 8601 too, and a time zone in brackets.
+    let time = has_rfc_3339_shape(text).then(|| text.parse::<Timestamp>().ok()).flatten();
+    time.filter(|time| SECONDS.contains(&time.as_second()))
+}
+
+/// Whether it is laid out as RFC 3339 has it: `2026-01-31T12:00:00`, with a fraction or without, then `Z` or an
+/// offset. Whether there is such a day and hour is for the parser.
+fn has_rfc_3339_shape(text: &str) -> bool {
+    let Some((date_and_time, rest)) = text.as_bytes().split_at_checked("0000-00-00T00:00:00".len()) else {
+        return false;
+    };
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let offset = match rest {
+        [b'.', fraction @ ..] if digits(fraction) > 0 => &fraction[digits(fraction)..],
+        other => other,
+    };
+    let is_offset = || is_like(offset, b"+00:00") && offset[1..3] <= b"23"[..];
+    is_like(date_and_time, b"0000-00-00T00:00:00") && (is_like(offset, b"Z") || is_offset())
+}
+
+/// Whether each byte is of the kind that stands in its place in `layout`.
+fn is_like(text: &[u8], layout: &[u8]) -> bool {
+    text.len() == layout.len()
+        && text.iter().zip(layout).all(|(byte, place)| match place {
+            b'0' => byte.is_ascii_digit(),
+            b'T' => matches!(byte, b'T' | b't' | b' '),
+            b'Z' => matches!(byte, b'Z' | b'z'),
+            b'+' => matches!(byte, b'+' | b'-'),
+            separator => byte == separator,
+        })
 }
 
 fn check_text(field: &str, text: &str, limit_bytes: usize) -> Result<(), Failure> {
@@ -276,6 +309,48 @@ mod tests {
             .check(Timestamp::UNIX_EPOCH)
             .expect("an offset and a fraction are RFC 3339");
         assert_eq!(entry.created_at().to_string(), "2026-01-31T12:00:00.123456Z");
+    }
+
+    #[test]
+    fn a_time_is_read_in_the_one_layout_of_rfc_3339() {
+        for time in [
+            "2026-01-31T12Z",
+            "2026-01-31T12:00Z",
+            "20260131T120000Z",
+            "2026-01-31T120000Z",
+            "2026-01-31T12:00:00Z[UTC]",
+            "2026-01-31T12:00:00+01:00[Europe/Berlin]",
+            "2026-01-31T12:00:00+01",
+            "2026-01-31T12:00:00+0100",
+            "2026-01-31T12:00:00+01:00:00",
+            "2026-01-31T12:00:00+24:00",
+            "2026-01-31T12:00:00+01:60",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00:00+1:000",
+            "2026-01-31T12:00:00,5Z",
+            "2026-01-31T12:00:00.Z",
+            "2026-01-31T12:00:00 Z",
+            "+002026-01-31T12:00:00Z",
+            " 2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00Z ",
+            "2026-02-30T12:00:00Z",
+            "2026-01-31T25:00:00Z",
+            "0000-01-01T00:00:00+01:00",
+            "2026-01-31T12:00:0жZ",
+        ] {
+            assert_eq!(parse_time(time), None, "{time}");
+        }
+        for (time, read) in [
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+            ("2026-01-31t12:00:00z", "2026-01-31T12:00:00Z"),
+            ("2026-01-31 12:00:00.5Z", "2026-01-31T12:00:00.5Z"),
+            ("2026-01-31T12:00:00.123456789-05:30", "2026-01-31T17:30:00.123456789Z"),
+            ("2026-01-31T12:00:00-00:00", "2026-01-31T12:00:00Z"),
+            ("2026-01-31T12:00:00+23:59", "2026-01-30T12:01:00Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(parse_time(time).map(|time| time.to_string()).as_deref(), Some(read), "{time}");
+        }
     }
 
     proptest! {

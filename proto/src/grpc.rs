@@ -1,5 +1,7 @@
 //! The gRPC messages, generated from `proto/logs.proto`, and their conversions.
 
+mod codec;
+
 use tonic::{Status, metadata::MetadataValue};
 
 use crate::{BatchMode, Code, EntryDraft, Failure, LogEntry, Outcome, Transport};
@@ -97,13 +99,15 @@ pub fn status(failure: &Failure) -> Status {
         | Code::UnknownAction
         | Code::UnknownTransport
         | Code::InvalidEntry
-        | Code::MethodNotAllowed
-        | Code::SlowRequest => Status::invalid_argument(failure.message.clone()),
+        | Code::MethodNotAllowed => Status::invalid_argument(failure.message.clone()),
+        Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
         Code::NotFound => Status::not_found(failure.message.clone()),
         Code::Conflict => Status::already_exists(failure.message.clone()),
         Code::TooLarge => Status::out_of_range(failure.message.clone()),
         Code::Overloaded | Code::StorageFull => Status::resource_exhausted(failure.message.clone()),
-        Code::Unavailable | Code::Blocked | Code::Draining => Status::unavailable(failure.message.clone()),
+        Code::SlowRequest | Code::Unavailable | Code::Blocked | Code::Draining => {
+            Status::unavailable(failure.message.clone())
+        }
         Code::OutcomeUnknown => Status::unknown(failure.message.clone()),
     };
     let metadata = status.metadata_mut();

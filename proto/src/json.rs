@@ -3,6 +3,7 @@
 //! Bytes are checked for UTF-8 as a whole before they are parsed, since a parser may skip what it ignores.
 
 mod answer;
+mod ignored;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,10 @@ use uuid::Uuid;
 pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
-use crate::{BatchMode, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES};
+use self::ignored::Ignored;
+use crate::{
+    BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES,
+};
 
 /// What a caller asks of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,11 +129,14 @@ pub fn check_batch_len(len: usize) -> Result<(), Failure> {
     match len {
         0 => Err(Failure::new(Code::BadBatch, "the batch is empty: give it at least one entry")),
         1..=BATCH_ENTRIES => Ok(()),
-        _ => {
-            let message = format!("the batch has {len} entries: the limit is {BATCH_ENTRIES}");
-            Err(Failure::new(Code::BadBatch, message))
-        }
+        _ => Err(too_many()),
     }
+}
+
+/// The refusal of a batch with too many entries. It does not count them: reading stops to keep them.
+pub(crate) fn too_many() -> Failure {
+    let message = format!("the batch has more than {BATCH_ENTRIES} entries: send it in parts");
+    Failure::new(Code::BadBatch, message)
 }
 
 /// An entry as JSON, for the logger's `POST /log` and for RabbitMQ. `transport` is given where the entry
@@ -168,9 +175,6 @@ pub struct HandleBody<'a> {
     _mail: Option<Ignored>,
 }
 
-/// Parsed and dropped. Unlike [`serde::de::IgnoredAny`] it refuses what is nested too deeply.
-type Ignored = serde_json::Value;
-
 /// What stands in `log`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
@@ -204,7 +208,7 @@ struct BatchBody<'a> {
     #[serde(default)]
     mode: BatchMode,
     #[serde(borrow)]
-    entries: Vec<&'a RawValue>,
+    entries: Bounded<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -252,7 +256,7 @@ struct BatchOut<'a> {
 }
 
 fn check_batch(array: &str, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
-    let raw: Vec<&RawValue> = parse(array.as_bytes())?;
+    let raw: Bounded<&RawValue> = parse(array.as_bytes())?;
     check_batch_len(raw.len())?;
     raw.into_iter()
         .enumerate()
@@ -275,7 +279,7 @@ fn data_text(raw: &RawValue) -> Result<String, Failure> {
         return parse(raw.get().as_bytes());
     }
     // A raw value is only skipped over. Parsing it finds what is nested too deeply or holds half a surrogate.
-    parse::<serde_json::Value>(raw.get().as_bytes())?;
+    parse::<Ignored>(raw.get().as_bytes())?;
     Ok(raw.get().to_owned())
 }
 
@@ -415,7 +419,17 @@ mod tests {
         };
         assert!(handle(&batch(1_000)).is_ok());
         assert_eq!(refusal(&batch(0)).0, Code::BadBatch);
-        assert_eq!(refusal(&batch(1_001)).0, Code::BadBatch);
+        let (code, message) = refusal(&batch(1_001));
+        assert_eq!(code, Code::BadBatch);
+        assert!(message.contains("more than 1000 entries"), "{message}");
+    }
+
+    #[test]
+    fn no_more_entries_are_kept_than_tell_that_the_batch_is_too_long() {
+        let body = format!(r#"{{"entries":[{}]}}"#, vec!["1"; 5_000].join(","));
+        let kept = parse_object::<BatchBody<'_>>(body.as_bytes()).expect("a batch").entries;
+        assert_eq!(kept.len(), BATCH_ENTRIES + 1);
+        assert_eq!(parse_batch(body.as_bytes()).map_err(|failure| failure.code), Err(Code::BadBatch));
     }
 
     #[test]

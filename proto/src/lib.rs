@@ -9,6 +9,7 @@
 
 pub mod limits;
 
+mod bounded;
 mod entry;
 mod outcome;
 mod read;
@@ -19,6 +20,7 @@ pub mod json;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use bounded::Bounded;
 pub use entry::{EntryDraft, Level, LogEntry};
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use read::{Cursor, Page, Query, QueryDraft, StoredEntry, parse_entry_id};

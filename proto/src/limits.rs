@@ -15,6 +15,11 @@ pub const BATCH_ENTRIES: usize = 1_000;
 /// [`DATA_BYTES`] in which every character is escaped.
 pub const BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// Largest HTTP body that the logger takes, in bytes: what a body of [`BODY_BYTES`] may grow to on the way
+/// through the broker. A value that is no string is kept as its JSON text, whose quotes and backslashes are then
+/// escaped again; the rest is for what ids and times add.
+pub const LOGGER_BODY_BYTES: usize = 2 * BODY_BYTES + 1024 * 1024;
+
 /// Largest rpc frame and gRPC message, in bytes: a body of [`BODY_BYTES`], and what ids and times add.
 pub const FRAME_BYTES: usize = BODY_BYTES + 1024 * 1024;
 
@@ -27,6 +32,10 @@ pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most entries on one page of `GET /logs`.
 pub const PAGE_ENTRIES: usize = 1_000;
+
+/// Longest text that `contains` of `GET /logs` looks for, in bytes of UTF-8. A longer one hardly fits in a
+/// request line, and every entry is searched for it.
+pub const CONTAINS_BYTES: usize = 4 * 1024;
 
 /// Longest message to a caller, in characters: enough to say what to do, too short to echo a body.
 pub const MESSAGE_CHARS: usize = 300;

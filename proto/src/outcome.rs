@@ -100,6 +100,8 @@ pub enum Code {
     UnknownTransport,
     /// A field of the entry is out of its limits.
     InvalidEntry,
+    /// The request came from a page of an origin that is not allowed.
+    ForbiddenOrigin,
     /// There is no such entry or address.
     NotFound,
     /// The address is there, but not for this method.
@@ -127,17 +129,17 @@ pub enum Code {
 /// What a failure says about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Certainty {
-    /// Never stored; the same request will fail again.
+    /// Never stored; the same request will fail again. The statuses 400 to 499, but for 408.
     Rejected,
-    /// Certainly not stored; the same request may succeed later.
+    /// Certainly not stored; the same request may succeed later. The statuses 408 and 503.
     NotStored,
-    /// It may be stored. Sending it again with the same id is safe.
+    /// It may be stored. Sending it again with the same id is safe. The status 504.
     Unknown,
 }
 
 impl Code {
     /// All of them. A new code belongs here too; a test holds the two against each other.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::BadJson,
         Code::BadField,
         Code::BadBatch,
@@ -145,6 +147,7 @@ impl Code {
         Code::UnknownAction,
         Code::UnknownTransport,
         Code::InvalidEntry,
+        Code::ForbiddenOrigin,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::SlowRequest,
@@ -168,6 +171,7 @@ impl Code {
             Code::UnknownAction => "unknown_action",
             Code::UnknownTransport => "unknown_transport",
             Code::InvalidEntry => "invalid_entry",
+            Code::ForbiddenOrigin => "forbidden_origin",
             Code::NotFound => "not_found",
             Code::MethodNotAllowed => "method_not_allowed",
             Code::SlowRequest => "slow_request",
@@ -192,6 +196,7 @@ impl Code {
             | Code::UnknownAction
             | Code::UnknownTransport
             | Code::InvalidEntry => 400,
+            Code::ForbiddenOrigin => 403,
             Code::NotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::SlowRequest => 408,
@@ -212,14 +217,17 @@ impl Code {
             | Code::UnknownAction
             | Code::UnknownTransport
             | Code::InvalidEntry
+            | Code::ForbiddenOrigin
             | Code::NotFound
             | Code::MethodNotAllowed
-            | Code::SlowRequest
             | Code::Conflict
             | Code::TooLarge => Certainty::Rejected,
-            Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => {
-                Certainty::NotStored
-            }
+            Code::SlowRequest
+            | Code::Overloaded
+            | Code::Unavailable
+            | Code::Blocked
+            | Code::Draining
+            | Code::StorageFull => Certainty::NotStored,
             Code::OutcomeUnknown => Certainty::Unknown,
         }
     }
@@ -364,13 +372,19 @@ mod tests {
     #[test]
     fn status_and_certainty_agree() {
         for code in Code::ALL {
-            let statuses = match code.certainty() {
-                Certainty::Rejected => 400..500,
-                Certainty::NotStored => 503..504,
-                Certainty::Unknown => 504..505,
+            let status = code.http_status();
+            let agree = match code.certainty() {
+                Certainty::Rejected => (400..500).contains(&status) && status != 408,
+                Certainty::NotStored => status == 408 || status == 503,
+                Certainty::Unknown => status == 504,
             };
-            assert!(statuses.contains(&code.http_status()), "{code}");
+            assert!(agree, "{code}");
         }
+        assert_eq!(Code::SlowRequest.certainty(), Certainty::NotStored);
+        assert_eq!(
+            (Code::ForbiddenOrigin.http_status(), Code::ForbiddenOrigin.as_str()),
+            (403, "forbidden_origin")
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::{
     Code, Failure, Level, Transport,
-    limits::{DATA_BYTES, NAME_BYTES, PAGE_ENTRIES},
+    entry::parse_time,
+    limits::{CONTAINS_BYTES, NAME_BYTES, PAGE_ENTRIES},
 };
 
 /// An entry as the logger keeps it.
@@ -147,7 +148,8 @@ pub struct QueryDraft {
     /// Stored before this RFC 3339 time.
     #[param(format = DateTime)]
     until: Option<String>,
-    /// Whose data holds this text.
+    /// Whose data holds this text, of up to 4 KiB, letter case and all.
+    #[param(max_length = 4096)]
     contains: Option<String>,
     /// Entries on the page: 1 to 1,000; 100 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -169,7 +171,7 @@ impl QueryDraft {
             transport: self.transport.as_deref().map(Transport::from_str).transpose().map_err(bad_query)?,
             since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
             until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
-            contains: self.contains.map(|text| within("contains", text, DATA_BYTES)).transpose()?,
+            contains: self.contains.map(|text| within("contains", text, CONTAINS_BYTES)).transpose()?,
             limit: self.limit.as_deref().map_or(Ok(Query::default().limit), parse_limit)?,
             cursor: self.cursor.as_deref().map(Cursor::from_str).transpose()?,
         })
@@ -185,7 +187,7 @@ fn within(parameter: &str, text: String, limit_bytes: usize) -> Result<String, F
 }
 
 fn time(parameter: &str, text: &str) -> Result<Timestamp, Failure> {
-    text.parse().map_err(|_| {
+    parse_time(text).ok_or_else(|| {
         let message =
             format!("{parameter} is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\"");
         Failure::new(Code::BadQuery, message)
@@ -222,11 +224,17 @@ mod tests {
 
     #[test]
     fn each_parameter_out_of_its_limits_is_named() {
-        let refusals: [(QueryDraft, &str); 6] = [
+        let refusals: [(QueryDraft, &str); 9] = [
             (QueryDraft { limit: Some("0".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { limit: Some("1001".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { cursor: Some("+5".into()), ..QueryDraft::default() }, "cursor"),
             (QueryDraft { since: Some("noon".into()), ..QueryDraft::default() }, "since"),
+            (QueryDraft { since: Some("2026-01-31T12Z".into()), ..QueryDraft::default() }, "since"),
+            (QueryDraft { until: Some("20260131T120000Z".into()), ..QueryDraft::default() }, "until"),
+            (
+                QueryDraft { contains: Some("c".repeat(CONTAINS_BYTES + 1)), ..QueryDraft::default() },
+                "contains",
+            ),
             (QueryDraft { level: Some("INFO".into()), ..QueryDraft::default() }, "level"),
             (QueryDraft { name: Some("n".repeat(257)), ..QueryDraft::default() }, "name"),
         ];
@@ -235,6 +243,13 @@ mod tests {
             assert_eq!(failure.code, Code::BadQuery);
             assert!(failure.message.contains(parameter), "{}", failure.message);
         }
+    }
+
+    #[test]
+    fn the_longest_text_is_looked_for() {
+        let contains = Some("c".repeat(CONTAINS_BYTES));
+        let query = QueryDraft { contains: contains.clone(), ..QueryDraft::default() }.check();
+        assert_eq!(query.map(|query| query.contains), Ok(contains));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Accepts TCP connections, so many at a time and no more.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -14,11 +15,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Sleep,
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
+
+/// How long a client may take to send its first byte. Without it, silent connections would take all slots of a
+/// protocol that has no such limit of its own, such as HTTP/2 before its handshake.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take no bytes while there are some for it. Answers that nobody reads take memory.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait after a failed accept. Out of file descriptors, an immediate retry would only spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -61,7 +70,7 @@ impl Acceptor {
                         tracing::debug!(%error, "a connection was gone before it was accepted");
                         continue;
                     }
-                    return Connection { stream, _slot: slot };
+                    return Connection::new(stream, slot);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -72,11 +81,37 @@ impl Acceptor {
     }
 }
 
-/// An accepted connection. It counts against the port's limit until it is dropped.
+/// An accepted connection. It counts against the port's limit until it is dropped, and fails with
+/// [`io::ErrorKind::TimedOut`] if its client sends nothing at first, or takes nothing for too long.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// Runs until the first byte has come.
+    first_byte: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
     _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
+        let first_byte = Some(Box::pin(tokio::time::sleep(FIRST_BYTE_TIMEOUT)));
+        Connection { stream, first_byte, stall: None, _slot: slot }
+    }
+
+    /// Passes on what a write came to, and keeps the time of one that has to wait.
+    fn watch_stall(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Connection {
@@ -85,13 +120,22 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.first_byte = None;
+            return read;
+        }
+        match &mut self.first_byte {
+            Some(timeout) => timeout.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            None => read,
+        }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_stall(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -107,7 +151,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch_stall(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -4,11 +4,9 @@ use std::{any::Any, time::Duration};
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes, HttpBody},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -29,65 +27,6 @@ const HEADERS: usize = 64;
 
 /// Most bytes that are read ahead of the handler.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How much of a body that is too large is taken and dropped, and for how long.
-const DRAIN_BYTES: usize = 64 * 1024 * 1024;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why a body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// It is larger than the limit.
-    #[error("the body is too large")]
-    TooLarge,
-    /// It did not arrive in time.
-    #[error("the body did not arrive in time: send it faster")]
-    TooSlow,
-    /// The connection ended before it did.
-    #[error("the body broke off: send it again")]
-    Broken,
-}
-
-/// Reads a body of at most `limit_bytes`.
-///
-/// # Errors
-/// If it is larger, or is not there within 10 s.
-pub async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, BodyError> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit_bytes {
-        drain(&mut body).await;
-        return Err(BodyError::TooLarge);
-    }
-    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit_bytes).collect());
-    match read.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            drain(&mut body).await;
-            Err(BodyError::TooLarge)
-        }
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::TooSlow),
-    }
-}
-
-/// Takes what is left of a refused body, within limits: most clients read no answer before they have sent all,
-/// and would find a closed connection instead.
-async fn drain(body: &mut Body) {
-    let drained = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > DRAIN_BYTES {
-                break;
-            }
-        }
-    };
-    // Whoever takes longer does find a closed connection.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
-}
 
 /// Answers a panic in a handler in the envelope that all answers have, instead of with a broken connection.
 pub fn catch_panics(router: Router) -> Router {

@@ -8,8 +8,10 @@ pub mod http;
 pub mod telemetry;
 
 mod accept;
+mod body;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};
+pub use body::{BodyError, Held, Room};
 pub use shutdown::{GRACE, Shutdown};
 pub use telemetry::Telemetry;

@@ -7,7 +7,8 @@ use std::sync::{
 
 use proto::{
     Code, Failure, LogEntry,
-    limits::{BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
+    json::check_batch_len,
+    limits::{BATCH_ENTRIES, BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
 
 /// Counts what is in flight over one transport, in entries and in bytes.
@@ -27,6 +28,10 @@ pub(crate) struct Admitted {
 impl Admission {
     /// Takes room for `entries`, or refuses at once: a longer queue would only move the wait.
     pub(crate) fn admit(&self, entries: &[LogEntry]) -> Result<Admitted, Failure> {
+        // An empty one goes on, to be refused by the logger: that is how one asks whether it is there.
+        if entries.len() > BATCH_ENTRIES {
+            check_batch_len(entries.len())?;
+        }
         let bytes = entries.iter().map(LogEntry::payload_bytes).sum();
         if bytes > BODY_BYTES {
             let message = format!("the entries have {bytes} bytes: the limit of a batch is {BODY_BYTES}");
@@ -77,10 +82,14 @@ mod tests {
     #[test]
     fn what_is_over_the_limit_is_refused_and_room_comes_back() {
         let admission = Admission::default();
-        let most = admission.admit(&entries(IN_FLIGHT_ENTRIES)).expect("just as many as fit");
+        let batch = entries(BATCH_ENTRIES);
+        let most: Vec<Admitted> = (0..IN_FLIGHT_ENTRIES / BATCH_ENTRIES)
+            .map(|_| admission.admit(&batch).expect("they fit"))
+            .collect();
+        let rest = admission.admit(&batch[..IN_FLIGHT_ENTRIES % BATCH_ENTRIES]).expect("just as many as fit");
         let refusal = admission.admit(&entries(1)).expect_err("one too many");
         assert_eq!(refusal.code, Code::Overloaded);
-        drop(most);
+        drop((most, rest));
         assert!(admission.admit(&entries(1)).is_ok());
     }
 

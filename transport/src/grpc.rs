@@ -106,7 +106,13 @@ impl Grpc {
             self.gate.close();
             return Failure::unreachable(LOGGER).because(status);
         }
-        grpc::failure(&status).unwrap_or_else(|| Failure::unknown(LOGGER).because(status))
+        match grpc::failure(&status) {
+            Some(refusal) => {
+                self.gate.reopen();
+                refusal
+            }
+            None => Failure::unknown(LOGGER).because(status),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod connection;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{StreamExt, future::select_all};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, options::BasicPublishOptions};
 use proto::{
     BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
@@ -16,12 +16,16 @@ use proto::{
     rabbitmq::{CONTENT_TYPE, EXCHANGE, routing_key},
 };
 use tokio::{
-    sync::{Mutex, mpsc, oneshot, watch},
+    sync::{
+        Mutex,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     task::JoinSet,
 };
 
 pub use self::connection::{AmqpUrl, connect, declare_topology, publish_confirmed};
-use self::connection::{PERSISTENT, SETUP_TIMEOUT, confirming_channel, in_time, open, unroutable};
+use self::connection::{PERSISTENT, confirming_channel, in_time, open, unroutable};
 use crate::{Settings, backoff::Attempts};
 
 /// Publishers, each with a channel of its own.
@@ -29,6 +33,12 @@ const PUBLISHERS: usize = 8;
 
 /// Most entries that a publisher takes at a time, unless one batch has more.
 const GROUP_ENTRIES: usize = 64;
+
+/// How often the topology is declared again.
+const DECLARE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long RabbitMQ may take to confirm or declare, unless it takes no messages at all.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who is at the other end, in messages.
 const RABBITMQ: &str = "RabbitMQ";
@@ -49,7 +59,7 @@ impl Rabbitmq {
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
         match settings.amqp_url.clone() {
-            Some(url) => supervisor.spawn(keep_connected(url, queue, publish, settings.deadline)),
+            Some(url) => supervisor.spawn(keep_connected(url, queue, publish)),
             None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
         };
         Rabbitmq { jobs, state, _supervisor: supervisor }
@@ -98,7 +108,10 @@ impl Rabbitmq {
         }
         let (reply, results) = oneshot::channel();
         let job = Job { entries: entries.to_vec(), reply };
-        self.jobs.try_send(job).map_err(|error| Failure::overloaded(RABBITMQ).because(error.to_string()))?;
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Failure::overloaded(RABBITMQ),
+            TrySendError::Closed(_) => Failure::unreachable(RABBITMQ).because("the supervisor is gone"),
+        })?;
         // The publisher is gone with the connection while the job was in its hands.
         results.await.unwrap_or_else(|_| Err(Failure::unknown(RABBITMQ).because("the connection was lost")))
     }
@@ -123,14 +136,14 @@ enum State {
 
 /// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
 /// calls waiting that should be refused.
-async fn keep_connected(url: AmqpUrl, jobs: Jobs, state: watch::Sender<State>, deadline: Duration) {
+async fn keep_connected(url: AmqpUrl, jobs: Jobs, state: watch::Sender<State>) {
     let mut attempts = Attempts::new(RABBITMQ);
     loop {
         let reason = match refusing(&jobs, in_time(set_up(&url))).await {
-            Ok((connection, channels)) => {
+            Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
-                let reason = publish_until_lost(&connection, channels, &jobs, &state, deadline).await;
+                let reason = publish_until_lost(session, &jobs, &state).await;
                 state.send_replace(State::Down);
                 reason
             }
@@ -156,67 +169,92 @@ async fn refusing<T>(jobs: &Jobs, work: impl Future<Output = T>) -> T {
     }
 }
 
-async fn set_up(url: &AmqpUrl) -> Result<(Connection, Vec<Channel>), lapin::Error> {
+/// A connection that is ready for use.
+struct Session {
+    connection: Connection,
+    topology: Channel,
+    publishers: Vec<Channel>,
+}
+
+async fn set_up(url: &AmqpUrl) -> Result<Session, lapin::Error> {
     let connection = open(url, "fourwire publisher").await?;
-    declare_topology(&connection.create_channel().await?).await?;
-    let mut channels = Vec::with_capacity(PUBLISHERS);
+    let topology = connection.create_channel().await?;
+    declare_topology(&topology).await?;
+    let mut publishers = Vec::with_capacity(PUBLISHERS);
     for _ in 0..PUBLISHERS {
-        channels.push(confirming_channel(&connection).await?);
+        publishers.push(confirming_channel(&connection).await?);
     }
-    Ok((connection, channels))
+    Ok(Session { connection, topology, publishers })
 }
 
-/// Runs the publishers, and follows what RabbitMQ says of the connection; says why it ended.
-async fn publish_until_lost(
-    connection: &Connection,
-    channels: Vec<Channel>,
-    jobs: &Jobs,
-    state: &watch::Sender<State>,
-    deadline: Duration,
-) -> String {
-    let publishers =
-        join_all(channels.into_iter().map(|channel| publisher(connection, channel, jobs, deadline)));
-    let mut events = std::pin::pin!(connection.events_listener());
-    let follow = async {
-        while let Some(event) = events.next().await {
-            match event {
-                Event::ConnectionBlocked(reason) => {
-                    tracing::warn!(reason, "RabbitMQ takes no messages");
-                    state.send_replace(State::Blocked);
-                }
-                Event::ConnectionUnblocked => {
-                    state.send_replace(State::Up);
-                }
-                Event::Error(error) if !connection.status().connected() => return error.to_string(),
-                Event::Connected | Event::SendFlow(_) | Event::Error(_) | _ => {}
-            }
-        }
-        "closed".to_owned()
-    };
+/// Runs the publishers, and follows what RabbitMQ says of the connection. Whatever goes wrong with one of them
+/// ends the connection, for a fresh one is the only state that is certain; says what it was.
+async fn publish_until_lost(session: Session, jobs: &Jobs, state: &watch::Sender<State>) -> String {
+    let Session { connection, topology, publishers } = session;
+    let publishers = publishers.into_iter().map(|channel| Box::pin(publisher(channel, jobs, state)));
     tokio::select! {
-        reason = follow => reason,
-        _ = publishers => "no publisher could open a channel".to_owned(),
+        reason = follow(&connection, state) => reason,
+        reason = keep_declared(&topology, state) => reason,
+        (reason, ..) = select_all(publishers) => reason,
     }
 }
 
-/// Takes jobs and publishes them until the connection is lost. A channel that failed, or that still owes a
-/// confirm at the deadline, is replaced: its later confirms could not be told apart.
-async fn publisher(connection: &Connection, mut channel: Channel, jobs: &Jobs, deadline: Duration) {
+/// Follows what RabbitMQ says of the connection, until it is lost.
+async fn follow(connection: &Connection, state: &watch::Sender<State>) -> String {
+    let mut events = std::pin::pin!(connection.events_listener());
+    while let Some(event) = events.next().await {
+        match event {
+            Event::ConnectionBlocked(reason) => {
+                tracing::warn!(reason, "RabbitMQ takes no messages");
+                state.send_replace(State::Blocked);
+            }
+            Event::ConnectionUnblocked => {
+                state.send_replace(State::Up);
+            }
+            Event::Error(error) if !connection.status().connected() => return error.to_string(),
+            Event::Connected | Event::SendFlow(_) | Event::Error(_) | _ => {}
+        }
+    }
+    "closed".to_owned()
+}
+
+/// Declares the topology again and again: were the queue deleted, somebody else's queue at the same exchange
+/// would take our messages, and nothing would be returned.
+async fn keep_declared(channel: &Channel, state: &watch::Sender<State>) -> String {
+    loop {
+        tokio::time::sleep(DECLARE_INTERVAL).await;
+        if let Err(reason) = patiently(state, declare_topology(channel)).await {
+            return reason;
+        }
+    }
+}
+
+/// Takes jobs and publishes them until something goes wrong; says what. Callers have their own deadline: a
+/// confirm that comes after it is still waited for, so that it is not taken for that of a later message.
+async fn publisher(channel: Channel, jobs: &Jobs, state: &watch::Sender<State>) -> String {
     loop {
         let group = gather(jobs).await;
-        let published = tokio::time::timeout(deadline, publish_group(&channel, &group)).await;
-        let sound = matches!(published, Ok(Ok(_)));
-        match published {
-            Ok(Ok(results)) => answer(group, results),
-            Ok(Err(error)) => fail(group, &error.to_string()),
-            Err(_) => fail(group, "no confirm in time"),
+        match patiently(state, publish_group(&channel, &group)).await {
+            Ok(results) => answer(group, results),
+            Err(reason) => {
+                fail(group, &reason);
+                return reason;
+            }
         }
-        if sound {
-            continue;
-        }
-        match tokio::time::timeout(SETUP_TIMEOUT, confirming_channel(connection)).await {
-            Ok(Ok(fresh)) => channel = fresh,
-            Ok(Err(_)) | Err(_) => return,
+    }
+}
+
+/// Waits for RabbitMQ to do its part: not too long, but as long as it must while it takes no messages.
+async fn patiently<T>(
+    state: &watch::Sender<State>,
+    work: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, String> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(REPLY_TIMEOUT, &mut work).await {
+            Ok(result) => return result.map_err(|error| error.to_string()),
+            Err(_) if *state.borrow() == State::Blocked => {}
+            Err(_) => return Err("no reply in time".to_owned()),
         }
     }
 }

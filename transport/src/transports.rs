@@ -121,10 +121,13 @@ impl Transports {
         outcome: impl FnOnce(&T) -> Outcome,
         delivery: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let _room = self.in_flight[transport as usize].admit(entries)?;
         let span = tracing::info_span!("deliver", %transport, entries = entries.len());
         let begun = Instant::now();
-        let result = tokio::time::timeout(self.deadline, delivery)
+        let admitted = async {
+            let _room = self.in_flight[transport as usize].admit(entries)?;
+            delivery.await
+        };
+        let result = tokio::time::timeout(self.deadline, admitted)
             .instrument(span)
             .await
             .unwrap_or_else(|_| Err(Failure::unknown("the other side").because("past the deadline")));

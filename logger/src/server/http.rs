@@ -11,20 +11,21 @@ use axum::{
 use proto::{
     Code, Failure, Page, QueryDraft, StoredEntry, Transport,
     json::{self, Envelope, Written, WrittenBatch},
-    limits::{BODY_BYTES, RETRY_AFTER},
+    limits::{IN_FLIGHT_BYTES, LOGGER_BODY_BYTES, RETRY_AFTER},
     parse_entry_id,
 };
 use serde::Serialize;
-use service::{Acceptor, Shutdown, http::read_body};
+use service::{Acceptor, BodyError, Room, Shutdown};
 
 use crate::{intake::Intake, store::Reader};
 
 /// Serves HTTP until `shutdown`, and what `health` adds.
 pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: Router, shutdown: Shutdown) {
+    let room = Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES);
     let router = Router::new()
         .route("/log", post(write))
-        .route("/logs", post(write_batch).with_state(intake.clone()))
-        .with_state(intake)
+        .route("/logs", post(write_batch))
+        .with_state((intake, room))
         .merge(Router::new().route("/logs", get(list)).route("/logs/{id}", get(entry)).with_state(reader))
         .merge(health)
         .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
@@ -36,16 +37,16 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: R
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
 
-async fn write(State(intake): State<Intake>, body: Body) -> Answer<Written> {
-    let draft = json::parse_entry(&read(body).await?)?;
+async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<Written> {
+    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?)?;
     let (id, receipt) = intake.write(draft, Transport::Http).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
     // The course's own word.
     accepted("logged", written)
 }
 
-async fn write_batch(State(intake): State<Intake>, body: Body) -> Answer<WrittenBatch> {
-    let batch = json::parse_batch(&read(body).await?)?;
+async fn write_batch(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<WrittenBatch> {
+    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?)?;
     let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
@@ -71,14 +72,14 @@ fn accepted<T: Serialize>(message: &str, data: T) -> Answer<T> {
     Ok((StatusCode::ACCEPTED, Json(Envelope::ok(message, data))))
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Failure> {
-    use service::http::BodyError;
-    read_body(body, BODY_BYTES).await.map_err(|error| match error {
+fn about_body(error: BodyError) -> Failure {
+    match error {
         BodyError::TooLarge => {
-            Failure::new(Code::TooLarge, format!("the body is larger than {BODY_BYTES} bytes"))
+            Failure::new(Code::TooLarge, format!("{error}: the limit is {LOGGER_BODY_BYTES} bytes"))
         }
         BodyError::TooSlow | BodyError::Broken => Failure::new(Code::SlowRequest, error.to_string()),
-    })
+        BodyError::NoRoom => Failure::overloaded("the logger"),
+    }
 }
 
 /// A failure as an answer.

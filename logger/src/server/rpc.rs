@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use proto::{
-    BatchMode, BatchReceipt, EntryDraft, Failure, Receipt, Transport,
+    BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
     rpc::{LogRpc, VERSION, frame},
 };
@@ -83,7 +83,7 @@ impl LogRpc for Server {
     async fn write_batch(
         self,
         _: Context,
-        entries: Vec<EntryDraft>,
+        entries: Bounded<EntryDraft>,
         mode: BatchMode,
     ) -> Result<BatchReceipt, Failure> {
         let drafts = entries.into_iter().map(Ok).collect();

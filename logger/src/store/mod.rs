@@ -232,7 +232,7 @@ impl Reader {
         }
     }
 
-    /// The newest entries that meet the query. A page ends at `limit` entries, after 8 MiB of data, or after
+    /// The newest entries that meet the query. A page ends at `limit` entries, after 2 MiB of data, or after
     /// half a second of search; `next` goes on from there. `limit` must be at least 1.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Envelope<FailureData> {
         let (id, ids) = match ids {
             [] => (failure.id, None),
             [id] => (Some(*id), None),
-            many => (None, Some(many.to_vec())),
+            many => (failure.id, Some(many.to_vec())),
         };
         let data = FailureData {
             code: failure.code,
@@ -58,7 +58,7 @@ pub struct FailureData {
     /// By which transport the entry was to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
-    /// The entry's id.
+    /// The entry's id; of a batch, that of the entry at fault, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
     /// The ids of the batch, in its order.
@@ -172,4 +172,22 @@ impl From<EntryResult> for Result<Outcome, Failure> {
 
 fn none<T>() -> Option<T> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_entry_at_fault_beside_the_ids_of_the_batch() {
+        let [first, second] = [Uuid::now_v7(), Uuid::now_v7()];
+        let failure = Failure::new(Code::Conflict, "stored with other content").at(1).about(second);
+        let ids = |ids: &[Uuid]| {
+            let data = Envelope::failure(&failure, None, ids).data.expect("a failure has data");
+            (data.id, data.ids)
+        };
+        assert_eq!(ids(&[first, second]), (Some(second), Some(vec![first, second])));
+        assert_eq!(ids(&[first]), (Some(first), None));
+        assert_eq!(ids(&[]), (Some(second), None));
+    }
 }

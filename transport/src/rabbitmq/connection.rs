@@ -23,7 +23,7 @@ use crate::AddressError;
 const HEARTBEAT_SECONDS: u16 = 5;
 
 /// How long connecting and declaring may take. Longer than elsewhere: RabbitMQ checks the user's password.
-pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
+const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;

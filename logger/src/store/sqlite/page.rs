@@ -7,6 +7,10 @@ use proto::{Cursor, Failure, Page, Query, StoredEntry};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
+/// Most bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
+/// into what a client takes.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
 /// Where a page ends, whatever its query says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
@@ -21,7 +25,7 @@ pub(super) struct Budget {
 impl Budget {
     /// What callers get.
     pub(super) const DEFAULT: Budget =
-        Budget { time: Duration::from_millis(500), window: 10_000, bytes: 8 * 1024 * 1024 };
+        Budget { time: Duration::from_millis(500), window: 10_000, bytes: PAGE_BYTES };
 }
 
 const COLUMNS: &str = "seq, id, name, level, transport, created_at, stored_at, attempts, data";

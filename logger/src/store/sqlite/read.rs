@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Damage, page, schema};
 
-/// Reads that run at once. Each holds a thread, and a page of up to 8 MiB.
+/// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
 const CONNECTIONS: usize = 4;
 
 /// How long a read waits for a free connection. A page takes at most half a second.
