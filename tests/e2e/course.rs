@@ -1,18 +1,8 @@
-//! The course's own messages, and the hurts of its users, each with a test that shows it gone.
+//! The course's own messages are understood, and its services and ours can stand in for each other.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::net::SocketAddr;
 
-use futures_util::future::join_all;
 use lapin::{BasicProperties, ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
-use nix::sys::signal::Signal;
 use proto::{
     Level, StoredEntry, Transport,
     grpc::{
@@ -20,13 +10,12 @@ use proto::{
         log_service_server::{LogService, LogServiceServer},
     },
 };
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tests::{
+    client,
     course::{self, log_service_client::LogServiceClient},
     eventually,
-    process::Process,
     rabbitmq::VirtualHost,
     stack::{Answer, Stack},
 };
@@ -34,15 +23,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
-use uuid::Uuid;
-
-/// Those that lead to the logger without a queue between.
-const DIRECT: [Transport; 3] = [Transport::Http, Transport::Rpc, Transport::Grpc];
-
-// ---- Its messages ----------------------------------------------------------------------------------------
 
 #[tokio::test]
 async fn its_requests_to_the_broker_are_understood() {
@@ -112,6 +95,32 @@ async fn its_front_end_may_call_from_another_port_and_other_origins_may_not() {
         let answer = stack.ask(request).await;
         assert_eq!(header(&answer, "access-control-allow-origin"), expected, "{origin}");
     }
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_origin_posts_without_asking_is_refused() {
+    let stack = Stack::start_without_listener(&[]).await;
+    // What a browser posts without asking first: the content type of a form, and an answer that it will hide.
+    let post = |name: &str, origin: Option<&str>| {
+        let body = json!({ "action": "log", "transport": "http", "log": { "name": name, "data": "" } });
+        let address = format!("http://{}/handle", stack.broker_at);
+        let request = client().post(address).header("Content-Type", "text/plain").body(body.to_string());
+        stack.ask(match origin {
+            Some(origin) => request.header("Origin", origin),
+            None => request,
+        })
+    };
+    for origin in ["http://evil.example", "https://localhost.evil.example", "null"] {
+        let answer = post("evil", Some(origin)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden_origin"), "{origin}");
+        assert_eq!((&answer.body["error"], &answer.body["data"]["retryable"]), (&json!(true), &json!(false)));
+    }
+    for origin in [Some("http://localhost:3000"), None] {
+        let answer = post("good", origin).await;
+        assert_eq!((answer.status.as_u16(), answer.outcome()), (202, "stored"), "{origin:?}");
+    }
+    let names: Vec<String> = stack.all_stored().await.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["good", "good"]);
 }
 
 #[tokio::test]
@@ -205,10 +214,6 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     answer.headers.get(name).map(|value| value.to_str().expect("text"))
 }
 
-fn client() -> Client {
-    Client::builder().no_proxy().timeout(tests::SOON).build().expect("a client")
-}
-
 async fn declare_as_the_course(rabbitmq: &VirtualHost) {
     let (_connection, channel) = rabbitmq.channel().await;
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -272,484 +277,5 @@ impl LogService for CourseLogger {
 
     async fn write_batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
         Err(Status::unimplemented("the course does not have it"))
-    }
-}
-
-// ---- Hurt 1: queued is read as done ----------------------------------------------------------------------
-
-#[tokio::test]
-async fn queued_is_not_read_as_done() {
-    let mut stack = Stack::start_without_listener(&[]).await;
-    let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "text" })).await;
-    assert_eq!((answer.status.as_u16(), answer.outcome()), (202, "queued"));
-    assert!(
-        answer.message().contains("queued") && !answer.message().contains("stored"),
-        "{}",
-        answer.message()
-    );
-    assert_eq!(stack.stored(answer.id()).await, None);
-    // Nobody listens, and it is there.
-    eventually("the message is in the queue", async || {
-        (stack.rabbitmq.depth("logs.entries").await == 1).then_some(())
-    })
-    .await;
-    stack.start_listener().await;
-    stack.eventually_stored(answer.id()).await;
-}
-
-// ---- Hurt 2: entries die with the listener ---------------------------------------------------------------
-
-#[tokio::test]
-async fn kill_9_of_the_listener_under_load_loses_nothing() {
-    let mut stack = Stack::start().await;
-    let load = Load::start(stack.broker_at, Transport::Rabbitmq);
-    for _ in 0..3 {
-        load.goes_on().await;
-        stack.listener.as_mut().expect("it runs").kill().await;
-        load.goes_on().await;
-        stack.start_listener().await;
-    }
-    load.goes_on().await;
-    let accepted = load.stop().await;
-    all_of_these_are_stored(&stack, &accepted).await;
-}
-
-#[tokio::test]
-async fn what_is_queued_while_the_logger_is_down_is_stored_when_it_is_back() {
-    let mut stack = Stack::start().await;
-    stack.logger.kill().await;
-    let load = Load::start(stack.broker_at, Transport::Rabbitmq);
-    load.goes_on().await;
-    stack.start_logger().await;
-    load.goes_on().await;
-    let accepted = load.stop().await;
-    stack.reaches(Transport::Http).await;
-    all_of_these_are_stored(&stack, &accepted).await;
-}
-
-// ---- Hurt 3: two listeners store every entry twice -------------------------------------------------------
-
-#[tokio::test]
-async fn two_listeners_store_every_entry_once() {
-    let mut stack = Stack::start().await;
-    let mut first = stack.listener.take().expect("it runs");
-    stack.start_listener().await;
-    let load = Load::start(stack.broker_at, Transport::Rabbitmq);
-    load.goes_on().await;
-    let accepted = load.stop().await;
-    all_of_these_are_stored(&stack, &accepted).await;
-    let entries = stack.all_stored().await;
-    assert!(entries.iter().all(|entry| entry.attempts == 1), "no entry is handed over twice");
-    let second = stack.listener.as_mut().expect("it runs");
-    let (first, second) = (stored_by(&mut first).await, stored_by(second).await);
-    assert_eq!(first + second, accepted.len());
-    assert!(first > 0 && second > 0, "they share the work: {first} and {second}");
-}
-
-/// How many entries a listener has stored, by its own count.
-async fn stored_by(listener: &mut Process) -> usize {
-    let address = listener.ready().await["http"];
-    let metrics = client().get(format!("http://{address}/metrics")).send().await.expect("an answer");
-    let metrics = metrics.text().await.expect("text");
-    let count = metrics.lines().find_map(|line| line.strip_prefix("listener_stored_total "));
-    count.and_then(|count| count.parse().ok()).unwrap_or_default()
-}
-
-// ---- Hurt 4: nobody comes back after a restart of RabbitMQ -----------------------------------------------
-
-#[tokio::test]
-async fn after_a_restart_of_rabbitmq_broker_and_listener_go_on() {
-    /// One that is as long as a restart, and short ones, since what breaks depends on the moment.
-    const OUTAGES_MS: [u64; 8] = [1_000, 50, 50, 50, 50, 50, 50, 50];
-    let rabbitmq = VirtualHost::create().await;
-    let (mut relay, url) = relay_to_rabbitmq(&rabbitmq).await;
-    let stack = Stack::start_with(&[("AMQP_URL", &url)]).await;
-    let load = Load::start(stack.broker_at, Transport::Rabbitmq);
-    for outage_ms in OUTAGES_MS {
-        load.goes_on().await;
-        relay.cut().await;
-        eventually("the broker says that RabbitMQ is gone", async || {
-            let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
-            (answer.status == 503).then(|| assert_eq!(answer.code(), "unavailable"))
-        })
-        .await;
-        for transport in DIRECT {
-            let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
-            assert_eq!(answer.outcome(), "stored", "{transport} does without RabbitMQ");
-        }
-        // Not a wait for something: so long is the outage.
-        tokio::time::sleep(Duration::from_millis(outage_ms)).await;
-        relay.restore().await;
-    }
-    load.goes_on().await;
-    let accepted = load.stop().await;
-    // More may be: what was in flight when the connection was cut is answered as unknown.
-    eventually("all that was accepted is stored", async || {
-        let stored: BTreeSet<Uuid> = stack.all_stored().await.iter().map(|entry| entry.id).collect();
-        accepted.is_subset(&stored).then_some(())
-    })
-    .await;
-    assert_eq!(rabbitmq.depth("logs.dead").await, 0);
-}
-
-// ---- Hurt 5: every entry dials anew ----------------------------------------------------------------------
-
-#[tokio::test]
-async fn a_kept_connection_is_used() {
-    const ENTRIES: usize = 200;
-    let rabbitmq = VirtualHost::create().await;
-    let (to_rabbitmq, amqp_url) = relay_to_rabbitmq(&rabbitmq).await;
-    let [http, rpc, grpc] = join_all((0..3).map(|_| free_address())).await.try_into().expect("three");
-    let [to_http, to_rpc, to_grpc] =
-        join_all([http, rpc, grpc].map(Relay::to)).await.try_into().expect("three relays");
-    let stack = Stack::start_without_listener(&[
-        ("AMQP_URL", &amqp_url),
-        ("LOGGER_HTTP_LISTEN", &http.to_string()),
-        ("LOGGER_RPC_LISTEN", &rpc.to_string()),
-        ("LOGGER_GRPC_LISTEN", &grpc.to_string()),
-        ("LOGGER_HTTP_URL", &format!("http://{}", to_http.address)),
-        ("LOGGER_RPC_ADDR", &to_rpc.address.to_string()),
-        ("LOGGER_GRPC_URL", &format!("http://{}", to_grpc.address)),
-    ])
-    .await;
-    for (transport, relay) in [
-        (Transport::Http, &to_http),
-        (Transport::Rpc, &to_rpc),
-        (Transport::Rabbitmq, &to_rabbitmq),
-        (Transport::Grpc, &to_grpc),
-    ] {
-        for _ in 0..ENTRIES {
-            let answer = stack.log(transport, &json!({ "name": "event", "data": "text" })).await;
-            assert_eq!(answer.status, 202, "{}", answer.body);
-        }
-        // A socket that leaks with each entry is a connection for each entry.
-        let dialled = relay.accepted();
-        assert!((1..=3).contains(&dialled), "{transport} has dialled {dialled} times for {ENTRIES} entries");
-    }
-}
-
-// ---- Hurt 6: a logger that is down hangs the caller ------------------------------------------------------
-
-#[tokio::test]
-async fn a_logger_that_is_down_is_answered_at_once() {
-    let mut stack = Stack::start_without_listener(&[]).await;
-    stack.logger.kill().await;
-    let entry = json!({ "name": "event", "data": "text" });
-    for transport in DIRECT {
-        eventually("the broker has seen that the logger is gone", async || {
-            (stack.log(transport, &entry).await.status == 503).then_some(())
-        })
-        .await;
-        for _ in 0..20 {
-            let answer = stack.log(transport, &entry).await;
-            assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"), "{transport}");
-            assert!(answer.took < Duration::from_secs(1), "{transport}: {:?}", answer.took);
-            assert!(answer.headers.contains_key("retry-after"));
-        }
-    }
-    let answer = stack.log(Transport::Rabbitmq, &entry).await;
-    assert_eq!((answer.status.as_u16(), answer.outcome()), (202, "queued"));
-}
-
-#[tokio::test]
-async fn a_logger_that_is_frozen_is_answered_within_the_deadline() {
-    const DEADLINE: Duration = Duration::from_millis(1_000);
-    const SLACK: Duration = Duration::from_millis(1_000);
-    let stack = Stack::start_without_listener(&[("BROKER_DEADLINE_MS", "1000")]).await;
-    stack.logger.signal(Signal::SIGSTOP);
-    let ids = DIRECT.map(|transport| (transport, Uuid::now_v7()));
-    let entry = |id| json!({ "id": id, "name": "event", "data": "text" });
-    join_all(ids.map(async |(transport, id)| {
-        let answer = stack.log(transport, &entry(id)).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (504, "outcome_unknown"), "{transport}");
-        assert!(answer.took < DEADLINE + SLACK, "{transport}: {:?}", answer.took);
-        assert_eq!(answer.id(), id);
-    }))
-    .await;
-    stack.logger.signal(Signal::SIGCONT);
-    for (transport, id) in ids {
-        // The same id again is safe, whatever became of the first.
-        let outcome = eventually("the logger answers again", async || {
-            let answer = stack.log(transport, &entry(id)).await;
-            (answer.status == 202).then(|| answer.outcome().to_owned())
-        });
-        assert!(["stored", "duplicate"].contains(&outcome.await.as_str()), "{transport}");
-    }
-    assert_eq!(stack.all_stored().await.len(), DIRECT.len());
-}
-
-// ---- Hurt 7: malformed JSON is stored as an empty entry --------------------------------------------------
-
-#[tokio::test]
-async fn malformed_json_is_refused_and_a_poison_message_goes_to_the_dead_letters() {
-    let stack = Stack::start().await;
-    let answer = stack.post("/handle", r#"{"action":"log","log":{"name":"event","data":"#).await;
-    assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_json"));
-    let properties = BasicProperties::default;
-    let good = |name: &str| format!(r#"{{"name":"{name}","data":"text"}}"#);
-    for (at, (poison, code)) in [
-        (&b"{\"name\":\"event\",\"data\":"[..], "bad_json"),
-        (b"", "bad_json"),
-        (b"\xff\xfe", "bad_json"),
-        (b"{\"name\":\"event\"}", "bad_field"),
-        (b"{\"name\":\"\",\"data\":\"text\"}", "invalid_entry"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let (before, after) = (format!("before {at}"), format!("after {at}"));
-        stack.rabbitmq.publish("logs_topic", "log.INFO", good(&before).as_bytes(), properties()).await;
-        stack.rabbitmq.publish("logs_topic", "log.ERROR", poison, properties()).await;
-        stack.rabbitmq.publish("logs_topic", "log.INFO", good(&after).as_bytes(), properties()).await;
-        let dead = eventually("a dead letter", async || stack.rabbitmq.get("logs.dead").await).await;
-        assert_eq!(dead.delivery.data, poison, "it is kept as it came");
-        let headers = dead.delivery.properties.headers().clone().expect("headers");
-        let header = |name: &str| headers.inner()[name].as_long_string().expect("text").to_string();
-        assert_eq!(header("x-code"), code);
-        assert!(!header("x-reason").is_empty());
-        eventually("its neighbours are stored", async || {
-            let names: Vec<String> = stack.all_stored().await.into_iter().map(|entry| entry.name).collect();
-            (names.contains(&before) && names.contains(&after)).then_some(())
-        })
-        .await;
-    }
-    assert_eq!(stack.all_stored().await.len(), 10, "and nothing else is");
-}
-
-// ---- Hurt 8: to change the transport, one rebuilds -------------------------------------------------------
-
-#[tokio::test]
-async fn the_transport_is_switched_by_one_word() {
-    let stack = Stack::start_with(&[("BROKER_DEFAULT_TRANSPORT", "grpc")]).await;
-    let body = r#"{"action":"log","transport":"WORD","log":{"name":"event","data":"text"}}"#;
-    for word in ["http", "rpc", "rabbitmq", "grpc"] {
-        let answer = stack.post("/handle", body.replace("WORD", word)).await;
-        assert_eq!(answer.status, 202, "{}", answer.body);
-        assert_eq!(stack.eventually_stored(answer.id()).await.transport.as_str(), word);
-    }
-    // Left out, it is the one of the setting.
-    let answer = stack.post("/handle", body.replace(r#""transport":"WORD","#, "")).await;
-    assert_eq!(stack.eventually_stored(answer.id()).await.transport, Transport::Grpc);
-}
-
-// ---- Hurt 9: services must be started in order -----------------------------------------------------------
-// That a taken port is named with its setting: see settings.rs.
-
-#[tokio::test]
-async fn services_may_start_in_any_order() {
-    for order in [
-        ["logger", "listener", "broker"],
-        ["logger", "broker", "listener"],
-        ["listener", "logger", "broker"],
-        ["listener", "broker", "logger"],
-        ["broker", "logger", "listener"],
-        ["broker", "listener", "logger"],
-    ] {
-        let mut services = Loose::new(VirtualHost::create().await.url()).await;
-        for service in order {
-            services.start(service).await;
-        }
-        for transport in Transport::ALL {
-            services.eventually_deliver(transport).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn rabbitmq_may_be_there_last() {
-    let rabbitmq = VirtualHost::create().await;
-    let (mut relay, url) = relay_to_rabbitmq(&rabbitmq).await;
-    relay.cut().await;
-    let mut services = Loose::new(url).await;
-    for service in ["broker", "listener", "logger"] {
-        services.start(service).await;
-    }
-    for transport in DIRECT {
-        services.eventually_deliver(transport).await;
-    }
-    let (status, body) = services.log(Transport::Rabbitmq).await;
-    assert_eq!((status, &body["data"]["code"]), (503, &json!("unavailable")));
-    relay.restore().await;
-    services.eventually_deliver(Transport::Rabbitmq).await;
-}
-
-/// Services that are started one by one.
-struct Loose {
-    settings: BTreeMap<&'static str, String>,
-    broker_at: SocketAddr,
-    running: Vec<Process>,
-    dir: TempDir,
-}
-
-impl Loose {
-    async fn new(amqp_url: String) -> Self {
-        let [broker_at, http, rpc, grpc] =
-            join_all((0..4).map(|_| free_address())).await.try_into().expect("four");
-        let settings = BTreeMap::from([
-            ("AMQP_URL", amqp_url),
-            ("BROKER_HTTP_LISTEN", broker_at.to_string()),
-            ("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LOGGER_HTTP_LISTEN", http.to_string()),
-            ("LOGGER_RPC_LISTEN", rpc.to_string()),
-            ("LOGGER_GRPC_LISTEN", grpc.to_string()),
-            ("LOGGER_HTTP_URL", format!("http://{http}")),
-            ("LOGGER_RPC_ADDR", rpc.to_string()),
-            ("LOGGER_GRPC_URL", format!("http://{grpc}")),
-        ]);
-        Loose { settings, broker_at, running: Vec::new(), dir: tempfile::tempdir().expect("a directory") }
-    }
-
-    async fn start(&mut self, service: &str) {
-        let mut process = Process::start(service, &self.settings, self.dir.path());
-        process.ready().await;
-        self.running.push(process);
-    }
-
-    async fn log(&self, transport: Transport) -> (u16, Value) {
-        let body = json!({ "action": "log", "transport": transport, "log": { "name": "event", "data": "" } });
-        self.ask(client().post(format!("http://{}/handle", self.broker_at)).json(&body)).await
-    }
-
-    async fn eventually_deliver(&self, transport: Transport) {
-        let what = format!("{transport} delivers");
-        let id = eventually(&what, async || {
-            let (status, body) = self.log(transport).await;
-            (status == 202).then(|| body["data"]["id"].as_str().expect("an id").to_owned())
-        });
-        let url = format!("http://{}/logs/{}", self.broker_at, id.await);
-        eventually(&format!("what went by {transport} is stored"), async || {
-            let (status, body) = self.ask(client().get(&url)).await;
-            (status == 200).then(|| assert_eq!(body["data"]["transport"], transport.as_str()))
-        })
-        .await;
-    }
-
-    async fn ask(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
-        let response = request.send().await.expect("an answer");
-        (response.status().as_u16(), response.json().await.expect("JSON"))
-    }
-}
-
-// ---- What several of them need ---------------------------------------------------------------------------
-
-/// Callers that log over and over, until they are stopped.
-struct Load {
-    accepted: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-    callers: Vec<JoinHandle<BTreeSet<Uuid>>>,
-}
-
-impl Load {
-    fn start(broker_at: SocketAddr, transport: Transport) -> Self {
-        const CALLERS: usize = 4;
-        let (accepted, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let callers = (0..CALLERS).map(|_| {
-            let (accepted, stop) = (Arc::clone(&accepted), Arc::clone(&stop));
-            tokio::spawn(async move {
-                let (client, mut ids) = (client(), BTreeSet::new());
-                let url = format!("http://{broker_at}/handle");
-                while !stop.load(Ordering::Relaxed) {
-                    let id = Uuid::now_v7();
-                    let log = json!({ "id": id, "name": "load", "data": "text" });
-                    let body = json!({ "action": "log", "transport": transport, "log": log });
-                    let answer = client.post(&url).json(&body).send().await.expect("the broker answers");
-                    if answer.status() == 202 {
-                        ids.insert(id);
-                        accepted.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                ids
-            })
-        });
-        Load { callers: callers.collect(), accepted, stop }
-    }
-
-    /// Waits until a hundred more entries have been accepted.
-    async fn goes_on(&self) {
-        let goal = self.accepted.load(Ordering::Relaxed) + 100;
-        eventually("entries are accepted", async || {
-            (self.accepted.load(Ordering::Relaxed) >= goal).then_some(())
-        })
-        .await;
-    }
-
-    /// The ids of all that were answered 202.
-    async fn stop(self) -> BTreeSet<Uuid> {
-        self.stop.store(true, Ordering::Relaxed);
-        let ids = join_all(self.callers).await;
-        ids.into_iter().flat_map(|ids| ids.expect("a caller")).collect()
-    }
-}
-
-/// Waits until these entries are stored, and checks that no others are, and that none is a dead letter.
-async fn all_of_these_are_stored(stack: &Stack, accepted: &BTreeSet<Uuid>) {
-    let stored = eventually("all are stored", async || {
-        Some(stack.all_stored().await).filter(|stored| stored.len() >= accepted.len())
-    });
-    let stored: Vec<Uuid> = stored.await.into_iter().map(|entry| entry.id).collect();
-    assert_eq!(stored.len(), accepted.len(), "each is stored once");
-    assert_eq!(&stored.into_iter().collect::<BTreeSet<_>>(), accepted);
-    assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
-}
-
-/// A relay in front of RabbitMQ, and the URL of a virtual host through it.
-async fn relay_to_rabbitmq(rabbitmq: &VirtualHost) -> (Relay, String) {
-    let url = rabbitmq.url();
-    let (user, rest) = url.split_once('@').expect("a user");
-    let (authority, name) = rest.split_once('/').expect("a virtual host");
-    let target = tokio::net::lookup_host(authority).await.expect("a host").next().expect("its address");
-    let relay = Relay::to(target).await;
-    let url = format!("{user}@{}/{name}", relay.address);
-    (relay, url)
-}
-
-/// A port where nobody listens now.
-async fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("its address")
-}
-
-/// Passes TCP connections on, counts them, and can be cut.
-#[derive(Debug)]
-struct Relay {
-    address: SocketAddr,
-    target: SocketAddr,
-    accepted: Arc<AtomicUsize>,
-    serving: JoinSet<()>,
-}
-
-impl Relay {
-    async fn to(target: SocketAddr) -> Self {
-        let address = free_address().await;
-        let mut relay = Relay { address, target, accepted: Arc::default(), serving: JoinSet::new() };
-        relay.restore().await;
-        relay
-    }
-
-    fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Ends all connections, and refuses new ones.
-    async fn cut(&mut self) {
-        self.serving.shutdown().await;
-    }
-
-    /// Accepts connections again.
-    async fn restore(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("its port is still free");
-        let (target, accepted) = (self.target, Arc::clone(&self.accepted));
-        self.serving.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(async move {
-                    if let Ok(mut far) = TcpStream::connect(target).await {
-                        // However it ends: both sides are closed when they are dropped.
-                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                    }
-                });
-            }
-        });
     }
 }

@@ -37,6 +37,8 @@ macro_rules! for_each_transport {
 mod bad_input;
 mod course;
 mod delivery;
+mod hurts;
+mod limits;
 mod listener;
 mod openapi;
 mod outage;

@@ -1,23 +1,16 @@
 //! Garbage on the ports: it ends its own connection and harms nobody else.
 
-use std::{
-    cell::Cell,
-    convert::Infallible,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, convert::Infallible, net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt, future::join_all};
 use proto::{Transport, grpc, limits::FRAME_BYTES};
 use serde_json::{Value, json};
-use tests::{SOON, stack::Stack};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+use tests::{
+    DIRECT, SOON, client,
+    raw::{self, until_closed},
+    stack::Stack,
 };
-
-/// Those that lead to the logger without a queue between.
-const DIRECT: [Transport; 3] = [Transport::Http, Transport::Rpc, Transport::Grpc];
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn garbage_ends_its_own_connection_and_harms_nobody_else() {
@@ -26,7 +19,7 @@ async fn garbage_ends_its_own_connection_and_harms_nobody_else() {
     for (what, bytes) in garbage() {
         let attacks = ports.iter().map(|(port, address)| {
             let (bytes, what) = (&bytes, format!("{what} on {port}"));
-            async move { end_of_connection(&what, *address, bytes).await }
+            async move { until_closed(&what, *address, bytes, SOON).await }
         });
         while_others_are_served(&stack, join_all(attacks)).await;
     }
@@ -39,7 +32,7 @@ async fn a_half_sent_header_is_cut_off() {
     let ports = all_ports(&mut stack).await;
     let attacks = ports.iter().filter(|(port, _)| port.ends_with("http")).map(|(port, address)| async move {
         let half = b"POST /handle HTTP/1.1\r\nHost: localhost\r\nContent-Le";
-        let (_, took) = end_of_connection(&format!("half a header on {port}"), *address, half).await;
+        let (_, took) = until_closed(&format!("half a header on {port}"), *address, half, SOON).await;
         assert!(took > Duration::from_secs(4), "{port}: cut after {took:?}: a slow client needs more");
         assert!(took < Duration::from_secs(15), "{port}: cut after {took:?} only");
     });
@@ -51,13 +44,12 @@ async fn a_half_sent_header_is_cut_off() {
 async fn a_body_that_does_not_come_is_answered_408() {
     let mut stack = Stack::start().await;
     let half = b"POST /handle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\r\n{\"action\":";
-    let attack = end_of_connection("half a body", stack.broker_at, half);
+    let attack = until_closed("half a body", stack.broker_at, half, SOON);
     let (answer, took) = while_others_are_served(&stack, attack).await;
     assert!(took < Duration::from_secs(25), "{took:?}");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
-    let body: Value = serde_json::from_str(body).expect("JSON");
-    assert_eq!((&body["error"], &body["data"]["code"]), (&json!(true), &json!("slow_request")));
+    let answer = raw::parse(&answer, took);
+    assert_eq!((answer.status.as_u16(), answer.code()), (408, "slow_request"));
+    assert_eq!(answer.body["error"], true);
     nobody_fell(&mut stack).await;
 }
 
@@ -136,23 +128,6 @@ async fn all_ports(stack: &mut Stack) -> Vec<(&'static str, SocketAddr)> {
     ]
 }
 
-/// Sends bytes, keeps its own side open, and waits until the server has closed: what it said, and after how
-/// long it closed.
-async fn end_of_connection(what: &str, address: SocketAddr, bytes: &[u8]) -> (String, Duration) {
-    let begun = Instant::now();
-    let mut stream = TcpStream::connect(address).await.expect("the port is open");
-    let mut answer = Vec::new();
-    let exchange = async {
-        // It may have been closed before all was sent.
-        if stream.write_all(bytes).await.is_ok() {
-            let _ = stream.read_to_end(&mut answer).await;
-        }
-    };
-    let ended = tokio::time::timeout(SOON, exchange).await;
-    assert!(ended.is_ok(), "{what}: the connection is still open after {SOON:?}");
-    (String::from_utf8_lossy(&answer).into_owned(), begun.elapsed())
-}
-
 /// Goes on logging over the kept connections for as long as `attack` takes. Not one entry may be refused.
 async fn while_others_are_served<T>(stack: &Stack, attack: impl Future<Output = T>) -> T {
     let rounds = Cell::new(0);
@@ -186,8 +161,7 @@ async fn nobody_fell(stack: &mut Stack) {
     let log = stack.broker.log();
     assert!(!log.contains(" WARN "), "a kept connection fell:\n{log}");
     for (port, address) in all_ports(stack).await.into_iter().filter(|(port, _)| port.ends_with("http")) {
-        let health = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let health = health.get(format!("http://{address}/healthz")).send().await;
+        let health = client().get(format!("http://{address}/healthz")).send().await;
         assert_eq!(health.expect(port).status(), 200, "{port}");
     }
 }

@@ -3,13 +3,20 @@
 
 pub mod process;
 pub mod rabbitmq;
+pub mod raw;
 pub mod stack;
 pub mod torture;
 
 use std::time::{Duration, Instant};
 
+use proto::Transport;
+use reqwest::Client;
+
 /// How long a test waits for something that should happen soon, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// The transports that lead to the logger without a queue between.
+pub const DIRECT: [Transport; 3] = [Transport::Http, Transport::Rpc, Transport::Grpc];
 
 /// A client generated from the course's own two-field proto.
 #[expect(missing_docs, clippy::allow_attributes_without_reason, reason = "generated")]
@@ -30,4 +37,12 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// An HTTP client that gives up after [`SOON`].
+///
+/// # Panics
+/// If it cannot be built.
+pub fn client() -> Client {
+    Client::builder().no_proxy().timeout(SOON).build().expect("a client")
 }

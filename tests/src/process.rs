@@ -71,8 +71,7 @@ impl Process {
     /// # Panics
     /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not been waited for");
-        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it is there");
+        kill(Pid::from_raw(i32::try_from(self.id()).expect("a pid")), signal).expect("it is there");
     }
 
     /// Waits until it ends.
@@ -98,10 +97,13 @@ impl Process {
     /// # Panics
     /// If it is gone, or this is not Linux.
     pub fn peak_memory_kib(&self) -> u64 {
-        let pid = self.child.id().expect("it has not been waited for");
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("procfs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("procfs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
     }
 }
 

@@ -1,7 +1,8 @@
 //! A virtual host of a test's own in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started.
 
+use chaos::Relay;
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
+    BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
@@ -32,6 +33,20 @@ impl VirtualHost {
         format!("{}/{}", required("FOURWIRE_TEST_AMQP"), self.name)
     }
 
+    /// A relay in front of it, and its URL through the relay.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn relay(&self) -> (Relay, String) {
+        let url = self.url();
+        let (user, rest) = url.split_once('@').expect("a user");
+        let (authority, name) = rest.split_once('/').expect("a virtual host");
+        let server = tokio::net::lookup_host(authority).await.expect("a host").next().expect("its address");
+        let relay = Relay::open(server).await.expect("a free port");
+        let url = format!("{user}@{}/{name}", relay.address());
+        (relay, url)
+    }
+
     /// A channel to it, in a connection of its own.
     ///
     /// # Panics
@@ -48,10 +63,18 @@ impl VirtualHost {
     /// # Panics
     /// If there is no such queue.
     pub async fn depth(&self, queue: &str) -> u32 {
+        self.queue(queue).await.expect("the queue is there").message_count()
+    }
+
+    /// Whether there is such a queue.
+    pub async fn has_queue(&self, queue: &str) -> bool {
+        self.queue(queue).await.is_ok()
+    }
+
+    async fn queue(&self, queue: &str) -> lapin::Result<Queue> {
         let (_connection, channel) = self.channel().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-        let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        queue.expect("the queue is there").message_count()
+        channel.queue_declare(queue.into(), options, FieldTable::default()).await
     }
 
     /// Takes one message off a queue.

@@ -2,17 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use chaos::Relay;
 use proto::{Page, StoredEntry, Transport, json::Envelope};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{eventually, process::Process, rabbitmq::VirtualHost};
+use crate::{DIRECT, eventually, process::Process, rabbitmq::VirtualHost};
 
 /// The three services of one test.
 #[derive(Debug)]
@@ -43,6 +44,26 @@ pub struct LoggerAddresses {
     pub rpc: SocketAddr,
     /// gRPC.
     pub grpc: SocketAddr,
+}
+
+impl LoggerAddresses {
+    /// The settings by which a logger listens there.
+    pub fn listens(self) -> [(&'static str, String); 3] {
+        [
+            ("LOGGER_HTTP_LISTEN", self.http.to_string()),
+            ("LOGGER_RPC_LISTEN", self.rpc.to_string()),
+            ("LOGGER_GRPC_LISTEN", self.grpc.to_string()),
+        ]
+    }
+
+    /// The settings by which it is found there.
+    pub fn urls(self) -> [(&'static str, String); 3] {
+        [
+            ("LOGGER_HTTP_URL", format!("http://{}", self.http)),
+            ("LOGGER_RPC_ADDR", self.rpc.to_string()),
+            ("LOGGER_GRPC_URL", format!("http://{}", self.grpc)),
+        ]
+    }
 }
 
 /// An HTTP answer.
@@ -111,34 +132,24 @@ impl Stack {
     pub async fn start_direct(settings: &[(&'static str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let rabbitmq = VirtualHost::create().await;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut all = BTreeMap::from([
             ("AMQP_URL", rabbitmq.url()),
-            ("BROKER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LOGGER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LOGGER_RPC_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LOGGER_GRPC_LISTEN", "127.0.0.1:0".to_owned()),
+            ("BROKER_HTTP_LISTEN", any.to_string()),
+            ("LISTENER_HTTP_LISTEN", any.to_string()),
         ]);
+        all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let mut logger = Process::start("logger", &all, dir.path());
         let ports = logger.ready().await;
         let logger_at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
-        all.extend([
-            ("LOGGER_HTTP_LISTEN", logger_at.http.to_string()),
-            ("LOGGER_RPC_LISTEN", logger_at.rpc.to_string()),
-            ("LOGGER_GRPC_LISTEN", logger_at.grpc.to_string()),
-        ]);
-        for (name, value) in [
-            ("LOGGER_HTTP_URL", format!("http://{}", logger_at.http)),
-            ("LOGGER_RPC_ADDR", logger_at.rpc.to_string()),
-            ("LOGGER_GRPC_URL", format!("http://{}", logger_at.grpc)),
-        ] {
+        all.extend(logger_at.listens());
+        for (name, value) in logger_at.urls() {
             all.entry(name).or_insert(value);
         }
         let mut broker = Process::start("broker", &all, dir.path());
         let broker_at = broker.ready().await["http"];
         all.insert("BROKER_HTTP_LISTEN", broker_at.to_string());
-        let client = Client::builder().no_proxy().timeout(crate::SOON).build().expect("a client");
         let stack = Stack {
             logger,
             listener: None,
@@ -147,10 +158,10 @@ impl Stack {
             broker_at,
             rabbitmq,
             settings: all,
-            client,
+            client: crate::client(),
             dir,
         };
-        for direct in [Transport::Http, Transport::Rpc, Transport::Grpc] {
+        for direct in DIRECT {
             stack.reaches(direct).await;
         }
         stack
@@ -159,6 +170,24 @@ impl Stack {
     /// Changes a setting for what is started from now on.
     pub fn set(&mut self, setting: &'static str, value: String) {
         self.settings.insert(setting, value);
+    }
+
+    /// A relay in front of the other end of a transport, for the services that are started from now on.
+    pub async fn relay(&mut self, transport: Transport) -> Relay {
+        let at = self.logger_at;
+        let (setting, server, scheme) = match transport {
+            Transport::Http => ("LOGGER_HTTP_URL", at.http, "http://"),
+            Transport::Rpc => ("LOGGER_RPC_ADDR", at.rpc, ""),
+            Transport::Grpc => ("LOGGER_GRPC_URL", at.grpc, "http://"),
+            Transport::Rabbitmq => {
+                let (relay, url) = self.rabbitmq.relay().await;
+                self.set("AMQP_URL", url);
+                return relay;
+            }
+        };
+        let relay = Relay::open(server).await.expect("a free port");
+        self.set(setting, format!("{scheme}{}", relay.address()));
+        relay
     }
 
     /// Starts the listener, and waits until it takes deliveries.
@@ -209,13 +238,6 @@ impl Stack {
     pub async fn log(&self, transport: Transport, log: &Value) -> Answer {
         let body = json!({ "action": "log", "transport": transport, "log": log });
         self.post("/handle", body.to_string()).await
-    }
-
-    /// As [`Stack::log`], but `None` if the broker does not answer.
-    pub async fn try_log(&self, transport: Transport, log: &Value) -> Option<StatusCode> {
-        let body = json!({ "action": "log", "transport": transport, "log": log });
-        let request = self.client.post(format!("http://{}/handle", self.broker_at)).body(body.to_string());
-        Some(request.send().await.ok()?.status())
     }
 
     /// Asks the broker.

@@ -6,5 +6,5 @@
 mod load;
 mod trial;
 
-pub use load::{Load, settle};
+pub use load::Load;
 pub use trial::{Report, Trial};

@@ -50,7 +50,7 @@ impl Load {
     pub fn start(broker: SocketAddr, transports: &[Transport], callers: usize, seed: u64) -> Self {
         let (stopping, _) = watch::channel(false);
         let accepted = Arc::new(AtomicU64::new(0));
-        let client = Client::builder().no_proxy().timeout(crate::SOON).build().expect("a client");
+        let client = crate::client();
         let mut running = JoinSet::new();
         for number in 0..callers {
             let caller = Caller {
@@ -72,24 +72,25 @@ impl Load {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Waits until one more entry is accepted; says how long that took.
-    pub async fn goes_on(&self) -> Duration {
-        let (before, begun) = (self.accepted(), Instant::now());
-        crate::eventually("an entry is accepted", async || (self.accepted() > before).then_some(())).await;
+    /// Waits until so many more entries are accepted; says how long that took.
+    pub async fn goes_on(&self, entries: u64) -> Duration {
+        let (goal, begun) = (self.accepted() + entries, Instant::now());
+        crate::eventually("entries are accepted", async || (self.accepted() >= goal).then_some(())).await;
         begun.elapsed()
     }
 
-    /// Lets every caller finish the entry in hand, and gathers what they have noted.
+    /// Lets every caller finish the entry in hand, waits until all that was accepted is stored or a dead letter,
+    /// for at most a minute, and judges.
     ///
     /// # Panics
     /// If a caller panicked.
-    pub async fn stop(mut self) -> Journal {
+    pub async fn stop(mut self, stack: &Stack) -> Verdict {
         self.stopping.send_replace(true);
         let mut journal = Journal::default();
         while let Some(noted) = self.callers.join_next().await {
             journal.merge(noted.expect("a caller does not panic"));
         }
-        journal
+        settle(stack, &journal).await
     }
 }
 
@@ -154,8 +155,7 @@ impl Caller {
     }
 }
 
-/// Waits until all that was accepted is stored or a dead letter, for at most a minute; then judges.
-pub async fn settle(stack: &Stack, journal: &Journal) -> Verdict {
+async fn settle(stack: &Stack, journal: &Journal) -> Verdict {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let accepted: Vec<Uuid> = journal.accepted().collect();
     let mut dead = HashSet::new();

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Load, settle};
+use super::Load;
 use crate::stack::Stack;
 
 /// Callers at work in every trial.
@@ -75,16 +75,15 @@ impl Trial {
         let mut random = StdRng::seed_from_u64(seed);
         let mut site = Site::build(self).await;
         let load = Load::start(site.stack.broker_at, self.transports(), CALLERS, seed);
-        load.goes_on().await;
+        load.goes_on(1).await;
         let mut longest_return = Duration::ZERO;
         for round in 0..rounds {
             tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
             site.break_and_mend(self, round).await;
-            longest_return = longest_return.max(load.goes_on().await);
+            longest_return = longest_return.max(load.goes_on(1).await);
             progress(round + 1);
         }
-        let journal = load.stop().await;
-        let verdict = settle(&site.stack, &journal).await;
+        let verdict = load.stop(&site.stack).await;
         Report { rounds, longest_return, verdict }
     }
 
@@ -122,14 +121,7 @@ impl Site {
             return Site { stack: Stack::start().await, relay: None };
         };
         let mut stack = Stack::start_with(&[("BROKER_DEADLINE_MS", SHORT_DEADLINE_MS)]).await;
-        let at = stack.logger_at;
-        let (setting, server, scheme) = match transport {
-            Transport::Http => ("LOGGER_HTTP_URL", at.http, "http://"),
-            Transport::Rpc => ("LOGGER_RPC_ADDR", at.rpc, ""),
-            Transport::Grpc | Transport::Rabbitmq => ("LOGGER_GRPC_URL", at.grpc, "http://"),
-        };
-        let relay = Relay::open(server).await.expect("a free port");
-        stack.set(setting, format!("{scheme}{}", relay.address()));
+        let relay = stack.relay(transport).await;
         stack.broker.kill().await;
         stack.start_broker().await;
         Site { stack, relay: Some(relay) }

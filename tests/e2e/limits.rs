@@ -1,0 +1,136 @@
+//! What one caller holds open, or sends, takes no more memory than the limits allow, and keeps nobody out.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use proto::{
+    Code, Transport,
+    grpc::{self, BatchResponse},
+    limits::DATA_BYTES,
+};
+use serde_json::json;
+use tests::{
+    DIRECT,
+    raw::{post_chunked, post_half, until_closed},
+    stack::Stack,
+};
+use tonic::{codegen::http::uri::PathAndQuery, transport::Channel};
+
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn bodies_that_are_only_announced_keep_nobody_out() {
+    let stack = Stack::start_direct(&[]).await;
+    // The first four announce all the room that there is.
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(post_half(stack.broker_at, "/handle", 16 * MIB, b"{").await.expect("it is sent"));
+        let answer = stack.log(Transport::Http, &json!({ "name": "event", "data": "" })).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn small_bodies_of_unknown_length_keep_nobody_out() {
+    let stack = Stack::start_direct(&[]).await;
+    let body = br#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
+    let answers = join_all((0..10).map(|_| post_chunked(stack.broker_at, "/handle", body))).await;
+    for answer in answers {
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+    assert_eq!(stack.all_stored().await.len(), 10);
+}
+
+#[tokio::test]
+async fn half_sent_bodies_take_a_bounded_part_of_the_loggers_memory() {
+    const CONNECTIONS: usize = 60;
+    /// Without a limit it would take 480 MiB.
+    const MOST_KIB: u64 = 256 * 1024;
+    let stack = Stack::start_direct(&[]).await;
+    let half = vec![b' '; 8 * MIB];
+    // Those that find no room are answered 503 and closed: whether all of theirs was sent does not matter.
+    let halves = (0..CONNECTIONS).map(|_| async {
+        let sent = post_half(stack.logger_at.http, "/log", 16 * MIB, &half);
+        tokio::time::timeout(Duration::from_secs(5), sent).await
+    });
+    let _open: Vec<_> = join_all(halves).await;
+    let answer = stack.post_to_logger("/log", r#"{"name":"event","data":""}"#).await;
+    match answer.status.as_u16() {
+        202 => assert_eq!(answer.body["error"], false),
+        _ => assert_eq!((answer.status.as_u16(), answer.code()), (503, "overloaded"), "{}", answer.body),
+    }
+    let peak = stack.logger.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}
+
+#[tokio::test]
+async fn entries_that_grow_sixfold_as_json_can_be_read_back() {
+    const ENTRIES: usize = 40;
+    let stack = Stack::start_direct(&[]).await;
+    let data = "\u{1}".repeat(DATA_BYTES);
+    for _ in 0..ENTRIES {
+        let answer = stack.log(Transport::Grpc, &json!({ "name": "event", "data": data })).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+    // Page by page, and no page is refused.
+    let stored = stack.all_stored().await;
+    assert_eq!(stored.len(), ENTRIES);
+    assert!(stored.iter().all(|entry| entry.data == data));
+}
+
+#[tokio::test]
+async fn a_batch_that_grows_on_its_way_gets_the_same_answer_over_each_transport() {
+    const ENTRIES: usize = 63;
+    let stack = Stack::start_direct(&[]).await;
+    // As a value each takes 4 bytes; as text in JSON, with its quotes escaped, 6.
+    let data = json!(vec!["a"; DATA_BYTES / 4 - 1]);
+    let batch = json!(vec![json!({ "name": "event", "data": data }); ENTRIES]);
+    for transport in DIRECT {
+        let body = json!({ "action": "log", "transport": transport, "log": batch }).to_string();
+        assert!((15 * MIB..16 * MIB).contains(&body.len()), "{} bytes", body.len());
+        let answer = stack.post("/handle", body).await;
+        assert_eq!(answer.status, 202, "{transport}: {}", answer.body);
+        let entries = answer.body["data"]["entries"].as_array().map(Vec::len);
+        assert_eq!(entries, Some(ENTRIES), "{transport}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_nothing_is_closed() {
+    /// Five seconds, and what a busy machine adds.
+    const SOON: Duration = Duration::from_secs(15);
+    /// Our client of rpc says nothing for some seconds, so its server may wait longer.
+    const IDLE: Duration = Duration::from_secs(40);
+    let stack = Stack::start_direct(&[]).await;
+    let at = stack.logger_at;
+    let silent = [("http", at.http, SOON), ("rpc", at.rpc, IDLE), ("grpc", at.grpc, SOON)];
+    join_all(silent.map(|(port, address, limit)| until_closed(port, address, b"", limit))).await;
+}
+
+#[tokio::test]
+async fn a_grpc_batch_of_two_million_empty_entries_is_refused_and_takes_little_memory() {
+    const ENTRIES: usize = 2_000_000;
+    /// As entries they would take several hundred MiB.
+    const MOST_KIB: u64 = 200 * 1024;
+
+    /// As `BatchRequest`, but an empty entry takes no memory here.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct EmptyEntries {
+        #[prost(message, repeated, tag = "1")]
+        log_entries: Vec<()>,
+    }
+
+    let stack = Stack::start_direct(&[]).await;
+    let at = format!("http://{}", stack.logger_at.grpc);
+    let channel = Channel::from_shared(at).expect("a URL").connect().await.expect("the gRPC port");
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("it is connected");
+    let codec = tonic_prost::ProstCodec::<EmptyEntries, BatchResponse>::default();
+    let request = tonic::Request::new(EmptyEntries { log_entries: vec![(); ENTRIES] });
+    let path = PathAndQuery::from_static("/logs.LogService/WriteBatch");
+    let refused = client.unary(request, path, codec).await.expect_err("too many");
+    let failure = grpc::failure(&refused).unwrap_or_else(|| panic!("{refused}"));
+    assert_eq!(failure.code, Code::BadBatch, "{failure}");
+    let peak = stack.logger.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}
