@@ -14,7 +14,7 @@ use tests::{
     process::Process,
     rabbitmq::VirtualHost,
     stack::{LoggerAddresses, Stack},
-    torture::Load,
+    torture::{Load, kill_listener_in_mid_batch},
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -49,7 +49,7 @@ async fn kill_9_of_the_listener_under_load_loses_nothing() {
     let load = load_over_rabbitmq(&stack);
     for _ in 0..3 {
         load.goes_on(100).await;
-        stack.listener.as_mut().expect("it runs").kill().await;
+        kill_listener_in_mid_batch(&mut stack, &load).await;
         load.goes_on(100).await;
         stack.start_listener().await;
     }

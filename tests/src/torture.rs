@@ -7,4 +7,4 @@ mod load;
 mod trial;
 
 pub use load::Load;
-pub use trial::{Report, Trial};
+pub use trial::{Report, Trial, kill_listener_in_mid_batch};

@@ -79,7 +79,7 @@ impl Trial {
         let mut longest_return = Duration::ZERO;
         for round in 0..rounds {
             tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
-            site.break_and_mend(self, round).await;
+            site.break_and_mend(self, round, &load).await;
             longest_return = longest_return.max(load.goes_on(1).await);
             progress(round + 1);
         }
@@ -127,7 +127,7 @@ impl Site {
         Site { stack, relay: Some(relay) }
     }
 
-    async fn break_and_mend(&mut self, trial: Trial, round: u32) {
+    async fn break_and_mend(&mut self, trial: Trial, round: u32, load: &Load) {
         let stack = &mut self.stack;
         match trial {
             Trial::LoggerKilled(_) => {
@@ -139,13 +139,23 @@ impl Site {
                 stack.start_broker().await;
             }
             Trial::ListenerKilled => {
-                stack.listener.take().expect("it runs").kill().await;
+                kill_listener_in_mid_batch(stack, load).await;
                 stack.start_listener().await;
             }
             Trial::Stopped => stop_and_start(stack, round).await,
             Trial::HopBroken(_) => break_hop(self.relay.as_ref().expect("there is one"), round).await,
         }
     }
+}
+
+/// Kills the listener while it has a batch in hand. The logger is dead meanwhile: one that was only frozen would
+/// still find the batch in its socket.
+pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) {
+    stack.logger.kill().await;
+    // What is accepted from now on cannot be stored: some of it is in the listener's hands.
+    load.goes_on(CALLERS as u64).await;
+    stack.listener.take().expect("it runs").kill().await;
+    stack.start_logger().await;
 }
 
 async fn stop_and_start(stack: &mut Stack, round: u32) {
