@@ -10,7 +10,8 @@ run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
 	@exec deploy/run.sh
 
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
-	@cargo run --release --quiet --locked -p tests --bin demo
+	@cargo build --release --locked --bins
+	@target/release/demo
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked

@@ -1,12 +1,17 @@
 //! Runs the logger until SIGTERM or SIGINT.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use logger::Config;
 use service::{Shutdown, Telemetry};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
+async fn main() -> ExitCode {
+    service::exit_code(run(Config::parse()).await)
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.rust_log)?;
     let shutdown = Shutdown::on_signal()?;
     logger::bind(config, telemetry).await?.run(shutdown).await

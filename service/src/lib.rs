@@ -15,3 +15,17 @@ pub use accept::{Acceptor, Connection};
 pub use body::{BodyError, Held, Room};
 pub use shutdown::{GRACE, Shutdown};
 pub use telemetry::Telemetry;
+
+use std::process::ExitCode;
+
+/// How the process ends: with the whole reason on one line, also where `RUST_BACKTRACE` is set, since what stops
+/// a service is mostly a setting.
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

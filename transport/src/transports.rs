@@ -130,7 +130,7 @@ impl Transports {
         let result = tokio::time::timeout(self.deadline, admitted)
             .instrument(span)
             .await
-            .unwrap_or_else(|_| Err(Failure::unknown("the other side").because("past the deadline")));
+            .unwrap_or_else(|_| Err(Failure::unknown(peer(transport)).because("past the deadline")));
         let word = match &result {
             Ok(receipt) => outcome(receipt).as_str(),
             Err(failure) => failure.code.as_str(),
@@ -138,6 +138,14 @@ impl Transports {
         metrics::histogram!("transport_seconds", "transport" => transport.as_str(), "outcome" => word)
             .record(begun.elapsed().as_secs_f64());
         result.inspect_err(|failure| log_failure(transport, entries.len(), failure))
+    }
+}
+
+/// Who is at the other end of a transport.
+fn peer(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Http | Transport::Rpc | Transport::Grpc => "the logger",
+        Transport::Rabbitmq => "RabbitMQ",
     }
 }
 

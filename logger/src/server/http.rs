@@ -58,7 +58,10 @@ async fn list(
 ) -> Answer<Page> {
     let Query(draft) = query.map_err(|error| Failure::new(Code::BadQuery, error.body_text()))?;
     let page = reader.page(draft.check()?).await?;
-    let message = format!("{} entries", page.entries.len());
+    let message = match page.entries.len() {
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    };
     Ok((StatusCode::OK, Json(Envelope::ok(message, page))))
 }
 
