@@ -391,7 +391,7 @@ ports_are_free() {
   done
 }
 
-say() { echo "$*" >&2; }
+say() { echo "$*" >&2 || true; }
 
 die() {
   say "$@"

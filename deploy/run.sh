@@ -111,7 +111,7 @@ serve() { exec "target/release/$1" > >(label "$1") 2>&1; }
 label() {
   local colour='' plain=''
   # Ends with its input, not with Ctrl-C, so that the last lines are shown too.
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP PIPE
   if [[ $on_terminal == yes ]]; then
     case $1 in broker) colour=$'\e[36m' ;; logger) colour=$'\e[32m' ;; *) colour=$'\e[35m' ;; esac
     plain=$'\e[0m'
@@ -164,8 +164,8 @@ await_death() {
 # Whoever sends must be gone before who receives: nothing that was accepted is left on the way.
 stop_all() {
   local name
-  trap '' INT TERM HUP
-  set +e # the terminal may be gone
+  trap '' INT TERM HUP PIPE
+  set +e # the terminal, or what the output is piped into, may be gone
   if [[ -n ${current_step:-} ]]; then
     kill -TERM -- "-$current_step" 2>/dev/null
     wait "$current_step"
@@ -199,7 +199,7 @@ guard() {
 }
 
 stop_after_death() {
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP PIPE
   trap - EXIT
   while is_running $$; do sleep 1; done
   guard=
