@@ -14,7 +14,7 @@ use tests::{
     process::Process,
     rabbitmq::VirtualHost,
     stack::{LoggerAddresses, Stack},
-    torture::{Load, kill_listener_in_mid_batch},
+    torture::{Load, under_load::kill_listener_in_mid_batch},
 };
 use tokio::net::TcpListener;
 use uuid::Uuid;

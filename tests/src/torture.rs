@@ -1,10 +1,12 @@
-//! Breaks the stack under load, over and over, and holds what was answered against what is stored.
+//! Tries to break what the system promises, over and over, and holds what was answered against what is stored.
 //!
-//! A [`Trial`] is one way to break it. Both `make torture`, with many rounds, and the end-to-end tests, with a
-//! few, run them.
+//! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
+//! them. Each kind of trial has a file of its own.
+
+pub mod under_load;
 
 mod load;
 mod trial;
 
 pub use load::Load;
-pub use trial::{Report, Trial, kill_listener_in_mid_batch};
+pub use trial::{Report, Trial};

@@ -40,9 +40,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         println!("{line}");
         lines.push(line);
         rounds += report.rounds;
-        entries += report.verdict.sent;
-        if !report.verdict.is_sound() {
-            println!("BROKEN: {trial}, seed {seed}");
+        entries += report.entries;
+        if !report.broken.is_empty() {
+            println!("BROKEN by {trial}, seed {seed}: {}", report.broken.join("; "));
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -54,9 +54,9 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn line(trial: Trial, report: &Report, begun: Instant) -> String {
-    let Report { rounds, longest_return, verdict } = report;
-    let (seconds, back) = (begun.elapsed().as_secs(), longest_return.as_secs_f64());
-    format!("{trial:<24} {rounds:>3} rounds in {seconds:>4} s, back within {back:.2} s: {verdict}")
+    let Report { rounds, figures, .. } = report;
+    let seconds = begun.elapsed().as_secs();
+    format!("{trial:<24} {rounds:>3} rounds in {seconds:>4} s, {figures}")
 }
 
 fn names() -> String {

@@ -1,0 +1,172 @@
+//! Trials that break a part of the stack again and again while callers are at work.
+
+use std::{fmt, time::Duration};
+
+use chaos::{Direction, Fault, Relay, Verdict};
+use nix::sys::signal::Signal;
+use proto::Transport;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{Load, Report};
+use crate::stack::Stack;
+
+/// Callers at work in every trial.
+const CALLERS: usize = 64;
+
+/// The broker's deadline where a hop does not answer: short, so that many requests meet it.
+const SHORT_DEADLINE_MS: &str = "500";
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breakage {
+    /// `kill -9` of the logger.
+    LoggerKilled(Transport),
+    /// `kill -9` of the broker.
+    BrokerKilled,
+    /// `kill -9` of the listener.
+    ListenerKilled,
+    /// SIGTERM to broker, logger and listener in turn; each must end with 0 in time.
+    Stopped,
+    /// The hop to the logger is frozen, a black hole, half open, truncated or reset.
+    HopBroken(Transport),
+}
+
+/// Breaks it so often. Every fault comes after a random while under load; `seed` makes the whiles and the entries
+/// the same again.
+///
+/// # Panics
+/// If the stack does not come back.
+pub async fn run(breakage: Breakage, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut site = Site::build(breakage).await;
+    let load = Load::start(site.stack.broker_at, breakage.transports(), CALLERS, seed);
+    load.goes_on(1).await;
+    let mut longest_return = Duration::ZERO;
+    for round in 0..rounds {
+        tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
+        site.break_and_mend(breakage, round, &load).await;
+        longest_return = longest_return.max(load.goes_on(1).await);
+        progress(round + 1);
+    }
+    let verdict = load.stop(&site.stack).await;
+    report(&verdict, rounds, longest_return)
+}
+
+fn report(verdict: &Verdict, rounds: u32, longest_return: Duration) -> Report {
+    let mut report = Report::of(verdict, rounds);
+    report.figures = format!("back within {:.2} s: {verdict}", longest_return.as_secs_f64());
+    report
+}
+
+impl Breakage {
+    /// What the callers send by.
+    fn transports(&self) -> &[Transport] {
+        match self {
+            Breakage::LoggerKilled(transport) | Breakage::HopBroken(transport) => {
+                std::slice::from_ref(transport)
+            }
+            Breakage::ListenerKilled => &[Transport::Rabbitmq],
+            Breakage::BrokerKilled | Breakage::Stopped => &Transport::ALL,
+        }
+    }
+}
+
+impl fmt::Display for Breakage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Breakage::LoggerKilled(transport) => write!(f, "logger-killed-{transport}"),
+            Breakage::BrokerKilled => f.write_str("broker-killed"),
+            Breakage::ListenerKilled => f.write_str("listener-killed"),
+            Breakage::Stopped => f.write_str("stopped"),
+            Breakage::HopBroken(transport) => write!(f, "hop-broken-{transport}"),
+        }
+    }
+}
+
+/// A stack, and the relays in front of its logger.
+struct Site {
+    stack: Stack,
+    relay: Option<Relay>,
+}
+
+impl Site {
+    async fn build(breakage: Breakage) -> Self {
+        let Breakage::HopBroken(transport) = breakage else {
+            return Site { stack: Stack::start().await, relay: None };
+        };
+        let mut stack = Stack::start_with(&[("BROKER_DEADLINE_MS", SHORT_DEADLINE_MS)]).await;
+        let relay = stack.relay(transport).await;
+        stack.broker.kill().await;
+        stack.start_broker().await;
+        Site { stack, relay: Some(relay) }
+    }
+
+    async fn break_and_mend(&mut self, breakage: Breakage, round: u32, load: &Load) {
+        let stack = &mut self.stack;
+        match breakage {
+            Breakage::LoggerKilled(_) => {
+                stack.logger.kill().await;
+                stack.start_logger().await;
+            }
+            Breakage::BrokerKilled => {
+                stack.broker.kill().await;
+                stack.start_broker().await;
+            }
+            Breakage::ListenerKilled => {
+                kill_listener_in_mid_batch(stack, load).await;
+                stack.start_listener().await;
+            }
+            Breakage::Stopped => stop_and_start(stack, round).await,
+            Breakage::HopBroken(_) => break_hop(self.relay.as_ref().expect("there is one"), round).await,
+        }
+    }
+}
+
+/// Kills the listener while it has a batch in hand. The logger is dead meanwhile: one that was only frozen would
+/// still find the batch in its socket.
+pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) {
+    stack.logger.kill().await;
+    // What is accepted from now on cannot be stored: some of it is in the listener's hands.
+    load.goes_on(CALLERS as u64).await;
+    stack.listener.take().expect("it runs").kill().await;
+    stack.start_logger().await;
+}
+
+async fn stop_and_start(stack: &mut Stack, round: u32) {
+    match round % 3 {
+        0 => {
+            stack.broker.signal(Signal::SIGTERM);
+            assert!(stack.broker.ended().await.success(), "{}", stack.broker.log());
+            stack.start_broker().await;
+        }
+        1 => {
+            stack.logger.signal(Signal::SIGTERM);
+            assert!(stack.logger.ended().await.success(), "{}", stack.logger.log());
+            stack.start_logger().await;
+        }
+        _ => {
+            let mut listener = stack.listener.take().expect("it runs");
+            listener.signal(Signal::SIGTERM);
+            assert!(listener.ended().await.success(), "{}", listener.log());
+            stack.start_listener().await;
+        }
+    }
+}
+
+/// Long enough for many requests to meet the deadline.
+const BROKEN_FOR: Duration = Duration::from_millis(1_500);
+
+async fn break_hop(relay: &Relay, round: u32) {
+    match round % 6 {
+        0 => relay.set_both(Fault::Freeze),
+        1 => relay.set_both(Fault::BlackHole),
+        2 => relay.set(Direction::ToClient, Fault::BlackHole),
+        3 => relay.set(Direction::ToClient, Fault::Truncate(5)),
+        4 => relay.set(Direction::ToServer, Fault::HalfClose),
+        _ => relay.refuse(),
+    }
+    tokio::time::sleep(BROKEN_FOR).await;
+    relay.admit();
+    // What a black hole has swallowed is missing in the middle of a stream: such a connection is broken for good.
+    relay.reset();
+}
