@@ -79,8 +79,13 @@ with_test_node() {
   trap 'interrupt 143' TERM HUP
   guard_test_node
 
+  # The harness has some of the certificates as well.
+  export FOURWIRE_TEST_CERTS=$test_dir/certs
+  cargo run --quiet --locked -p certs -- "$FOURWIRE_TEST_CERTS" >/dev/null || die "The certificates could not be made."
   describe_node "$test_dir" "$test_base"
+  node_certs=$FOURWIRE_TEST_CERTS
   start_node || die "The node for the tests did not start."
+  export FOURWIRE_TEST_AMQPS=amqps://guest:guest@127.0.0.1:$((test_base + 4))
   export FOURWIRE_TEST_AMQP=amqp://guest:guest@127.0.0.1:$test_base
   export FOURWIRE_TEST_RABBITMQ_API=http://127.0.0.1:$((test_base + 1))/api
   # In the background, since bash answers no signal while it waits for a foreground command. With
@@ -161,7 +166,7 @@ start_recorded_node() {
   return 1
 }
 
-# Says what a node is: all that it owns is in its directory, and it has the four ports from `base` on.
+# Says what a node is: all that it owns is in its directory, and it has the five ports from `base` on.
 describe_node() {
   local base=$2
   node_dir=$1
@@ -215,6 +220,14 @@ disk_free_limit.absolute = 256MB
 raft.wal_max_size_bytes = 67108864
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $node_management_port
+CONF
+  [[ -z ${node_certs:-} ]] || cat >>"$node_dir/rabbitmq.conf" <<CONF
+listeners.ssl.1 = 127.0.0.1:$((node_amqp_port + 4))
+ssl_options.cacertfile = $node_certs/ca.pem
+ssl_options.certfile = $node_certs/rabbitmq.pem
+ssl_options.keyfile = $node_certs/rabbitmq.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
 CONF
 }
 
@@ -301,10 +314,10 @@ apt_get() {
 # --- The node for tests -----------------------------------------------------------------------
 
 # Sets test_dir and test_base. Below 32768, since the system hands out the ports above as local ones
-# of connections. mkdir lets only one run have a directory, and with it the four ports in its name.
+# of connections. mkdir lets only one run have a directory, and with it the five ports from the one in its name.
 claim_test_directory() {
   while true; do
-    test_base=$((20000 + RANDOM % 3000 * 4))
+    test_base=$((20000 + RANDOM % 2400 * 5))
     test_dir=$(cd "${TMPDIR:-/tmp}" && pwd -P)/fourwire-rabbitmq-$test_base
     ports_are_free "$test_base" && mkdir -m 700 "$test_dir" 2>/dev/null && return
     [[ -w $(dirname "$test_dir") ]] || die "Cannot write to $(dirname "$test_dir")."
@@ -379,14 +392,14 @@ address_of() {
 
 free_ports_from() {
   local base=$1
-  until ports_are_free "$base"; do base=$((base + 4)); done
+  until ports_are_free "$base"; do base=$((base + 5)); done
   echo "$base"
 }
 
-# Whether nobody listens on the four ports from $1 on: AMQP, web page, Erlang distribution, epmd.
+# Whether nobody listens on the five ports from $1 on: AMQP, web page, Erlang distribution, epmd, AMQP over TLS.
 ports_are_free() {
   local port
-  for port in "$1" $(($1 + 1)) $(($1 + 2)) $(($1 + 3)); do
+  for port in "$1" $(($1 + 1)) $(($1 + 2)) $(($1 + 3)) $(($1 + 4)); do
     ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 1
   done
 }

@@ -1,12 +1,17 @@
 //! The broker's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
 use http::Uri;
 use proto::Transport;
-use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use secrecy::{ExposeSecret, SecretString};
+use service::{
+    network, secret,
+    tls::{Identity, TlsFiles},
+};
+use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
 const MAX_DEADLINE_MS: u64 = 7_000;
@@ -26,7 +31,7 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address
+    /// The logger's rpc address; tls:// before it encrypts
     #[arg(long, env, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
@@ -34,9 +39,13 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 
-    /// RabbitMQ
+    /// RabbitMQ; amqps:// encrypts
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
-    pub amqp_url: String,
+    pub amqp_url: SecretString,
+
+    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    #[arg(long, env)]
+    pub amqp_url_file: Option<PathBuf>,
 
     /// The transport of requests that name none: http, rpc, rabbitmq or grpc
     #[arg(long, env, default_value_t = Transport::Http)]
@@ -50,21 +59,73 @@ pub struct Config {
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
     pub broker_cors_origins: Vec<String>,
 
+    /// The broker's certificate, in PEM: the broker serves HTTPS with it, and shows it to the logger and RabbitMQ
+    #[arg(long, env)]
+    pub broker_tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM; only its owner may read it
+    #[arg(long, env)]
+    pub broker_tls_key: Option<PathBuf>,
+
+    /// The authority of the logger's and RabbitMQ's certificates, in PEM
+    #[arg(long, env)]
+    pub broker_tls_ca: Option<PathBuf>,
+
+    /// Serve other machines without TLS or keys: whoever reaches the port may write and read all entries
+    #[arg(long, env)]
+    pub allow_insecure_network: bool,
+
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
     pub rust_log: String,
 }
 
+/// What the settings come to.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) transports: transport::Settings,
+    pub(crate) identity: Option<Identity>,
+}
+
 impl Config {
+    /// Holds the settings against each other, and reads the files that they name.
+    ///
     /// # Errors
-    /// If `AMQP_URL` cannot be used. It is no type of its own for the command line, which would repeat a
-    /// password.
-    pub(crate) fn transports(&self) -> anyhow::Result<transport::Settings> {
+    /// If they cannot be used; the message names the setting.
+    pub(crate) fn check(&self) -> anyhow::Result<Checked> {
+        let files = TlsFiles {
+            prefix: "BROKER_TLS",
+            cert: self.broker_tls_cert.clone(),
+            key: self.broker_tls_key.clone(),
+            ca: self.broker_tls_ca.clone(),
+        };
+        let identity = files.load()?;
+        let missing: &[&str] = if identity.is_some() { &[] } else { &["BROKER_TLS_CERT"] };
+        let (listen, allowed) = (self.broker_http_listen, self.allow_insecure_network);
+        network::check_exposure("BROKER_HTTP_LISTEN", listen, missing, allowed)?;
+        Ok(Checked { transports: self.transports(identity.as_ref())?, identity })
+    }
+
+    fn transports(&self, identity: Option<&Identity>) -> anyhow::Result<transport::Settings> {
+        let tls = identity.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
+        let tls = tls.transpose().context("BROKER_TLS")?;
+        // It is no type of its own for the command line, which would repeat a password.
+        let amqp_url = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
+        let amqp_url = amqp_url.context("AMQP_URL_FILE")?;
+        let amqp_url: AmqpUrl = amqp_url.expose_secret().parse().context("AMQP_URL")?;
+        let addresses = [
+            ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
+            ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
+            ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
+            ("AMQP_URL", amqp_url.is_encrypted()),
+        ];
+        transport::check_encryption(tls.as_ref(), &addresses)?;
         Ok(transport::Settings {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),
             logger_grpc_url: self.logger_grpc_url.clone(),
-            amqp_url: Some(self.amqp_url.parse::<AmqpUrl>().context("AMQP_URL")?),
+            amqp_url: Some(amqp_url.with_tls(tls.as_ref())),
+            tls,
             deadline: Duration::from_millis(self.broker_deadline_ms),
             came_by: None,
         })

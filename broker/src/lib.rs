@@ -26,12 +26,13 @@ use proto::{
 use service::{
     Acceptor, Room, Shutdown, Telemetry,
     health::{self, Readiness},
+    tls::{Callers, Protocol},
 };
 use transport::Transports;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{answer::Refusal, cors::Origins, handle::AcceptedOneOrMany};
+use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany};
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -56,10 +57,12 @@ pub struct App {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
-    let settings = config.transports()?;
-    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?;
+    let Checked { transports, identity } = config.check()?;
+    // Callers show a key, not a certificate.
+    let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
+    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?.with_tls(tls);
     let app = App {
-        transports: Arc::new(Transports::new(&settings)),
+        transports: Arc::new(Transports::new(&transports)),
         default_transport: config.broker_default_transport,
         room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),

@@ -1,11 +1,16 @@
 //! The listener's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
 use proto::Transport;
-use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use secrecy::{ExposeSecret, SecretString};
+use service::{
+    network, secret,
+    tls::{Identity, TlsFiles},
+};
+use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -20,9 +25,13 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8083")]
     pub listener_http_listen: SocketAddr,
 
-    /// RabbitMQ
+    /// RabbitMQ; amqps:// encrypts
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
-    pub amqp_url: String,
+    pub amqp_url: SecretString,
+
+    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    #[arg(long, env)]
+    pub amqp_url_file: Option<PathBuf>,
 
     /// How entries are handed to the logger: http, rpc or grpc
     #[arg(long, env, default_value_t = Transport::Rpc, value_parser = parse_direct)]
@@ -36,7 +45,7 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address
+    /// The logger's rpc address; tls:// before it encrypts
     #[arg(long, env, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
@@ -44,27 +53,80 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 
+    /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ
+    #[arg(long, env)]
+    pub listener_tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM; only its owner may read it
+    #[arg(long, env)]
+    pub listener_tls_key: Option<PathBuf>,
+
+    /// The authority of the logger's, RabbitMQ's and its callers' certificates, in PEM
+    #[arg(long, env)]
+    pub listener_tls_ca: Option<PathBuf>,
+
+    /// Serve other machines without TLS
+    #[arg(long, env)]
+    pub allow_insecure_network: bool,
+
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
     pub rust_log: String,
 }
 
-impl Config {
-    /// # Errors
-    /// If `AMQP_URL` cannot be used. It is no type of its own for the command line, which would repeat a
-    /// password.
-    pub(crate) fn rabbitmq(&self) -> anyhow::Result<AmqpUrl> {
-        self.amqp_url.parse().context("AMQP_URL")
-    }
+/// What the settings come to.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) rabbitmq: AmqpUrl,
+    pub(crate) transports: transport::Settings,
+    pub(crate) identity: Option<Identity>,
+}
 
-    pub(crate) fn transports(&self) -> transport::Settings {
-        transport::Settings {
+impl Config {
+    /// Holds the settings against each other, and reads the files that they name.
+    ///
+    /// # Errors
+    /// If they cannot be used; the message names the setting.
+    pub(crate) fn check(&self) -> anyhow::Result<Checked> {
+        let files = TlsFiles {
+            prefix: "LISTENER_TLS",
+            cert: self.listener_tls_cert.clone(),
+            key: self.listener_tls_key.clone(),
+            ca: self.listener_tls_ca.clone(),
+        };
+        let identity = files.load()?;
+        let missing: &[&str] = if identity.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
+        let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
+        network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
+        let own = identity.as_ref();
+        let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
+        let tls = tls.transpose().context("LISTENER_TLS")?;
+        // It is no type of its own for the command line, which would repeat a password.
+        let rabbitmq = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
+        let rabbitmq = rabbitmq.context("AMQP_URL_FILE")?;
+        let rabbitmq: AmqpUrl = rabbitmq.expose_secret().parse().context("AMQP_URL")?;
+        let addresses = [self.logger_address(), ("AMQP_URL", rabbitmq.is_encrypted())];
+        transport::check_encryption(tls.as_ref(), &addresses)?;
+        let rabbitmq = rabbitmq.with_tls(tls.as_ref());
+        let transports = transport::Settings {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),
             logger_grpc_url: self.logger_grpc_url.clone(),
             amqp_url: None,
+            tls,
             deadline: DEADLINE,
             came_by: Some(Transport::Rabbitmq),
+        };
+        Ok(Checked { rabbitmq, transports, identity })
+    }
+
+    /// The setting of the address that is used, and whether that is encrypted.
+    fn logger_address(&self) -> (&'static str, bool) {
+        match self.listener_transport {
+            Transport::Http => ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
+            Transport::Rpc => ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
+            Transport::Grpc => ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
+            Transport::Rabbitmq => unreachable!("parse_direct has refused it"),
         }
     }
 }

@@ -16,10 +16,15 @@ pub use config::Config;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use service::{Acceptor, GRACE, Shutdown, Telemetry, health};
+use service::{
+    Acceptor, GRACE, Shutdown, Telemetry, health,
+    tls::{Callers, Protocol},
+};
 use transport::Transports;
 
-use crate::{consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State};
+use crate::{
+    config::Checked, consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State,
+};
 
 /// A listener whose port is open, but which takes nothing yet.
 #[derive(Debug)]
@@ -35,9 +40,10 @@ pub struct Listener {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
-    let rabbitmq = config.rabbitmq()?;
-    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?;
-    let transports = Arc::new(Transports::new(&config.transports()));
+    let Checked { rabbitmq, transports, identity } = config.check()?;
+    let tls = identity.map(|identity| identity.server(Callers::Certified, Protocol::Http1)).transpose()?;
+    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?.with_tls(tls);
+    let transports = Arc::new(Transports::new(&transports));
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
     let hand_over = HandOver::new(transports, config.listener_transport);
     let dead_letters = DeadLetters::new(rabbitmq.clone());

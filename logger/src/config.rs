@@ -1,8 +1,12 @@
 //! The logger's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
+use service::{
+    network,
+    tls::{Identity, TlsFiles},
+};
 
 use crate::store::{Retention, StoreUrl};
 
@@ -36,12 +40,52 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
+    /// The logger's certificate, in PEM: all three ports are encrypted with it
+    #[arg(long, env)]
+    pub logger_tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM; only its owner may read it
+    #[arg(long, env)]
+    pub logger_tls_key: Option<PathBuf>,
+
+    /// The authority of the callers' certificates, in PEM; who has none is refused
+    #[arg(long, env)]
+    pub logger_tls_ca: Option<PathBuf>,
+
+    /// Serve other machines without TLS: whoever reaches a port may write and read all entries
+    #[arg(long, env)]
+    pub allow_insecure_network: bool,
+
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
     pub rust_log: String,
 }
 
 impl Config {
+    /// Holds the settings against each other, and reads the files that they name.
+    ///
+    /// # Errors
+    /// If they cannot be used; the message names the setting.
+    pub(crate) fn identity(&self) -> anyhow::Result<Option<Identity>> {
+        let files = TlsFiles {
+            prefix: "LOGGER_TLS",
+            cert: self.logger_tls_cert.clone(),
+            key: self.logger_tls_key.clone(),
+            ca: self.logger_tls_ca.clone(),
+        };
+        let identity = files.load()?;
+        let missing: &[&str] = if identity.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
+        let listens = [
+            ("LOGGER_HTTP_LISTEN", self.logger_http_listen),
+            ("LOGGER_RPC_LISTEN", self.logger_rpc_listen),
+            ("LOGGER_GRPC_LISTEN", self.logger_grpc_listen),
+        ];
+        for (setting, address) in listens {
+            network::check_exposure(setting, address, missing, self.allow_insecure_network)?;
+        }
+        Ok(identity)
+    }
+
     /// What is kept, and for how long.
     pub fn retention(&self) -> Retention {
         let hours = u64::from(self.logger_retention_hours);

@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use service::{
     Acceptor, Shutdown, Telemetry,
     health::{self, Readiness},
+    tls::{Callers, Protocol},
 };
 use tokio::task::JoinSet;
 
@@ -61,13 +62,19 @@ pub struct Addresses {
 /// # Errors
 /// If one of them cannot be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
+    let identity = config.identity()?;
+    let tls = |protocol| {
+        // The broker and the listener show their certificates; nobody else has one.
+        identity.as_ref().map(|identity| identity.server(Callers::Certified, protocol)).transpose()
+    };
+    let (http, rpc, grpc) = (tls(Protocol::Http1)?, tls(Protocol::Unnamed)?, tls(Protocol::Http2)?);
     let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     Ok(Logger {
-        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen).await?,
-        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen).await?,
-        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen).await?,
+        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen).await?.with_tls(http),
+        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen).await?.with_tls(rpc),
+        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen).await?.with_tls(grpc),
         reader,
         writer,
         thread,

@@ -1,5 +1,7 @@
 //! Accepts TCP connections, so many at a time and no more.
 
+mod stream;
+
 use std::{
     future::Future,
     io,
@@ -11,18 +13,21 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Sleep,
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use stream::Stream;
+
 /// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
 
-/// How long a client may take to send its first byte. Without it, silent connections would take all slots of a
+/// How long a client may take to send its first byte, after the TLS handshake if there is one. Without it, silent connections would take all slots of a
 /// protocol that has no such limit of its own, such as HTTP/2 before its handshake.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,6 +41,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     slots: Arc<Semaphore>,
 }
 
@@ -48,7 +54,13 @@ impl Acceptor {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))?;
-        Ok(Acceptor { listener, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
+        Ok(Acceptor { listener, tls: None, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
+    }
+
+    /// Encrypts every connection, if there is something to do it with. A plain one is closed then.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerConfig>>) -> Self {
+        Acceptor { tls, ..self }
     }
 
     /// The address that it listens on, with the port that port 0 has become.
@@ -70,7 +82,7 @@ impl Acceptor {
                         tracing::debug!(%error, "a connection was gone before it was accepted");
                         continue;
                     }
-                    return Connection::new(stream, slot);
+                    return Connection::new(Stream::new(stream, self.tls.clone()), slot);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -85,7 +97,7 @@ impl Acceptor {
 /// [`io::ErrorKind::TimedOut`] if its client sends nothing at first, or takes nothing for too long.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Runs until the first byte has come.
     first_byte: Option<Pin<Box<Sleep>>>,
     /// Runs while the client takes nothing.
@@ -94,17 +106,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
+    fn new(stream: Stream, slot: OwnedSemaphorePermit) -> Self {
         let first_byte = Some(Box::pin(tokio::time::sleep(FIRST_BYTE_TIMEOUT)));
         Connection { stream, first_byte, stall: None, _slot: slot }
     }
 
     /// Passes on what a write came to, and keeps the time of one that has to wait.
-    fn watch_stall(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn watch_stall<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall = None;
             return written;
@@ -139,7 +147,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // TLS takes bytes before the client does.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch_stall(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

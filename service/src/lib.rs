@@ -1,11 +1,15 @@
 //! What every Fourwire process needs once, and nothing about log entries: it depends on no crate of ours.
 //!
 //! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, an [`Acceptor`] takes connections within
-//! limits, [`http::serve`] answers them, and [`health`] has the addresses that operators ask for.
+//! limits, encrypted by [`tls`] if it is on, [`http::serve`] answers them, and [`health`] has the addresses that
+//! operators ask for.
 
 pub mod health;
 pub mod http;
+pub mod network;
+pub mod secret;
 pub mod telemetry;
+pub mod tls;
 
 mod accept;
 mod body;

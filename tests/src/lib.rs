@@ -5,6 +5,7 @@ pub mod process;
 pub mod rabbitmq;
 pub mod raw;
 pub mod stack;
+pub mod tls;
 pub mod torture;
 
 use std::time::{Duration, Instant};
@@ -44,5 +45,19 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
 /// # Panics
 /// If it cannot be built.
 pub fn client() -> Client {
-    Client::builder().no_proxy().timeout(SOON).build().expect("a client")
+    let builder = Client::builder().no_proxy().timeout(SOON);
+    // Without TLS it still asks for a provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = match tls::directory() {
+        Some(directory) => builder.tls_backend_preconfigured(tls::client_config(directory, "broker")),
+        None => builder,
+    };
+    builder.build().expect("a client")
+}
+
+/// A variable of the environment that `deploy/rabbitmq.sh with-test-node` sets.
+pub(crate) fn required(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests by `make test`, or by `deploy/rabbitmq.sh with-test-node cargo test`")
+    })
 }

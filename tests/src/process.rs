@@ -111,6 +111,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- {} ---\n{}", self.log.display(), tail(&self.log()));
+        } else {
+            crate::tls::assert_no_secret("a log", &self.log());
         }
     }
 }

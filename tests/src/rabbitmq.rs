@@ -9,6 +9,8 @@ use lapin::{
 };
 use serde_json::json;
 
+use crate::{required, tls};
+
 /// A virtual host. Nobody else uses it.
 #[derive(Debug, Clone)]
 pub struct VirtualHost {
@@ -28,7 +30,13 @@ impl VirtualHost {
         VirtualHost { name }
     }
 
-    /// Its URL.
+    /// Its URL for the services, encrypted if this run is.
+    pub fn service_url(&self) -> String {
+        let variable = if tls::directory().is_some() { "FOURWIRE_TEST_AMQPS" } else { "FOURWIRE_TEST_AMQP" };
+        format!("{}/{}", required(variable), self.name)
+    }
+
+    /// Its URL for the test itself.
     pub fn url(&self) -> String {
         format!("{}/{}", required("FOURWIRE_TEST_AMQP"), self.name)
     }
@@ -38,7 +46,7 @@ impl VirtualHost {
     /// # Panics
     /// If there is no free port.
     pub async fn relay(&self) -> (Relay, String) {
-        let url = self.url();
+        let url = self.service_url();
         let (user, rest) = url.split_once('@').expect("a user");
         let (authority, name) = rest.split_once('/').expect("a virtual host");
         let server = tokio::net::lookup_host(authority).await.expect("a host").next().expect("its address");
@@ -108,10 +116,4 @@ async fn put(path: &str, body: serde_json::Value) {
     let response =
         reqwest::Client::new().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
     response.expect("RabbitMQ's management answers").error_for_status().expect("it obeys");
-}
-
-fn required(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run the tests by `make test`, or by `deploy/rabbitmq.sh with-test-node cargo test`")
-    })
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{DIRECT, eventually, process::Process, rabbitmq::VirtualHost};
+use crate::{DIRECT, eventually, process::Process, rabbitmq::VirtualHost, tls};
 
 /// The three services of one test.
 #[derive(Debug)]
@@ -59,11 +59,16 @@ impl LoggerAddresses {
     /// The settings by which it is found there.
     pub fn urls(self) -> [(&'static str, String); 3] {
         [
-            ("LOGGER_HTTP_URL", format!("http://{}", self.http)),
-            ("LOGGER_RPC_ADDR", self.rpc.to_string()),
-            ("LOGGER_GRPC_URL", format!("http://{}", self.grpc)),
+            ("LOGGER_HTTP_URL", format!("{}://{}", tls::scheme(), self.http)),
+            ("LOGGER_RPC_ADDR", format!("{}{}", rpc_prefix(), self.rpc)),
+            ("LOGGER_GRPC_URL", format!("{}://{}", tls::scheme(), self.grpc)),
         ]
     }
+}
+
+/// What an address for rpc begins with.
+fn rpc_prefix() -> &'static str {
+    if tls::directory().is_some() { "tls://" } else { "" }
 }
 
 /// An HTTP answer.
@@ -134,11 +139,12 @@ impl Stack {
         let rabbitmq = VirtualHost::create().await;
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut all = BTreeMap::from([
-            ("AMQP_URL", rabbitmq.url()),
+            ("AMQP_URL", rabbitmq.service_url()),
             ("BROKER_HTTP_LISTEN", any.to_string()),
             ("LISTENER_HTTP_LISTEN", any.to_string()),
         ]);
         all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
+        all.extend(tls::directory().map(tls::settings).unwrap_or_default());
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let mut logger = Process::start("logger", &all, dir.path());
         let ports = logger.ready().await;
@@ -175,10 +181,11 @@ impl Stack {
     /// A relay in front of the other end of a transport, for the services that are started from now on.
     pub async fn relay(&mut self, transport: Transport) -> Relay {
         let at = self.logger_at;
+        let http = format!("{}://", tls::scheme());
         let (setting, server, scheme) = match transport {
-            Transport::Http => ("LOGGER_HTTP_URL", at.http, "http://"),
-            Transport::Rpc => ("LOGGER_RPC_ADDR", at.rpc, ""),
-            Transport::Grpc => ("LOGGER_GRPC_URL", at.grpc, "http://"),
+            Transport::Http => ("LOGGER_HTTP_URL", at.http, http.as_str()),
+            Transport::Rpc => ("LOGGER_RPC_ADDR", at.rpc, rpc_prefix()),
+            Transport::Grpc => ("LOGGER_GRPC_URL", at.grpc, http.as_str()),
             Transport::Rabbitmq => {
                 let (relay, url) = self.rabbitmq.relay().await;
                 self.set("AMQP_URL", url);
@@ -231,7 +238,7 @@ impl Stack {
 
     /// Posts a body to the broker as `curl -d` would: without JSON's content type.
     pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        self.ask(self.client.post(format!("http://{}{path}", self.broker_at)).body(body)).await
+        self.ask(self.client.post(format!("{}://{}{path}", tls::scheme(), self.broker_at)).body(body)).await
     }
 
     /// Posts an entry, or a batch, to `/handle`.
@@ -242,12 +249,13 @@ impl Stack {
 
     /// Asks the broker.
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask(self.client.get(format!("http://{}{path}", self.broker_at))).await
+        self.ask(self.client.get(format!("{}://{}{path}", tls::scheme(), self.broker_at))).await
     }
 
     /// Posts a body to the logger.
     pub async fn post_to_logger(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        self.ask(self.client.post(format!("http://{}{path}", self.logger_at.http)).body(body)).await
+        self.ask(self.client.post(format!("{}://{}{path}", tls::scheme(), self.logger_at.http)).body(body))
+            .await
     }
 
     /// Sends a request, and reads its answer.
@@ -256,6 +264,8 @@ impl Stack {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.expect("a whole answer");
+        tls::assert_no_secret("an answer", &String::from_utf8_lossy(&bytes));
+        tls::assert_no_secret("a header of an answer", &format!("{headers:?}"));
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Answer { status, headers, body, took: begun.elapsed() }
     }

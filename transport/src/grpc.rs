@@ -1,6 +1,6 @@
 //! `grpc`: Protocol Buffers over one kept HTTP/2 connection, many calls at a time.
 
-use std::{error::Error, str::FromStr, time::Duration};
+use std::{error::Error, str::FromStr, sync::Arc, time::Duration};
 
 use http::Uri;
 
@@ -17,7 +17,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Gate};
+use crate::{
+    AddressError, Settings,
+    backoff::Gate,
+    dial::{Dialer, refused_by_alert},
+};
 
 /// How often a connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -42,24 +46,32 @@ impl FromStr for GrpcUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let sound =
-            |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";
+        let sound = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some()
+                && uri.path() == "/"
+        };
         let uri = text.parse().ok().filter(sound);
         uri.map(GrpcUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001"))
+    }
+}
+
+impl GrpcUrl {
+    /// Whether it asks for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme_str() == Some("https")
     }
 }
 
 impl Grpc {
     /// Makes the client; it dials when there is something to send.
     pub fn new(settings: &Settings) -> Self {
+        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc)));
         let channel = Endpoint::from(settings.logger_grpc_url.0.clone())
-            // tonic's deadlines do not cover connecting.
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
-            .connect_lazy();
+            .connect_with_connector_lazy(dialer);
         let client = LogServiceClient::new(channel)
             .max_decoding_message_size(FRAME_BYTES)
             .max_encoding_message_size(FRAME_BYTES);
@@ -102,7 +114,7 @@ impl Grpc {
 
     /// What an error of the protocol says of the entry: without a connection nothing was sent.
     fn failure(&self, status: Status) -> Failure {
-        if is_connect(&status) {
+        if is_connect(&status) || refused_by_alert(&status) {
             self.gate.close();
             return Failure::unreachable(LOGGER).because(status);
         }

@@ -1,13 +1,13 @@
 //! `http`: JSON over HTTP/1.1, one request per entry or batch, on kept connections.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
+    client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioTimer},
 };
 use proto::{
@@ -18,7 +18,11 @@ use proto::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Gate};
+use crate::{
+    AddressError, Settings,
+    backoff::Gate,
+    dial::{Dialer, refused_by_alert},
+};
 
 /// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
 const CONNECTIONS: usize = 256;
@@ -33,7 +37,7 @@ const LOGGER: &str = "the logger";
 /// The client.
 #[derive(Debug)]
 pub struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Dialer, Full<Bytes>>,
     base: Uri,
     connections: Semaphore,
     gate: Gate,
@@ -48,26 +52,34 @@ impl FromStr for HttpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let sound =
-            |uri: &Uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";
+        let sound = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some()
+                && uri.path() == "/"
+        };
         let uri = text.parse().ok().filter(sound);
         uri.map(HttpUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082"))
+    }
+}
+
+impl HttpUrl {
+    /// Whether it asks for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme_str() == Some("https")
     }
 }
 
 impl Http {
     /// Makes the client; it dials when there is something to send.
     pub fn new(settings: &Settings) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.http)));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(CONNECTIONS)
             // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
             .retry_canceled_requests(true)
-            .build(connector);
+            .build(dialer);
         let connections = Semaphore::new(CONNECTIONS);
         let base = settings.logger_http_url.0.clone();
         Http { client, base, connections, gate: Gate::new(), came_by: settings.came_by }
@@ -157,7 +169,7 @@ impl Http {
 
     /// What an error of the protocol says of the entry: without a connection nothing was sent.
     fn failure(&self, error: Error) -> Failure {
-        if error.is_connect() {
+        if error.is_connect() || refused_by_alert(&error) {
             self.gate.close();
             return Failure::unreachable(LOGGER).because(error);
         }

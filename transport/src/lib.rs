@@ -9,6 +9,7 @@
 
 mod admission;
 mod backoff;
+mod dial;
 mod transports;
 
 pub mod grpc;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use dial::{Tls, TlsError, check_encryption};
 pub use transports::{Settings, Transports};
 
 use std::time::Duration;

@@ -2,7 +2,10 @@
 
 use std::{
     str::FromStr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,9 +18,9 @@ use tarpc::{
     client::{self, NewClient, RpcError},
     context::Context,
 };
-use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 
-use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts};
+use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts, dial::Dialer};
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
@@ -39,19 +42,36 @@ pub struct Rpc {
     _supervisors: JoinSet<()>,
 }
 
-/// The logger's rpc address: host and port.
+/// The logger's rpc address: host and port, after `tls://` if it is to be encrypted.
 #[derive(Debug, Clone)]
-pub struct RpcAddr(String);
+pub struct RpcAddr {
+    encrypted: bool,
+    host: String,
+    port: u16,
+}
 
 impl FromStr for RpcAddr {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let sound = |(host, port): &(&str, &str)| {
-            !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+        let expected = AddressError("a host and port such as 127.0.0.1:5002, or tls://127.0.0.1:5002");
+        let (encrypted, rest) = match text.strip_prefix("tls://") {
+            Some(rest) => (true, rest),
+            None => (false, text),
         };
-        let parts = text.rsplit_once(':').filter(sound);
-        parts.map(|_| RpcAddr(text.to_owned())).ok_or(AddressError("a host and port such as 127.0.0.1:5002"))
+        let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
+        let port = port.parse().map_err(|_| expected)?;
+        if host.is_empty() || host.contains('/') {
+            return Err(expected);
+        }
+        Ok(RpcAddr { encrypted, host: host.to_owned(), port })
+    }
+}
+
+impl RpcAddr {
+    /// Whether it asks for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
     }
 }
 
@@ -59,10 +79,11 @@ impl Rpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
         let mut supervisors = JoinSet::new();
+        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.rpc)));
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(None);
-                supervisors.spawn(keep_connected(settings.logger_rpc_addr.0.clone(), publish));
+                supervisors.spawn(keep_connected(dialer.clone(), settings.logger_rpc_addr.clone(), publish));
                 connection
             })
             .collect();
@@ -123,10 +144,10 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(address: String, publish: watch::Sender<Option<LogRpcClient>>) {
+async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Option<LogRpcClient>>) {
     let mut attempts = Attempts::new(LOGGER);
     loop {
-        let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&address)).await {
+        let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&dialer, &address)).await {
             Ok(Ok((client, dispatch))) => {
                 attempts.succeeded();
                 publish.send_replace(Some(client.clone()));
@@ -144,9 +165,9 @@ async fn keep_connected(address: String, publish: watch::Sender<Option<LogRpcCli
 /// What drives a connection; it ends when the connection does.
 type Dispatch = JoinSet<String>;
 
-async fn dial(address: &str) -> Result<(LogRpcClient, Dispatch), String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(LogRpcClient, Dispatch), String> {
+    let stream = dialer.dial(&address.host, address.port, address.encrypted).await;
+    let stream = stream.map_err(|error| error.to_string())?;
     let mut config = client::Config::default();
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
     config.max_in_flight_requests = IN_FLIGHT_ENTRIES;

@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use crate::{
     admission::Admission,
+    dial::Tls,
     grpc::{Grpc, GrpcUrl},
     http::{Http, HttpUrl},
     rabbitmq::{AmqpUrl, Rabbitmq},
@@ -27,6 +28,8 @@ pub struct Settings {
     pub logger_grpc_url: GrpcUrl,
     /// RabbitMQ; `None`: nothing is sent by `rabbitmq`.
     pub amqp_url: Option<AmqpUrl>,
+    /// With what the encrypted addresses are called.
+    pub tls: Option<Tls>,
     /// No call takes longer; past it the outcome is unknown.
     pub deadline: Duration,
     /// By which transport the entries came, where it is not the one that hands them over: the listener's case.

@@ -55,7 +55,7 @@ impl Load {
         for number in 0..callers {
             let caller = Caller {
                 client: client.clone(),
-                url: format!("http://{broker}/handle"),
+                url: format!("{}://{broker}/handle", crate::tls::scheme()),
                 transport: transports[number % transports.len()],
                 attempts: if (number / transports.len()).is_multiple_of(2) { ATTEMPTS } else { 1 },
                 random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),

@@ -8,8 +8,9 @@ use lapin::{
         BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions,
     },
+    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
-    uri::AMQPUri,
+    uri::{AMQPScheme, AMQPUri},
 };
 use proto::{
     Failure,
@@ -17,7 +18,7 @@ use proto::{
 };
 
 use super::RABBITMQ;
-use crate::AddressError;
+use crate::{AddressError, Tls};
 
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
 const HEARTBEAT_SECONDS: u16 = 5;
@@ -30,24 +31,45 @@ pub(super) const PERSISTENT: u8 = 2;
 
 /// Where RabbitMQ is, and as whom to log in.
 #[derive(Clone)]
-pub struct AmqpUrl(AMQPUri);
+pub struct AmqpUrl {
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+}
 
 impl FromStr for AmqpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = |_: String| AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f");
+        let expected =
+            |_: String| AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
         let mut uri: AMQPUri = text.parse().map_err(expected)?;
         uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
-        Ok(AmqpUrl(uri))
+        Ok(AmqpUrl { uri, tls: OwnedTLSConfig::default() })
+    }
+}
+
+impl AmqpUrl {
+    /// Whether it asks for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        match self.uri.scheme {
+            AMQPScheme::AMQP => false,
+            AMQPScheme::AMQPS => true,
+        }
+    }
+
+    /// With what an encrypted connection is opened. Without it nobody is believed.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<&Tls>) -> Self {
+        let tls = tls.map_or_else(OwnedTLSConfig::default, |tls| tls.rabbitmq.clone());
+        AmqpUrl { tls, ..self }
     }
 }
 
 /// Without the password.
 impl fmt::Debug for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.0.authority;
-        write!(f, "{}:{}/{}", authority.host, authority.port, self.0.vhost)
+        let authority = &self.uri.authority;
+        write!(f, "{}:{}/{}", authority.host, authority.port, self.uri.vhost)
     }
 }
 
@@ -109,7 +131,8 @@ pub(super) fn unroutable() -> Failure {
 
 pub(super) async fn open(url: &AmqpUrl, name: &str) -> Result<Connection, lapin::Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    Connection::connect_uri(url.0.clone(), properties).await
+    let runtime = lapin::runtime::default_runtime()?;
+    Connection::connect_uri_with_config(url.uri.clone(), properties, url.tls.clone(), runtime).await
 }
 
 pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {

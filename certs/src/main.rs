@@ -1,0 +1,39 @@
+//! `make certs`: makes an authority and a certificate for each service and RabbitMQ, and says how they are used.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use certs::{Authority, Validity};
+use clap::Parser;
+
+/// Makes a certificate authority for development, and a certificate for each service and for RabbitMQ. They are valid
+/// on this machine (localhost, 127.0.0.1, ::1) for 90 days. The authority's own key is thrown away.
+#[derive(Debug, Parser)]
+#[command(name = "certs", version)]
+struct Arguments {
+    /// The directory to write to; what is there is replaced
+    #[arg(default_value = ".run/certs")]
+    directory: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { directory } = Arguments::parse();
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let directory = directory.canonicalize()?;
+    let authority = Authority::new()?;
+    let ca = authority.write(&directory)?;
+    let mut settings = String::new();
+    for service in ["broker", "logger", "listener"] {
+        let files = authority.issue(service, Validity::Current)?.write(&directory, service)?;
+        let prefix = service.to_uppercase();
+        let pairs = [("CERT", &files.cert), ("KEY", &files.key), ("CA", &ca)];
+        for (setting, file) in pairs {
+            settings.push_str(&format!("{prefix}_TLS_{setting}='{}'\n", file.display()));
+        }
+    }
+    authority.issue("rabbitmq", Validity::Current)?.write(&directory, "rabbitmq")?;
+    let path = directory.join("env");
+    std::fs::write(&path, settings).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}", directory.display());
+    Ok(())
+}

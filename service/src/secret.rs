@@ -1,0 +1,53 @@
+//! Secrets in files.
+
+use std::{fs::Metadata, io::Read, path::Path};
+
+use anyhow::{Context, bail, ensure};
+use secrecy::SecretString;
+
+/// Far above a private key or a URL; a mistaken path must not fill the memory.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// Reads a secret from a file that nobody but its owner may read; a line feed at its end is not part of it.
+///
+/// # Errors
+/// If it cannot be read, is empty or too large, or others may read it; the message names the file.
+pub fn read_file(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
+    ensure!(metadata.is_file(), "{shown} is no file");
+    if readable_by_others(&metadata) {
+        bail!("others may read {shown}: run `chmod 600 {shown}`");
+    }
+    ensure!(metadata.len() <= MOST_BYTES, "{shown} has more than {MOST_BYTES} bytes");
+    let mut text = String::new();
+    // The cause could repeat a part of the file.
+    if file.take(MOST_BYTES).read_to_string(&mut text).is_err() {
+        bail!("{shown} is not text");
+    }
+    ensure!(!text.trim().is_empty(), "{shown} is empty");
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// A secret that a setting holds, or a file that another setting names; the file wins.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn value_or_file(value: &SecretString, file: Option<&Path>) -> anyhow::Result<SecretString> {
+    match file {
+        Some(file) => read_file(file).map(SecretString::from),
+        None => Ok(value.clone()),
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Metadata) -> bool {
+    false
+}

@@ -1,0 +1,163 @@
+//! TLS: who a service is, and whom it believes. The one implementation is rustls, the one crypto provider ring.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+
+use crate::secret;
+
+/// The three settings of a service about TLS: files in PEM, all of them or none.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// What the names of the three settings begin with, such as `BROKER_TLS`.
+    pub prefix: &'static str,
+    /// `…_CERT`: the service's certificate, and those that lead to its authority.
+    pub cert: Option<PathBuf>,
+    /// `…_KEY`: its private key.
+    pub key: Option<PathBuf>,
+    /// `…_CA`: the authority by which the other services' certificates are checked.
+    pub ca: Option<PathBuf>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Anybody; who it is shows by other means.
+    Anyone,
+    /// Who shows a certificate of our authority.
+    Certified,
+}
+
+/// A protocol, by its name in TLS (ALPN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, for gRPC: its clients insist on the name.
+    Http2,
+    /// One without a registered name.
+    Unnamed,
+}
+
+/// A service's certificate with its key, and the authority that it believes.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    authority: Arc<RootCertStore>,
+    chain_pem: String,
+    key_pem: String,
+    authority_pem: String,
+}
+
+impl TlsFiles {
+    /// Reads the files; `None` if no setting is given.
+    ///
+    /// # Errors
+    /// If only some are given, or a file cannot be used; the message names the setting.
+    pub fn load(&self) -> anyhow::Result<Option<Identity>> {
+        let prefix = self.prefix;
+        let (cert, key, ca) = match (&self.cert, &self.key, &self.ca) {
+            (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
+            (None, None, None) => return Ok(None),
+            _ => bail!("give {prefix}_CERT, {prefix}_KEY and {prefix}_CA, or none of the three"),
+        };
+        let chain_pem = std::fs::read_to_string(cert)
+            .with_context(|| format!("{prefix}_CERT: cannot read {}", cert.display()))?;
+        let key_pem = secret::read_file(key).with_context(|| format!("{prefix}_KEY"))?;
+        let authority_pem = std::fs::read_to_string(ca)
+            .with_context(|| format!("{prefix}_CA: cannot read {}", ca.display()))?;
+        let identity = Identity::from_pem(chain_pem, key_pem, authority_pem);
+        identity.with_context(|| format!("{prefix}_CERT, {prefix}_KEY, {prefix}_CA")).map(Some)
+    }
+}
+
+impl Identity {
+    /// Reads PEM.
+    ///
+    /// # Errors
+    /// If there is no certificate or key in it.
+    pub fn from_pem(chain_pem: String, key_pem: String, authority_pem: String) -> anyhow::Result<Self> {
+        let certificates = |pem: &str| -> anyhow::Result<Vec<CertificateDer<'static>>> {
+            let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?;
+            anyhow::ensure!(!found.is_empty(), "there is no certificate in PEM");
+            Ok(found)
+        };
+        let mut authority = RootCertStore::empty();
+        for certificate in certificates(&authority_pem).context("the authority's file")? {
+            authority.add(certificate).context("the authority's certificate cannot be used")?;
+        }
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+            // The cause could repeat a part of the file.
+            .map_err(|_| anyhow::anyhow!("there is no private key in PEM in the key's file"))?;
+        let chain = certificates(&chain_pem).context("the certificate's file")?;
+        let identity =
+            Identity { chain, key, authority: Arc::new(authority), chain_pem, key_pem, authority_pem };
+        // So that a key of another certificate shows now, and not at the first connection.
+        identity.server(Callers::Certified, Protocol::Unnamed)?;
+        Ok(identity)
+    }
+
+    /// How to serve with it.
+    ///
+    /// # Errors
+    /// If certificate and key do not belong together.
+    pub fn server(&self, callers: Callers, protocol: Protocol) -> anyhow::Result<Arc<ServerConfig>> {
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = match callers {
+            Callers::Anyone => builder.with_no_client_auth(),
+            Callers::Certified => {
+                let authority = Arc::clone(&self.authority);
+                let verifier = WebPkiClientVerifier::builder_with_provider(authority, provider()).build()?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .context("the certificate and the key do not belong together")?;
+        config.alpn_protocols = protocol.alpn();
+        Ok(Arc::new(config))
+    }
+
+    /// The certificate and its chain in PEM.
+    pub fn chain_pem(&self) -> &str {
+        &self.chain_pem
+    }
+
+    /// The private key in PEM.
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// The authority's certificate in PEM.
+    pub fn authority_pem(&self) -> &str {
+        &self.authority_pem
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("certificates", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
+impl Protocol {
+    fn alpn(self) -> Vec<Vec<u8>> {
+        match self {
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+            Protocol::Http2 => vec![b"h2".to_vec()],
+            Protocol::Unnamed => Vec::new(),
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
