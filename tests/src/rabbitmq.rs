@@ -113,7 +113,6 @@ impl VirtualHost {
 
 async fn put(path: &str, body: serde_json::Value) {
     let url = format!("{}/{path}", required("FOURWIRE_TEST_RABBITMQ_API"));
-    let response =
-        reqwest::Client::new().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
+    let response = crate::client().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
     response.expect("RabbitMQ's management answers").error_for_status().expect("it obeys");
 }
