@@ -6,6 +6,8 @@
 
 pub mod answer;
 pub mod course;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod handle;
 pub mod read;
 
@@ -57,6 +59,8 @@ pub struct App {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
+    #[cfg(feature = "faults")]
+    faults::choose(config.broker_fault);
     let Checked { transports, identity } = config.check()?;
     // Callers show a key, not a certificate.
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;

@@ -69,6 +69,11 @@ pub struct Config {
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
+    /// The promise that this build breaks on purpose
+    #[cfg(feature = "faults")]
+    #[arg(long, env)]
+    pub listener_fault: Option<crate::faults::Fault>,
+
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
     pub rust_log: String,

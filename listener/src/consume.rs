@@ -107,6 +107,12 @@ impl Consumer {
                 batch = deliveries.next() => batch?,
             };
             self.state.set_held(batch.len());
+            #[cfg(feature = "faults")]
+            if crate::faults::Fault::AckOnReceipt.is_on() {
+                acknowledge(&batch).await?;
+                self.settle(&batch).await;
+                continue;
+            }
             if tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)).await.is_err() {
                 self.unsettled = decode(&batch).0.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
                 return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());

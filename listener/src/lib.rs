@@ -6,6 +6,8 @@
 
 pub mod consume;
 pub mod dead_letters;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod hand_over;
 
 mod config;
@@ -40,6 +42,8 @@ pub struct Listener {
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
+    #[cfg(feature = "faults")]
+    faults::choose(config.listener_fault);
     let Checked { rabbitmq, transports, identity } = config.check()?;
     let tls = identity.map(|identity| identity.server(Callers::Certified, Protocol::Http1)).transpose()?;
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?.with_tls(tls);

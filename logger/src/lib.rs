@@ -4,6 +4,8 @@
 //! hands it to the [`writer`], which commits what has gathered in one transaction; [`store`] alone knows where
 //! entries are kept. What it does not do: deliver, forward, retry.
 
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod intake;
 pub mod server;
 pub mod store;
@@ -62,6 +64,8 @@ pub struct Addresses {
 /// # Errors
 /// If one of them cannot be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
+    #[cfg(feature = "faults")]
+    faults::choose(config.logger_fault);
     let identity = config.identity()?;
     let tls = |protocol| {
         // The broker and the listener show their certificates; nobody else has one.

@@ -12,6 +12,8 @@ mod backoff;
 mod dial;
 mod transports;
 
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod grpc;
 pub mod http;
 pub mod rabbitmq;

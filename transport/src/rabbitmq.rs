@@ -321,7 +321,18 @@ async fn publish_group(
         Some(false) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
         None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
     };
-    Ok(entries().zip(confirmations).map(judge).collect())
+    let results = entries().zip(confirmations).map(judge).collect();
+    #[cfg(feature = "faults")]
+    let results = swap_neighbours(results);
+    Ok(results)
+}
+
+#[cfg(feature = "faults")]
+fn swap_neighbours(mut results: Vec<Result<Outcome, Failure>>) -> Vec<Result<Outcome, Failure>> {
+    if crate::faults::Fault::SwapConfirms.is_on() {
+        results.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+    }
+    results
 }
 
 fn answer(group: Vec<Job>, results: Vec<Result<Outcome, Failure>>) {

@@ -89,6 +89,8 @@ fn serve(store: &mut Store, group: Vec<Request>, watch: &Watch) {
     let entries: usize = batches.iter().map(|batch| batch.arrivals.len()).sum();
     metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
     metrics::histogram!("logger_commit_entries").record(entries as f64);
+    #[cfg(feature = "faults")]
+    let waiting = answer_before_commit(&batches, waiting);
     let started_at = Instant::now();
     let answers = store.commit(&batches);
     let ended_at = Instant::now();
@@ -102,6 +104,20 @@ fn serve(store: &mut Store, group: Vec<Request>, watch: &Watch) {
         }
     }
     metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
+}
+
+/// Says of everything that it is stored, and commits a while later, as a store that writes behind does. Without the
+/// while only a few milliseconds would be left to die in: what SQLite has given to the system, a kill does not undo.
+#[cfg(feature = "faults")]
+fn answer_before_commit(batches: &[crate::store::Batch], waiting: Vec<Waiting>) -> Vec<Waiting> {
+    if !crate::faults::Fault::AckBeforeCommit.is_on() {
+        return waiting;
+    }
+    for (batch, waiting) in batches.iter().zip(waiting) {
+        waiting.answer(Ok(vec![Ok(proto::Outcome::Stored); batch.arrivals.len()]), Instant::now());
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    Vec::new()
 }
 
 impl Waiting {

@@ -128,6 +128,11 @@ fn create(path: &Path) -> Result<(), OpenError> {
          {TABLES}
          COMMIT;"
     );
+    #[cfg(feature = "faults")]
+    let everything = match crate::faults::Fault::NoDedup.is_on() {
+        true => everything.replace(" UNIQUE", ""),
+        false => everything,
+    };
     connection.execute_batch(&everything).map_err(in_path)
 }
 

@@ -16,6 +16,13 @@ const INSERT: &str = "
           AND entries.data = excluded.data
     RETURNING attempts";
 
+/// Stores an id once more.
+#[cfg(feature = "faults")]
+const INSERT_AGAIN: &str = "
+    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+    RETURNING attempts";
+
 /// A group that SQLite could not store.
 #[derive(Debug)]
 pub(super) enum Broken {
@@ -78,8 +85,11 @@ fn store_all_or_none(
 
 fn store_one(connection: &Connection, arrival: &Arrival, stored_at_us: i64) -> EntryResult {
     let entry = &arrival.entry;
+    let insert = INSERT;
+    #[cfg(feature = "faults")]
+    let insert = if crate::faults::Fault::NoDedup.is_on() { INSERT_AGAIN } else { insert };
     let attempts = connection
-        .prepare_cached(INSERT)?
+        .prepare_cached(insert)?
         .query_row(
             params![
                 entry.id(),
