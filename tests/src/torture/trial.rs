@@ -40,7 +40,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 10] = [
+    pub const ALL: [Trial; 11] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -51,6 +51,7 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Http)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
+        Trial::UnderLoad(Breakage::Unbound),
     ];
 
     /// How many rounds `make torture` runs.
@@ -60,7 +61,7 @@ impl Trial {
                 50
             }
             Trial::UnderLoad(Breakage::ListenerKilled) => 40,
-            Trial::UnderLoad(Breakage::Stopped) => 20,
+            Trial::UnderLoad(Breakage::Stopped | Breakage::Unbound) => 20,
         }
     }
 

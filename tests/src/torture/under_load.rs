@@ -3,8 +3,12 @@
 use std::{fmt, time::Duration};
 
 use chaos::{Direction, Fault, Relay, Verdict};
+use lapin::{options::QueueBindOptions, types::FieldTable};
 use nix::sys::signal::Signal;
-use proto::Transport;
+use proto::{
+    Level, Transport,
+    rabbitmq::{BINDING_KEY, EXCHANGE, QUEUE, routing_key},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{Load, Report};
@@ -29,6 +33,9 @@ pub enum Breakage {
     Stopped,
     /// The hop to the logger is frozen, a black hole, half open, truncated or reset.
     HopBroken(Transport),
+    /// The queue's binding in RabbitMQ is taken away again and again, so that of neighbouring messages some are
+    /// queued and some are returned.
+    Unbound,
 }
 
 /// Breaks it so often. Every fault comes after a random while under load; `seed` makes the whiles and the entries
@@ -65,7 +72,7 @@ impl Breakage {
             Breakage::LoggerKilled(transport) | Breakage::HopBroken(transport) => {
                 std::slice::from_ref(transport)
             }
-            Breakage::ListenerKilled => &[Transport::Rabbitmq],
+            Breakage::ListenerKilled | Breakage::Unbound => &[Transport::Rabbitmq],
             Breakage::BrokerKilled | Breakage::Stopped => &Transport::ALL,
         }
     }
@@ -79,6 +86,7 @@ impl fmt::Display for Breakage {
             Breakage::ListenerKilled => f.write_str("listener-killed"),
             Breakage::Stopped => f.write_str("stopped"),
             Breakage::HopBroken(transport) => write!(f, "hop-broken-{transport}"),
+            Breakage::Unbound => f.write_str("unbound"),
         }
     }
 }
@@ -117,6 +125,7 @@ impl Site {
                 stack.start_listener().await;
             }
             Breakage::Stopped => stop_and_start(stack, round).await,
+            Breakage::Unbound => unbind_half(stack).await,
             Breakage::HopBroken(_) => break_hop(self.relay.as_ref().expect("there is one"), round).await,
         }
     }
@@ -150,6 +159,20 @@ async fn stop_and_start(stack: &mut Stack, round: u32) {
             assert!(listener.ended().await.success(), "{}", listener.log());
             stack.start_listener().await;
         }
+    }
+}
+
+/// Leaves a binding for one level alone. The publisher binds all of them again as soon as a message comes back.
+async fn unbind_half(stack: &Stack) {
+    const TIMES: u32 = 20;
+    let (_connection, channel) = stack.rabbitmq.channel().await;
+    let info = routing_key(Level::Info).into();
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(QUEUE.into(), EXCHANGE.into(), info, options, none.clone()).await.expect("bound");
+    for _ in 0..TIMES {
+        let unbound = channel.queue_unbind(QUEUE.into(), EXCHANGE.into(), BINDING_KEY.into(), none.clone());
+        unbound.await.expect("unbound");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
