@@ -34,6 +34,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long what is queued may take to reach the store, once the load has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long the store must not have grown, with nothing queued, to be taken for at rest.
+const REST: Duration = Duration::from_secs(3);
+
 /// Some callers at work.
 #[derive(Debug)]
 pub struct Load {
@@ -84,13 +87,27 @@ impl Load {
     ///
     /// # Panics
     /// If a caller panicked.
-    pub async fn stop(mut self, stack: &Stack) -> Verdict {
+    pub async fn stop(self, stack: &Stack) -> Verdict {
+        let journal = self.finish().await;
+        settle(stack, &journal, SETTLE_TIMEOUT).await
+    }
+
+    /// As [`Load::stop`], where entries are expected to be missing: judges once nothing more comes.
+    ///
+    /// # Panics
+    /// If a caller panicked.
+    pub async fn stop_and_rest(self, stack: &Stack) -> Verdict {
+        let journal = self.finish().await;
+        settle(stack, &journal, REST).await
+    }
+
+    async fn finish(mut self) -> Journal {
         self.stopping.send_replace(true);
         let mut journal = Journal::default();
         while let Some(noted) = self.callers.join_next().await {
             journal.merge(noted.expect("a caller does not panic"));
         }
-        settle(stack, &journal).await
+        journal
     }
 }
 
@@ -155,10 +172,12 @@ impl Caller {
     }
 }
 
-async fn settle(stack: &Stack, journal: &Journal) -> Verdict {
+/// Waits until all that was accepted is there, or nothing has come for `rest`; for at most [`SETTLE_TIMEOUT`].
+async fn settle(stack: &Stack, journal: &Journal, rest: Duration) -> Verdict {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let accepted: Vec<Uuid> = journal.accepted().collect();
     let mut dead = HashSet::new();
+    let (mut rows, mut grown_at) = (0, Instant::now());
     loop {
         while let Some(letter) = stack.rabbitmq.get("logs.dead").await {
             let id = letter
@@ -171,8 +190,12 @@ async fn settle(stack: &Stack, journal: &Journal) -> Verdict {
         }
         let stored = stack.all_stored().await;
         let there: HashSet<Uuid> = stored.iter().map(|row| row.id).collect();
-        let settled = accepted.iter().all(|id| there.contains(id) || dead.contains(id));
-        if Instant::now() > deadline || (settled && stack.rabbitmq.depth("logs.entries").await == 0) {
+        let queued = stack.rabbitmq.depth("logs.entries").await;
+        if queued > 0 || stored.len() > rows {
+            (rows, grown_at) = (stored.len(), Instant::now());
+        }
+        let settled = queued == 0 && accepted.iter().all(|id| there.contains(id) || dead.contains(id));
+        if settled || grown_at.elapsed() >= rest || Instant::now() > deadline {
             return journal.verdict(&stored, &dead);
         }
         tokio::time::sleep(PAUSE).await;

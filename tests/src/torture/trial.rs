@@ -5,13 +5,18 @@ use std::fmt;
 use chaos::Verdict;
 use proto::Transport;
 
-use super::under_load::{self, Breakage};
+use super::{
+    control::{self, Control},
+    under_load::{self, Breakage},
+};
 
 /// One way to break a promise, tried over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// A part of the stack is broken again and again under load.
     UnderLoad(Breakage),
+    /// A promise is broken on purpose, and the checker must notice.
+    Control(Control),
 }
 
 /// What a trial has shown.
@@ -40,7 +45,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 11] = [
+    pub const ALL: [Trial; 15] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -52,6 +57,10 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
         Trial::UnderLoad(Breakage::Unbound),
+        Trial::Control(Control::AckBeforeCommit),
+        Trial::Control(Control::NoDedup),
+        Trial::Control(Control::SwappedConfirms),
+        Trial::Control(Control::AckOnReceipt),
     ];
 
     /// How many rounds `make torture` runs.
@@ -62,6 +71,7 @@ impl Trial {
             }
             Trial::UnderLoad(Breakage::ListenerKilled) => 40,
             Trial::UnderLoad(Breakage::Stopped | Breakage::Unbound) => 20,
+            Trial::Control(_) => 5,
         }
     }
 
@@ -69,6 +79,7 @@ impl Trial {
     pub const fn short_rounds(self) -> u32 {
         match self {
             Trial::UnderLoad(_) => 3,
+            Trial::Control(_) => 5,
         }
     }
 
@@ -79,6 +90,7 @@ impl Trial {
     pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
+            Trial::Control(control) => control::run(control, rounds, seed, progress).await,
         }
     }
 }
@@ -87,6 +99,7 @@ impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
+            Trial::Control(control) => control.fmt(f),
         }
     }
 }

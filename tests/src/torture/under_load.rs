@@ -43,9 +43,39 @@ pub enum Breakage {
 ///
 /// # Panics
 /// If the stack does not come back.
-pub async fn run(breakage: Breakage, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(breakage: Breakage, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
+    let broken = break_often(breakage, &[], rounds, seed, progress).await;
+    let verdict = broken.load.stop(&broken.site.stack).await;
+    report(&verdict, rounds, broken.longest_return)
+}
+
+/// As [`run`], with settings of the stack's own, and for a stack of which something is expected to be missing.
+pub(super) async fn run_expecting_violations(
+    breakage: Breakage,
+    settings: &[(&'static str, &str)],
+    rounds: u32,
+    seed: u64,
+) -> Verdict {
+    let broken = break_often(breakage, settings, rounds, seed, |_| {}).await;
+    broken.load.stop_and_rest(&broken.site.stack).await
+}
+
+/// A stack that has been through it, with the callers still at work.
+struct Broken {
+    site: Site,
+    load: Load,
+    longest_return: Duration,
+}
+
+async fn break_often(
+    breakage: Breakage,
+    settings: &[(&'static str, &str)],
+    rounds: u32,
+    seed: u64,
+    mut progress: impl FnMut(u32),
+) -> Broken {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut site = Site::build(breakage).await;
+    let mut site = Site::build(breakage, settings).await;
     let load = Load::start(site.stack.broker_at, breakage.transports(), CALLERS, seed);
     load.goes_on(1).await;
     let mut longest_return = Duration::ZERO;
@@ -55,8 +85,7 @@ pub async fn run(breakage: Breakage, rounds: u32, seed: u64, mut progress: impl 
         longest_return = longest_return.max(load.goes_on(1).await);
         progress(round + 1);
     }
-    let verdict = load.stop(&site.stack).await;
-    report(&verdict, rounds, longest_return)
+    Broken { site, load, longest_return }
 }
 
 fn report(verdict: &Verdict, rounds: u32, longest_return: Duration) -> Report {
@@ -98,11 +127,12 @@ struct Site {
 }
 
 impl Site {
-    async fn build(breakage: Breakage) -> Self {
+    async fn build(breakage: Breakage, settings: &[(&'static str, &str)]) -> Self {
         let Breakage::HopBroken(transport) = breakage else {
-            return Site { stack: Stack::start().await, relay: None };
+            return Site { stack: Stack::start_with(settings).await, relay: None };
         };
-        let mut stack = Stack::start_with(&[("BROKER_DEADLINE_MS", SHORT_DEADLINE_MS)]).await;
+        let settings = [settings, &[("BROKER_DEADLINE_MS", SHORT_DEADLINE_MS)]].concat();
+        let mut stack = Stack::start_with(&settings).await;
         let relay = stack.relay(transport).await;
         stack.broker.kill().await;
         stack.start_broker().await;
