@@ -58,7 +58,7 @@ impl IntoResponse for Refusal {
 
 /// Says when to try again what may go better then.
 pub(crate) fn advise_retry(response: &mut Response) {
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
 }
@@ -91,7 +91,8 @@ mod tests {
         for code in Code::ALL {
             let response = Refusal::from(Failure::new(code, "what to do")).into_response();
             assert_eq!(response.status().as_u16(), code.http_status());
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), code.http_status() == 503);
+            let may_be_repeated = matches!(code.http_status(), 429 | 503);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), may_be_repeated);
         }
     }
 }

@@ -88,10 +88,13 @@ fn is_about_the_entry(code: Code) -> bool {
         Code::BadBatch
         | Code::BadQuery
         | Code::UnknownAction
+        | Code::Unauthorized
+        | Code::Forbidden
         | Code::ForbiddenOrigin
         | Code::NotFound
         | Code::MethodNotAllowed
         | Code::SlowRequest
+        | Code::RateLimited
         | Code::Overloaded
         | Code::Unavailable
         | Code::Blocked

@@ -100,11 +100,14 @@ pub fn status(failure: &Failure) -> Status {
         | Code::UnknownTransport
         | Code::InvalidEntry
         | Code::MethodNotAllowed => Status::invalid_argument(failure.message.clone()),
-        Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
+        Code::Unauthorized => Status::unauthenticated(failure.message.clone()),
+        Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
         Code::NotFound => Status::not_found(failure.message.clone()),
         Code::Conflict => Status::already_exists(failure.message.clone()),
         Code::TooLarge => Status::out_of_range(failure.message.clone()),
-        Code::Overloaded | Code::StorageFull => Status::resource_exhausted(failure.message.clone()),
+        Code::RateLimited | Code::Overloaded | Code::StorageFull => {
+            Status::resource_exhausted(failure.message.clone())
+        }
         Code::SlowRequest | Code::Unavailable | Code::Blocked | Code::Draining => {
             Status::unavailable(failure.message.clone())
         }

@@ -100,6 +100,10 @@ pub enum Code {
     UnknownTransport,
     /// A field of the entry is out of its limits.
     InvalidEntry,
+    /// The request has no key, or none that is known.
+    Unauthorized,
+    /// The key is known, but not for this address.
+    Forbidden,
     /// The request came from a page of an origin that is not allowed.
     ForbiddenOrigin,
     /// There is no such entry or address.
@@ -112,6 +116,8 @@ pub enum Code {
     Conflict,
     /// The body or the frame is larger than the limit.
     TooLarge,
+    /// The key is used more often than its limit allows.
+    RateLimited,
     /// More is in flight than the limit allows.
     Overloaded,
     /// The next hop cannot be reached.
@@ -129,9 +135,9 @@ pub enum Code {
 /// What a failure says about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Certainty {
-    /// Never stored; the same request will fail again. The statuses 400 to 499, but for 408.
+    /// Never stored; the same request will fail again. The statuses 400 to 499, but for 408 and 429.
     Rejected,
-    /// Certainly not stored; the same request may succeed later. The statuses 408 and 503.
+    /// Certainly not stored; the same request may succeed later. The statuses 408, 429 and 503.
     NotStored,
     /// It may be stored. Sending it again with the same id is safe. The status 504.
     Unknown,
@@ -139,7 +145,7 @@ pub enum Certainty {
 
 impl Code {
     /// All of them. A new code belongs here too; a test holds the two against each other.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 22] = [
         Code::BadJson,
         Code::BadField,
         Code::BadBatch,
@@ -147,12 +153,15 @@ impl Code {
         Code::UnknownAction,
         Code::UnknownTransport,
         Code::InvalidEntry,
+        Code::Unauthorized,
+        Code::Forbidden,
         Code::ForbiddenOrigin,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::SlowRequest,
         Code::Conflict,
         Code::TooLarge,
+        Code::RateLimited,
         Code::Overloaded,
         Code::Unavailable,
         Code::Blocked,
@@ -171,12 +180,15 @@ impl Code {
             Code::UnknownAction => "unknown_action",
             Code::UnknownTransport => "unknown_transport",
             Code::InvalidEntry => "invalid_entry",
+            Code::Unauthorized => "unauthorized",
+            Code::Forbidden => "forbidden",
             Code::ForbiddenOrigin => "forbidden_origin",
             Code::NotFound => "not_found",
             Code::MethodNotAllowed => "method_not_allowed",
             Code::SlowRequest => "slow_request",
             Code::Conflict => "conflict",
             Code::TooLarge => "too_large",
+            Code::RateLimited => "rate_limited",
             Code::Overloaded => "overloaded",
             Code::Unavailable => "unavailable",
             Code::Blocked => "blocked",
@@ -196,12 +208,14 @@ impl Code {
             | Code::UnknownAction
             | Code::UnknownTransport
             | Code::InvalidEntry => 400,
-            Code::ForbiddenOrigin => 403,
+            Code::Unauthorized => 401,
+            Code::Forbidden | Code::ForbiddenOrigin => 403,
             Code::NotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::SlowRequest => 408,
             Code::Conflict => 409,
             Code::TooLarge => 413,
+            Code::RateLimited => 429,
             Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => 503,
             Code::OutcomeUnknown => 504,
         }
@@ -217,12 +231,15 @@ impl Code {
             | Code::UnknownAction
             | Code::UnknownTransport
             | Code::InvalidEntry
+            | Code::Unauthorized
+            | Code::Forbidden
             | Code::ForbiddenOrigin
             | Code::NotFound
             | Code::MethodNotAllowed
             | Code::Conflict
             | Code::TooLarge => Certainty::Rejected,
             Code::SlowRequest
+            | Code::RateLimited
             | Code::Overloaded
             | Code::Unavailable
             | Code::Blocked
@@ -374,8 +391,8 @@ mod tests {
         for code in Code::ALL {
             let status = code.http_status();
             let agree = match code.certainty() {
-                Certainty::Rejected => (400..500).contains(&status) && status != 408,
-                Certainty::NotStored => status == 408 || status == 503,
+                Certainty::Rejected => (400..500).contains(&status) && !matches!(status, 408 | 429),
+                Certainty::NotStored => matches!(status, 408 | 429 | 503),
                 Certainty::Unknown => status == 504,
             };
             assert!(agree, "{code}");
