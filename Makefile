@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 # What breaks promises on purpose: see tests/src/torture/control.rs.
 FAULTS := broker/faults,listener/faults,logger/faults
-.PHONY: help run demo test check torture bench-store
+.PHONY: help run demo key test check torture bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
@@ -14,6 +14,10 @@ run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
 	@cargo build --release --locked --bins
 	@target/release/demo
+
+key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
+	@cargo run --release --quiet --locked -p broker --bin new-key -- \
+		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked

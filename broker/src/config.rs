@@ -16,6 +16,9 @@ use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAd
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
 const MAX_DEADLINE_MS: u64 = 7_000;
 
+/// More than this machine answers, and still whole nanoseconds apart.
+const MAX_KEY_RATE: i64 = 1_000_000;
+
 /// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
 /// names.
 ///
@@ -58,6 +61,14 @@ pub struct Config {
     /// Origins of pages that may call the broker, besides those of this machine; separated by commas
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
     pub broker_cors_origins: Vec<String>,
+
+    /// The keys of callers, as `make key` writes them; read again at SIGHUP. Without it nobody is asked for a key
+    #[arg(long, env)]
+    pub broker_keys_file: Option<PathBuf>,
+
+    /// How many requests per second, and at once, each name in the file of keys may make; 0 is no limit
+    #[arg(long, env, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_KEY_RATE))]
+    pub broker_key_rate: u32,
 
     /// The broker's certificate, in PEM: the broker serves HTTPS with it, and shows it to the logger and RabbitMQ
     #[arg(long, env)]
@@ -105,9 +116,12 @@ impl Config {
             ca: self.broker_tls_ca.clone(),
         };
         let identity = files.load()?;
-        let missing: &[&str] = if identity.is_some() { &[] } else { &["BROKER_TLS_CERT"] };
+        let protection =
+            [("BROKER_TLS_CERT", identity.is_some()), ("BROKER_KEYS_FILE", self.broker_keys_file.is_some())];
+        let missing = protection.iter().filter(|(_, given)| !given).map(|(setting, _)| *setting);
         let (listen, allowed) = (self.broker_http_listen, self.allow_insecure_network);
-        network::check_exposure("BROKER_HTTP_LISTEN", listen, missing, allowed)?;
+        let missing: Vec<&str> = missing.collect();
+        network::check_exposure("BROKER_HTTP_LISTEN", listen, &missing, allowed)?;
         Ok(Checked { transports: self.transports(identity.as_ref())?, identity })
     }
 

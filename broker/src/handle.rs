@@ -31,7 +31,10 @@ enum Answers {
     /// Never stored: mend the request
     #[response(status = 400)]
     Bad(Envelope<FailureData>),
-    /// A page of this origin may not call
+    /// No key, or none that is known, where keys are asked for
+    #[response(status = 401)]
+    Unauthorized(Envelope<FailureData>),
+    /// The key may not write, or a page of this origin may not call
     #[response(status = 403)]
     Forbidden(Envelope<FailureData>),
     /// The body did not arrive in time
@@ -43,6 +46,9 @@ enum Answers {
     /// The body is too large
     #[response(status = 413)]
     TooLarge(Envelope<FailureData>),
+    /// The key is used too often: try again
+    #[response(status = 429)]
+    TooOften(Envelope<FailureData>),
     /// Certainly not stored: try again
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),

@@ -1,14 +1,15 @@
 //! The HTTP front: takes JSON, hands each log entry to a transport, and answers in the course's envelope.
 //!
 //! [`handle`] takes entries, [`read`] passes questions on to the logger, [`course`] has the addresses that the
-//! course has besides, and [`answer`] turns what became of an entry into an HTTP answer. What it does not do:
-//! store, retry, or know how a transport works.
+//! course has besides, and [`answer`] turns what became of an entry into an HTTP answer. [`keys`] says who may call.
+//! What it does not do: store, retry, or know how a transport works.
 
 pub mod answer;
 pub mod course;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod handle;
+pub mod keys;
 pub mod read;
 
 mod config;
@@ -34,7 +35,7 @@ use transport::Transports;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany};
+use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard};
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub struct Broker {
     http: Acceptor,
     app: App,
     cors_origins: Vec<String>,
+    guard: Option<Guard>,
     telemetry: Telemetry,
 }
 
@@ -62,6 +64,7 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker
     #[cfg(feature = "faults")]
     faults::choose(config.broker_fault);
     let Checked { transports, identity } = config.check()?;
+    let guard = config.broker_keys_file.map(|file| Guard::new(file, config.broker_key_rate)).transpose()?;
     // Callers show a key, not a certificate.
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?.with_tls(tls);
@@ -71,7 +74,7 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker
         room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
     };
-    Ok(Broker { http, app, cors_origins: config.broker_cors_origins, telemetry })
+    Ok(Broker { http, app, cors_origins: config.broker_cors_origins, guard, telemetry })
 }
 
 impl Broker {
@@ -92,8 +95,17 @@ impl Broker {
         tracing::info!(%http, "broker ready");
         let app = App { shutdown: shutdown.clone(), ..self.app };
         let health = health_routes(&app, self.telemetry);
-        let router = Origins::new(self.cors_origins).guard(routes(app).merge(health));
-        service::http::serve(self.http, service::http::catch_panics(router), shutdown).await;
+        let router = routes(app, self.guard.is_some()).merge(health);
+        let router = match &self.guard {
+            Some(guard) => guard.stand_before(router),
+            None => router,
+        };
+        // Outside of the keys: a browser asks first without one, and may read a refusal.
+        let router = Origins::new(self.cors_origins).guard(router);
+        tokio::select! {
+            () = service::http::serve(self.http, service::http::catch_panics(router), shutdown) => {}
+            never = keys::reload_on_hangup(self.guard) => match never {},
+        }
         tracing::info!("broker stopped");
         Ok(())
     }
@@ -108,8 +120,8 @@ impl Broker {
 ))]
 struct Description;
 
-fn routes(app: App) -> Router {
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+fn routes(app: App, asks_for_keys: bool) -> Router {
+    let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(handle::handle))
         .routes(routes!(handle::log_grpc))
         .routes(routes!(read::list))
@@ -117,6 +129,9 @@ fn routes(app: App) -> Router {
         .routes(routes!(course::hit))
         .routes(routes!(course::ping))
         .split_for_parts();
+    if asks_for_keys {
+        keys::describe(&mut description);
+    }
     router
         .route("/openapi.json", get(|| async { Json(description) }))
         .fallback(|| async {

@@ -22,6 +22,9 @@ use crate::{
     responses(
         (status = 200, body = Envelope<Page>, description = "A page, newest first"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
+        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
+        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
+        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
 )]
@@ -36,7 +39,10 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
     responses(
         (status = 200, body = Envelope<StoredEntry>, description = "The entry"),
         (status = 400, body = Envelope<FailureData>, description = "The id is no UUID"),
+        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
+        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
         (status = 404, body = Envelope<FailureData>, description = "No entry of this id is stored"),
+        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
 )]

@@ -38,6 +38,7 @@ mod bad_input;
 mod course;
 mod delivery;
 mod hurts;
+mod keys;
 mod limits;
 mod listener;
 mod openapi;

@@ -148,11 +148,11 @@ async fn answers_in_an_outage(stack: &mut Stack) -> Vec<Answered> {
 }
 
 /// The document at `/openapi.json`.
-struct Description(Value);
+pub(crate) struct Description(pub(crate) Value);
 
 impl Description {
     /// What about an answer is not as described.
-    fn complaints(&self, method: &str, path: &str, answer: &Answer) -> Vec<String> {
+    pub(crate) fn complaints(&self, method: &str, path: &str, answer: &Answer) -> Vec<String> {
         let responses = &self.0["paths"][path][method]["responses"];
         let Some(response) = responses.get(answer.status.as_str()) else {
             return vec!["its status is not described".to_owned()];

@@ -7,6 +7,7 @@ use proto::{Transport, grpc, limits::FRAME_BYTES};
 use serde_json::{Value, json};
 use tests::{
     DIRECT, SOON, client,
+    keys::authorization_header,
     raw::{self, until_closed},
     stack::Stack,
 };
@@ -43,8 +44,11 @@ async fn a_half_sent_header_is_cut_off() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_408() {
     let mut stack = Stack::start().await;
-    let half = b"POST /handle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\r\n{\"action\":";
-    let attack = until_closed("half a body", stack.broker_at, half, SOON);
+    let half = format!(
+        "POST /handle HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: 60\r\n\r\n{{\"action\":",
+        authorization_header()
+    );
+    let attack = until_closed("half a body", stack.broker_at, half.as_bytes(), SOON);
     let (answer, took) = while_others_are_served(&stack, attack).await;
     assert!(took < Duration::from_secs(25), "{took:?}");
     let answer = raw::parse(&answer, took);

@@ -1,6 +1,7 @@
 //! The harness: starts the real binaries on free ports with a store of their own and a virtual host of their
 //! own in RabbitMQ, and stops them when the test ends.
 
+pub mod keys;
 pub mod process;
 pub mod rabbitmq;
 pub mod raw;
@@ -11,7 +12,10 @@ pub mod torture;
 use std::time::{Duration, Instant};
 
 use proto::Transport;
-use reqwest::Client;
+use reqwest::{
+    Client,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 
 /// How long a test waits for something that should happen soon, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -40,12 +44,22 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-/// An HTTP client that gives up after [`SOON`].
+/// An HTTP client that gives up after [`SOON`]. It sends the key of the run, if there is one.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn client() -> Client {
-    let builder = Client::builder().no_proxy().timeout(SOON);
+    client_with(keys::of_this_run())
+}
+
+/// An HTTP client that sends a key with every request that does not name another.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn client_with(key: Option<&keys::Key>) -> Client {
+    let value = |key: &keys::Key| HeaderValue::from_str(&key.bearer()).expect("a key is of ASCII");
+    let headers: HeaderMap = key.map(|key| (AUTHORIZATION, value(key))).into_iter().collect();
+    let builder = Client::builder().no_proxy().timeout(SOON).default_headers(headers);
     // Without TLS it still asks for a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = match tls::directory() {

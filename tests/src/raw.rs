@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{SOON, stack::Answer};
+use crate::{SOON, keys::authorization_header, stack::Answer};
 
 /// Posts the beginning of a body that is announced to be longer, and keeps the connection open.
 ///
@@ -26,8 +26,10 @@ pub async fn post_half(
     sent: &[u8],
 ) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced_bytes}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {announced_bytes}\r\n\r\n",
+        authorization_header()
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(sent).await?;
     Ok(stream)
@@ -42,7 +44,10 @@ pub async fn post_chunked(address: SocketAddr, path: &str, body: &[u8]) -> Answe
     let begun = Instant::now();
     let (mut reader, mut writer) = TcpStream::connect(address).await.expect("it is there").into_split();
     let write = async {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{}Transfer-Encoding: chunked\r\n\r\n",
+            authorization_header()
+        );
         writer.write_all(head.as_bytes()).await?;
         for chunk in body.chunks(CHUNK_BYTES) {
             writer.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await?;

@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{DIRECT, eventually, process::Process, rabbitmq::VirtualHost, tls};
+use crate::{
+    DIRECT, client_with, eventually,
+    keys::{self, Key},
+    process::Process,
+    rabbitmq::VirtualHost,
+    tls,
+};
 
 /// The three services of one test.
 #[derive(Debug)]
@@ -145,6 +151,7 @@ impl Stack {
         ]);
         all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
+        all.extend(keys::setting(dir.path()).map(|(name, file)| (name, file.display().to_string())));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let mut logger = Process::start("logger", &all, dir.path());
         let ports = logger.ready().await;
@@ -171,6 +178,13 @@ impl Stack {
             stack.reaches(direct).await;
         }
         stack
+    }
+
+    /// Sends this key from now on.
+    #[must_use]
+    pub fn with_key(mut self, key: &Key) -> Self {
+        self.client = client_with(Some(key));
+        self
     }
 
     /// Changes a setting for what is started from now on.

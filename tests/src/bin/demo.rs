@@ -1,4 +1,5 @@
-//! `make demo`: against the running stack, sends one entry over each transport and reads each back.
+//! `make demo`: against the running stack, sends one entry over each transport and reads each back. Where the
+//! broker asks for a key, `KEY` in the environment is sent.
 
 use std::{
     process::ExitCode,
@@ -7,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use proto::{StoredEntry, Transport, json::Envelope};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 /// How long an entry may take from the broker to the store.
@@ -36,7 +38,12 @@ async fn main() -> ExitCode {
 }
 
 async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Result<String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+    let mut headers = HeaderMap::new();
+    if let Ok(key) = std::env::var("KEY") {
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).context("KEY")?);
+    }
+    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT);
+    let client = client.default_headers(headers).build()?;
     let log = json!({ "name": "demo", "data": format!("sent by {transport}") });
     let body = json!({ "action": "log", "transport": transport, "log": log }).to_string();
     let begun = Instant::now();

@@ -1,0 +1,204 @@
+//! Stands before the router: lets in who has a key for the address, and refuses the others before their body is
+//! read.
+
+use std::{
+    convert::Infallible,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use governor::{DefaultDirectRateLimiter, Quota};
+use http::{HeaderValue, StatusCode, header};
+use proto::{Code, Failure};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Instrument;
+use utoipa::openapi::{
+    Components, OpenApi,
+    security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+};
+
+use super::{Keys, Reason, Scope};
+use crate::answer::Refusal;
+
+/// What `WWW-Authenticate` says to who has no key.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire\"");
+
+/// The name of the scheme in the description.
+const SCHEME: &str = "key";
+
+/// How many lines per second refusals may add to the log: an attacker must not fill a disk.
+const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+
+/// The check of keys.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    check: Arc<Check>,
+    hangups: Signal,
+}
+
+impl Guard {
+    /// Reads the file of keys, of which each name may make `rate` requests per second; 0 is no limit. From now on
+    /// SIGHUP does not end the process.
+    ///
+    /// # Errors
+    /// If the file cannot be used, of which the message names the setting and the line; or the signal not be
+    /// handled.
+    pub(crate) fn new(file: PathBuf, rate: u32) -> anyhow::Result<Self> {
+        metrics::describe_counter!("broker_auth_refused_total", "Requests that were not let in, by reason");
+        let check = Arc::new(Check { keys: Keys::read(file, rate)?, log: Log::default() });
+        let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
+        tracing::info!(keys = check.keys.count(), rate, "callers are asked for a key");
+        Ok(Guard { check, hangups })
+    }
+
+    /// Puts the check before a router.
+    pub(crate) fn stand_before(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(Arc::clone(&self.check), admit))
+    }
+}
+
+/// Reads the keys again at each SIGHUP, for as long as it is polled.
+pub(crate) async fn reload_on_hangup(guard: Option<Guard>) -> Infallible {
+    let Some(Guard { check, mut hangups }) = guard else { std::future::pending().await };
+    loop {
+        if hangups.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        let check = Arc::clone(&check);
+        // The disk may be slow, and others are served meanwhile.
+        match tokio::task::spawn_blocking(move || check.keys.reload()).await {
+            Ok(Ok(keys)) => tracing::info!(keys, "SIGHUP: the keys are read again"),
+            Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they were: {error:#}"),
+            Err(error) => tracing::error!(%error, "SIGHUP: the keys stay as they were"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Check {
+    keys: Keys,
+    log: Log,
+}
+
+impl Check {
+    fn refuse(&self, reason: Reason) -> Response {
+        metrics::counter!("broker_auth_refused_total", "reason" => reason.as_str()).increment(1);
+        self.log.refused(reason);
+        let mut response = Refusal::from(reason.failure()).into_response();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        response
+    }
+}
+
+async fn admit(State(check): State<Arc<Check>>, request: Request, next: Next) -> Response {
+    // Without a path there is no such address, and that is no secret.
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let Some(scope) = path.and_then(needed) else {
+        return next.run(request).await;
+    };
+    match check.keys.check(request.headers(), scope) {
+        Ok(name) => {
+            let span = tracing::debug_span!("caller", key = name);
+            span.in_scope(|| tracing::debug!(scope = scope.as_str(), "let in"));
+            next.run(request).instrument(span).await
+        }
+        Err(reason) => check.refuse(reason),
+    }
+}
+
+/// What the key for an address must allow; `None` where no key is asked.
+fn needed(path: &str) -> Option<Scope> {
+    match path {
+        "/" | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
+        "/handle" | "/log-grpc" => Some(Scope::Write),
+        // /logs, /logs/{id}, /metrics, and whatever is added and forgotten here.
+        _ => Some(Scope::Read),
+    }
+}
+
+/// Says in the description which addresses ask for a key.
+pub(crate) fn describe(description: &mut OpenApi) {
+    for (path, item) in &mut description.paths.paths {
+        let security = needed(path).map(|scope| vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            operation.security.clone_from(&security);
+        }
+    }
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    description.components.get_or_insert_with(Components::new).add_security_scheme(SCHEME, scheme);
+}
+
+impl Reason {
+    /// The word for it in the metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Missing => "missing",
+            Reason::Malformed => "malformed",
+            Reason::Unknown => "unknown",
+            Reason::Scope(_) => "scope",
+            Reason::Rate => "rate",
+        }
+    }
+
+    fn failure(self) -> Failure {
+        let (code, message) = match self {
+            Reason::Missing => {
+                (Code::Unauthorized, "a key is needed here: send the header `Authorization: Bearer KEY`")
+            }
+            Reason::Malformed => (
+                Code::Unauthorized,
+                "send the key in one header `Authorization: Bearer KEY`, and nothing besides",
+            ),
+            Reason::Unknown => {
+                (Code::Unauthorized, "this key is not valid: ask for one who runs this broker")
+            }
+            Reason::Scope(Scope::Write) => {
+                (Code::Forbidden, "this key may not write: use one of the scope write")
+            }
+            Reason::Scope(Scope::Read) => {
+                (Code::Forbidden, "this key may not read: use one of the scope read")
+            }
+            Reason::Rate => {
+                (Code::RateLimited, "this key is used too often; nothing was stored, try again in a second")
+            }
+        };
+        Failure::new(code, message)
+    }
+}
+
+/// Refusals in the log, of which one line per second speaks for all.
+#[derive(Debug)]
+struct Log {
+    lines: DefaultDirectRateLimiter,
+    untold: AtomicU64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let lines = DefaultDirectRateLimiter::direct(Quota::per_second(LINES_PER_SECOND));
+        Log { lines, untold: AtomicU64::new(0) }
+    }
+}
+
+impl Log {
+    fn refused(&self, reason: Reason) {
+        let untold = self.untold.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.lines.check().is_ok() {
+            self.untold.fetch_sub(untold, Ordering::Relaxed);
+            tracing::warn!(reason = reason.as_str(), since_last_line = untold, "not let in");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Makes a key: 256 bits of the operating system's random source. The file gets its hash, the caller the key.
+
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use sha2::{Digest as _, Sha256};
+
+use super::file;
+
+/// What every key of ours begins with, so that one that has got into a text can be found.
+pub(super) const PREFIX: &str = "fw_";
+
+/// Makes a key, shows it once, and adds its SHA-256 to the file that BROKER_KEYS_FILE names.
+#[derive(Debug, Parser)]
+#[command(name = "new-key", version)]
+pub struct NewKey {
+    /// Who it is for: a second key of a name is for the change from the first one
+    pub name: String,
+
+    /// What it may be used for: write, read or both
+    #[arg(default_value = "write,read")]
+    pub scopes: String,
+
+    /// The file; it is made if it is not there
+    #[arg(default_value = "data/keys")]
+    pub file: PathBuf,
+}
+
+impl NewKey {
+    /// Adds a line to the file, and returns the key with that line.
+    ///
+    /// # Errors
+    /// If the file could not be used by the broker then, or cannot be written; it is as it was.
+    pub fn make(&self) -> anyhow::Result<(String, String)> {
+        file::parse_name(&self.name)?;
+        file::parse_scopes(&self.scopes)?;
+        let mut bits = [0; 32];
+        getrandom::fill(&mut bits).context("the operating system has no random numbers")?;
+        let key = format!("{PREFIX}{}", hex(&bits));
+        let line = format!("{} {} {}", self.name, self.scopes, hex(&Sha256::digest(&key)));
+        append(&self.file, &line).with_context(|| self.file.display().to_string())?;
+        Ok((key, line))
+    }
+}
+
+fn append(path: &Path, line: &str) -> anyhow::Result<()> {
+    let before = if path.exists() { file::text(path)? } else { String::new() };
+    let ended = before.is_empty() || before.ends_with('\n');
+    let added = format!("{}{line}\n", if ended { "" } else { "\n" });
+    file::parse(&format!("{before}{added}"))?;
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.write_all(added.as_bytes())?;
+    file.sync_all()?;
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
