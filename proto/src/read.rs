@@ -82,8 +82,8 @@ impl FromStr for Cursor {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<i64>().ok().filter(|sequence| digits && *sequence > 0).map(Cursor).ok_or_else(|| {
+        let given = |sequence: &i64| *sequence > 0 && sequence.to_string() == text;
+        text.parse().ok().filter(given).map(Cursor).ok_or_else(|| {
             Failure::new(
                 Code::BadQuery,
                 "cursor is not one that a page has given: take `next` of the page before",
@@ -224,10 +224,11 @@ mod tests {
 
     #[test]
     fn each_parameter_out_of_its_limits_is_named() {
-        let refusals: [(QueryDraft, &str); 9] = [
+        let refusals: [(QueryDraft, &str); 10] = [
             (QueryDraft { limit: Some("0".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { limit: Some("1001".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { cursor: Some("+5".into()), ..QueryDraft::default() }, "cursor"),
+            (QueryDraft { cursor: Some("005".into()), ..QueryDraft::default() }, "cursor"),
             (QueryDraft { since: Some("noon".into()), ..QueryDraft::default() }, "since"),
             (QueryDraft { since: Some("2026-01-31T12Z".into()), ..QueryDraft::default() }, "since"),
             (QueryDraft { until: Some("20260131T120000Z".into()), ..QueryDraft::default() }, "until"),
