@@ -16,7 +16,7 @@
 pub(crate) mod fixtures;
 mod sqlite;
 
-use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{io, path::PathBuf, str::FromStr, time::Duration};
 
 use proto::{BatchMode, Failure, LogEntry, Outcome, Page, Query, StoredEntry, Transport};
 use uuid::Uuid;
@@ -71,14 +71,6 @@ impl FromStr for StoreUrl {
             return Err(UnknownStore);
         }
         Ok(StoreUrl::Sqlite(PathBuf::from(path)))
-    }
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
     }
 }
 
