@@ -21,6 +21,7 @@ use crate::{
     AddressError, Settings,
     backoff::Gate,
     dial::{Dialer, refused_by_alert},
+    parse_base_url,
 };
 
 /// How often a connection is tried, and how long the answer may take.
@@ -46,13 +47,8 @@ impl FromStr for GrpcUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let sound = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some()
-                && uri.path() == "/"
-        };
-        let uri = text.parse().ok().filter(sound);
-        uri.map(GrpcUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001"))
+        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001");
+        parse_base_url(text).map(GrpcUrl).ok_or(expected)
     }
 }
 

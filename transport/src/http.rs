@@ -22,6 +22,7 @@ use crate::{
     AddressError, Settings,
     backoff::Gate,
     dial::{Dialer, refused_by_alert},
+    parse_base_url,
 };
 
 /// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
@@ -52,13 +53,8 @@ impl FromStr for HttpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let sound = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some()
-                && uri.path() == "/"
-        };
-        let uri = text.parse().ok().filter(sound);
-        uri.map(HttpUrl).ok_or(AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082"))
+        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082");
+        parse_base_url(text).map(HttpUrl).ok_or(expected)
     }
 }
 

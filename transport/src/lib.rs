@@ -24,6 +24,8 @@ pub use transports::{Settings, Transports};
 
 use std::time::Duration;
 
+use ::http::Uri;
+
 /// How long a connection may take to open. Far above a healthy one, far below the deadline.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -32,3 +34,44 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give {0}")]
 pub struct AddressError(pub(crate) &'static str);
+
+/// Reads a URL of scheme, host and port. A user or a query would pass in silence, since no client looks at them;
+/// for a port that is none, all clients would take port 80.
+pub(crate) fn parse_base_url(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let authority = uri.authority()?;
+    let sound_port = match authority.as_str().strip_prefix(authority.host())? {
+        "" => true,
+        _ => authority.port_u16().is_some_and(|port| port > 0),
+    };
+    let nothing_else = uri.path() == "/" && uri.query().is_none();
+    let sound_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let sound = sound_scheme && !authority.host().is_empty() && sound_port && nothing_else;
+    sound.then_some(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_a_client_would_read_otherwise_is_refused() {
+        for text in ["https://127.0.0.1:8082", "http://logger:8082/", "http://[::1]:8082", "http://logger"] {
+            assert!(parse_base_url(text).is_some(), "{text}");
+        }
+        for text in [
+            "http://logger:80820",
+            "http://logger:0",
+            "http://logger:",
+            "http://logger:port",
+            "http://:8082",
+            "http://user@logger:8082",
+            "http://logger:8082?key=value",
+            "http://logger:8082/log",
+            "ftp://logger:8082",
+            "logger:8082",
+        ] {
+            assert!(parse_base_url(text).is_none(), "{text}");
+        }
+    }
+}

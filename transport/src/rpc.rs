@@ -1,6 +1,7 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
+    num::NonZeroU16,
     str::FromStr,
     sync::{
         Arc,
@@ -60,7 +61,7 @@ impl FromStr for RpcAddr {
             None => (false, text),
         };
         let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
-        let port = port.parse().map_err(|_| expected)?;
+        let port = port.parse::<NonZeroU16>().map_err(|_| expected)?.get();
         if host.is_empty() || host.contains('/') {
             return Err(expected);
         }

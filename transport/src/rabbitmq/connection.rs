@@ -16,6 +16,7 @@ use proto::{
     Failure,
     rabbitmq::{BINDING_KEY, DEAD_LETTER, DELIVERY_LIMIT, EXCHANGE, QUEUE, QUEUE_BYTES},
 };
+use url::{Host, Url};
 
 use super::RABBITMQ;
 use crate::{AddressError, Tls};
@@ -25,6 +26,9 @@ const HEARTBEAT_SECONDS: u16 = 5;
 
 /// How long connecting and declaring may take. Longer than elsewhere: RabbitMQ checks the user's password.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longest name of a virtual host, in bytes: that of AMQP's short strings.
+const VHOST_BYTES: usize = 255;
 
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;
@@ -40,10 +44,8 @@ impl FromStr for AmqpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected =
-            |_: String| AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
-        let mut uri: AMQPUri = text.parse().map_err(expected)?;
-        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        let expected = AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
+        let uri = parse_uri(text).ok_or(expected)?;
         Ok(AmqpUrl { uri, tls: OwnedTLSConfig::default() })
     }
 }
@@ -63,6 +65,23 @@ impl AmqpUrl {
         let tls = tls.map_or_else(OwnedTLSConfig::default, |tls| tls.rabbitmq.clone());
         AmqpUrl { tls, ..self }
     }
+}
+
+/// `None` for what lapin reads, but could not use: it would connect elsewhere, or panic.
+fn parse_uri(text: &str) -> Option<AMQPUri> {
+    let mut uri: AMQPUri = text.parse().ok()?;
+    // lapin takes localhost for an address of IPv6.
+    if let Host::Ipv6(address) = Url::parse(text).ok()?.host()? {
+        uri.authority.host = address.to_string();
+    }
+    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+    // Percent signs are decoded: what no host's name has would lead nobody knows where.
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let sound = !uri.authority.host.is_empty()
+        && uri.authority.host.bytes().all(of_a_host)
+        && uri.authority.port > 0
+        && uri.vhost.len() <= VHOST_BYTES;
+    sound.then_some(uri)
 }
 
 /// Without the password.
@@ -172,4 +191,33 @@ fn quorum() -> FieldTable {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Option<String> {
+        text.parse::<AmqpUrl>().ok().map(|url| format!("{url:?}"))
+    }
+
+    #[test]
+    fn a_url_leads_where_it_says() {
+        for (text, expected) in [
+            ("amqp://guest:secret@127.0.0.1:5673/%2f", "127.0.0.1:5673//"),
+            ("amqp://rabbitmq", "rabbitmq:5672//"),
+            ("amqp://u:p@[2001:db8::7]:5672/logs", "2001:db8::7:5672/logs"),
+        ] {
+            assert_eq!(place(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_could_not_be_connected_with_is_refused() {
+        let vhost = |len: usize| format!("amqp://rabbitmq/{}", "v".repeat(len));
+        assert!(place(&vhost(255)).is_some());
+        for text in [&vhost(256), "amqp:///", "amqp://rabbit%2Fmq", "amqp://rabbitmq:0", "http://rabbitmq"] {
+            assert_eq!(place(text), None, "{text}");
+        }
+    }
 }
