@@ -3,9 +3,15 @@
 //! MessagePack is positional here: a field may be added to a body only together with [`VERSION`], which both
 //! ends hold against each other when a connection opens.
 
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use serde::Deserialize;
 use tarpc::{
+    ClientMessage, Request, Response, context,
     serde_transport::{self, Transport as Framed},
     tokio_serde::formats::MessagePack,
+    trace,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::LengthDelimitedCodec;
@@ -40,12 +46,79 @@ where
     serde_transport::new(frames, MessagePack::default())
 }
 
+/// The furthest deadline that a server keeps in mind. No caller waits for so long.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(3_600);
+
+/// As [`frame`], for the side that serves: a deadline further off than [`MAX_DEADLINE`] is taken for that. tarpc
+/// itself adds whatever was sent to its clock, and panics where that overflows.
+pub fn serve_frames<Io, In, Out>(io: Io) -> impl tarpc::Transport<Response<Out>, ClientMessage<In>>
+where
+    Io: AsyncRead + AsyncWrite,
+    In: for<'de> Deserialize<'de>,
+    Out: serde::Serialize,
+{
+    frame::<Io, Sent<In>, Response<Out>>(io).map_ok(ClientMessage::from)
+}
+
+/// [`ClientMessage`] as it is sent.
+#[derive(Deserialize)]
+enum Sent<T> {
+    Request(SentRequest<T>),
+    Cancel { trace_context: trace::Context, request_id: u64 },
+}
+
+#[derive(Deserialize)]
+struct SentRequest<T> {
+    context: SentContext,
+    id: u64,
+    message: T,
+}
+
+#[derive(Deserialize)]
+struct SentContext {
+    deadline: Duration,
+    trace_context: trace::Context,
+}
+
+impl<T> From<Sent<T>> for ClientMessage<T> {
+    fn from(sent: Sent<T>) -> Self {
+        match sent {
+            Sent::Request(SentRequest { context: sent, id, message }) => {
+                // tarpc lets nobody else make one.
+                let mut context = context::current();
+                context.deadline = Instant::now() + sent.deadline.min(MAX_DEADLINE);
+                context.trace_context = sent.trace_context;
+                ClientMessage::Request(Request { context, id, message })
+            }
+            Sent::Cancel { trace_context, request_id } => ClientMessage::Cancel { trace_context, request_id },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::{SinkExt, StreamExt};
+    use serde_json::json;
 
     use super::*;
     use crate::limits::BATCH_ENTRIES;
+
+    #[tokio::test]
+    async fn a_deadline_beyond_all_clocks_is_taken_for_the_furthest() {
+        let (near, far) = tokio::io::duplex(FRAME_BYTES);
+        let mut client = frame::<_, (), serde_json::Value>(near);
+        let mut server = Box::pin(serve_frames::<_, LogRpcRequest, LogRpcResponse>(far));
+        for (seconds, expected) in [(5, 5), (4_000, 3_600), (i64::MAX as u64, 3_600), (u64::MAX, 3_600)] {
+            let (deadline, trace) = (json!([seconds, 0]), json!([vec![0; 16], 0, "Unsampled"]));
+            let begun = Instant::now();
+            let request = json!({ "Request": [[deadline, trace], 1, { "Version": [] }] });
+            client.send(request).await.expect("it fits into a frame");
+            let read = server.next().await.expect("the connection is open").expect("a message");
+            let ClientMessage::Request(request) = read else { panic!("a request was sent") };
+            let left = Duration::from_secs(expected);
+            assert!((begun + left..=Instant::now() + left).contains(&request.context.deadline), "{seconds}");
+        }
+    }
 
     #[tokio::test]
     async fn no_more_entries_are_kept_than_tell_that_the_batch_is_too_long_and_the_connection_lives() {

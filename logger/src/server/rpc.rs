@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
-    rpc::{LogRpc, VERSION, frame},
+    rpc::{LogRpc, VERSION, serve_frames},
 };
 use service::{Acceptor, Connection, GRACE, Shutdown};
 use tarpc::{
@@ -46,10 +46,11 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
 }
 
 /// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
-/// Whatever goes wrong, a panic in tarpc over a hostile deadline too, ends this connection alone.
+/// Whatever goes wrong, a panic in tarpc too, ends this connection alone.
 async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
-    let channel = BaseChannel::new(config, frame(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);
+    let channel =
+        BaseChannel::new(config, serve_frames(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);
     let mut requests = std::pin::pin!(channel.requests());
     while let Ok(Some(request)) = tokio::time::timeout(IDLE_TIMEOUT, requests.next()).await {
         match request {
