@@ -3,7 +3,9 @@
 MAKEFLAGS += --no-print-directory
 # What breaks promises on purpose: see tests/src/torture/control.rs.
 FAULTS := broker/faults,listener/faults,logger/faults
-.PHONY: help run demo key test check torture bench-store
+# What runs again over encrypted hops, with a key.
+SECURE := delivery:: reading:: listener:: outage:: keys::
+.PHONY: help run demo key certs test check torture fuzz bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
@@ -21,6 +23,7 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked
+	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- $(SECURE)
 
 check: ## format, clippy and docs, with warnings denied
 	cargo fmt --all --check
@@ -31,6 +34,12 @@ check: ## format, clippy and docs, with warnings denied
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/rabbitmq.sh with-test-node cargo run --release --quiet --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
+	@fuzz/run.sh "$(TARGET)" $(SECONDS)
+
+certs: ## makes a certificate authority for development, and certificates, in .run/certs
+	@cargo run --quiet --locked -p certs
 
 bench-store: ## what reading costs in a store of a thousand entries and of ten million
 	cargo bench --locked -p logger --bench read_cost

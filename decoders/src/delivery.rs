@@ -1,0 +1,31 @@
+//! What RabbitMQ delivers to the listener.
+
+use proto::rabbitmq::parse_message;
+use uuid::Uuid;
+
+use crate::entry::{NOW, check_entry, check_refusal};
+
+/// The first line is the property `message_id`, which is left out where the line is empty; the second is the
+/// routing key; the rest is the body.
+///
+/// # Panics
+/// If an accepted entry is out of its limits, has another id than its message, or does not stay the same on its
+/// way; or if a refusal is not one.
+pub fn delivery(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let (Some(message_id), Some(key), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+        return;
+    };
+    // lapin has decoded both before the listener sees them.
+    let (Ok(message_id), Ok(key)) = (str::from_utf8(message_id), str::from_utf8(key)) else { return };
+    let message_id = Some(message_id).filter(|id| !id.is_empty());
+    match parse_message(body, message_id, key, NOW) {
+        Ok(entry) => {
+            check_entry(&entry);
+            if let Some(Ok(id)) = message_id.map(Uuid::try_parse) {
+                assert_eq!(entry.id(), id);
+            }
+        }
+        Err(failure) => check_refusal(&failure),
+    }
+}
