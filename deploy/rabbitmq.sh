@@ -29,6 +29,7 @@ main() {
     stop) stop ;;
     with-test-node) with_test_node "$@" ;;
     install) install_package ;;
+    obey) obey ;; # for the tests' harness
     *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$SELF" >&2; exit 2 ;;
   esac
 }
@@ -182,6 +183,7 @@ describe_node() {
     RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 "RABBITMQ_NODE_PORT=$base"
     "RABBITMQ_DIST_PORT=$((base + 2))"
     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
+    "ERL_CRASH_DUMP=$node_dir/log/erl_crash.dump" # else one that fails early leaves it here
     "RABBITMQ_MNESIA_BASE=$node_dir/data" "RABBITMQ_LOG_BASE=$node_dir/log"
     "RABBITMQ_ENABLED_PLUGINS_FILE=$node_dir/enabled_plugins"
     "RABBITMQ_CONFIG_FILE=$node_dir/rabbitmq.conf" "RABBITMQ_CONF_ENV_FILE=$node_dir/rabbitmq-env.conf")
@@ -189,29 +191,36 @@ describe_node() {
 
 # Starts the node that describe_node described, and waits until it is ready.
 start_node() {
-  local bin deadline=$((SECONDS + START_TIMEOUT_S))
-  bin=$(package_bin)
-  write_node_files
-  # In a session of its own: a Ctrl-C at the terminal is not for the node.
-  setsid "${node_env[@]}" "$bin/rabbitmq-server" </dev/null >"$node_dir/log/start.log" 2>&1 &
-  local server=$!
-  disown "$server" # else bash reports how it ended
+  local deadline=$((SECONDS + START_TIMEOUT_S))
+  launch_node
   until greets "amqp://127.0.0.1:$node_amqp_port"; do
-    if ! kill -0 "$server" 2>/dev/null || ((SECONDS >= deadline)); then
+    if ! kill -0 "$node_server" 2>/dev/null || ((SECONDS >= deadline)); then
       say "RabbitMQ did not start:"
       tail -n 20 "$node_dir/log/start.log" >&2
       return 1
     fi
     sleep 0.2
   done
-  "${node_env[@]}" "$bin/rabbitmqctl" --timeout 60 await_startup >/dev/null 2>&1
+  node_ctl await_startup >/dev/null 2>&1
 }
+
+launch_node() {
+  write_node_files
+  # In a session of its own: a Ctrl-C at the terminal is not for the node.
+  setsid "${node_env[@]}" "$(package_bin)/rabbitmq-server" </dev/null >"$node_dir/log/start.log" 2>&1 &
+  node_server=$!
+  disown "$node_server" # else bash reports how it ended
+  # From here on node_pids knows it, so that whoever ends the node cannot miss it.
+  until [[ -n $(node_pids "$node_dir") ]] || ! kill -0 "$node_server" 2>/dev/null; do sleep 0.01; done
+}
+
+node_ctl() { "${node_env[@]}" "$(package_bin)/rabbitmqctl" --timeout 60 "$@" </dev/null; }
 
 write_node_files() {
   mkdir -p "$node_dir/log"
   chmod 700 "$node_dir"
   : >"$node_dir/rabbitmq-env.conf"
-  echo '[rabbitmq_management].' >"$node_dir/enabled_plugins"
+  echo "[${node_plugins-rabbitmq_management}]." >"$node_dir/enabled_plugins"
   # The defaults are for a server: 40 % of the memory, and a write-ahead log of 512 MB that is kept
   # in memory as well. Below the disk limit RabbitMQ takes nothing more from publishers.
   cat >"$node_dir/rabbitmq.conf" <<CONF
@@ -355,6 +364,49 @@ interrupt() {
     while kill -0 -- "-$test_command" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
   fi
   exit "$1"
+}
+
+# --- A node that a test breaks ----------------------------------------------------------------
+
+# Claims a directory for a node, prints it with its first port, and obeys: one order a line on stdin, each
+# answered with "ok" or "failed". When stdin ends, and so when whoever gave the orders is gone in whatever
+# way, every process of the node is ended.
+obey() {
+  local order
+  package_bin >/dev/null ||
+    die "This test breaks a RabbitMQ of its own: it needs Debian's package, 'sudo deploy/rabbitmq.sh install'."
+  # Nothing but the end of stdin ends it. Not '', which the node would inherit.
+  trap : INT TERM HUP PIPE
+  claim_test_directory
+  describe_node "$test_dir" "$test_base"
+  node_plugins= # it starts sooner, and stops four times as fast
+  echo "$test_dir $test_base"
+  while read -r -a order; do
+    if obey_order "${order[@]}" >&2; then echo ok; else echo failed; fi
+  done || true
+  kill_node "$test_dir"
+  rm -rf "$test_dir"
+}
+
+obey_order() {
+  case $1 in
+    launch) launch_node ;;
+    kill) kill_node "$node_dir" ;;
+    stop) node_ctl shutdown && end_node "$node_dir" 20 ;; # the rest is epmd
+    freeze) signal_all STOP "$(node_pids "$node_dir")" ;;
+    thaw) signal_all CONT "$(node_pids "$node_dir")" ;;
+    ctl) node_ctl "${@:2}" ;;
+    *) return 1 ;;
+  esac
+}
+
+# Unlike end_node, it gives the node no moment to shut down in order.
+kill_node() {
+  local pids
+  while pids=$(node_pids "$1"); [[ -n $pids ]]; do
+    signal_all KILL "$pids"
+    sleep 0.02
+  done
 }
 
 # --- Small things -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 //! own in RabbitMQ, and stops them when the test ends.
 
 pub mod keys;
+pub mod node;
 pub mod process;
 pub mod rabbitmq;
 pub mod raw;

@@ -1,4 +1,5 @@
-//! A virtual host of a test's own in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started.
+//! A virtual host of a test's own: in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started, or that
+//! of a [`Node`].
 
 use chaos::Relay;
 use lapin::{
@@ -9,11 +10,12 @@ use lapin::{
 };
 use serde_json::json;
 
-use crate::{required, tls};
+use crate::{node::Node, required, tls};
 
 /// A virtual host. Nobody else uses it.
 #[derive(Debug, Clone)]
 pub struct VirtualHost {
+    server: String,
     name: String,
 }
 
@@ -27,18 +29,33 @@ impl VirtualHost {
         put(&format!("vhosts/{name}"), json!({})).await;
         let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
         put(&format!("permissions/{name}/guest"), all).await;
-        VirtualHost { name }
+        VirtualHost { server: required("FOURWIRE_TEST_AMQP"), name }
+    }
+
+    /// The one of a node.
+    pub fn of(node: &Node) -> Self {
+        VirtualHost { server: node.amqp(), name: "%2f".to_owned() }
     }
 
     /// Its URL for the services, encrypted if this run is.
     pub fn service_url(&self) -> String {
-        let variable = if tls::directory().is_some() { "FOURWIRE_TEST_AMQPS" } else { "FOURWIRE_TEST_AMQP" };
-        format!("{}/{}", required(variable), self.name)
+        let encrypted = tls::directory().map(|_| required("FOURWIRE_TEST_AMQPS"));
+        format!("{}/{}", encrypted.as_ref().unwrap_or(&self.server), self.name)
     }
 
     /// Its URL for the test itself.
     pub fn url(&self) -> String {
-        format!("{}/{}", required("FOURWIRE_TEST_AMQP"), self.name)
+        format!("{}/{}", self.server, self.name)
+    }
+
+    /// Limits the bytes of every queue, below what the queue itself asks for.
+    ///
+    /// # Panics
+    /// If RabbitMQ does not obey.
+    pub async fn limit_queues(&self, bytes: usize) {
+        let policy =
+            json!({ "pattern": ".*", "apply-to": "queues", "definition": { "max-length-bytes": bytes } });
+        put(&format!("policies/{}/small", self.name), policy).await;
     }
 
     /// A relay in front of it, and its URL through the relay.
