@@ -94,6 +94,7 @@ impl Journal {
             let there = seen.contains(id) || dead.contains(id);
             verdict.accepted += usize::from(sent.is_accepted());
             verdict.lost += usize::from(sent.is_accepted() && !there);
+            verdict.dead += usize::from(sent.is_accepted() && there && !seen.contains(id));
             verdict.unknown += usize::from(sent.is_unknown());
             verdict.refused += usize::from(sent.is_certainly_not_stored());
             verdict.unanswered += usize::from(sent.answers.len() < sent.attempts as usize);
@@ -140,6 +141,8 @@ pub struct Verdict {
     pub unknown: usize,
     /// Of those never accepted, how many turned out to be stored. Allowed: that is what unknown means.
     pub unknown_but_stored: usize,
+    /// Accepted, and a dead letter instead of stored: not lost, for somebody can look at it.
+    pub dead: usize,
     /// Accepted, and neither stored nor a dead letter. Never allowed.
     pub lost: usize,
     /// Stored, but never sent. Never allowed.
@@ -168,11 +171,12 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "sent {} stored {} accepted {} refused {} unknown {} (stored {}) | lost {} phantom {} resurrected {} \
+            "sent {} stored {} accepted {} (dead letters {}) refused {} unknown {} (stored {}) | lost {} phantom {} resurrected {} \
              altered {} double {} unanswered {} | longest {:.3} s",
             self.sent,
             self.stored,
             self.accepted,
+            self.dead,
             self.refused,
             self.unknown,
             self.unknown_but_stored,
@@ -240,7 +244,9 @@ mod tests {
     fn what_was_accepted_and_is_not_there_is_lost_unless_it_is_a_dead_letter() {
         let (journal, entry) = journal(&[UNKNOWN, STORED]);
         assert_eq!(verdict(&journal, &[]).lost, 1);
-        assert!(journal.verdict(&[], &HashSet::from([entry.id()])).is_sound());
+        let dead = journal.verdict(&[], &HashSet::from([entry.id()]));
+        assert!(dead.is_sound());
+        assert_eq!(dead.dead, 1);
     }
 
     #[test]
