@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, options::
 use proto::{
     BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
     limits::IN_FLIGHT_ENTRIES,
-    rabbitmq::{CONTENT_TYPE, EXCHANGE, routing_key},
+    rabbitmq::{BINDING_KEY, CONTENT_TYPE, EXCHANGE, routing_key},
 };
 use tokio::{
     sync::{
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 pub use self::connection::{AmqpUrl, connect, declare_topology, publish_confirmed};
-use self::connection::{PERSISTENT, confirming_channel, in_time, open, unroutable};
+use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, open, unroutable};
 use crate::{Settings, backoff::Attempts};
 
 /// Publishers, each with a channel of its own.
@@ -54,12 +54,18 @@ pub struct Rabbitmq {
 impl Rabbitmq {
     /// Makes the client; it connects in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
+        Self::bound_by(settings, BINDING_KEY)
+    }
+
+    /// Makes a client that binds the queue by another key than ours. Entries of a level outside of it are returned
+    /// by RabbitMQ: so a test can show that each caller gets its own answer.
+    pub fn bound_by(settings: &Settings, binding_key: &'static str) -> Self {
         let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
         let (publish, state) = watch::channel(State::Down);
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
         match settings.amqp_url.clone() {
-            Some(url) => supervisor.spawn(keep_connected(url, queue, publish)),
+            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish)),
             None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
         };
         Rabbitmq { jobs, state, _supervisor: supervisor }
@@ -124,6 +130,13 @@ struct Job {
     reply: oneshot::Sender<Result<Vec<Result<Outcome, Failure>>, Failure>>,
 }
 
+/// Where to publish: RabbitMQ, and by which key our queue is bound there.
+#[derive(Debug)]
+struct Place {
+    url: AmqpUrl,
+    binding_key: &'static str,
+}
+
 type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,10 +149,10 @@ enum State {
 
 /// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
 /// calls waiting that should be refused.
-async fn keep_connected(url: AmqpUrl, jobs: Jobs, state: watch::Sender<State>) {
+async fn keep_connected(place: Place, jobs: Jobs, state: watch::Sender<State>) {
     let mut attempts = Attempts::new(RABBITMQ);
     loop {
-        let reason = match refusing(&jobs, in_time(set_up(&url))).await {
+        let reason = match refusing(&jobs, in_time(set_up(&place))).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
@@ -174,27 +187,29 @@ struct Session {
     connection: Connection,
     topology: Channel,
     publishers: Vec<Channel>,
+    binding_key: &'static str,
 }
 
-async fn set_up(url: &AmqpUrl) -> Result<Session, lapin::Error> {
-    let connection = open(url, "fourwire publisher").await?;
+async fn set_up(place: &Place) -> Result<Session, lapin::Error> {
+    let connection = open(&place.url, "fourwire publisher").await?;
     let topology = connection.create_channel().await?;
-    declare_topology(&topology).await?;
+    declare_bound_by(&topology, place.binding_key).await?;
     let mut publishers = Vec::with_capacity(PUBLISHERS);
     for _ in 0..PUBLISHERS {
         publishers.push(confirming_channel(&connection).await?);
     }
-    Ok(Session { connection, topology, publishers })
+    Ok(Session { connection, topology, publishers, binding_key: place.binding_key })
 }
 
 /// Runs the publishers, and follows what RabbitMQ says of the connection. Whatever goes wrong with one of them
 /// ends the connection, for a fresh one is the only state that is certain; says what it was.
 async fn publish_until_lost(session: Session, jobs: &Jobs, state: &watch::Sender<State>) -> String {
-    let Session { connection, topology, publishers } = session;
-    let publishers = publishers.into_iter().map(|channel| Box::pin(publisher(channel, jobs, state)));
+    let Session { connection, topology, publishers, binding_key } = session;
+    let publishers =
+        publishers.into_iter().map(|channel| Box::pin(publisher(channel, binding_key, jobs, state)));
     tokio::select! {
         reason = follow(&connection, state) => reason,
-        reason = keep_declared(&topology, state) => reason,
+        reason = keep_declared(&topology, binding_key, state) => reason,
         (reason, ..) = select_all(publishers) => reason,
     }
 }
@@ -220,10 +235,10 @@ async fn follow(connection: &Connection, state: &watch::Sender<State>) -> String
 
 /// Declares the topology again and again: were the queue deleted, somebody else's queue at the same exchange
 /// would take our messages, and nothing would be returned.
-async fn keep_declared(channel: &Channel, state: &watch::Sender<State>) -> String {
+async fn keep_declared(channel: &Channel, binding_key: &str, state: &watch::Sender<State>) -> String {
     loop {
         tokio::time::sleep(DECLARE_INTERVAL).await;
-        if let Err(reason) = patiently(state, declare_topology(channel)).await {
+        if let Err(reason) = patiently(state, declare_bound_by(channel, binding_key)).await {
             return reason;
         }
     }
@@ -231,10 +246,10 @@ async fn keep_declared(channel: &Channel, state: &watch::Sender<State>) -> Strin
 
 /// Takes jobs and publishes them until something goes wrong; says what. Callers have their own deadline: a
 /// confirm that comes after it is still waited for, so that it is not taken for that of a later message.
-async fn publisher(channel: Channel, jobs: &Jobs, state: &watch::Sender<State>) -> String {
+async fn publisher(channel: Channel, binding_key: &str, jobs: &Jobs, state: &watch::Sender<State>) -> String {
     loop {
         let group = gather(jobs).await;
-        match patiently(state, publish_group(&channel, &group)).await {
+        match patiently(state, publish_group(&channel, binding_key, &group)).await {
             Ok(results) => answer(group, results),
             Err(reason) => {
                 fail(group, &reason);
@@ -283,6 +298,7 @@ async fn gather(jobs: &Jobs) -> Vec<Job> {
 /// Publishes a group and waits for all its confirms; says for each entry, in order, what became of it.
 async fn publish_group(
     channel: &Channel,
+    binding_key: &str,
     group: &[Job],
 ) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
     let entries = || group.iter().flat_map(|job| &job.entries);
@@ -313,7 +329,7 @@ async fn publish_group(
     }
     if !returned.is_empty() {
         // The queue was deleted under us: the next entry shall find it.
-        declare_topology(channel).await?;
+        declare_bound_by(channel, binding_key).await?;
     }
     let judge = |(entry, acknowledged): (&LogEntry, Option<bool>)| match acknowledged {
         Some(true) if returned.contains(entry.id().to_string().as_str()) => Err(unroutable()),

@@ -106,6 +106,11 @@ pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
 /// # Errors
 /// If something of that name is there with other properties, or the connection is lost.
 pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
+    declare_bound_by(channel, BINDING_KEY).await
+}
+
+/// Declares all of it, with the queue bound to the exchange by `binding_key`.
+pub(super) async fn declare_bound_by(channel: &Channel, binding_key: &str) -> Result<(), lapin::Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
     channel
@@ -117,7 +122,7 @@ pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
     arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER));
     // Otherwise a dead letter may be lost on its way. It asks for `reject-publish`.
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    declare_queue(channel, QUEUE, EXCHANGE, BINDING_KEY, arguments).await
+    declare_queue(channel, QUEUE, EXCHANGE, binding_key, arguments).await
 }
 
 /// Publishes one message, and waits until RabbitMQ has confirmed it. The caller owns the channel, which is in
