@@ -100,8 +100,20 @@ impl Process {
     /// # Panics
     /// If it is gone, or this is not Linux.
     pub fn peak_memory_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    /// The memory that it has now, in KiB.
+    ///
+    /// # Panics
+    /// If it is gone, or this is not Linux.
+    pub fn memory_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    fn status_kib(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("procfs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

@@ -3,9 +3,13 @@
 //! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
 //! them. Each kind of trial has a file of its own.
 
+pub mod confirm_ownership;
 pub mod control;
+pub mod rabbitmq_alarm;
+pub mod rabbitmq_killed;
 pub mod under_load;
 
+mod figures;
 mod load;
 mod trial;
 

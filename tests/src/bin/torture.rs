@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
     let wanted = |trial: &Trial| arguments.only.as_ref().is_none_or(|only| trial.to_string().contains(only));
-    let trials: Vec<Trial> = Trial::ALL.into_iter().filter(wanted).collect();
+    let trials: Vec<Trial> = Trial::ALL.iter().copied().filter(wanted).collect();
     anyhow::ensure!(!trials.is_empty(), "no trial of that name: {}", names());
     let (mut rounds, mut entries, mut detected, mut lines) = (0, 0, 0, Vec::new());
     for trial in trials {
@@ -39,13 +39,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         eprintln!();
         println!("{line}");
         lines.push(line);
-        match trial {
-            // What these lose is lost on purpose.
-            Trial::Control(_) => detected += 1,
-            Trial::UnderLoad(_) => {
-                rounds += report.rounds;
-                entries += report.entries;
-            }
+        if trial.is_control() {
+            detected += 1;
+        } else {
+            rounds += report.rounds;
+            entries += report.entries;
         }
         if !report.broken.is_empty() {
             println!("BROKEN by {trial}, seed {seed}: {}", report.broken.join("; "));
@@ -72,5 +70,5 @@ fn line(trial: Trial, report: &Report, begun: Instant) -> String {
 }
 
 fn names() -> String {
-    Trial::ALL.map(|trial| trial.to_string()).join(", ")
+    Trial::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -42,7 +42,10 @@ const REST: Duration = Duration::from_secs(3);
 pub struct Load {
     stopping: watch::Sender<bool>,
     callers: JoinSet<Journal>,
+    /// For what is sent besides, one by one.
+    extra: Caller,
     accepted: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
 }
 
 impl Load {
@@ -52,27 +55,42 @@ impl Load {
     /// If there is no transport.
     pub fn start(broker: SocketAddr, transports: &[Transport], callers: usize, seed: u64) -> Self {
         let (stopping, _) = watch::channel(false);
-        let accepted = Arc::new(AtomicU64::new(0));
+        let (accepted, answered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let client = crate::client();
+        let caller = |number: usize| Caller {
+            client: client.clone(),
+            url: format!("{}://{broker}/handle", crate::tls::scheme()),
+            transport: transports[number % transports.len()],
+            attempts: if (number / transports.len()).is_multiple_of(2) { ATTEMPTS } else { 1 },
+            random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
+            accepted: Arc::clone(&accepted),
+            answered: Arc::clone(&answered),
+            journal: Journal::default(),
+        };
         let mut running = JoinSet::new();
         for number in 0..callers {
-            let caller = Caller {
-                client: client.clone(),
-                url: format!("{}://{broker}/handle", crate::tls::scheme()),
-                transport: transports[number % transports.len()],
-                attempts: if (number / transports.len()).is_multiple_of(2) { ATTEMPTS } else { 1 },
-                random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
-                accepted: Arc::clone(&accepted),
-                journal: Journal::default(),
-            };
-            running.spawn(caller.run(stopping.subscribe()));
+            running.spawn(caller(number).run(stopping.subscribe()));
         }
-        Load { stopping, callers: running, accepted }
+        Load { stopping, callers: running, extra: caller(callers), accepted, answered }
+    }
+
+    /// Sends one more entry, over any transport; says what was answered, and how soon. It is judged with the others.
+    pub async fn one(&mut self, transport: Transport) -> (Answer, Duration) {
+        self.extra.transport = transport;
+        let entry = self.extra.entry();
+        let begun = Instant::now();
+        let answer = self.extra.send(&entry).await;
+        (answer, begun.elapsed())
     }
 
     /// How many entries have been accepted so far.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many requests have been answered so far, in whatever way.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more entries are accepted; says how long that took.
@@ -103,7 +121,7 @@ impl Load {
 
     async fn finish(mut self) -> Journal {
         self.stopping.send_replace(true);
-        let mut journal = Journal::default();
+        let mut journal = self.extra.journal;
         while let Some(noted) = self.callers.join_next().await {
             journal.merge(noted.expect("a caller does not panic"));
         }
@@ -111,6 +129,7 @@ impl Load {
     }
 }
 
+#[derive(Debug)]
 struct Caller {
     client: Client,
     url: String,
@@ -118,6 +137,7 @@ struct Caller {
     attempts: u32,
     random: StdRng,
     accepted: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
     journal: Journal,
 }
 
@@ -126,7 +146,7 @@ impl Caller {
         while !*stopping.borrow() {
             let entry = self.entry();
             for _ in 0..self.attempts {
-                if self.send(&entry).await {
+                if matches!(self.send(&entry).await, Answer::Accepted(_)) {
                     break;
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -146,8 +166,8 @@ impl Caller {
         draft.check(Timestamp::now()).expect("it is within the limits")
     }
 
-    /// Sends it once; says whether it was accepted.
-    async fn send(&mut self, entry: &LogEntry) -> bool {
+    /// Sends it once; says what was answered.
+    async fn send(&mut self, entry: &LogEntry) -> Answer {
         let log = json!({
             "id": entry.id(), "name": entry.name(), "data": entry.data(), "level": entry.level(),
         });
@@ -158,7 +178,8 @@ impl Caller {
         self.journal.answered(entry.id(), answer, begun.elapsed());
         let accepted = matches!(answer, Answer::Accepted(_));
         self.accepted.fetch_add(u64::from(accepted), Ordering::Relaxed);
-        accepted
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 
     async fn answer(&self, body: String) -> Option<Answer> {

@@ -6,7 +6,9 @@ use chaos::Verdict;
 use proto::Transport;
 
 use super::{
+    confirm_ownership,
     control::{self, Control},
+    rabbitmq_alarm, rabbitmq_killed,
     under_load::{self, Breakage},
 };
 
@@ -17,6 +19,12 @@ pub enum Trial {
     UnderLoad(Breakage),
     /// A promise is broken on purpose, and the checker must notice.
     Control(Control),
+    /// RabbitMQ is killed, stopped and frozen.
+    RabbitmqKilled,
+    /// RabbitMQ is short of memory, then of disk.
+    RabbitmqAlarm,
+    /// RabbitMQ returns half of what is published.
+    ConfirmOwnership,
 }
 
 /// What a trial has shown.
@@ -45,7 +53,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 15] = [
+    pub const ALL: &[Trial] = &[
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -57,11 +65,19 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
         Trial::UnderLoad(Breakage::Unbound),
+        Trial::RabbitmqKilled,
+        Trial::RabbitmqAlarm,
+        Trial::ConfirmOwnership,
         Trial::Control(Control::AckBeforeCommit),
         Trial::Control(Control::NoDedup),
         Trial::Control(Control::SwappedConfirms),
         Trial::Control(Control::AckOnReceipt),
     ];
+
+    /// Whether a promise is broken on purpose: what such a trial loses is not the system's.
+    pub const fn is_control(self) -> bool {
+        matches!(self, Trial::Control(_))
+    }
 
     /// How many rounds `make torture` runs.
     pub const fn full_rounds(self) -> u32 {
@@ -69,17 +85,21 @@ impl Trial {
             Trial::UnderLoad(Breakage::LoggerKilled(_) | Breakage::BrokerKilled | Breakage::HopBroken(_)) => {
                 50
             }
-            Trial::UnderLoad(Breakage::ListenerKilled) => 40,
+            Trial::UnderLoad(Breakage::ListenerKilled) | Trial::RabbitmqKilled => 40,
             Trial::UnderLoad(Breakage::Stopped | Breakage::Unbound) => 20,
             Trial::Control(_) => 5,
+            Trial::RabbitmqAlarm => 24,
+            Trial::ConfirmOwnership => 200,
         }
     }
 
     /// How many rounds `make test` runs: enough to break each thing once or twice.
     pub const fn short_rounds(self) -> u32 {
         match self {
-            Trial::UnderLoad(_) => 3,
+            Trial::UnderLoad(_) | Trial::RabbitmqKilled => 3,
             Trial::Control(_) => 5,
+            Trial::RabbitmqAlarm => 2,
+            Trial::ConfirmOwnership => 20,
         }
     }
 
@@ -91,6 +111,9 @@ impl Trial {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,
+            Trial::RabbitmqKilled => rabbitmq_killed::run(rounds, seed, progress).await,
+            Trial::RabbitmqAlarm => rabbitmq_alarm::run(rounds, seed, progress).await,
+            Trial::ConfirmOwnership => confirm_ownership::run(rounds, seed, progress).await,
         }
     }
 }
@@ -100,6 +123,9 @@ impl fmt::Display for Trial {
         match self {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
             Trial::Control(control) => control.fmt(f),
+            Trial::RabbitmqKilled => f.write_str("rabbitmq-killed"),
+            Trial::RabbitmqAlarm => f.write_str("rabbitmq-alarm"),
+            Trial::ConfirmOwnership => f.write_str("confirm-ownership"),
         }
     }
 }
