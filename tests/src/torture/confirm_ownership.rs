@@ -64,6 +64,7 @@ fn settings(rabbitmq: &VirtualHost) -> Settings {
         logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
         logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
         amqp_url: Some(rabbitmq.url().parse().expect("a URL")),
+        tls: None,
         deadline: SOON,
         came_by: None,
     }
