@@ -1,6 +1,8 @@
 # Every target has its line for `make help` behind two number signs.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# What breaks promises on purpose, so that the checkers are seen to notice.
+FAULTS := logger/faults
 .PHONY: help run demo test check torture bench-store
 
 help: ## lists the targets
@@ -19,6 +21,7 @@ test: check ## everything: check, then all tests beside a RabbitMQ of their own
 check: ## format, clippy and docs, with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)

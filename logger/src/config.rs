@@ -36,6 +36,11 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
+    /// The promise that this build breaks on purpose
+    #[cfg(feature = "faults")]
+    #[arg(long, env)]
+    pub logger_fault: Option<crate::faults::Fault>,
+
     /// What is logged to standard error, as a filter of tracing-subscriber
     #[arg(long, env, default_value = "info,tarpc=warn")]
     pub rust_log: String,

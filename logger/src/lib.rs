@@ -4,6 +4,8 @@
 //! hands it to the [`writer`], which commits what has gathered in one transaction; [`store`] alone knows where
 //! entries are kept. What it does not do: deliver, forward, retry.
 
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod intake;
 pub mod server;
 pub mod store;
@@ -61,6 +63,8 @@ pub struct Addresses {
 /// # Errors
 /// If one of them cannot be opened; the message says which, and what to do.
 pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
+    #[cfg(feature = "faults")]
+    faults::choose(config.logger_fault);
     let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;

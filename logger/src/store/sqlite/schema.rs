@@ -82,6 +82,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(WRITE_PRAGMAS).map_err(in_path)?;
     prove_durable(path, &connection)?;
     look_for_damage(path, &connection)?;
+    #[cfg(feature = "faults")]
+    weaken(&connection).map_err(in_path)?;
     Ok(connection)
 }
 
@@ -186,6 +188,18 @@ fn prove_durable(path: &Path, connection: &Connection) -> Result<(), OpenError> 
     }
     let detail = format!("journal_mode is {journal}, synchronous is {synchronous}");
     Err(OpenError::NotDurable { path: path.to_owned(), detail })
+}
+
+/// Takes back what `prove_durable` has proved.
+#[cfg(feature = "faults")]
+fn weaken(connection: &Connection) -> rusqlite::Result<()> {
+    use crate::faults::Fault;
+    for (fault, synchronous) in [(Fault::SynchronousNormal, "NORMAL"), (Fault::SynchronousOff, "OFF")] {
+        if fault.is_on() {
+            connection.pragma_update(None, "synchronous", synchronous)?;
+        }
+    }
+    Ok(())
 }
 
 fn look_for_damage(path: &Path, connection: &Connection) -> Result<(), OpenError> {
