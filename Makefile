@@ -16,6 +16,7 @@ demo: ## sends an entry over each transport to the stack that runs, and reads ea
 	@target/release/demo
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
+	deploy/strace.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked
 
 check: ## format, clippy and docs, with warnings denied
@@ -25,6 +26,7 @@ check: ## format, clippy and docs, with warnings denied
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
+	deploy/strace.sh
 	deploy/rabbitmq.sh with-test-node cargo run --release --quiet --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 

@@ -3,8 +3,10 @@
 //! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
 //! them. Each kind of trial has a file of its own.
 
+pub mod disk_full;
 pub mod lone;
 pub mod power_loss;
+pub mod sync_order;
 pub mod under_load;
 
 mod load;

@@ -20,7 +20,7 @@ use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
 use transport::{Settings, Transports};
 
-use crate::{DIRECT, process::Process, stack::LoggerAddresses};
+use crate::{DIRECT, eventually, process::Process, stack::LoggerAddresses};
 
 /// How often a caller that retries tries an entry that was not accepted. Every other one does not, so that answers
 /// which nothing followed are tried as well.
@@ -49,10 +49,19 @@ impl Lone {
     /// # Panics
     /// As everything here, if what the test stands on does not work.
     pub async fn start(settings: &BTreeMap<&str, String>, dir: &Path) -> Result<Self, ExitStatus> {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut all = settings.clone();
-        all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
-        let mut process = Process::start("logger", &all, dir);
+        Self::of(Process::start("logger", &on_free_ports(settings), dir)).await
+    }
+
+    /// Starts a logger whose writes and syncs are traced.
+    ///
+    /// # Panics
+    /// If it refuses to start, too.
+    pub async fn start_traced(settings: &BTreeMap<&str, String>, dir: &Path, trace: &Path) -> Self {
+        let process = Process::start_traced("logger", &on_free_ports(settings), dir, trace);
+        Self::of(process).await.expect("it starts")
+    }
+
+    async fn of(mut process: Process) -> Result<Self, ExitStatus> {
         let ports = process.ready_or_ended().await?;
         let at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
         let transports = Arc::new(Transports::new(&Settings {
@@ -64,6 +73,12 @@ impl Lone {
             came_by: None,
         }));
         Ok(Lone { process, at, transports, client: crate::client() })
+    }
+
+    /// Waits until the client of a transport has a connection, or dials on demand.
+    pub async fn reaches(&self, transport: Transport) {
+        let reaches = async || self.transports.reachable(transport).then_some(());
+        eventually(&format!("{transport} reaches the logger"), reaches).await;
     }
 
     /// Asks it over HTTP: the status and the body.
@@ -93,6 +108,13 @@ impl Lone {
     pub async fn send(&self, transport: Transport, entry: &LogEntry, journal: &mut Journal) -> Answer {
         send(&self.transports, transport, entry, journal).await
     }
+}
+
+fn on_free_ports<'a>(settings: &BTreeMap<&'a str, String>) -> BTreeMap<&'a str, String> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut all = settings.clone();
+    all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
+    all
 }
 
 /// Some callers at work, each over the next of the direct transports.
@@ -128,7 +150,7 @@ impl Callers {
     pub async fn goes_on(&self, entries: u64) -> Duration {
         let (goal, begun) = (self.accepted.load(Ordering::Relaxed) + entries, Instant::now());
         let reached = async || (self.accepted.load(Ordering::Relaxed) >= goal).then_some(());
-        crate::eventually("entries are accepted", reached).await;
+        eventually("entries are accepted", reached).await;
         begun.elapsed()
     }
 

@@ -27,6 +27,8 @@ const CUTS_PER_STORE: u32 = 20;
 pub enum Syncs {
     /// `synchronous=FULL`: every commit. The product.
     Full,
+    /// The same, but some syncs fail before the power goes.
+    Failing,
     /// A control: as the product, but the syncs of the write-ahead log do nothing.
     Ignored,
     /// A control: `synchronous=NORMAL`, which syncs before checkpoints alone.
@@ -39,14 +41,14 @@ impl Syncs {
     /// Whether entries must be lost.
     pub const fn is_control(self) -> bool {
         match self {
-            Syncs::Full => false,
+            Syncs::Full | Syncs::Failing => false,
             Syncs::Ignored | Syncs::Normal | Syncs::Off => true,
         }
     }
 
     fn fault(self) -> Option<&'static str> {
         match self {
-            Syncs::Full | Syncs::Ignored => None,
+            Syncs::Full | Syncs::Failing | Syncs::Ignored => None,
             Syncs::Normal => Some("synchronous-normal"),
             Syncs::Off => Some("synchronous-off"),
         }
@@ -57,6 +59,7 @@ impl fmt::Display for Syncs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Syncs::Full => "power-loss",
+            Syncs::Failing => "power-loss-sync-failed",
             Syncs::Ignored => "power-loss-unsynced",
             Syncs::Normal => "power-loss-normal",
             Syncs::Off => "power-loss-off",
@@ -122,15 +125,37 @@ impl Site {
 
     /// The power goes at some moment while callers are at work.
     async fn lose_power(&mut self, cut: Cut, random: &mut StdRng, sum: &mut Sum) {
-        let mut lone = self.start().await.expect("it has started on this store before");
+        let lone = self.start().await.expect("it has started on this store before");
         let callers = Callers::start(&lone, CALLERS, random);
         callers.goes_on(1).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        let (mut lone, callers) = match self.syncs {
+            Syncs::Failing => self.fail_syncs(lone, callers, random).await,
+            Syncs::Full | Syncs::Ignored | Syncs::Normal | Syncs::Off => (lone, callers),
+        };
         lone.process.kill().await;
         callers.stop(&mut self.journal).await;
         let gone = self.disk.cut_power(cut, random);
         sum.sectors += gone;
         sum.cuts_that_bit += u32::from(gone > 0);
+    }
+
+    /// Some syncs fail, and writing goes on. In every other case the process dies in between: then nobody remembers
+    /// that what it finds in the log is not on the disk.
+    async fn fail_syncs(&mut self, lone: Lone, callers: Callers, random: &mut StdRng) -> (Lone, Callers) {
+        self.disk.fail_syncs(random.random_range(1..4));
+        crate::eventually("syncs fail", async || (self.disk.syncs_to_fail() == 0).then_some(())).await;
+        if random.random() {
+            callers.goes_on(random.random_range(1..200)).await;
+            return (lone, callers);
+        }
+        let mut dying = lone;
+        dying.process.kill().await;
+        callers.stop(&mut self.journal).await;
+        let lone = self.start().await.expect("it starts after its death");
+        let callers = Callers::start(&lone, CALLERS, random);
+        callers.goes_on(random.random_range(1..200)).await;
+        (lone, callers)
     }
 
     /// Reads all that is there. A logger that starts has looked for damage.

@@ -6,7 +6,9 @@ use chaos::Verdict;
 use proto::Transport;
 
 use super::{
+    disk_full,
     power_loss::{self, Syncs},
+    sync_order,
     under_load::{self, Breakage},
 };
 
@@ -17,6 +19,10 @@ pub enum Trial {
     UnderLoad(Breakage),
     /// The power of the store's disk is cut.
     PowerLoss(Syncs),
+    /// The order of the sync and the answer is read from a trace. A round is an entry.
+    SyncOrder,
+    /// The store's disk is filled and freed.
+    DiskFull,
 }
 
 /// What a trial has shown.
@@ -45,7 +51,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 14] = [
+    pub const ALL: [Trial; 17] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -57,9 +63,12 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
         Trial::PowerLoss(Syncs::Full),
+        Trial::PowerLoss(Syncs::Failing),
         Trial::PowerLoss(Syncs::Ignored),
         Trial::PowerLoss(Syncs::Normal),
         Trial::PowerLoss(Syncs::Off),
+        Trial::SyncOrder,
+        Trial::DiskFull,
     ];
 
     /// How many rounds `make torture` runs.
@@ -71,7 +80,10 @@ impl Trial {
             Trial::UnderLoad(Breakage::ListenerKilled) => 40,
             Trial::UnderLoad(Breakage::Stopped) => 20,
             Trial::PowerLoss(Syncs::Full) => 200,
+            Trial::PowerLoss(Syncs::Failing) => 50,
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
+            Trial::SyncOrder => 1_000,
+            Trial::DiskFull => 10,
         }
     }
 
@@ -79,15 +91,17 @@ impl Trial {
     pub const fn short_rounds(self) -> u32 {
         match self {
             Trial::UnderLoad(_) => 3,
-            Trial::PowerLoss(Syncs::Full) => 6,
+            Trial::PowerLoss(Syncs::Full | Syncs::Failing) => 6,
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 2,
+            Trial::SyncOrder => 120,
+            Trial::DiskFull => 3,
         }
     }
 
     /// Whether a promise is broken on purpose, and the checker must notice.
     pub const fn is_control(self) -> bool {
         match self {
-            Trial::UnderLoad(_) => false,
+            Trial::UnderLoad(_) | Trial::SyncOrder | Trial::DiskFull => false,
             Trial::PowerLoss(syncs) => syncs.is_control(),
         }
     }
@@ -100,6 +114,8 @@ impl Trial {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
+            Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
+            Trial::DiskFull => disk_full::run(rounds, seed, progress).await,
         }
     }
 }
@@ -109,6 +125,8 @@ impl fmt::Display for Trial {
         match self {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
             Trial::PowerLoss(syncs) => syncs.fmt(f),
+            Trial::SyncOrder => f.write_str("sync-order"),
+            Trial::DiskFull => f.write_str("disk-full"),
         }
     }
 }
