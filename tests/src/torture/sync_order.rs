@@ -51,7 +51,9 @@ pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repo
         for ((transport, entry), answer) in [http, rpc, grpc].into_iter().zip(answers) {
             match answer {
                 Answer::Accepted(Outcome::Stored) => accepted += 1,
-                other => broken.push(format!("{transport}: {other:?}")),
+                Answer::Accepted(_) | Answer::Refused(_) | Answer::Nothing => {
+                    broken.push(format!("{transport}: {answer:?}"));
+                }
             }
             sent.entry(transport).or_default().push(entry);
         }
