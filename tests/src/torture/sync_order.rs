@@ -80,8 +80,9 @@ pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repo
         if answers.len() != entries.len() {
             broken.push(format!("{} answers over {transport} to {} entries", answers.len(), entries.len()));
         }
+        let mut from = 0;
         for (entry, answered_at) in entries.iter().zip(answers) {
-            match trace.synced_at(entry) {
+            match trace.synced_at(entry, &mut from) {
                 Some(synced_at) if synced_at < *answered_at => in_order += 1,
                 Some(_) => {
                     broken.push(format!("{} was answered over {transport} before its sync", entry.id()))
@@ -132,9 +133,13 @@ impl Trace {
     }
 
     /// When the first sync that began after the entry was written to the log had returned.
-    fn synced_at(&self, entry: &LogEntry) -> Option<usize> {
-        let (written, _) = self.writes.iter().find(|(_, call)| call.contains(&entry.data()[..32]))?;
-        self.syncs.iter().find(|(began, _)| began > written).map(|(_, ended)| *ended)
+    /// Writes before number `from` are of entries before this one; it moves on.
+    fn synced_at(&self, entry: &LogEntry, from: &mut usize) -> Option<usize> {
+        let marker = &entry.data()[..32];
+        let found = self.writes[*from..].iter().position(|(_, call)| call.contains(marker))?;
+        *from += found;
+        let (written, _) = self.writes[*from];
+        self.syncs.iter().find(|(began, _)| *began > written).map(|(_, ended)| *ended)
     }
 }
 
@@ -166,7 +171,7 @@ mod tests {
         };
         let entry = draft.check(jiff::Timestamp::UNIX_EPOCH).expect("valid");
         let trace = Trace::read(TRACE);
-        let synced_at = trace.synced_at(&entry).expect("synced");
+        let synced_at = trace.synced_at(&entry, &mut 0).expect("synced");
         assert!(trace.answers[&80][0] < synced_at);
         assert!(trace.answers[&81][0] > synced_at);
     }

@@ -92,7 +92,7 @@ impl Trial {
         match self {
             Trial::UnderLoad(_) => 3,
             Trial::PowerLoss(Syncs::Full | Syncs::Failing) => 6,
-            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 2,
+            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
             Trial::SyncOrder => 120,
             Trial::DiskFull => 3,
         }
