@@ -22,6 +22,7 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
+	deploy/strace.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- $(SECURE)
 
@@ -32,6 +33,7 @@ check: ## format, clippy and docs, with warnings denied
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
+	deploy/strace.sh
 	deploy/rabbitmq.sh with-test-node cargo run --release --quiet --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 

@@ -13,6 +13,10 @@ pub enum Fault {
     AckBeforeCommit,
     /// An id is stored as often as it is sent.
     NoDedup,
+    /// The store syncs before a checkpoint alone, and not at a commit.
+    SynchronousNormal,
+    /// The store never syncs.
+    SynchronousOff,
 }
 
 impl Fault {

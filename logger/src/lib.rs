@@ -15,7 +15,7 @@ mod config;
 
 pub use config::Config;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
@@ -29,12 +29,15 @@ use tokio::task::JoinSet;
 
 use crate::{
     intake::Intake,
-    store::{Reader, Store},
+    store::{OpenError, Reader, Store},
     writer::{Writer, WriterThread},
 };
 
 /// How long the store may take to close, after the servers have drained.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The exit code of a logger whose store is damaged: starting it again will not help.
+const DAMAGED: u8 = 3;
 
 /// A logger whose store and ports are open, but which does not answer yet.
 #[derive(Debug)]
@@ -136,6 +139,14 @@ impl Logger {
         tracing::info!("logger stopped");
         result
     }
+}
+
+/// How the process ends: as every service's, but with 3 if the store is damaged.
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    let reason = result.as_ref().err().and_then(|error| error.downcast_ref());
+    let damaged = matches!(reason, Some(OpenError::Damaged { .. }));
+    let code = service::exit_code(result);
+    if damaged { ExitCode::from(DAMAGED) } else { code }
 }
 
 fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Router {

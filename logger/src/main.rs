@@ -8,7 +8,7 @@ use service::{Shutdown, Telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::exit_code(run(Config::parse()).await)
+    logger::exit_code(run(Config::parse()).await)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

@@ -36,6 +36,7 @@ macro_rules! for_each_transport {
 
 mod bad_input;
 mod course;
+mod damage;
 mod delivery;
 mod hurts;
 mod keys;

@@ -35,7 +35,33 @@ impl Process {
         let file = std::fs::File::create(&log).expect("the test's directory is writable");
         let faulty = settings.contains_key(format!("{}_FAULT", name.to_uppercase()).as_str());
         let binary = if faulty { faulty_binary(name) } else { binary(name) };
-        let child = tokio::process::Command::new(binary)
+        Self::spawn(tokio::process::Command::new(binary), settings, dir, log, file)
+    }
+
+    /// As [`Process::start`], with a trace of what it writes and syncs in the file `trace`.
+    ///
+    /// # Panics
+    /// If strace is not installed, too.
+    pub fn start_traced(name: &str, settings: &BTreeMap<&str, String>, dir: &Path, trace: &Path) -> Self {
+        const CALLS: &str = "trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg";
+        let installed = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+        assert!(installed.is_ok(), "strace is not installed: `sudo deploy/strace.sh` does it");
+        let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
+        let file = std::fs::File::create(&log).expect("the test's directory is writable");
+        let mut strace = tokio::process::Command::new("strace");
+        // With -D it is the service that is our child, and gets the signals. A page of the store is 4,096 bytes.
+        strace.args(["-D", "-q", "-f", "-yy", "-s", "4200", "-e", CALLS, "-o"]).arg(trace).arg(binary(name));
+        Self::spawn(strace, settings, dir, log, file)
+    }
+
+    fn spawn(
+        mut command: tokio::process::Command,
+        settings: &BTreeMap<&str, String>,
+        dir: &Path,
+        log: PathBuf,
+        file: std::fs::File,
+    ) -> Self {
+        let child = command
             .env_clear()
             .envs(settings)
             .current_dir(dir)
@@ -44,7 +70,7 @@ impl Process {
             .stderr(file)
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Process { child, log }
     }
 
@@ -58,15 +84,23 @@ impl Process {
     /// # Panics
     /// If it ends, or is not ready in time.
     pub async fn ready(&mut self) -> BTreeMap<String, SocketAddr> {
+        self.ready_or_ended().await.unwrap_or_else(|status| panic!("it ended with {status}:\n{}", self.log()))
+    }
+
+    /// As [`Process::ready`], for one that may refuse to start.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub async fn ready_or_ended(&mut self) -> Result<BTreeMap<String, SocketAddr>, ExitStatus> {
         let line = eventually("ready", async || {
             if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("it ended with {status}:\n{}", self.log());
+                return Some(Err(status));
             }
-            self.log().lines().find(|line| line.contains(" ready ")).map(str::to_owned)
+            self.log().lines().find(|line| line.contains(" ready ")).map(|line| Ok(line.to_owned()))
         });
-        let line = line.await;
+        let line = line.await?;
         let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-        pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect()
+        Ok(pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect())
     }
 
     /// Sends a signal.

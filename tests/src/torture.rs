@@ -5,8 +5,12 @@
 
 pub mod confirm_ownership;
 pub mod control;
+pub mod disk_full;
+pub mod lone;
+pub mod power_loss;
 pub mod rabbitmq_alarm;
 pub mod rabbitmq_killed;
+pub mod sync_order;
 pub mod under_load;
 
 mod figures;

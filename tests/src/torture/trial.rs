@@ -8,7 +8,9 @@ use proto::Transport;
 use super::{
     confirm_ownership,
     control::{self, Control},
-    rabbitmq_alarm, rabbitmq_killed,
+    disk_full,
+    power_loss::{self, Syncs},
+    rabbitmq_alarm, rabbitmq_killed, sync_order,
     under_load::{self, Breakage},
 };
 
@@ -25,6 +27,12 @@ pub enum Trial {
     RabbitmqAlarm,
     /// RabbitMQ returns half of what is published.
     ConfirmOwnership,
+    /// The power of the store's disk is cut.
+    PowerLoss(Syncs),
+    /// The order of the sync and the answer is read from a trace. A round is an entry.
+    SyncOrder,
+    /// The store's disk is filled and freed.
+    DiskFull,
 }
 
 /// What a trial has shown.
@@ -68,15 +76,31 @@ impl Trial {
         Trial::RabbitmqKilled,
         Trial::RabbitmqAlarm,
         Trial::ConfirmOwnership,
+        Trial::PowerLoss(Syncs::Full),
+        Trial::PowerLoss(Syncs::Failing),
+        Trial::SyncOrder,
+        Trial::DiskFull,
         Trial::Control(Control::AckBeforeCommit),
         Trial::Control(Control::NoDedup),
         Trial::Control(Control::SwappedConfirms),
         Trial::Control(Control::AckOnReceipt),
+        Trial::PowerLoss(Syncs::Ignored),
+        Trial::PowerLoss(Syncs::Normal),
+        Trial::PowerLoss(Syncs::Off),
     ];
 
     /// Whether a promise is broken on purpose: what such a trial loses is not the system's.
     pub const fn is_control(self) -> bool {
-        matches!(self, Trial::Control(_))
+        match self {
+            Trial::Control(_) => true,
+            Trial::PowerLoss(syncs) => syncs.is_control(),
+            Trial::UnderLoad(_)
+            | Trial::RabbitmqKilled
+            | Trial::RabbitmqAlarm
+            | Trial::ConfirmOwnership
+            | Trial::SyncOrder
+            | Trial::DiskFull => false,
+        }
     }
 
     /// How many rounds `make torture` runs.
@@ -90,6 +114,11 @@ impl Trial {
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm => 24,
             Trial::ConfirmOwnership => 200,
+            Trial::PowerLoss(Syncs::Full) => 200,
+            Trial::PowerLoss(Syncs::Failing) => 50,
+            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
+            Trial::SyncOrder => 1_000,
+            Trial::DiskFull => 10,
         }
     }
 
@@ -100,6 +129,10 @@ impl Trial {
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm => 2,
             Trial::ConfirmOwnership => 20,
+            Trial::PowerLoss(Syncs::Full | Syncs::Failing) => 6,
+            Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
+            Trial::SyncOrder => 120,
+            Trial::DiskFull => 3,
         }
     }
 
@@ -114,6 +147,9 @@ impl Trial {
             Trial::RabbitmqKilled => rabbitmq_killed::run(rounds, seed, progress).await,
             Trial::RabbitmqAlarm => rabbitmq_alarm::run(rounds, seed, progress).await,
             Trial::ConfirmOwnership => confirm_ownership::run(rounds, seed, progress).await,
+            Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
+            Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
+            Trial::DiskFull => disk_full::run(rounds, seed, progress).await,
         }
     }
 }
@@ -126,6 +162,9 @@ impl fmt::Display for Trial {
             Trial::RabbitmqKilled => f.write_str("rabbitmq-killed"),
             Trial::RabbitmqAlarm => f.write_str("rabbitmq-alarm"),
             Trial::ConfirmOwnership => f.write_str("confirm-ownership"),
+            Trial::PowerLoss(syncs) => syncs.fmt(f),
+            Trial::SyncOrder => f.write_str("sync-order"),
+            Trial::DiskFull => f.write_str("disk-full"),
         }
     }
 }

@@ -82,6 +82,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(WRITE_PRAGMAS).map_err(in_path)?;
     prove_durable(path, &connection)?;
     look_for_damage(path, &connection)?;
+    take_over_the_log(&connection).map_err(in_path)?;
+    #[cfg(feature = "faults")]
+    weaken(&connection).map_err(in_path)?;
     Ok(connection)
 }
 
@@ -191,6 +194,29 @@ fn prove_durable(path: &Path, connection: &Connection) -> Result<(), OpenError> 
     }
     let detail = format!("journal_mode is {journal}, synchronous is {synchronous}");
     Err(OpenError::NotDurable { path: path.to_owned(), detail })
+}
+
+/// Rests nothing new on what was found in the log. After a sync that failed, Linux shows the log as it was written,
+/// takes it for clean, and never writes it: a later sync succeeds, and with the power everything from there on would
+/// be gone. In the main file it is written anew. If somebody reads meanwhile, the log was not found but known.
+fn take_over_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy != 0 {
+        tracing::warn!("the write-ahead log is in use, and was not taken over");
+    }
+    Ok(())
+}
+
+/// Takes back what `prove_durable` has proved.
+#[cfg(feature = "faults")]
+fn weaken(connection: &Connection) -> rusqlite::Result<()> {
+    use crate::faults::Fault;
+    for (fault, synchronous) in [(Fault::SynchronousNormal, "NORMAL"), (Fault::SynchronousOff, "OFF")] {
+        if fault.is_on() {
+            connection.pragma_update(None, "synchronous", synchronous)?;
+        }
+    }
+    Ok(())
 }
 
 fn look_for_damage(path: &Path, connection: &Connection) -> Result<(), OpenError> {

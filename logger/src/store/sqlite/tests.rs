@@ -2,6 +2,7 @@ mod failing;
 mod model;
 mod paging;
 mod pruning;
+mod torn;
 mod writing;
 
 use proto::{Query, StoredEntry};

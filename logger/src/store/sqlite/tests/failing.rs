@@ -128,6 +128,21 @@ async fn damage_that_a_reader_finds_stops_the_writer() {
 }
 
 #[test]
+fn a_log_that_is_found_is_taken_over_before_anything_rests_on_it() {
+    let (_directory, url, mut store) = new_store();
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    let copy = tempfile::tempdir().expect("a directory");
+    for name in ["logs.db", "logs.db-wal"] {
+        std::fs::copy(path(&url).with_file_name(name), copy.path().join(name)).expect("copied");
+    }
+    let log = || std::fs::metadata(copy.path().join("logs.db-wal")).expect("a log").len();
+    assert!(log() > 0, "as a process leaves it that is killed");
+    let mut found = Store::open(&StoreUrl::Sqlite(copy.path().join("logs.db"))).expect("opened");
+    assert_eq!(log(), 0);
+    assert_eq!(count(&mut found), 1);
+}
+
+#[test]
 fn a_log_that_was_cut_short_keeps_what_lies_before_the_cut() {
     let (_directory, url, mut store) = new_store();
     for number in 0..20 {

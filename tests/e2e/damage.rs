@@ -1,0 +1,79 @@
+//! A store whose file is broken: nothing is written to it any more, and a start says what to do.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use chaos::{Answer, Journal};
+use nix::sys::signal::Signal;
+use proto::{Code, Transport};
+use rand::{SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
+use tests::torture::lone::{Lone, random_entry};
+
+/// A closed store with some entries, and the settings of a logger for it.
+async fn store() -> (TempDir, BTreeMap<&'static str, String>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = format!("sqlite:{}", dir.path().join("logs.db").display());
+    let settings = BTreeMap::from([("LOGGER_STORE", store)]);
+    let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
+    let mut random = StdRng::seed_from_u64(1);
+    for _ in 0..50 {
+        let answer = lone.send(Transport::Http, &random_entry(&mut random), &mut Journal::default()).await;
+        assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
+    }
+    lone.process.signal(Signal::SIGTERM);
+    assert!(lone.process.ended().await.success());
+    (dir, settings)
+}
+
+/// Overwrites every page but the first, which says what the file is.
+fn overwrite(store: &Path) {
+    let file = File::options().write(true).open(store).expect("writable");
+    for page in 1..file.metadata().expect("it is there").len() / 4096 {
+        file.write_all_at(&[0xa5; 4096], page * 4096).expect("overwritten");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_with_3_and_left_as_it_is() {
+    let (dir, settings) = store().await;
+    let store = dir.path().join("logs.db");
+    overwrite(&store);
+    let before = fs::read(&store).expect("readable");
+    let status = Lone::start(&settings, dir.path()).await.expect_err("refused");
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(fs::read(&store).expect("readable"), before);
+    let logs = fs::read_dir(dir.path()).expect("listed").filter_map(|entry| {
+        let path = entry.expect("listed").path();
+        path.extension()
+            .is_some_and(|extension| extension == "log")
+            .then(|| fs::read_to_string(path).expect("text"))
+    });
+    let refusal = logs.filter(|log| log.contains("is damaged")).collect::<String>();
+    assert!(refusal.contains("put a copy back in its place"), "{refusal}");
+}
+
+#[tokio::test]
+async fn damage_at_run_time_stops_writing_and_shows_in_readyz() {
+    let (dir, settings) = store().await;
+    let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
+    assert_eq!(lone.get("/readyz").await.0, 200);
+    overwrite(&dir.path().join("logs.db"));
+    let (status, body) = lone.get("/logs").await;
+    assert_eq!((status.as_u16(), body["data"]["code"].as_str()), (503, Some("unavailable")), "{body}");
+    let entry = random_entry(&mut StdRng::seed_from_u64(2));
+    for transport in tests::DIRECT {
+        lone.reaches(transport).await;
+        let answer = lone.send(transport, &entry, &mut Journal::default()).await;
+        assert_eq!(answer, Answer::Refused(Code::Unavailable), "{transport}");
+    }
+    tests::eventually("/readyz says 503", async || (lone.get("/readyz").await.0 == 503).then_some(())).await;
+    lone.process.signal(Signal::SIGTERM);
+    lone.process.ended().await;
+    let status = Lone::start(&settings, dir.path()).await.expect_err("refused");
+    assert_eq!(status.code(), Some(3));
+}

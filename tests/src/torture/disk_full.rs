@@ -1,0 +1,73 @@
+//! Fills the store's disk and frees it, over and over, under load.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use chaos::{Answer, Journal};
+use proto::{Code, Transport};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    Report,
+    lone::{Callers, Lone, random_entry},
+};
+use crate::{DIRECT, disk::Disk, eventually};
+
+/// Callers at work.
+const CALLERS: usize = 12;
+
+/// How soon entries must be accepted again when there is room.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Fills and frees it so often.
+///
+/// # Panics
+/// If what it stands on does not work.
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+    let mut random = StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Disk::new(dir.path());
+    let mut lone = Lone::start(&BTreeMap::from(disk.settings()), dir.path()).await.expect("it starts");
+    let callers = Callers::start(&lone, CALLERS, &mut random);
+    callers.goes_on(1).await;
+    let mut journal = Journal::default();
+    let (mut broken, mut longest) = (Vec::new(), Duration::ZERO);
+    for round in 0..rounds {
+        disk.set_space(Some(random.random_range(0..1_000_000)));
+        for transport in DIRECT {
+            refused_as_full(&lone, transport, &mut random, &mut journal).await;
+        }
+        let (status, _) = lone.get("/logs?limit=10").await;
+        if status != 200 {
+            broken.push(format!(
+                "cycle {}: reading was answered with {status} while the disk was full",
+                round + 1
+            ));
+        }
+        disk.set_space(None);
+        longest = longest.max(callers.goes_on(1).await);
+        progress(round + 1);
+    }
+    callers.stop(&mut journal).await;
+    let stored = lone.all_stored().await;
+    lone.process.kill().await;
+    let verdict = journal.verdict(&stored, &HashSet::new());
+    let report = Report::of(&verdict, rounds);
+    broken.extend(report.broken);
+    if longest > RESUME_TIMEOUT {
+        broken.push(format!("entries were accepted again only after {longest:?}"));
+    }
+    let figures = format!("accepted again within {:.3} s: {verdict}", longest.as_secs_f64());
+    Report { figures, broken, ..report }
+}
+
+/// Sends over a transport until an entry is refused since the disk is full.
+async fn refused_as_full(lone: &Lone, transport: Transport, random: &mut StdRng, journal: &mut Journal) {
+    eventually(&format!("{transport} says that the disk is full"), async || {
+        let answer = lone.send(transport, &random_entry(random), journal).await;
+        (answer == Answer::Refused(Code::StorageFull)).then_some(())
+    })
+    .await;
+}
