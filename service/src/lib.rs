@@ -9,6 +9,8 @@ pub mod telemetry;
 
 mod accept;
 mod body;
+mod clients;
+mod descriptors;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};
