@@ -37,6 +37,7 @@ macro_rules! for_each_transport {
 mod bad_input;
 mod course;
 mod delivery;
+mod draining;
 mod hurts;
 mod limits;
 mod listener;
