@@ -3,6 +3,10 @@
 //! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
 //! them. Each kind of trial has a file of its own.
 
+pub mod duplicates;
+pub mod overload;
+pub mod slow_clients;
+pub mod soak;
 pub mod under_load;
 
 mod load;

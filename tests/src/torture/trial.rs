@@ -5,13 +5,24 @@ use std::fmt;
 use chaos::Verdict;
 use proto::Transport;
 
-use super::under_load::{self, Breakage};
+use super::{
+    duplicates, overload, slow_clients, soak,
+    under_load::{self, Breakage},
+};
 
 /// One way to break a promise, tried over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// A part of the stack is broken again and again under load.
     UnderLoad(Breakage),
+    /// One transport gets more than the system can take. Its rounds are seconds.
+    Overload(Transport),
+    /// Each id is sent several times. Its rounds are thousands of ids.
+    Duplicates,
+    /// Hostile clients take up connections. Its rounds are hundreds of clients.
+    SlowClients,
+    /// A long time under load, with a fault in each round.
+    Soak,
 }
 
 /// What a trial has shown.
@@ -40,7 +51,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 10] = [
+    pub const ALL: [Trial; 17] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -51,6 +62,13 @@ impl Trial {
         Trial::UnderLoad(Breakage::HopBroken(Transport::Http)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
         Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
+        Trial::Overload(Transport::Http),
+        Trial::Overload(Transport::Rpc),
+        Trial::Overload(Transport::Rabbitmq),
+        Trial::Overload(Transport::Grpc),
+        Trial::Duplicates,
+        Trial::SlowClients,
+        Trial::Soak,
     ];
 
     /// How many rounds `make torture` runs.
@@ -60,7 +78,10 @@ impl Trial {
                 50
             }
             Trial::UnderLoad(Breakage::ListenerKilled) => 40,
-            Trial::UnderLoad(Breakage::Stopped) => 20,
+            Trial::UnderLoad(Breakage::Stopped) | Trial::Overload(_) => 60,
+            Trial::Duplicates => 100,
+            Trial::SlowClients => 10,
+            Trial::Soak => 90,
         }
     }
 
@@ -68,6 +89,8 @@ impl Trial {
     pub const fn short_rounds(self) -> u32 {
         match self {
             Trial::UnderLoad(_) => 3,
+            Trial::Overload(_) | Trial::Duplicates | Trial::Soak => 2,
+            Trial::SlowClients => 1,
         }
     }
 
@@ -78,6 +101,10 @@ impl Trial {
     pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
+            Trial::Overload(transport) => overload::run(transport, rounds, progress).await,
+            Trial::Duplicates => duplicates::run(rounds, seed, progress).await,
+            Trial::SlowClients => slow_clients::run(rounds, progress).await,
+            Trial::Soak => soak::run(rounds, seed, progress).await,
         }
     }
 }
@@ -86,6 +113,10 @@ impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
+            Trial::Overload(transport) => write!(f, "overload-{transport}"),
+            Trial::Duplicates => f.write_str("duplicates"),
+            Trial::SlowClients => f.write_str("slow-clients"),
+            Trial::Soak => f.write_str("soak"),
         }
     }
 }
