@@ -5,10 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,14 +19,8 @@ use tokio::{
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::descriptors::connections_per_port;
-
-/// Most open connections to one port, if there are file descriptors for them; later ones wait in the kernel's
-/// backlog.
+/// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
-
-/// How often room is made while there is none for the next connection.
-const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long a client may take to send its first byte. Without it, silent connections would take all slots of a
 /// protocol that has no such limit of its own, such as HTTP/2 before its handshake.
@@ -46,18 +37,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Acceptor {
     listener: TcpListener,
     slots: Arc<Semaphore>,
-    crowd: Crowd,
-}
-
-/// Whether connections wait for others to close. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Crowd(Arc<AtomicBool>);
-
-impl Crowd {
-    /// Says yes to one who asks, for each that waits.
-    pub(crate) fn waits(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
 }
 
 impl Acceptor {
@@ -69,8 +48,7 @@ impl Acceptor {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))?;
-        let slots = Arc::new(Semaphore::new(connections_per_port(CONNECTIONS)));
-        Ok(Acceptor { listener, slots, crowd: Crowd::default() })
+        Ok(Acceptor { listener, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
     }
 
     /// The address that it listens on, with the port that port 0 has become.
@@ -81,19 +59,9 @@ impl Acceptor {
         self.listener.local_addr()
     }
 
-    /// Who waits for the port.
-    pub(crate) fn crowd(&self) -> Crowd {
-        self.crowd.clone()
-    }
-
     /// Waits for the next connection, and before that for one to close if too many are open.
     pub async fn accept(&self) -> Connection {
-        self.accept_making_room(|| {}).await
-    }
-
-    /// As [`Acceptor::accept`], but if too many are open, `make_room` is called again and again, to close one.
-    pub(crate) async fn accept_making_room(&self, make_room: impl Fn()) -> Connection {
-        let slot = self.slot(make_room).await;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -108,22 +76,6 @@ impl Acceptor {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
-            }
-        }
-    }
-
-    async fn slot(&self, make_room: impl Fn()) -> OwnedSemaphorePermit {
-        loop {
-            let slot = Arc::clone(&self.slots);
-            if let Ok(slot) = Arc::clone(&slot).try_acquire_owned() {
-                self.crowd.0.store(false, Ordering::Relaxed);
-                return slot;
-            }
-            self.crowd.0.store(true, Ordering::Relaxed);
-            make_room();
-            if let Ok(slot) = tokio::time::timeout(ROOM_INTERVAL, slot.acquire_owned()).await {
-                self.crowd.0.store(false, Ordering::Relaxed);
-                return slot.expect("the semaphore is never closed");
             }
         }
     }

@@ -1,17 +1,13 @@
 //! Serves a router over HTTP/1.1, with a limit on everything that a slow or hostile client could hold open.
 
-use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
+use std::{any::Any, time::Duration};
 
 use axum::{
     Json, Router,
-    http::{HeaderValue, Request, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use hyper::{
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -20,11 +16,7 @@ use hyper_util::{
 use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{
-    Acceptor, GRACE, Shutdown,
-    accept::Crowd,
-    clients::{Client, Clients},
-};
+use crate::{Acceptor, GRACE, Shutdown};
 
 /// How long a client may take to send its headers, and how long a kept connection may idle.
 /// A client's pool must let go of a connection before that.
@@ -50,8 +42,7 @@ pub fn catch_panics(router: Router) -> Router {
 }
 
 /// Serves until `shutdown` begins. Then it takes no new connection, answers the requests in flight, and drops
-/// what is still open after [`GRACE`]. If there are as many connections as there may be, those go that their
-/// clients do not use.
+/// what is still open after [`GRACE`].
 pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
     let mut http = http1::Builder::new();
     // hyper has no timeouts without a timer.
@@ -62,25 +53,18 @@ pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
         .keep_alive(true)
         .half_close(false);
     let graceful = GracefulShutdown::new();
-    let (clients, crowd) = (Clients::new(), acceptor.crowd());
     let mut connections = JoinSet::new();
     loop {
         let connection = tokio::select! {
             () = shutdown.begun() => break,
-            connection = acceptor.accept_making_room(|| clients.drop_one()) => connection,
+            connection = acceptor.accept() => connection,
         };
-        let client = Arc::new(clients.enter());
-        let (service, crowd, own) =
-            (TowerToHyperService::new(router.clone()), crowd.clone(), Arc::clone(&client));
-        let service = service_fn(move |request| answer(&service, request, Arc::clone(&own), crowd.clone()));
+        let service = TowerToHyperService::new(router.clone());
         let served = graceful.watch(http.serve_connection(TokioIo::new(connection), service));
         connections.spawn(async move {
-            tokio::select! {
-                // A client that goes away, or is cut off, is its own affair.
-                served = served => if let Err(error) = served {
-                    tracing::debug!(%error, "connection ended");
-                },
-                () = client.dropped() => tracing::debug!("connection dropped: others wait for its place"),
+            // A client that goes away, or is cut off, is its own affair.
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "connection ended");
             }
         });
         while connections.try_join_next().is_some() {}
@@ -91,23 +75,4 @@ pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");
     }
     connections.shutdown().await;
-}
-
-/// Answers a request, and closes the connection behind it if others wait for its place: those whose clients never
-/// let them rest would keep everybody else out for good.
-fn answer(
-    router: &TowerToHyperService<Router>,
-    request: Request<Incoming>,
-    client: Arc<Client>,
-    crowd: Crowd,
-) -> impl Future<Output = Result<Response, Infallible>> + use<> {
-    let answered = router.call(request.map(|body| client.watch(body)));
-    async move {
-        let mut response = answered.await?;
-        if crowd.waits() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        client.answered();
-        Ok(response)
-    }
 }

@@ -9,8 +9,6 @@ pub mod telemetry;
 
 mod accept;
 mod body;
-mod clients;
-mod descriptors;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};
