@@ -38,6 +38,7 @@ mod bad_input;
 mod course;
 mod damage;
 mod delivery;
+mod draining;
 mod hurts;
 mod keys;
 mod limits;

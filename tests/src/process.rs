@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -31,11 +33,22 @@ impl Process {
     /// # Panics
     /// If it cannot be started.
     pub fn start(name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
+        Self::start_under(&[], name, settings, dir)
+    }
+
+    /// As [`Process::start`], under a command that becomes it, such as `taskset --cpu-list 0`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_under(wrapper: &[&str], name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
         let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
         let file = std::fs::File::create(&log).expect("the test's directory is writable");
         let faulty = settings.contains_key(format!("{}_FAULT", name.to_uppercase()).as_str());
         let binary = if faulty { faulty_binary(name) } else { binary(name) };
-        Self::spawn(tokio::process::Command::new(binary), settings, dir, log, file)
+        let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let mut command = tokio::process::Command::new(words.next().expect("at least the binary"));
+        command.args(words);
+        Self::spawn(command, settings, dir, log, file)
     }
 
     /// As [`Process::start`], with a trace of what it writes and syncs in the file `trace`.
@@ -132,17 +145,29 @@ impl Process {
     /// The most memory that it has had, in KiB.
     ///
     /// # Panics
-    /// If it is gone, or this is not Linux.
+    /// As all that follow here, if it is gone, or this is not Linux.
     pub fn peak_memory_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
     }
 
     /// The memory that it has now, in KiB.
-    ///
-    /// # Panics
-    /// If it is gone, or this is not Linux.
     pub fn memory_kib(&self) -> u64 {
         self.status_kib("VmRSS:")
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("procfs").count()
+    }
+
+    /// The time that it has had on processors.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("procfs");
+        // The name may hold spaces; behind its bracket come the state and then numbers.
+        let (_, numbers) = stat.rsplit_once(") ").expect("a name");
+        let ticks = numbers.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        // Linux counts in hundredths of a second for whoever asks, whatever it counts in itself.
+        Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
     fn status_kib(&self, key: &str) -> u64 {

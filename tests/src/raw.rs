@@ -15,6 +15,16 @@ use tokio::{
 
 use crate::{SOON, keys::authorization_header, stack::Answer};
 
+/// Opens a connection and sends the beginning of something.
+///
+/// # Errors
+/// If the server closes before it has been sent.
+pub async fn begin(address: SocketAddr, bytes: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(bytes).await?;
+    Ok(stream)
+}
+
 /// Posts the beginning of a body that is announced to be longer, and keeps the connection open.
 ///
 /// # Errors

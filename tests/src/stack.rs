@@ -37,6 +37,7 @@ pub struct Stack {
     /// The test's own part of RabbitMQ.
     pub rabbitmq: VirtualHost,
     settings: BTreeMap<&'static str, String>,
+    wrapper: &'static [&'static str],
     client: Client,
     dir: TempDir,
 }
@@ -141,7 +142,7 @@ impl Stack {
 
     /// Starts all three on a RabbitMQ of the test's own.
     pub async fn start_on(rabbitmq: VirtualHost, settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_direct_on(rabbitmq, settings).await;
+        let mut stack = Self::start_direct_on(rabbitmq, &[], settings).await;
         stack.reaches(Transport::Rabbitmq).await;
         stack.start_listener().await;
         stack
@@ -149,10 +150,22 @@ impl Stack {
 
     /// Starts logger and broker, and waits until the broker reaches the logger.
     pub async fn start_direct(settings: &[(&'static str, &str)]) -> Self {
-        Self::start_direct_on(VirtualHost::create().await, settings).await
+        Self::start_direct_on(VirtualHost::create().await, &[], settings).await
     }
 
-    async fn start_direct_on(rabbitmq: VirtualHost, settings: &[(&'static str, &str)]) -> Self {
+    /// Starts all three, each under a command that becomes it: see [`Process::start_under`].
+    pub async fn start_under(wrapper: &'static [&'static str], settings: &[(&'static str, &str)]) -> Self {
+        let mut stack = Self::start_direct_on(VirtualHost::create().await, wrapper, settings).await;
+        stack.reaches(Transport::Rabbitmq).await;
+        stack.start_listener().await;
+        stack
+    }
+
+    async fn start_direct_on(
+        rabbitmq: VirtualHost,
+        wrapper: &'static [&'static str],
+        settings: &[(&'static str, &str)],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut all = BTreeMap::from([
@@ -164,14 +177,14 @@ impl Stack {
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
         all.extend(keys::setting(dir.path()).map(|(name, file)| (name, file.display().to_string())));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let mut logger = Process::start("logger", &all, dir.path());
+        let mut logger = Process::start_under(wrapper, "logger", &all, dir.path());
         let ports = logger.ready().await;
         let logger_at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
         all.extend(logger_at.listens());
         for (name, value) in logger_at.urls() {
             all.entry(name).or_insert(value);
         }
-        let mut broker = Process::start("broker", &all, dir.path());
+        let mut broker = Process::start_under(wrapper, "broker", &all, dir.path());
         let broker_at = broker.ready().await["http"];
         all.insert("BROKER_HTTP_LISTEN", broker_at.to_string());
         let stack = Stack {
@@ -182,6 +195,7 @@ impl Stack {
             broker_at,
             rabbitmq,
             settings: all,
+            wrapper,
             client: crate::client(),
             dir,
         };
@@ -224,7 +238,7 @@ impl Stack {
 
     /// Starts the listener, and waits until it takes deliveries.
     pub async fn start_listener(&mut self) {
-        let mut listener = Process::start("listener", &self.settings, self.dir.path());
+        let mut listener = self.process("listener");
         listener.ready().await;
         let log = || async { listener.log().contains("consuming").then_some(()) };
         eventually("the listener consumes", log).await;
@@ -233,7 +247,7 @@ impl Stack {
 
     /// Starts the logger again, on the ports and with the store that it had.
     pub async fn start_logger(&mut self) {
-        self.logger = Process::start("logger", &self.settings, self.dir.path());
+        self.logger = self.process("logger");
         self.logger.ready().await;
         // A broker that has just failed to dial refuses for a moment.
         eventually("the broker reads again", async || (self.get("/logs").await.status == 200).then_some(()))
@@ -242,8 +256,12 @@ impl Stack {
 
     /// Starts the broker again, on the port that it had.
     pub async fn start_broker(&mut self) {
-        self.broker = Process::start("broker", &self.settings, self.dir.path());
+        self.broker = self.process("broker");
         self.broker.ready().await;
+    }
+
+    fn process(&self, name: &str) -> Process {
+        Process::start_under(self.wrapper, name, &self.settings, self.dir.path())
     }
 
     /// Waits until the broker reaches the other end of a transport.
@@ -314,6 +332,12 @@ impl Stack {
     /// All stored entries, newest first, page by page.
     pub async fn all_stored(&self) -> Vec<StoredEntry> {
         let mut entries = Vec::new();
+        self.each_page(|page| entries.extend(page)).await;
+        entries
+    }
+
+    /// Hands over all stored entries page by page: more than memory holds.
+    pub async fn each_page(&self, mut page_of: impl FnMut(Vec<StoredEntry>)) {
         let mut path = "/logs?limit=1000".to_owned();
         loop {
             // On a busy machine a broker with a short deadline may answer that the logger did not.
@@ -321,8 +345,8 @@ impl Stack {
             let answer = eventually("a page is read", page).await;
             let envelope: Envelope<Page> = serde_json::from_value(answer.body).expect("a page");
             let page = envelope.data.expect("data");
-            entries.extend(page.entries);
-            let Some(next) = page.next else { return entries };
+            page_of(page.entries);
+            let Some(next) = page.next else { return };
             path = format!("/logs?limit=1000&cursor={}", String::from(next));
         }
     }

@@ -6,10 +6,14 @@
 pub mod confirm_ownership;
 pub mod control;
 pub mod disk_full;
+pub mod duplicates;
 pub mod lone;
+pub mod overload;
 pub mod power_loss;
 pub mod rabbitmq_alarm;
 pub mod rabbitmq_killed;
+pub mod slow_clients;
+pub mod soak;
 pub mod sync_order;
 pub mod under_load;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Outcome, Receipt, Transport};
+use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
 use tracing::Instrument;
 
 use crate::{
@@ -164,6 +164,8 @@ fn log_failure(transport: Transport, entries: usize, failure: &Failure) {
     match failure.certainty() {
         // Nobody's entry: a reader was told, or a probe found nobody there.
         _ if entries == 0 => tracing::debug!(%transport, %code, cause, "no answer"),
+        // Under overload a line for each would cost more than the refusal; `transport_seconds` counts them.
+        _ if code == Code::Overloaded => tracing::debug!(%transport, entries, %code, cause, "not delivered"),
         Certainty::Rejected => tracing::debug!(%transport, entries, %code, cause, "refused"),
         Certainty::NotStored => tracing::warn!(%transport, entries, %code, cause, "not delivered"),
         Certainty::Unknown => tracing::warn!(%transport, entries, %code, cause, "outcome unknown"),

@@ -31,6 +31,10 @@ const ATTEMPTS: u32 = 8;
 /// How long a caller waits before it tries again. Far less than `Retry-After`: this is no polite caller.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// One entry of so many is large, and has up to so many times 32 bytes.
+const LARGE_ONE_OF: u32 = 100;
+const LARGE_REPEATS: usize = 512;
+
 /// How long what is queued may take to reach the store, once the load has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,6 +58,21 @@ impl Load {
     /// # Panics
     /// If there is no transport.
     pub fn start(broker: SocketAddr, transports: &[Transport], callers: usize, seed: u64) -> Self {
+        Self::start_paced(broker, transports, callers, seed, Duration::ZERO)
+    }
+
+    /// As [`Load::start`], but each caller rests for so long after each entry: a journal of hours must fit into
+    /// memory.
+    ///
+    /// # Panics
+    /// If there is no transport.
+    pub fn start_paced(
+        broker: SocketAddr,
+        transports: &[Transport],
+        callers: usize,
+        seed: u64,
+        rest: Duration,
+    ) -> Self {
         let (stopping, _) = watch::channel(false);
         let (accepted, answered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let client = crate::client();
@@ -61,6 +80,7 @@ impl Load {
             client: client.clone(),
             url: format!("{}://{broker}/handle", crate::tls::scheme()),
             transport: transports[number % transports.len()],
+            rest,
             attempts: if (number / transports.len()).is_multiple_of(2) { ATTEMPTS } else { 1 },
             random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
             accepted: Arc::clone(&accepted),
@@ -135,6 +155,7 @@ struct Caller {
     url: String,
     transport: Transport,
     attempts: u32,
+    rest: Duration,
     random: StdRng,
     accepted: Arc<AtomicU64>,
     answered: Arc<AtomicU64>,
@@ -151,15 +172,20 @@ impl Caller {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
+            if !self.rest.is_zero() {
+                tokio::time::sleep(self.rest).await;
+            }
         }
         self.journal
     }
 
     fn entry(&mut self) -> LogEntry {
         let level = ["info", "warning", "error"][self.random.random_range(0..3)];
+        // Most are of the size of a line; a few are large.
+        let most = if self.random.random_range(0..LARGE_ONE_OF) == 0 { LARGE_REPEATS } else { 8 };
         let draft = EntryDraft {
             name: "torture".to_owned(),
-            data: format!("{:032x}", self.random.random::<u128>()).repeat(self.random.random_range(1..8)),
+            data: format!("{:032x}", self.random.random::<u128>()).repeat(self.random.random_range(1..most)),
             level: Some(level.to_owned()),
             ..EntryDraft::default()
         };

@@ -8,9 +8,9 @@ use proto::Transport;
 use super::{
     confirm_ownership,
     control::{self, Control},
-    disk_full,
+    disk_full, duplicates, overload,
     power_loss::{self, Syncs},
-    rabbitmq_alarm, rabbitmq_killed, sync_order,
+    rabbitmq_alarm, rabbitmq_killed, slow_clients, soak, sync_order,
     under_load::{self, Breakage},
 };
 
@@ -33,6 +33,14 @@ pub enum Trial {
     SyncOrder,
     /// The store's disk is filled and freed.
     DiskFull,
+    /// One transport gets more than the system can take. Its rounds are seconds.
+    Overload(Transport),
+    /// Each id is sent several times. Its rounds are thousands of ids.
+    Duplicates,
+    /// Hostile clients take up connections. Its rounds are hundreds of clients.
+    SlowClients,
+    /// A long time under load, with a fault in each round.
+    Soak,
 }
 
 /// What a trial has shown.
@@ -80,6 +88,13 @@ impl Trial {
         Trial::PowerLoss(Syncs::Failing),
         Trial::SyncOrder,
         Trial::DiskFull,
+        Trial::Overload(Transport::Http),
+        Trial::Overload(Transport::Rpc),
+        Trial::Overload(Transport::Rabbitmq),
+        Trial::Overload(Transport::Grpc),
+        Trial::Duplicates,
+        // Not SlowClients yet: a full port still keeps others out until its clients' timeouts.
+        Trial::Soak,
         Trial::Control(Control::AckBeforeCommit),
         Trial::Control(Control::NoDedup),
         Trial::Control(Control::SwappedConfirms),
@@ -99,7 +114,11 @@ impl Trial {
             | Trial::RabbitmqAlarm
             | Trial::ConfirmOwnership
             | Trial::SyncOrder
-            | Trial::DiskFull => false,
+            | Trial::DiskFull
+            | Trial::Overload(_)
+            | Trial::Duplicates
+            | Trial::SlowClients
+            | Trial::Soak => false,
         }
     }
 
@@ -110,7 +129,7 @@ impl Trial {
                 50
             }
             Trial::UnderLoad(Breakage::ListenerKilled) | Trial::RabbitmqKilled => 40,
-            Trial::UnderLoad(Breakage::Stopped | Breakage::Unbound) => 20,
+            Trial::UnderLoad(Breakage::Unbound) => 20,
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm => 24,
             Trial::ConfirmOwnership => 200,
@@ -119,6 +138,10 @@ impl Trial {
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
             Trial::SyncOrder => 1_000,
             Trial::DiskFull => 10,
+            Trial::UnderLoad(Breakage::Stopped) | Trial::Overload(_) => 60,
+            Trial::Duplicates => 100,
+            Trial::SlowClients => 10,
+            Trial::Soak => 90,
         }
     }
 
@@ -133,6 +156,8 @@ impl Trial {
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
             Trial::SyncOrder => 120,
             Trial::DiskFull => 3,
+            Trial::Overload(_) | Trial::Duplicates | Trial::Soak => 2,
+            Trial::SlowClients => 1,
         }
     }
 
@@ -150,6 +175,10 @@ impl Trial {
             Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
             Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
             Trial::DiskFull => disk_full::run(rounds, seed, progress).await,
+            Trial::Overload(transport) => overload::run(transport, rounds, progress).await,
+            Trial::Duplicates => duplicates::run(rounds, seed, progress).await,
+            Trial::SlowClients => slow_clients::run(rounds, progress).await,
+            Trial::Soak => soak::run(rounds, seed, progress).await,
         }
     }
 }
@@ -165,6 +194,10 @@ impl fmt::Display for Trial {
             Trial::PowerLoss(syncs) => syncs.fmt(f),
             Trial::SyncOrder => f.write_str("sync-order"),
             Trial::DiskFull => f.write_str("disk-full"),
+            Trial::Overload(transport) => write!(f, "overload-{transport}"),
+            Trial::Duplicates => f.write_str("duplicates"),
+            Trial::SlowClients => f.write_str("slow-clients"),
+            Trial::Soak => f.write_str("soak"),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Trials that break a part of the stack again and again while callers are at work.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use chaos::{Direction, Fault, Relay, Verdict};
 use lapin::{options::QueueBindOptions, types::FieldTable};
@@ -12,7 +16,7 @@ use proto::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{Load, Report};
-use crate::stack::Stack;
+use crate::{process::Process, raw::begin, stack::Stack};
 
 /// Callers at work in every trial.
 const CALLERS: usize = 64;
@@ -171,22 +175,24 @@ pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) {
     stack.start_logger().await;
 }
 
+/// How long a service that was told to stop may take: between SIGTERM and SIGKILL container engines wait so long.
+const MOST_TO_STOP: Duration = Duration::from_secs(10);
+
 async fn stop_and_start(stack: &mut Stack, round: u32) {
+    let at = stack.logger_at;
     match round % 3 {
         0 => {
-            stack.broker.signal(Signal::SIGTERM);
-            assert!(stack.broker.ended().await.success(), "{}", stack.broker.log());
+            stop(&mut stack.broker, &[stack.broker_at]).await;
             stack.start_broker().await;
         }
         1 => {
-            stack.logger.signal(Signal::SIGTERM);
-            assert!(stack.logger.ended().await.success(), "{}", stack.logger.log());
+            stop(&mut stack.logger, &[at.http, at.rpc, at.grpc]).await;
             stack.start_logger().await;
         }
         _ => {
             let mut listener = stack.listener.take().expect("it runs");
-            listener.signal(Signal::SIGTERM);
-            assert!(listener.ended().await.success(), "{}", listener.log());
+            let port = listener.ready().await["http"];
+            stop(&mut listener, &[port]).await;
             stack.start_listener().await;
         }
     }
@@ -204,6 +210,21 @@ async fn unbind_half(stack: &Stack) {
         unbound.await.expect("unbound");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Tells a process to stop while each of its ports has a connection that says nothing, and one with half a header.
+/// Neither may hold it up.
+async fn stop(process: &mut Process, ports: &[SocketAddr]) {
+    let mut open = Vec::new();
+    for port in ports {
+        for bytes in [&b""[..], b"POST /handle HTTP/1.1\r\nHost: loc"] {
+            open.push(begin(*port, bytes).await.expect("the port is open"));
+        }
+    }
+    let begun = Instant::now();
+    process.signal(Signal::SIGTERM);
+    assert!(process.ended().await.success(), "{}", process.log());
+    assert!(begun.elapsed() < MOST_TO_STOP, "{:?}\n{}", begun.elapsed(), process.log());
 }
 
 /// Long enough for many requests to meet the deadline.

@@ -1,0 +1,92 @@
+//! What a service that was told to stop says to those whose request had begun before.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tests::{
+    SOON, eventually,
+    process::Process,
+    raw::{self, begin},
+    stack::{Answer, Stack},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const ALIVE: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let log = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
+    let work = post("/handle", log);
+    is_draining(&drained(&mut stack.broker, &[READY, ALIVE, &work]).await);
+    stack.start_broker().await;
+    assert!(stack.all_stored().await.is_empty(), "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn a_logger_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let work = post("/log", r#"{"name":"event","data":""}"#);
+    is_draining(&drained(&mut stack.logger, &[READY, ALIVE, &work]).await);
+}
+
+#[tokio::test]
+async fn a_listener_that_drains_is_alive_and_not_ready() {
+    let mut stack = Stack::start().await;
+    let listener = stack.listener.as_mut().expect("it is started");
+    is_draining(&drained(listener, &[READY, ALIVE]).await);
+}
+
+fn post(path: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn is_draining(answers: &[(Answer, String)]) {
+    let (ready, _) = &answers[0];
+    assert_eq!(ready.status, 503, "{}", ready.body);
+    assert_eq!(ready.body["ready"], false);
+    assert_eq!(ready.body["detail"]["draining"], true);
+    assert_eq!(answers[1].0.status, 200, "{}", answers[1].0.body);
+    for (work, head) in &answers[2..] {
+        assert_eq!((work.status.as_u16(), work.code()), (503, "draining"), "{}", work.body);
+        assert!(head.contains("retry-after: 1"), "{head}");
+    }
+}
+
+/// Sends the first half of each request, tells the process to stop, and then sends the rest: the answers, and
+/// their texts. The process must end well, and in time.
+async fn drained(process: &mut Process, requests: &[&str]) -> Vec<(Answer, String)> {
+    /// Between SIGTERM and SIGKILL container engines wait so long.
+    const MOST: Duration = Duration::from_secs(10);
+    let address = process.ready().await["http"];
+    let halves = requests.iter().map(|request| request.split_at(request.len() / 2));
+    let halves: Vec<(&str, &str)> = halves.collect();
+    let mut streams = Vec::new();
+    for (first, _) in &halves {
+        streams.push(begin(address, first.as_bytes()).await.expect("it is open"));
+    }
+    // Connections are taken in order: once this one is answered, so are the others.
+    let mut last = begin(address, ALIVE.as_bytes()).await.expect("it is open");
+    last.read_exact(&mut [0]).await.expect("an answer");
+    let begun = Instant::now();
+    process.signal(Signal::SIGTERM);
+    eventually("no new connection is taken", async || {
+        TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    let mut answers = Vec::new();
+    for (mut stream, (_, second)) in streams.into_iter().zip(halves) {
+        stream.write_all(second.as_bytes()).await.expect("it is still open");
+        let mut answer = String::new();
+        let read = tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await;
+        read.expect("it is closed after the answer").expect("text");
+        answers.push((raw::parse(&answer, begun.elapsed()), answer));
+    }
+    assert!(process.ended().await.success(), "{}", process.log());
+    assert!(begun.elapsed() < MOST, "{:?}", begun.elapsed());
+    answers
+}

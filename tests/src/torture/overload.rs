@@ -1,0 +1,143 @@
+//! More entries than the system can take: it goes on taking what it can, refuses the rest, and is itself again
+//! as soon as the overload ends.
+//!
+//! The services share one processor, and the generator has another: on the same one, the load would take from
+//! the services what it is to bring them, and what fell would be the machine, not the system. So the capacity is
+//! that of one processor, and five times as much can truly be offered. RabbitMQ is not ours to pin.
+
+mod connection;
+mod generator;
+mod ledger;
+
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use proto::Transport;
+
+use self::generator::{Generator, Stage, Tally};
+use super::Report;
+use crate::stack::Stack;
+
+/// From so many seconds for each factor on, speed is judged. A short run, beside other tests, says nothing of it.
+const JUDGED_FROM: u32 = 10;
+
+/// The callers of the closed loops. The larger number keeps the writer's groups full, so that the peak is one.
+const CALLERS: [usize; 2] = [64, 512];
+
+/// Least part of the peak that an overload must leave.
+const LEAST_GOODPUT: f64 = 0.8;
+
+/// Most memory of each process.
+const MOST_KIB: u64 = 256 * 1024;
+
+/// How soon answers must be normal after an overload.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// The broker's deadline, and what the way to it and back may add.
+const LONGEST: Duration = Duration::from_millis(5_500);
+
+/// How many times its usual p99 an answer may take to count as normal.
+const NORMAL: u32 = 3;
+
+/// How long what is queued may take to reach the store.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1_200);
+
+/// Measures the capacity, and then overloads one transport: by 1, 2, 3 and 5 times for `seconds` each.
+///
+/// # Panics
+/// If the stack does not work.
+pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u32)) -> Report {
+    let judged = seconds >= JUDGED_FROM;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let (wrapper, processor): (&[&str], _) =
+        if processors > 1 { (&["taskset", "--cpu-list", "0"], Some(1)) } else { (&[], None) };
+    let stack = Stack::start_under(wrapper, &[]).await;
+    let generator = Generator::start(stack.broker_at, transport, processor);
+    let lasting = Duration::from_secs(if judged { 10 } else { 1 });
+    let normal = generator.run(Stage::Closed { callers: 1, lasting: lasting / 2 }).await.percentile(99);
+    let mut peak = 0.0_f64;
+    for callers in CALLERS {
+        let tally = generator.run(Stage::Closed { callers, lasting }).await;
+        peak = peak.max(per_second(tally.in_time, lasting));
+    }
+    let mut report = Report { rounds: seconds, ..Report::default() };
+    report.figures = format!("peak {peak:.0}/s");
+    let factors: &[u32] = if judged { &[1, 2, 3, 5] } else { &[3] };
+    for factor in factors {
+        let lasting = Duration::from_secs(u64::from(seconds));
+        let per_second = peak * f64::from(*factor);
+        let stage = Stage::Open { per_second, lasting, normal: normal * NORMAL };
+        let tally = generator.run(stage).await;
+        judge(&mut report, *factor, tally, peak, lasting, judged);
+        progress(*factor);
+    }
+    memory(&mut report, &stack);
+    reconcile(&mut report, &stack, generator).await;
+    report
+}
+
+fn judge(report: &mut Report, factor: u32, mut tally: Tally, peak: f64, lasting: Duration, judged: bool) {
+    let goodput = per_second(tally.in_time, lasting) / peak;
+    let p99 = tally.percentile(99);
+    let recovered = tally.recovered;
+    let figures = format!(
+        "{factor}x: offered {:.0}/s, sent {:.0}/s, goodput {:.0} % of the peak, accepted p99 {:.2} s, refused {}, \
+         others {:?}, normal after {}",
+        per_second(tally.sent + tally.unsent, lasting),
+        per_second(tally.sent, lasting),
+        goodput * 100.0,
+        p99.as_secs_f64(),
+        tally.refused,
+        tally.others,
+        recovered.map_or("never".to_owned(), |time| format!("{:.2} s", time.as_secs_f64())),
+    );
+    write!(report.figures, "; {figures}").expect("a string takes all");
+    if judged && (goodput < LEAST_GOODPUT || recovered.is_none_or(|time| time > RECOVERY)) {
+        report.broken.push(figures.clone());
+    }
+    if (judged && p99 > LONGEST) || tally.others.contains_key("503 without Retry-After") {
+        report.broken.push(figures);
+    }
+}
+
+fn memory(report: &mut Report, stack: &Stack) {
+    let listener = stack.listener.as_ref().expect("it runs");
+    for (name, process) in [("broker", &stack.broker), ("logger", &stack.logger), ("listener", listener)] {
+        let peak = process.peak_memory_kib();
+        write!(report.figures, "; {name} at most {} MiB", peak / 1024).expect("a string takes all");
+        if peak > MOST_KIB {
+            report.broken.push(format!("the {name} took {peak} KiB"));
+        }
+    }
+}
+
+/// Waits until what is queued is stored, and holds every entry against the store.
+async fn reconcile(report: &mut Report, stack: &Stack, generator: Generator) {
+    let ledger = generator.finish();
+    let begun = Instant::now();
+    let verdict = loop {
+        let drained = stack.rabbitmq.depth("logs.entries").await == 0;
+        if drained || begun.elapsed() > DRAIN_TIMEOUT {
+            let mut reconciliation = ledger.reconcile();
+            stack.each_page(|page| page.iter().for_each(|row| reconciliation.found(row))).await;
+            let verdict = reconciliation.verdict();
+            // An empty queue may have left its last batch in the listener's hands.
+            if verdict.lost == 0 || begun.elapsed() > DRAIN_TIMEOUT {
+                break verdict;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    report.entries = verdict.sent;
+    report.accepted = verdict.accepted;
+    write!(report.figures, "; {verdict}").expect("a string takes all");
+    if !verdict.is_sound() {
+        report.broken.push(verdict.to_string());
+    }
+}
+
+fn per_second(count: u64, lasting: Duration) -> f64 {
+    count as f64 / lasting.as_secs_f64()
+}
