@@ -17,15 +17,12 @@ use proto::{
     rabbitmq::{QUEUE, parse_message},
 };
 use service::Shutdown;
-use transport::rabbitmq::{self, AmqpUrl};
+use transport::rabbitmq::{self, AmqpUrl, DECLARE_TIMEOUT};
 
 use crate::{dead_letters::DeadLetters, hand_over::HandOver, state::State};
 
 /// Most bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
 const BATCH_BYTES: usize = BODY_BYTES / 2;
-
-/// How long declaring and subscribing may take.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long an acknowledgement may take to leave.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -96,7 +93,7 @@ impl Consumer {
 
     async fn consume(&mut self, shutdown: &Shutdown, backoff: &mut ExponentialBackoff) -> Result<(), Reason> {
         let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener").await.map_err(with_cause)?;
-        let deliveries = tokio::time::timeout(SETUP_TIMEOUT, subscribe(&connection, self.prefetch));
+        let deliveries = tokio::time::timeout(DECLARE_TIMEOUT, subscribe(&connection, self.prefetch));
         let mut deliveries = Batches::new(deliveries.await??, usize::from(self.prefetch / 2));
         tracing::info!(prefetch = self.prefetch, "consuming");
         self.state.set_consuming(true);

@@ -8,7 +8,10 @@ mod connection;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, future::select_all};
+use futures_util::{
+    StreamExt,
+    future::{select_all, try_join_all},
+};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, options::BasicPublishOptions};
 use proto::{
     BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
@@ -24,8 +27,8 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::connection::{AmqpUrl, connect, declare_topology, publish_confirmed};
-use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, open, unroutable};
+pub use self::connection::{AmqpUrl, DECLARE_TIMEOUT, connect, declare_topology, publish_confirmed};
+use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, unroutable};
 use crate::{Settings, backoff::Attempts};
 
 /// Publishers, each with a channel of its own.
@@ -152,7 +155,7 @@ enum State {
 async fn keep_connected(place: Place, jobs: Jobs, state: watch::Sender<State>) {
     let mut attempts = Attempts::new(RABBITMQ);
     loop {
-        let reason = match refusing(&jobs, in_time(set_up(&place))).await {
+        let reason = match refusing(&jobs, set_up(&place)).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
@@ -190,14 +193,15 @@ struct Session {
     binding_key: &'static str,
 }
 
-async fn set_up(place: &Place) -> Result<Session, lapin::Error> {
-    let connection = open(&place.url, "fourwire publisher").await?;
-    let topology = connection.create_channel().await?;
-    declare_bound_by(&topology, place.binding_key).await?;
-    let mut publishers = Vec::with_capacity(PUBLISHERS);
-    for _ in 0..PUBLISHERS {
-        publishers.push(confirming_channel(&connection).await?);
-    }
+async fn set_up(place: &Place) -> Result<Session, Failure> {
+    let connection = connect(&place.url, "fourwire publisher").await?;
+    let declare = async {
+        let topology = connection.create_channel().await?;
+        declare_bound_by(&topology, place.binding_key).await?;
+        let publishers = try_join_all((0..PUBLISHERS).map(|_| confirming_channel(&connection))).await?;
+        Ok((topology, publishers))
+    };
+    let (topology, publishers) = in_time(DECLARE_TIMEOUT, declare).await?;
     Ok(Session { connection, topology, publishers, binding_key: place.binding_key })
 }
 

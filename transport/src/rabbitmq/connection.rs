@@ -24,8 +24,12 @@ use crate::{AddressError, Tls};
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
 const HEARTBEAT_SECONDS: u16 = 5;
 
-/// How long connecting and declaring may take. Longer than elsewhere: RabbitMQ checks the user's password.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long connecting may take. Longer than elsewhere: RabbitMQ checks the user's password.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long declaring may take, and opening channels. A node that has just come back works off its log before it
+/// answers; whoever hung up on it and asked anew would only add to its work.
+pub const DECLARE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest name of a virtual host, in bytes: that of AMQP's short strings.
 const VHOST_BYTES: usize = 255;
@@ -98,7 +102,17 @@ impl fmt::Debug for AmqpUrl {
 /// # Errors
 /// If RabbitMQ refuses, or does not answer in time.
 pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
-    in_time(open(url, name)).await
+    in_time(
+        CONNECT_TIMEOUT,
+        Connection::connect_uri_with_config(
+            url.uri.clone(),
+            ConnectionProperties::default().with_connection_name(name.into()),
+            url.tls.clone(),
+            lapin::runtime::default_runtime()
+                .map_err(|error| Failure::unreachable(RABBITMQ).because(error))?,
+        ),
+    )
+    .await
 }
 
 /// Declares all that publisher and listener use; what is there already stays as it is.
@@ -153,12 +167,6 @@ pub(super) fn unroutable() -> Failure {
     Failure::unreachable("the queue in RabbitMQ").because("the message was returned")
 }
 
-pub(super) async fn open(url: &AmqpUrl, name: &str) -> Result<Connection, lapin::Error> {
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()?;
-    Connection::connect_uri_with_config(url.uri.clone(), properties, url.tls.clone(), runtime).await
-}
-
 pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -166,8 +174,11 @@ pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channe
 }
 
 /// lapin has no timeout of its own for connecting: a silent peer would hold it for ever.
-pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, Failure> {
-    match tokio::time::timeout(SETUP_TIMEOUT, work).await {
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|error| Failure::unreachable(RABBITMQ).because(error)),
         Err(_) => Err(Failure::unreachable(RABBITMQ).because("no answer in time")),
     }
