@@ -129,9 +129,11 @@ await_ready() {
 }
 
 print_what_to_try() {
-  local broker transport listener='not started, since there is no RabbitMQ'
+  local broker transport key='' listener='not started, since there is no RabbitMQ'
   broker=$(shown "$BROKER_HTTP_LISTEN")
   [[ -z $rabbitmq ]] || listener=http://$(shown "$LISTENER_HTTP_LISTEN")
+  # shellcheck disable=SC2016 # the caller's shell expands it
+  [[ -z ${BROKER_KEYS_FILE:-} ]] || key='-H "Authorization: Bearer $KEY" '
   cat <<TEXT
 
 Fourwire is ready.
@@ -144,9 +146,9 @@ Send an entry over each of the four transports, and read the four back:
 
 TEXT
   for transport in http rpc rabbitmq grpc; do
-    echo "  curl -d '{\"action\":\"log\",\"transport\":\"$transport\",\"log\":{\"name\":\"event\",\"data\":\"hello\"}}' $broker/handle"
+    echo "  curl $key-d '{\"action\":\"log\",\"transport\":\"$transport\",\"log\":{\"name\":\"event\",\"data\":\"hello\"}}' $broker/handle"
   done
-  printf "  curl '%s/logs?limit=4'\n\nCtrl-C stops everything.\n\n" "$broker"
+  printf "  curl %s'%s/logs?limit=4'\n\nCtrl-C stops everything.\n\n" "$key" "$broker"
 }
 
 # --- Running and stopping ---------------------------------------------------------------------
