@@ -48,6 +48,7 @@ mod outage;
 mod ports;
 mod reading;
 mod settings;
+mod tls;
 mod torture;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
