@@ -14,7 +14,9 @@ pub fn settings(bytes: &[u8]) {
     match name {
         "LOGGER_HTTP_URL" if value.parse::<HttpUrl>().is_ok() => check_url(value),
         "LOGGER_GRPC_URL" if value.parse::<GrpcUrl>().is_ok() => check_url(value),
-        "LOGGER_RPC_ADDR" if value.parse::<RpcAddr>().is_ok() => check_address(value),
+        "LOGGER_RPC_ADDR" if value.parse::<RpcAddr>().is_ok() => {
+            check_address(value.strip_prefix("tls://").unwrap_or(value));
+        }
         "AMQP_URL" => amqp_url(value),
         "LOGGER_STORE" => {
             if let Ok(store) = value.parse::<StoreUrl>() {
@@ -49,7 +51,7 @@ fn flag(service: &str, flag: &str, value: &str) -> [String; 2] {
 /// Scheme, host and port: what a client would not look at would pass in silence.
 fn check_url(url: &str) {
     let (scheme, rest) = url.split_once("://").expect("a scheme");
-    assert!(scheme.eq_ignore_ascii_case("http"), "{url:?}");
+    assert!(["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)), "{url:?}");
     let (rest, _) = rest.split_once('#').unwrap_or((rest, ""));
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     assert!(!authority.contains(['/', '?', '@']), "{url:?}");

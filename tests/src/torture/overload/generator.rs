@@ -24,9 +24,10 @@ use super::{
     ledger::{DATA, Fate, Ledger},
 };
 
-/// Most requests that wait for an answer at a time, if there are file descriptors for them: twice the connections
-/// that the broker takes. What would be one more is not sent, and counted as that.
-const OUTSTANDING: usize = 8_192;
+/// Most requests that wait for an answer at a time, if there are file descriptors for them: nearly as many as the
+/// broker takes connections. What would be one more is not sent, and counted as that: beyond its connections a port
+/// leaves clients waiting in the kernel, where nobody can answer them.
+const OUTSTANDING: usize = 4_000;
 
 /// How often the schedule is looked at.
 const TICK: Duration = Duration::from_millis(1);
