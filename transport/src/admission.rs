@@ -8,12 +8,13 @@ use std::sync::{
 use proto::{
     Code, Failure, LogEntry,
     json::check_batch_len,
-    limits::{BATCH_ENTRIES, BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
+    limits::{BATCH_ENTRIES, BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_CALLS, IN_FLIGHT_ENTRIES},
 };
 
-/// Counts what is in flight over one transport, in entries and in bytes.
+/// Counts what is in flight over one transport, in calls, in entries and in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
+    calls: Arc<AtomicUsize>,
     entries: Arc<AtomicUsize>,
     bytes: Arc<AtomicUsize>,
 }
@@ -21,6 +22,7 @@ pub(crate) struct Admission {
 /// Room for some entries; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
+    _call: Taken,
     _entries: Taken,
     _bytes: Taken,
 }
@@ -39,6 +41,7 @@ impl Admission {
         }
         let full = || Failure::overloaded("this transport");
         Ok(Admitted {
+            _call: Taken::take(&self.calls, 1, IN_FLIGHT_CALLS).ok_or_else(full)?,
             _entries: Taken::take(&self.entries, entries.len(), IN_FLIGHT_ENTRIES).ok_or_else(full)?,
             _bytes: Taken::take(&self.bytes, bytes, IN_FLIGHT_BYTES).ok_or_else(full)?,
         })
@@ -94,10 +97,22 @@ mod tests {
     }
 
     #[test]
+    fn single_entries_are_refused_long_before_they_are_as_many_as_those_of_batches_may_be() {
+        let admission = Admission::default();
+        let one = entries(1);
+        let most: Vec<Admitted> =
+            (0..IN_FLIGHT_CALLS).map(|_| admission.admit(&one).expect("they fit")).collect();
+        assert_eq!(admission.admit(&one).expect_err("one too many").code, Code::Overloaded);
+        drop(most);
+        assert!(admission.admit(&one).is_ok());
+    }
+
+    #[test]
     fn a_refusal_for_bytes_gives_its_entries_back() {
         let admission = Admission::default();
         admission.bytes.store(IN_FLIGHT_BYTES, Ordering::Relaxed);
         assert!(admission.admit(&entries(1)).is_err());
         assert_eq!(admission.entries.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.calls.load(Ordering::Relaxed), 0);
     }
 }
