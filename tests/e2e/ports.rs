@@ -58,7 +58,7 @@ async fn a_body_that_does_not_come_is_answered_408() {
 }
 
 #[tokio::test]
-async fn a_hostile_deadline_ends_at_most_its_own_connection() {
+async fn a_hostile_deadline_harms_nobody() {
     const TEN_YEARS: u64 = 10 * 365 * 24 * 3_600;
     let mut stack = Stack::start().await;
     // The request that is crafted here is a sound one, but for its deadline.
@@ -66,7 +66,8 @@ async fn a_hostile_deadline_ends_at_most_its_own_connection() {
     assert!(answer.to_string().contains("Version"), "{answer}");
     for seconds in [0, TEN_YEARS, u64::from(u32::MAX), i64::MAX as u64, u64::MAX] {
         let attack = version_within(stack.logger_at.rpc, seconds);
-        while_others_are_served(&stack, attack).await;
+        let answer = while_others_are_served(&stack, attack).await;
+        assert!(answer.is_some() || seconds == 0, "it is taken for one that is far off: {seconds}");
         assert!(version_within(stack.logger_at.rpc, 10).await.is_some(), "a new connection is served");
     }
     nobody_fell(&mut stack).await;
