@@ -35,8 +35,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 #[error("give {0}")]
 pub struct AddressError(pub(crate) &'static str);
 
-/// Reads a URL of scheme, host and port. A user or a query would pass in silence, since no client looks at them;
-/// for a port that is none, all clients would take port 80.
+/// Reads a URL of scheme, host and port. A user, a query or a fragment would pass in silence, since no client looks
+/// at them; for a port that is none, all clients would take port 80.
 pub(crate) fn parse_base_url(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let authority = uri.authority()?;
@@ -44,7 +44,7 @@ pub(crate) fn parse_base_url(text: &str) -> Option<Uri> {
         "" => true,
         _ => authority.port_u16().is_some_and(|port| port > 0),
     };
-    let nothing_else = uri.path() == "/" && uri.query().is_none();
+    let nothing_else = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#']);
     let sound_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     let sound = sound_scheme && !authority.host().is_empty() && sound_port && nothing_else;
     sound.then_some(uri)
@@ -66,6 +66,8 @@ mod tests {
             "http://logger:port",
             "http://:8082",
             "http://user@logger:8082",
+            "http://logger@logger:8082",
+            "http://logger:8082#place",
             "http://logger:8082?key=value",
             "http://logger:8082/log",
             "ftp://logger:8082",
