@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 # What breaks promises on purpose: see tests/src/torture/control.rs.
 FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
-SECURE := delivery:: reading:: listener:: outage:: keys::
+SECURE := delivery:: reading:: listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser
 .PHONY: help run demo key certs test check torture fuzz bench-store
 
 help: ## lists the targets

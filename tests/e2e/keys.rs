@@ -15,6 +15,7 @@ use tests::{
     keys::{Key, write_file},
     raw::{self, until_closed},
     stack::{Answer, Stack},
+    tls,
 };
 use uuid::Uuid;
 
@@ -72,7 +73,7 @@ async fn each_address_asks_for_the_scope_that_is_described_and_answers_as_descri
         }
         for (key, has) in [(None, None), (Some(&writer), Some("write")), (Some(&reader), Some("read"))] {
             let http_method: Method = method.to_uppercase().parse().expect("a method");
-            let url = format!("http://{}{at}", stack.broker_at);
+            let url = format!("{}://{}{at}", tls::scheme(), stack.broker_at);
             let answer = stack.ask(client_with(key).request(http_method, url).body(echo.clone())).await;
             let refused = match (scope, has) {
                 (Some(_), None) => 401,
@@ -111,7 +112,7 @@ async fn a_key_is_taken_from_one_header_of_the_scheme_bearer_and_from_nowhere_el
     let stack = Stack::start_direct(&keys.settings()).await;
     let secret = &key.secret;
     let send = async |headers: &[(&str, String)], path: &str| {
-        let request = client_with(None).get(format!("http://{}{path}", stack.broker_at));
+        let request = client_with(None).get(format!("{}://{}{path}", tls::scheme(), stack.broker_at));
         // `header` appends: a name may come twice.
         let add = |request: RequestBuilder, (name, value): &(&str, String)| request.header(*name, value);
         stack.ask(headers.iter().fold(request, add)).await
@@ -216,7 +217,7 @@ async fn neither_a_key_nor_its_hash_is_in_a_log_or_an_answer() {
             answers.push(stack.ask(post(&stack, Some(key), &entry(transport))).await);
         }
     }
-    let url = format!("http://{}/logs?key={}", stack.broker_at, alice.secret);
+    let url = format!("{}://{}/logs?key={}", tls::scheme(), stack.broker_at, alice.secret);
     answers.push(stack.ask(client_with(None).get(&url)).await);
     answers.push(stack.ask(client_with(Some(&alice)).get(format!("{url}x"))).await);
     for header in [format!("Basic {}", alice.secret), format!("{} x", alice.secret), alice.secret.clone()] {
@@ -236,7 +237,10 @@ async fn neither_a_key_nor_its_hash_is_in_a_log_or_an_answer() {
         stack.broker.log().contains("read again keys=1").then_some(())
     };
     eventually("the keys are read again", reloaded).await;
-    let metrics = client_with(Some(&alice)).get(format!("http://{}/metrics", stack.broker_at)).send().await;
+    let metrics = client_with(Some(&alice))
+        .get(format!("{}://{}/metrics", tls::scheme(), stack.broker_at))
+        .send()
+        .await;
     let mut told = vec![metrics.expect("an answer").text().await.expect("text")];
     told.extend(answers.iter().map(|answer| format!("{:?} {}", answer.headers, answer.body)));
     told.extend([stack.broker.log(), stack.logger.log()]);
@@ -271,7 +275,7 @@ async fn who_has_no_key_is_refused_before_the_body_is_read() {
 async fn a_browser_asks_first_without_a_key_and_may_read_a_refusal() {
     let keys = KeysFile::of(&[&Key::new("alice", "write")]);
     let stack = Stack::start_direct(&keys.settings()).await;
-    let (url, origin) = (format!("http://{}/handle", stack.broker_at), "http://localhost:3000");
+    let (url, origin) = (format!("{}://{}/handle", tls::scheme(), stack.broker_at), "http://localhost:3000");
     let preflight = client_with(None)
         .request(Method::OPTIONS, &url)
         .header("Origin", origin)
@@ -293,7 +297,7 @@ async fn refusals_are_counted_one_by_one_and_logged_in_few_lines() {
     let keys = KeysFile::of(&[&alice]);
     let stack = Stack::start_direct(&keys.settings()).await;
     let client = client_with(Some(&stranger));
-    let url = format!("http://{}/logs", stack.broker_at);
+    let url = format!("{}://{}/logs", tls::scheme(), stack.broker_at);
     let begun = std::time::Instant::now();
     for answer in join_all((0..REFUSED).map(|_| stack.ask(client.get(&url)))).await {
         assert_refused(&answer, 401, "unauthorized");
@@ -301,7 +305,10 @@ async fn refusals_are_counted_one_by_one_and_logged_in_few_lines() {
     let seconds = usize::try_from(begun.elapsed().as_secs()).expect("few");
     let lines = stack.broker.log().lines().filter(|line| line.contains("not let in")).count();
     assert!((1..=seconds + 2).contains(&lines), "{lines} lines in {seconds} s");
-    let metrics = client_with(Some(&alice)).get(format!("http://{}/metrics", stack.broker_at)).send().await;
+    let metrics = client_with(Some(&alice))
+        .get(format!("{}://{}/metrics", tls::scheme(), stack.broker_at))
+        .send()
+        .await;
     let metrics = metrics.expect("an answer").text().await.expect("text");
     let counted = format!("broker_auth_refused_total{{reason=\"unknown\"}} {REFUSED}");
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
@@ -332,7 +339,7 @@ fn entry(transport: Transport) -> String {
 
 fn post(stack: &Stack, key: Option<&Key>, body: &str) -> RequestBuilder {
     let client: Client = client_with(key);
-    client.post(format!("http://{}/handle", stack.broker_at)).body(body.to_owned())
+    client.post(format!("{}://{}/handle", tls::scheme(), stack.broker_at)).body(body.to_owned())
 }
 
 /// Fails unless an answer is a refusal in the envelope, with the headers that its status asks for.
