@@ -183,7 +183,7 @@ async fn a_logger_that_is_frozen_is_answered_within_the_deadline() {
     const DEADLINE: Duration = Duration::from_millis(1_000);
     const SLACK: Duration = Duration::from_millis(1_000);
     let stack = Stack::start_without_listener(&[("BROKER_DEADLINE_MS", "1000")]).await;
-    stack.logger.signal(Signal::SIGSTOP);
+    stack.logger.freeze().await;
     let ids = DIRECT.map(|transport| (transport, Uuid::now_v7()));
     let entry = |id| json!({ "id": id, "name": "event", "data": "text" });
     join_all(ids.map(async |(transport, id)| {

@@ -106,7 +106,7 @@ async fn while_the_logger_is_down_entries_wait_and_none_goes_in_circles() {
 #[tokio::test]
 async fn a_listener_that_is_told_to_stop_leaves_the_rest_in_rabbitmq() {
     let mut stack = Stack::start().await;
-    stack.logger.signal(Signal::SIGSTOP);
+    stack.logger.freeze().await;
     let ids = queue_entries(&stack, 2_000).await;
     let mut listener = stack.listener.take().expect("it runs");
     listener.signal(Signal::SIGTERM);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{
@@ -128,7 +127,7 @@ async fn answers_in_order(stack: &Stack) -> Vec<Answered> {
 async fn answers_in_an_outage(stack: &mut Stack) -> Vec<Answered> {
     let entry = json!({ "name": "event", "data": "text" });
     let grpc = json!({ "action": "log", "log": entry }).to_string();
-    stack.logger.signal(Signal::SIGSTOP);
+    stack.logger.freeze().await;
     let mut answers = vec![("post", "/handle", stack.log(Transport::Http, &entry).await)];
     answers.push(("post", "/log-grpc", stack.post("/log-grpc", grpc.clone()).await));
     answers.push(("get", "/logs", stack.get("/logs").await));

@@ -63,7 +63,7 @@ async fn a_frozen_logger_is_answered_within_the_deadline_and_the_retry_is_safe(t
     // So that a connection is open: without one, a handshake of TLS that nobody answers is a certain failure.
     let before = stack.log(transport, &json!({ "name": "before", "data": "" })).await;
     stack.eventually_stored(before.id()).await;
-    stack.logger.signal(Signal::SIGSTOP);
+    stack.logger.freeze().await;
     let id = Uuid::now_v7();
     let log = json!({ "id": id, "name": "event", "data": "" });
     let answer = stack.log(transport, &log).await;

@@ -124,6 +124,23 @@ impl Process {
         kill(Pid::from_raw(i32::try_from(self.id()).expect("a pid")), signal).expect("it is there");
     }
 
+    /// Freezes it, and waits until every thread has stopped: the signal alone returns before they have.
+    ///
+    /// # Panics
+    /// If the process is gone, or this is not Linux.
+    pub async fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.expect("procfs").path().join("stat"));
+            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        };
+        eventually("every thread has stopped", async || {
+            std::fs::read_dir(&tasks).expect("procfs").all(stopped).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until it ends.
     ///
     /// # Panics
