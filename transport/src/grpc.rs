@@ -17,12 +17,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{
-    AddressError, Settings,
-    backoff::Gate,
-    dial::{Dialer, refused_by_alert},
-    parse_base_url,
-};
+use crate::{AddressError, Settings, backoff::Gate, dial::Dialer, parse_base_url, tls::refused_by_alert};
 
 /// How often a connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);

@@ -18,12 +18,7 @@ use proto::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::{
-    AddressError, Settings,
-    backoff::Gate,
-    dial::{Dialer, refused_by_alert},
-    parse_base_url,
-};
+use crate::{AddressError, Settings, backoff::Gate, dial::Dialer, parse_base_url, tls::refused_by_alert};
 
 /// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
 const CONNECTIONS: usize = 256;

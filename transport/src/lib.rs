@@ -10,6 +10,7 @@
 mod admission;
 mod backoff;
 mod dial;
+mod tls;
 mod transports;
 
 #[cfg(feature = "faults")]
@@ -19,7 +20,7 @@ pub mod http;
 pub mod rabbitmq;
 pub mod rpc;
 
-pub use dial::{Tls, TlsError, check_encryption};
+pub use tls::{Tls, TlsError, check_encryption};
 pub use transports::{Settings, Transports};
 
 use std::time::Duration;

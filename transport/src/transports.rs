@@ -10,11 +10,11 @@ use tracing::Instrument;
 
 use crate::{
     admission::Admission,
-    dial::Tls,
     grpc::{Grpc, GrpcUrl},
     http::{Http, HttpUrl},
     rabbitmq::{AmqpUrl, Rabbitmq},
     rpc::{Rpc, RpcAddr},
+    tls::Tls,
 };
 
 /// Where the logger and RabbitMQ are, and how long a call may take.

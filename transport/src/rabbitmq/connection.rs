@@ -8,7 +8,7 @@ use lapin::{
         BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions,
     },
-    tcp::OwnedTLSConfig,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
     types::{AMQPValue, FieldTable},
     uri::{AMQPScheme, AMQPUri},
 };
@@ -66,7 +66,13 @@ impl AmqpUrl {
     /// With what an encrypted connection is opened. Without it nobody is believed.
     #[must_use]
     pub fn with_tls(self, tls: Option<&Tls>) -> Self {
-        let tls = tls.map_or_else(OwnedTLSConfig::default, |tls| tls.rabbitmq.clone());
+        let tls = tls.map_or_else(OwnedTLSConfig::default, |tls| OwnedTLSConfig {
+            identity: Some(OwnedIdentity::PKCS8 {
+                pem: tls.chain_pem.clone().into_bytes(),
+                key: tls.key_pem.clone().into_bytes(),
+            }),
+            cert_chain: Some(tls.authority_pem.clone()),
+        });
         AmqpUrl { tls, ..self }
     }
 }

@@ -1,0 +1,133 @@
+//! TLS on the way to the logger and RabbitMQ: what we show, whom we believe, and what a refusal says.
+
+use std::{error::Error, fmt, io, sync::Arc};
+
+use rustls::{
+    AlertDescription, ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// With what encrypted connections are opened: what we show, and whom we believe.
+#[derive(Clone)]
+pub struct Tls {
+    pub(crate) http: Arc<ClientConfig>,
+    pub(crate) rpc: Arc<ClientConfig>,
+    pub(crate) grpc: Arc<ClientConfig>,
+    /// lapin takes PEM: our certificate with its chain, its private key, and the authority that we believe.
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: String,
+    pub(crate) authority_pem: String,
+}
+
+impl Tls {
+    /// Reads PEM: our certificate with its chain, its private key, and the authority that we believe.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub fn from_pem(chain: &str, key: &str, authority: &str) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+            roots.add(certificate?)?;
+        }
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(certificates, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
+        // A server of gRPC insists on the name of HTTP/2.
+        let named = |alpn: &[u8]| {
+            let mut named = config.clone();
+            named.alpn_protocols = vec![alpn.to_vec()];
+            Arc::new(named)
+        };
+        Ok(Tls {
+            http: named(b"http/1.1"),
+            grpc: named(b"h2"),
+            rpc: Arc::new(config),
+            chain_pem: chain.to_owned(),
+            key_pem: key.to_owned(),
+            authority_pem: authority.to_owned(),
+        })
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// Why there can be no encrypted connection.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate or a key is not what it should be.
+    #[error("a certificate or key cannot be used")]
+    Unusable(#[from] rustls::Error),
+    /// It is no PEM. The source would repeat a part of it.
+    #[error("a certificate or key is not in PEM")]
+    Pem,
+    /// An address asks for TLS.
+    #[error("{0} asks for TLS: give the settings TLS_CERT, TLS_KEY and TLS_CA of this service as well")]
+    NoCertificates(String),
+    /// An address does not ask for TLS.
+    #[error("{0} is not encrypted though TLS is on: begin it with https://, tls:// or amqps://")]
+    NotEncrypted(String),
+}
+
+impl From<pem::Error> for TlsError {
+    fn from(_: pem::Error) -> Self {
+        TlsError::Pem
+    }
+}
+
+/// Holds the addresses, each by the name of its setting and with whether it is encrypted, against whether there are
+/// certificates: TLS is on for every hop or for none, so that none is left out by mistake.
+///
+/// # Errors
+/// If one is left out; the message names the setting.
+pub fn check_encryption(tls: Option<&Tls>, addresses: &[(&str, bool)]) -> Result<(), TlsError> {
+    let differing = addresses.iter().find(|(_, encrypted)| *encrypted != tls.is_some());
+    match differing {
+        None => Ok(()),
+        Some((setting, true)) => Err(TlsError::NoCertificates((*setting).to_owned())),
+        Some((setting, false)) => Err(TlsError::NotEncrypted((*setting).to_owned())),
+    }
+}
+
+/// Whether the other end has refused our certificate. In TLS 1.3 that comes after the first request has been sent; but
+/// who refuses a certificate has read nothing of what came after it.
+pub(crate) fn refused_by_alert(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An io::Error does not name what it holds as its source, but the source of that.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = held.map(|error| error as &(dyn Error + 'static));
+        let tls = held.unwrap_or(error).downcast_ref::<rustls::Error>();
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            return is_about_certificate(*alert);
+        }
+        cause = held.unwrap_or(error).source();
+    }
+    false
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    [
+        AlertDescription::AccessDenied,
+        AlertDescription::BadCertificate,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateRequired,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::DecryptError,
+        AlertDescription::UnknownCA,
+        AlertDescription::UnsupportedCertificate,
+    ]
+    .contains(&alert)
+}
