@@ -1,10 +1,8 @@
 //! The promise that a build with the feature `faults` can break on purpose, so that the checker is seen to notice.
-//!
-//! The choice is the process's and not a parameter: so a normal build has no trace of it, not even the way to it.
 
-use std::sync::OnceLock;
+use service::faults::Choice;
 
-static CHOSEN: OnceLock<Fault> = OnceLock::new();
+static CHOICE: Choice<Fault> = Choice::new();
 
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,15 +14,11 @@ pub enum Fault {
 impl Fault {
     /// Whether it is the one that was chosen.
     pub(crate) fn is_on(self) -> bool {
-        CHOSEN.get() == Some(&self)
+        CHOICE.is(&self)
     }
 }
 
 /// Breaks it for the life of the process, from now on.
 pub(crate) fn choose(fault: Option<Fault>) {
-    if let Some(fault) = fault {
-        tracing::error!(?fault, "THIS BUILD BREAKS A PROMISE ON PURPOSE: use it for nothing but tests");
-        // The first choice stays.
-        let _ = CHOSEN.set(fault);
-    }
+    CHOICE.make(fault);
 }

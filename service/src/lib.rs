@@ -4,6 +4,8 @@
 //! limits, encrypted by [`tls`] if it is on, [`http::serve`] answers them, and [`health`] has the addresses that
 //! operators ask for.
 
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod health;
 pub mod http;
 pub mod network;
