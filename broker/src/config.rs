@@ -7,10 +7,7 @@ use clap::Parser;
 use http::Uri;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{
-    network, secret,
-    tls::{Identity, TlsFiles},
-};
+use service::{network, secret, tls::Identity};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
@@ -109,13 +106,12 @@ impl Config {
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
-        let files = TlsFiles {
-            prefix: "BROKER_TLS",
-            cert: self.broker_tls_cert.clone(),
-            key: self.broker_tls_key.clone(),
-            ca: self.broker_tls_ca.clone(),
-        };
-        let identity = files.load()?;
+        let identity = Identity::load(
+            "BROKER_TLS",
+            self.broker_tls_cert.as_deref(),
+            self.broker_tls_key.as_deref(),
+            self.broker_tls_ca.as_deref(),
+        )?;
         let protection =
             [("BROKER_TLS_CERT", identity.is_some()), ("BROKER_KEYS_FILE", self.broker_keys_file.is_some())];
         let missing = protection.iter().filter(|(_, given)| !given).map(|(setting, _)| *setting);

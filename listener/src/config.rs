@@ -6,10 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{
-    network, secret,
-    tls::{Identity, TlsFiles},
-};
+use service::{network, secret, tls::Identity};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// How long one attempt to hand over a batch may take.
@@ -93,13 +90,12 @@ impl Config {
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
-        let files = TlsFiles {
-            prefix: "LISTENER_TLS",
-            cert: self.listener_tls_cert.clone(),
-            key: self.listener_tls_key.clone(),
-            ca: self.listener_tls_ca.clone(),
-        };
-        let identity = files.load()?;
+        let identity = Identity::load(
+            "LISTENER_TLS",
+            self.listener_tls_cert.as_deref(),
+            self.listener_tls_key.as_deref(),
+            self.listener_tls_ca.as_deref(),
+        )?;
         let missing: &[&str] = if identity.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;

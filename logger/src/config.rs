@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use service::{
-    network,
-    tls::{Identity, TlsFiles},
-};
+use service::{network, tls::Identity};
 
 use crate::store::{Retention, StoreUrl};
 
@@ -72,13 +69,12 @@ impl Config {
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn identity(&self) -> anyhow::Result<Option<Identity>> {
-        let files = TlsFiles {
-            prefix: "LOGGER_TLS",
-            cert: self.logger_tls_cert.clone(),
-            key: self.logger_tls_key.clone(),
-            ca: self.logger_tls_ca.clone(),
-        };
-        let identity = files.load()?;
+        let identity = Identity::load(
+            "LOGGER_TLS",
+            self.logger_tls_cert.as_deref(),
+            self.logger_tls_key.as_deref(),
+            self.logger_tls_ca.as_deref(),
+        )?;
         let missing: &[&str] = if identity.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
         let listens = [
             ("LOGGER_HTTP_LISTEN", self.logger_http_listen),

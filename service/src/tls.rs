@@ -1,6 +1,6 @@
 //! TLS: who a service is, and whom it believes. The one implementation is rustls, the one crypto provider ring.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use rustls::{
@@ -11,19 +11,6 @@ use rustls::{
 };
 
 use crate::secret;
-
-/// The three settings of a service about TLS: files in PEM, all of them or none.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// What the names of the three settings begin with, such as `BROKER_TLS`.
-    pub prefix: &'static str,
-    /// `…_CERT`: the service's certificate, and those that lead to its authority.
-    pub cert: Option<PathBuf>,
-    /// `…_KEY`: its private key.
-    pub key: Option<PathBuf>,
-    /// `…_CA`: the authority by which the other services' certificates are checked.
-    pub ca: Option<PathBuf>,
-}
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,29 +42,36 @@ pub struct Identity {
     authority_pem: String,
 }
 
-impl TlsFiles {
-    /// Reads the files; `None` if no setting is given.
+impl Identity {
+    /// Reads the files of a service's three settings about TLS, in PEM: `…_CERT` is its certificate with those that
+    /// lead to its authority, `…_KEY` its private key, `…_CA` the authority by which the other services' certificates
+    /// are checked. All of them or none: `None`. `prefix` is what the names of the settings begin with, such as
+    /// `BROKER_TLS`.
     ///
     /// # Errors
     /// If only some are given, or a file cannot be used; the message names the setting.
-    pub fn load(&self) -> anyhow::Result<Option<Identity>> {
-        let prefix = self.prefix;
-        let (cert, key, ca) = match (&self.cert, &self.key, &self.ca) {
+    pub fn load(
+        prefix: &str,
+        cert: Option<&Path>,
+        key: Option<&Path>,
+        ca: Option<&Path>,
+    ) -> anyhow::Result<Option<Self>> {
+        let (cert, key, ca) = match (cert, key, ca) {
             (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
             (None, None, None) => return Ok(None),
             _ => bail!("give {prefix}_CERT, {prefix}_KEY and {prefix}_CA, or none of the three"),
         };
-        let chain_pem = std::fs::read_to_string(cert)
-            .with_context(|| format!("{prefix}_CERT: cannot read {}", cert.display()))?;
+        let read = |setting: &str, path: &Path| {
+            let error = || format!("{prefix}_{setting}: cannot read {}", path.display());
+            std::fs::read_to_string(path).with_context(error)
+        };
+        let chain_pem = read("CERT", cert)?;
         let key_pem = secret::read_file(key).with_context(|| format!("{prefix}_KEY"))?;
-        let authority_pem = std::fs::read_to_string(ca)
-            .with_context(|| format!("{prefix}_CA: cannot read {}", ca.display()))?;
+        let authority_pem = read("CA", ca)?;
         let identity = Identity::from_pem(chain_pem, key_pem, authority_pem);
         identity.with_context(|| format!("{prefix}_CERT, {prefix}_KEY, {prefix}_CA")).map(Some)
     }
-}
 
-impl Identity {
     /// Reads PEM.
     ///
     /// # Errors
