@@ -14,7 +14,7 @@ use std::{
 use certs::{Authority, Validity};
 use proto::Transport;
 use reqwest::Client;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, ServerConfig, crypto::ring, pki_types::ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{SOON, process::Process, tls};
@@ -214,7 +214,7 @@ async fn a_broker_that_is_not_who_it_should_be_stores_nothing() {
 async fn a_caller_of_the_logger_without_a_certificate_of_its_authority_is_told_nothing() {
     let certificates = Certificates::new(Flaw::None, Flaw::None);
     let strangers = [
-        ("no certificate", anonymous(certificates.path())),
+        ("no certificate", tls::anonymous_config(certificates.path())),
         ("an expired one", stranger(&certificates, Flaw::Expired)),
         ("one of another authority", stranger(&certificates, Flaw::OtherAuthority)),
     ];
@@ -261,25 +261,6 @@ fn server_config(directory: &Path) -> Arc<ServerConfig> {
     let identity = service::tls::Identity::from_pem(read("logger.pem"), read("logger.key"), read("ca.pem"));
     let identity = identity.expect("they belong together");
     identity.server(service::tls::Callers::Anyone, service::tls::Protocol::Unnamed).expect("it can serve")
-}
-
-fn roots(directory: &Path) -> RootCertStore {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = RootCertStore::empty();
-    let ca = std::fs::read(directory.join("ca.pem")).expect("the authority");
-    for certificate in CertificateDer::pem_slice_iter(&ca) {
-        roots.add(certificate.expect("a certificate")).expect("an authority");
-    }
-    roots
-}
-
-/// Believes the authority, and shows nothing.
-fn anonymous(directory: &Path) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.3")
-        .with_root_certificates(roots(directory))
-        .with_no_client_auth()
 }
 
 /// Believes the authority, and shows a certificate with a flaw.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
@@ -53,19 +54,35 @@ pub fn settings(directory: &Path) -> Vec<(&'static str, String)> {
 /// # Panics
 /// If they cannot be read.
 pub fn client_config(directory: &Path, name: &str) -> ClientConfig {
+    let chain = read(directory, &format!("{name}.pem"));
+    let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_slice(&read(directory, &format!("{name}.key"))).expect("a key");
+    believing(directory)
+        .with_client_auth_cert(chain.expect("certificates"), key)
+        .expect("they belong together")
+}
+
+/// As [`client_config`], but it shows nothing.
+///
+/// # Panics
+/// If the authority cannot be read.
+pub fn anonymous_config(directory: &Path) -> ClientConfig {
+    believing(directory).with_no_client_auth()
+}
+
+fn believing(directory: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
-    let read = |file: String| std::fs::read(directory.join(file)).expect("the file is there");
-    for certificate in CertificateDer::pem_slice_iter(&read("ca.pem".to_owned())) {
+    for certificate in CertificateDer::pem_slice_iter(&read(directory, "ca.pem")) {
         roots.add(certificate.expect("a certificate")).expect("an authority");
     }
-    let chain = CertificateDer::pem_slice_iter(&read(format!("{name}.pem"))).collect::<Result<_, _>>();
-    let key = PrivateKeyDer::from_pem_slice(&read(format!("{name}.key"))).expect("a key");
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS 1.3")
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain.expect("certificates"), key)
-        .expect("they belong together")
+}
+
+fn read(directory: &Path, file: &str) -> Vec<u8> {
+    std::fs::read(directory.join(file)).expect("the file is there")
 }
 
 /// What must stand in no log and no answer of this run.
