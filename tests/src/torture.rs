@@ -23,3 +23,13 @@ mod trial;
 
 pub use load::Load;
 pub use trial::{Report, Trial};
+
+use jiff::Timestamp;
+use proto::{EntryDraft, Level, LogEntry};
+
+/// An entry of a trial, made now.
+fn entry(level: Level, data: String) -> LogEntry {
+    let level = Some(level.as_str().to_owned());
+    let draft = EntryDraft { name: "torture".to_owned(), data, level, ..EntryDraft::default() };
+    draft.check(Timestamp::now()).expect("it is within the limits")
+}

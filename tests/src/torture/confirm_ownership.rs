@@ -4,10 +4,9 @@
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, future::join_all};
-use jiff::Timestamp;
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use proto::{
-    BatchMode, Code, EntryDraft, Failure, Level, LogEntry, Outcome,
+    BatchMode, Code, Failure, Level, LogEntry, Outcome,
     rabbitmq::{QUEUE, routing_key},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -15,7 +14,7 @@ use tokio::task::JoinSet;
 use transport::{Settings, rabbitmq::Rabbitmq};
 use uuid::Uuid;
 
-use super::Report;
+use super::{Report, entry};
 use crate::{SOON, eventually, rabbitmq::VirtualHost};
 
 /// Tasks that publish.
@@ -127,7 +126,9 @@ impl Told {
 
 /// Publishes the entries of a task, in calls of one and of several.
 async fn publish(publisher: Arc<Rabbitmq>, mut random: StdRng) -> Told {
-    let entries: Vec<LogEntry> = (0..ENTRIES).map(|_| entry(random.random())).collect();
+    let entries: Vec<LogEntry> = (0..ENTRIES)
+        .map(|_| entry(if random.random() { ROUTABLE } else { UNROUTABLE }, String::new()))
+        .collect();
     let mut left = entries.as_slice();
     let mut calls = Vec::new();
     while !left.is_empty() {
@@ -144,16 +145,6 @@ async fn publish(publisher: Arc<Rabbitmq>, mut random: StdRng) -> Told {
         }
     }
     told
-}
-
-fn entry(routable: bool) -> LogEntry {
-    let level = if routable { ROUTABLE } else { UNROUTABLE };
-    let draft = EntryDraft {
-        name: "torture".to_owned(),
-        level: Some(level.as_str().to_owned()),
-        ..EntryDraft::default()
-    };
-    draft.check(Timestamp::now()).expect("it is within the limits")
 }
 
 /// Takes all that is in the queue.

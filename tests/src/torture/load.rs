@@ -11,9 +11,8 @@ use std::{
 };
 
 use chaos::{Answer, Journal, Verdict};
-use jiff::Timestamp;
 use proto::{
-    EntryDraft, LogEntry, Transport,
+    Level, LogEntry, Transport,
     json::{Accepted, Envelope, FailureData},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -22,6 +21,7 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
+use super::entry;
 use crate::stack::Stack;
 
 /// How often a caller tries an entry again that was not accepted. Every other caller does not, so that answers
@@ -180,16 +180,13 @@ impl Caller {
     }
 
     fn entry(&mut self) -> LogEntry {
-        let level = ["info", "warning", "error"][self.random.random_range(0..3)];
+        let level = Level::ALL[self.random.random_range(0..Level::ALL.len())];
         // Most are of the size of a line; a few are large.
         let most = if self.random.random_range(0..LARGE_ONE_OF) == 0 { LARGE_REPEATS } else { 8 };
-        let draft = EntryDraft {
-            name: "torture".to_owned(),
-            data: format!("{:032x}", self.random.random::<u128>()).repeat(self.random.random_range(1..most)),
-            level: Some(level.to_owned()),
-            ..EntryDraft::default()
-        };
-        draft.check(Timestamp::now()).expect("it is within the limits")
+        entry(
+            level,
+            format!("{:032x}", self.random.random::<u128>()).repeat(self.random.random_range(1..most)),
+        )
     }
 
     /// Sends it once; says what was answered.

@@ -13,13 +13,13 @@ use std::{
 };
 
 use chaos::{Answer, Journal};
-use jiff::Timestamp;
-use proto::{EntryDraft, LogEntry, Page, StoredEntry, Transport, json::Envelope};
+use proto::{Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
 use transport::{Settings, Transports};
 
+use super::entry;
 use crate::{DIRECT, eventually, process::Process, stack::LoggerAddresses};
 
 /// How often a caller that retries tries an entry that was not accepted. Every other one does not, so that answers
@@ -212,10 +212,5 @@ async fn send(
 /// Mostly small; one in twenty has several pages of its own in the store.
 pub fn random_entry(random: &mut StdRng) -> LogEntry {
     let repeats = if random.random_ratio(1, 20) { 300 } else { random.random_range(1..8) };
-    let draft = EntryDraft {
-        name: "torture".to_owned(),
-        data: format!("{:032x}", random.random::<u128>()).repeat(repeats),
-        ..EntryDraft::default()
-    };
-    draft.check(Timestamp::now()).expect("it is within the limits")
+    entry(Level::Info, format!("{:032x}", random.random::<u128>()).repeat(repeats))
 }
