@@ -241,6 +241,14 @@ fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     cargo.args(["--package", "broker", "--package", "listener", "--package", "logger"]);
     // What is built on the way is shared: no dependency is built twice.
     cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
+    // What cargo tells this process of itself: ring's build script looks at it, and with another answer ring and all
+    // that uses it, TLS and so nearly everything, would be built anew on each side.
+    for (variable, _) in std::env::vars_os() {
+        let own = variable.to_string_lossy();
+        if own.starts_with("CARGO_PKG_") || own.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(variable);
+        }
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
