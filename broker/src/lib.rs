@@ -67,7 +67,7 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker
     let guard = config.broker_keys_file.map(|file| Guard::new(file, config.broker_key_rate)).transpose()?;
     // Callers show a key, not a certificate.
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
-    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen).await?.with_tls(tls);
+    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen)?.with_tls(tls);
     let app = App {
         transports: Arc::new(Transports::new(&transports)),
         default_transport: config.broker_default_transport,

@@ -46,7 +46,7 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listen
     faults::choose(config.listener_fault);
     let Checked { rabbitmq, transports, identity } = config.check()?;
     let tls = identity.map(|identity| identity.server(Callers::Certified, Protocol::Http1)).transpose()?;
-    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen).await?.with_tls(tls);
+    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen)?.with_tls(tls);
     let transports = Arc::new(Transports::new(&transports));
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
     let hand_over = HandOver::new(transports, config.listener_transport);

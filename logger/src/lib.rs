@@ -79,9 +79,9 @@ pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     Ok(Logger {
-        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen).await?.with_tls(http),
-        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen).await?.with_tls(rpc),
-        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen).await?.with_tls(grpc),
+        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen)?.with_tls(http),
+        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen)?.with_tls(rpc),
+        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen)?.with_tls(grpc),
         reader,
         writer,
         thread,

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Sleep,
 };
@@ -26,6 +26,11 @@ use stream::Stream;
 
 /// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
+
+/// Most connections that wait in the kernel to be accepted. What finds no place there is dropped, and tried again by its
+/// client after 1 s, 3 s and 7 s: a burst of as many callers as there may be must fit. Linux takes at most
+/// `net.core.somaxconn`, by default 4,096.
+const BACKLOG: u32 = 4_096;
 
 /// How long a client may take to send its first byte, after the TLS handshake if there is one. Without it, silent connections would take all slots of a
 /// protocol that has no such limit of its own, such as HTTP/2 before its handshake.
@@ -50,9 +55,8 @@ impl Acceptor {
     ///
     /// # Errors
     /// If the port is taken or not ours to open; the message names the setting.
-    pub async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
+    pub fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = listen(address)
             .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))?;
         Ok(Acceptor { listener, tls: None, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
     }
@@ -91,6 +95,14 @@ impl Acceptor {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port that was just closed may be opened again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// An accepted connection. It counts against the port's limit until it is dropped, and fails with
