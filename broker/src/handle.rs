@@ -13,7 +13,8 @@ use proto::{
     limits::BODY_BYTES,
 };
 use serde::Serialize;
-use service::BodyError;
+use service::{BodyError, Held};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
@@ -65,9 +66,7 @@ enum Answers {
     responses(Answers)
 )]
 pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let body = app.room.read(body).await.map_err(about_body)?;
-    let begun = Instant::now();
-    let handle = Handle::parse(&body, Timestamp::now())?;
+    let (handle, begun, _room) = read(&app, body).await?;
     let transport = handle.transport.unwrap_or(app.default_transport);
     carry_out(&app, handle, transport, begun).await
 }
@@ -78,9 +77,7 @@ pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refu
     responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let body = app.room.read(body).await.map_err(about_body)?;
-    let begun = Instant::now();
-    let handle = Handle::parse(&body, Timestamp::now())?;
+    let (handle, begun, _room) = read(&app, body).await?;
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(&app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
@@ -88,6 +85,13 @@ pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Re
             Err(Failure::new(Code::UnknownTransport, message).into())
         }
     }
+}
+
+/// What the body says, when it was there, and the room that it takes.
+async fn read(app: &App, body: Body) -> Result<(Handle, Instant, Option<OwnedSemaphorePermit>), Failure> {
+    let Held { bytes, room } = app.room.read(body).await.map_err(about_body)?;
+    let begun = Instant::now();
+    Ok((Handle::parse(&bytes, Timestamp::now())?, begun, room))
 }
 
 fn about_body(error: BodyError) -> Failure {

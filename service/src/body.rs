@@ -38,19 +38,14 @@ pub struct Room {
     limit_bytes: usize,
 }
 
-/// A body, and its room until it is dropped.
+/// A body and its room, which is given back when dropped. Who reads the bytes into something of about their size lets
+/// go of them, and keeps the room for that.
 #[derive(Debug)]
 pub struct Held {
-    bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl std::ops::Deref for Held {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
+    /// The body.
+    pub bytes: Bytes,
+    /// Its room; an empty one has none.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -93,7 +88,7 @@ impl Room {
             frames.push(data);
         }
         let bytes = if frames.len() == 1 { frames.swap_remove(0) } else { frames.concat().into() };
-        Ok(Held { bytes, _room: room })
+        Ok(Held { bytes, room })
     }
 
     fn take(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), BodyError> {
@@ -131,7 +126,7 @@ mod tests {
     async fn room_is_taken_by_bytes_that_are_there_and_given_back() {
         let room = Room::new(6, 10);
         let first = room.read(Body::from("123456")).await.expect("it fits");
-        assert_eq!(&*first, b"123456");
+        assert_eq!(&*first.bytes, b"123456");
         assert_eq!(room.read(Body::from("12345")).await.err(), Some(BodyError::NoRoom));
         assert!(room.read(Body::from("1234")).await.is_ok());
         drop(first);

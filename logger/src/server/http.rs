@@ -38,7 +38,7 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: R
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
 
 async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<Written> {
-    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?)?;
+    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?.bytes)?;
     let (id, receipt) = intake.write(draft, Transport::Http).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
     // The course's own word.
@@ -46,7 +46,7 @@ async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answ
 }
 
 async fn write_batch(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<WrittenBatch> {
-    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?)?;
+    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?.bytes)?;
     let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
