@@ -1,9 +1,6 @@
 //! The four transports as one: whichever is asked for gets the same deadline, span and measure of time.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
 use tracing::Instrument;
@@ -16,6 +13,9 @@ use crate::{
     rpc::{Rpc, RpcAddr},
     tls::Tls,
 };
+
+/// A call waits for room for at most this part of its deadline: the rest is for the call itself.
+const PATIENCE_PART: u32 = 2;
 
 /// Where the logger and RabbitMQ are, and how long a call may take.
 #[derive(Debug, Clone)]
@@ -65,13 +65,11 @@ impl Transports {
     /// # Errors
     /// What is certain of the entry, within the deadline. It is logged here; the caller need not.
     pub async fn write(&self, transport: Transport, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let delivery = async {
-            match transport {
-                Transport::Http => self.http.write(entry).await,
-                Transport::Rpc => self.rpc.write(entry).await,
-                Transport::Rabbitmq => self.rabbitmq.write(entry).await,
-                Transport::Grpc => self.grpc.write(entry).await,
-            }
+        let delivery = async || match transport {
+            Transport::Http => self.http.write(entry).await,
+            Transport::Rpc => self.rpc.write(entry).await,
+            Transport::Rabbitmq => self.rabbitmq.write(entry).await,
+            Transport::Grpc => self.grpc.write(entry).await,
         };
         self.deliver(transport, std::slice::from_ref(entry), |receipt| receipt.outcome, delivery).await
     }
@@ -86,13 +84,11 @@ impl Transports {
         entries: &[LogEntry],
         mode: BatchMode,
     ) -> Result<BatchReceipt, Failure> {
-        let delivery = async {
-            match transport {
-                Transport::Http => self.http.write_batch(entries, mode).await,
-                Transport::Rpc => self.rpc.write_batch(entries, mode).await,
-                Transport::Rabbitmq => self.rabbitmq.write_batch(entries, mode).await,
-                Transport::Grpc => self.grpc.write_batch(entries, mode).await,
-            }
+        let delivery = async || match transport {
+            Transport::Http => self.http.write_batch(entries, mode).await,
+            Transport::Rpc => self.rpc.write_batch(entries, mode).await,
+            Transport::Rabbitmq => self.rabbitmq.write_batch(entries, mode).await,
+            Transport::Grpc => self.grpc.write_batch(entries, mode).await,
         };
         self.deliver(transport, entries, best_outcome, delivery).await
     }
@@ -122,13 +118,15 @@ impl Transports {
         transport: Transport,
         entries: &[LogEntry],
         outcome: impl FnOnce(&T) -> Outcome,
-        delivery: impl Future<Output = Result<T, Failure>>,
+        delivery: impl AsyncFnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let span = tracing::info_span!("deliver", %transport, entries = entries.len());
         let begun = Instant::now();
         let admitted = async {
-            let _room = self.in_flight[transport as usize].admit(entries)?;
-            delivery.await
+            let patience = self.deadline / PATIENCE_PART;
+            let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
+            // Boxed, since it is several times as large as all that is kept of a call which only waits.
+            Box::pin(delivery()).await
         };
         let result = tokio::time::timeout(self.deadline, admitted)
             .instrument(span)
