@@ -7,6 +7,8 @@ use proto::{Cursor, Failure, Page, Query, StoredEntry};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
 use uuid::Uuid;
 
+use super::checksum;
+
 /// Most bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
 /// into what a client takes.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -28,7 +30,7 @@ impl Budget {
         Budget { time: Duration::from_millis(500), window: 10_000, bytes: PAGE_BYTES };
 }
 
-const COLUMNS: &str = "seq, id, name, level, transport, created_at, stored_at, attempts, data";
+const COLUMNS: &str = "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
 
 /// The entry of this id.
 pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredEntry>> {
@@ -167,7 +169,7 @@ fn ceil_us(time: Timestamp) -> i64 {
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
-    Ok(StoredEntry {
+    let entry = StoredEntry {
         id: row.get("id")?,
         name: row.get("name")?,
         data: row.get("data")?,
@@ -176,7 +178,9 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
         stored_at: time(row, "stored_at")?,
         transport: word(row, "transport")?,
         attempts: u32::try_from(row.get::<_, i64>("attempts")?).unwrap_or(u32::MAX),
-    })
+    };
+    checksum::check(&entry, row.get("checksum")?)?;
+    Ok(entry)
 }
 
 fn word<T: std::str::FromStr<Err = Failure>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {

@@ -17,14 +17,17 @@ use crate::store::OpenError;
 pub(super) const APPLICATION_ID: i32 = 0x666f_7572;
 
 /// The version of the tables below.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
+
+/// The oldest version that is brought up to date.
+const OLDEST: i32 = 1;
 
 /// How long a start may look for damage. Reads some hundred megabytes; what lies beyond shows when it is used.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 
 /// `seq` is the rowid and never given twice, so that a cursor stays true after deletions. Ids are kept as
-/// bytes; words and microseconds are kept so that `sqlite3` shows them readably. `data` stands last: what
-/// filters look at lies before it, and its overflow pages are not read for them.
+/// bytes; words and microseconds are kept so that `sqlite3` shows them readably. `data` and what is only read with it
+/// stand last: what filters look at lies before it, and its overflow pages are not read for them.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS entries (
         seq        INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,8 +38,16 @@ const TABLES: &str = "
         created_at INTEGER NOT NULL,
         stored_at  INTEGER NOT NULL,
         attempts   INTEGER NOT NULL,
-        data       TEXT    NOT NULL
+        data       TEXT    NOT NULL,
+        checksum   INTEGER
     ) STRICT;";
+
+/// Version 1 had no checksums, and its rows get none.
+const UPGRADE: &str = "
+    BEGIN IMMEDIATE;
+    ALTER TABLE entries ADD COLUMN checksum INTEGER;
+    PRAGMA user_version = 2;
+    COMMIT;";
 
 /// For every connection.
 const PRAGMAS: &str = "
@@ -83,6 +94,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     prove_durable(path, &connection)?;
     look_for_damage(path, &connection)?;
     take_over_the_log(&connection).map_err(in_path)?;
+    if version < VERSION {
+        connection.execute_batch(UPGRADE).map_err(in_path)?;
+    }
     #[cfg(feature = "faults")]
     weaken(&connection).map_err(in_path)?;
     Ok(connection)
@@ -176,8 +190,8 @@ fn identify(path: &Path) -> Result<(), OpenError> {
 
 fn known_version(path: &Path, found: i32) -> Result<(), OpenError> {
     match found {
-        VERSION => Ok(()),
-        ..VERSION => Err(OpenError::Foreign { path: path.to_owned() }),
+        OLDEST..=VERSION => Ok(()),
+        ..OLDEST => Err(OpenError::Foreign { path: path.to_owned() }),
         _ => Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION }),
     }
 }
@@ -282,7 +296,7 @@ mod tests {
             ("mmap_size", "0"),
             ("auto_vacuum", "2"),
             ("cache_size", "-16384"),
-            ("user_version", "1"),
+            ("user_version", "2"),
         ] {
             assert_eq!(pragma(&connection, name), value, "{name}");
         }
@@ -335,8 +349,28 @@ mod tests {
         drop(connection);
         let before = fs::read(&path).expect("readable");
         let error = open_or_create(&path).expect_err("refused");
-        assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error:?}");
         assert_eq!(fs::read(&path).expect("readable"), before);
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("logs.db");
+        let connection = open_or_create(&path).expect("a new store");
+        let back = "ALTER TABLE entries DROP COLUMN checksum; PRAGMA user_version = 1;
+            INSERT INTO entries VALUES (1, x'00', 'n', 'info', 'http', 1, 1, 1, 'text');";
+        connection.execute_batch(back).expect("as it was");
+        drop(connection);
+        for _ in 0..2 {
+            let connection =
+                open_or_create(&path).expect("brought up to date once, and opened as usual then");
+            assert_eq!(pragma(&connection, "user_version"), "2");
+            let row = connection.query_row("SELECT data, checksum FROM entries", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<u32>>(1)?))
+            });
+            assert_eq!(row.expect("its row is there"), ("text".to_owned(), None));
+        }
     }
 
     #[test]

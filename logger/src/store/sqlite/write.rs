@@ -3,13 +3,14 @@
 use proto::{BatchMode, Code, Failure, Outcome};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::checksum;
 use crate::store::{Answer, Arrival, Batch};
 
 /// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
 /// conflict the `WHERE` holds the update back, so that no row is returned and none is changed.
 const INSERT: &str = "
-    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)
     ON CONFLICT (id) DO UPDATE SET attempts = entries.attempts + 1
         WHERE entries.name = excluded.name
           AND entries.level = excluded.level
@@ -19,8 +20,8 @@ const INSERT: &str = "
 /// Stores an id once more.
 #[cfg(feature = "faults")]
 const INSERT_AGAIN: &str = "
-    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+    INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data, checksum)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)
     RETURNING attempts";
 
 /// A group that SQLite could not store.
@@ -99,6 +100,7 @@ fn store_one(connection: &Connection, arrival: &Arrival, stored_at_us: i64) -> E
                 entry.created_at().as_microsecond(),
                 stored_at_us,
                 entry.data(),
+                checksum::of_arrival(arrival, stored_at_us),
             ],
             |row| row.get::<_, i64>(0),
         )

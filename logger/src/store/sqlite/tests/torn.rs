@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use proto::Query;
+use proto::{Query, StoredEntry};
 
-use super::{page, sqlite, walk};
+use super::{connection, page, sqlite, walk};
 use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
 
 /// Entries of the store, each a commit of its own: those in the main file first, then those in its log.
@@ -89,4 +89,49 @@ fn a_bit_that_flips_in_the_log_leaves_the_first_commits() {
         noticed += u32::from(kept < IN_FILE + IN_LOG);
     }
     assert!(noticed > FLIPS / 2, "{noticed} of {FLIPS} flips cost a commit: the log was read");
+}
+
+/// All that a store of this main file has, newest first, or none if it is refused, when it is opened or when it is read.
+fn found(directory: &Path, file: &[u8]) -> Option<Vec<StoredEntry>> {
+    for name in ["logs.db-wal", "logs.db-shm"] {
+        let _ = fs::remove_file(directory.join(name));
+    }
+    fs::write(directory.join("logs.db"), file).expect("writable");
+    let mut store = Store::open(&StoreUrl::Sqlite(directory.join("logs.db"))).ok()?;
+    let mut query = Query { limit: 1_000, ..Query::default() };
+    let mut entries = Vec::new();
+    loop {
+        let page = page::page(connection(&mut store), &query, page::Budget::DEFAULT).ok()?;
+        entries.extend(page.entries);
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return Some(entries),
+        }
+    }
+}
+
+#[test]
+fn a_bit_that_flips_in_the_main_file_alters_no_entry_that_is_read() {
+    let (file, _) = files();
+    let directory = tempfile::tempdir().expect("a directory");
+    let whole = found(directory.path(), &file).expect("readable");
+    assert_eq!(whole.len() as u128, IN_FILE);
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut refused = 0;
+    for _ in 0..FLIPS {
+        let at = (random.next_u64() % (file.len() as u64 * 8)) as usize;
+        let mut spoilt = file.clone();
+        spoilt[at / 8] ^= 1 << (at % 8);
+        let Some(entries) = found(directory.path(), &spoilt) else {
+            refused += 1;
+            continue;
+        };
+        // How often it came is not covered: that number is written anew each time.
+        let entries: Vec<_> = entries.into_iter().map(|entry| StoredEntry { attempts: 1, ..entry }).collect();
+        assert_eq!(entries, whole, "bit {at} flipped");
+    }
+    assert!(
+        refused > FLIPS / 4,
+        "{refused} of {FLIPS} flips were noticed: most of the file is text of entries"
+    );
 }
