@@ -24,16 +24,21 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use stream::Stream;
 
+use crate::descriptors;
+
 /// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
+
+/// The part of the process's file descriptors that one port may use: the logger has three ports, and files.
+const DESCRIPTORS_PART: usize = 4;
 
 /// Most connections that wait in the kernel to be accepted. What finds no place there is dropped, and tried again by its
 /// client after 1 s, 3 s and 7 s: a burst of as many callers as there may be must fit. Linux takes at most
 /// `net.core.somaxconn`, by default 4,096.
 const BACKLOG: u32 = 4_096;
 
-/// How long a client may take to send its first byte, after the TLS handshake if there is one. Without it, silent connections would take all slots of a
-/// protocol that has no such limit of its own, such as HTTP/2 before its handshake.
+/// How long a client may take to send its first byte, after the TLS handshake if there is one. Without it, silent
+/// connections would take all slots of a protocol that has no such limit of its own, such as HTTP/2 before its handshake.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a client may take no bytes while there are some for it. Answers that nobody reads take memory.
@@ -58,7 +63,8 @@ impl Acceptor {
     pub fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<Self> {
         let listener = listen(address)
             .with_context(|| format!("cannot listen on {address}: set {setting} to another address"))?;
-        Ok(Acceptor { listener, tls: None, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
+        let connections = CONNECTIONS.min(descriptors::raise() / DESCRIPTORS_PART);
+        Ok(Acceptor { listener, tls: None, slots: Arc::new(Semaphore::new(connections)) })
     }
 
     /// Encrypts every connection, if there is something to do it with. A plain one is closed then.

@@ -15,6 +15,7 @@ pub mod tls;
 
 mod accept;
 mod body;
+mod descriptors;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};

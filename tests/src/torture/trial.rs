@@ -93,7 +93,7 @@ impl Trial {
         Trial::Overload(Transport::Rabbitmq),
         Trial::Overload(Transport::Grpc),
         Trial::Duplicates,
-        // Not SlowClients yet: a full port still keeps others out until its clients' timeouts.
+        Trial::SlowClients,
         Trial::Soak,
         Trial::Control(Control::AckBeforeCommit),
         Trial::Control(Control::NoDedup),
