@@ -1,11 +1,14 @@
 //! A connection to the broker that costs its user little: a client library would be what the generator waits for.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+/// How long to wait for a connection: long enough for the kernel to try it three times.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A kept connection.
 #[derive(Debug)]
@@ -25,7 +28,8 @@ pub(super) struct Answer {
 
 impl Connection {
     pub(super) async fn open(broker: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(broker).await?;
+        let connecting = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(broker));
+        let stream = connecting.await.map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
         Ok(Connection { stream, buffer: Vec::with_capacity(1_024) })
     }

@@ -261,19 +261,18 @@ impl Sender {
     }
 
     async fn post(&self, body: &str) -> std::io::Result<(u16, bool)> {
-        let idle = self.idle.borrow_mut().pop();
-        let kept = idle.is_some();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => Connection::open(self.broker).await?,
-        };
-        let answer = match connection.post(body).await {
-            // It was closed while it idled, as any server may: the id makes the repetition safe.
-            Err(_) if kept => {
-                connection = Connection::open(self.broker).await?;
-                connection.post(body).await?
+        let (connection, answer) = loop {
+            let idle = self.idle.borrow_mut().pop();
+            let Some(mut connection) = idle else {
+                let mut connection = Connection::open(self.broker).await?;
+                let answer = connection.post(body).await?;
+                break (connection, answer);
+            };
+            // An error is no answer: it was closed while it idled, as any server may, and the id makes the repetition
+            // safe. A new one is opened only when no other is left: there are never more than requests.
+            if let Ok(answer) = connection.post(body).await {
+                break (connection, answer);
             }
-            answer => answer?,
         };
         if !answer.closes {
             self.idle.borrow_mut().push(connection);
