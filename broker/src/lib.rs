@@ -20,7 +20,7 @@ pub use config::Config;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use axum::{Json, Router, routing::get};
+use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::get};
 use proto::{
     Code, Failure, Transport,
     json::Envelope,
@@ -60,7 +60,7 @@ pub struct App {
 ///
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
-pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
+pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     #[cfg(feature = "faults")]
     faults::choose(config.broker_fault);
     let Checked { transports, identity } = config.check()?;
@@ -132,8 +132,11 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
     if asks_for_keys {
         keys::describe(&mut description);
     }
+    // Written out once: whoever asks for it again and again costs little.
+    let description = Bytes::from(serde_json::to_vec(&description).expect("a description has a JSON form"));
+    let described = || async { ([(CONTENT_TYPE, "application/json")], description) };
     router
-        .route("/openapi.json", get(|| async { Json(description) }))
+        .route("/openapi.json", get(described))
         .fallback(|| async {
             Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
         })
