@@ -14,5 +14,5 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.rust_log)?;
     let shutdown = Shutdown::on_signal()?;
-    broker::bind(config, telemetry).await?.run(shutdown).await
+    broker::bind(config, telemetry)?.run(shutdown).await
 }

@@ -41,7 +41,7 @@ pub struct Listener {
 ///
 /// # Errors
 /// If a setting cannot be used, or the port not be opened; the message says which, and what to do.
-pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
+pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     #[cfg(feature = "faults")]
     faults::choose(config.listener_fault);
     let Checked { rabbitmq, transports, identity } = config.check()?;

@@ -66,7 +66,7 @@ pub struct Addresses {
 ///
 /// # Errors
 /// If one of them cannot be opened; the message says which, and what to do.
-pub async fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
+pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     #[cfg(feature = "faults")]
     faults::choose(config.logger_fault);
     let identity = config.identity()?;
