@@ -245,7 +245,7 @@ fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     // that uses it, TLS and so nearly everything, would be built anew on each side.
     for (variable, _) in std::env::vars_os() {
         let own = variable.to_string_lossy();
-        if own.starts_with("CARGO_PKG_") || own.starts_with("CARGO_MANIFEST_") {
+        if own == "OUT_DIR" || own.starts_with("CARGO_PKG_") || own.starts_with("CARGO_MANIFEST_") {
             cargo.env_remove(variable);
         }
     }
