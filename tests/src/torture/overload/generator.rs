@@ -136,6 +136,7 @@ struct Sender {
     transport: Transport,
     /// The one that was used last comes first, so that those which are not needed grow old and are closed.
     idle: RefCell<Vec<Connection>>,
+    /// Of the open loop.
     outstanding: Cell<usize>,
     most_outstanding: usize,
     ledger: RefCell<Ledger>,
@@ -195,7 +196,12 @@ async fn offer(sender: &Rc<Sender>, running: &Rc<Running>, begun: Instant, per_s
                 continue;
             }
             let (sender, running) = (Rc::clone(sender), Rc::clone(running));
-            spawn_local(async move { sender.send(&running).await });
+            // From now on, and not when the task begins: a tick that comes late makes many at once.
+            sender.outstanding.set(sender.outstanding.get() + 1);
+            spawn_local(async move {
+                sender.send(&running).await;
+                sender.outstanding.set(sender.outstanding.get() - 1);
+            });
         }
     }
     running.tally.borrow_mut().unsent += due(running.ends).saturating_sub(scheduled);
@@ -234,16 +240,15 @@ impl Sender {
         let body = format!(
             r#"{{"action":"log","transport":"{transport}","log":{{"id":"{id}","name":"overload","data":"{DATA}"}}}}"#
         );
-        self.outstanding.set(self.outstanding.get() + 1);
         let answered = tokio::time::timeout(PATIENCE, self.post(&body)).await;
-        self.outstanding.set(self.outstanding.get() - 1);
         let (fate, kind) = match answered {
             Ok(Ok((202, _))) => (Fate::Accepted, None),
             Ok(Ok((503, true))) => (Fate::Refused, None),
             Ok(Ok((503, false))) => (Fate::Refused, Some("503 without Retry-After".to_owned())),
             Ok(Ok((status, _))) => (Fate::Unknown, Some(status.to_string())),
             Ok(Err(error)) => (Fate::Unknown, Some(error.kind().to_string())),
-            Err(_) => (Fate::Unknown, Some("no answer".to_owned())),
+            // What hangs stays unanswered.
+            Err(_) => (Fate::Sent, Some("no answer".to_owned())),
         };
         self.ledger.borrow_mut().note(number, fate);
         if let Some(running) = running {
