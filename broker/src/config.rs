@@ -51,7 +51,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = Transport::Http)]
     pub broker_default_transport: Transport,
 
-    /// No delivery takes longer, in milliseconds, up to 7000: past it the answer is 504
+    /// No delivery takes longer, in milliseconds, up to 7000: past it the answer is 504. For up to half of it a delivery
+    /// waits for its turn, and is answered 503 then
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 

@@ -13,8 +13,7 @@ use proto::{
     limits::BODY_BYTES,
 };
 use serde::Serialize;
-use service::{BodyError, Held};
-use tokio::sync::OwnedSemaphorePermit;
+use service::BodyError;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
@@ -66,7 +65,7 @@ enum Answers {
     responses(Answers)
 )]
 pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun, _room) = read(&app, body).await?;
+    let (handle, begun) = read(&app, body).await?;
     let transport = handle.transport.unwrap_or(app.default_transport);
     carry_out(&app, handle, transport, begun).await
 }
@@ -77,7 +76,7 @@ pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refu
     responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun, _room) = read(&app, body).await?;
+    let (handle, begun) = read(&app, body).await?;
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(&app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
@@ -87,11 +86,11 @@ pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Re
     }
 }
 
-/// What the body says, when it was there, and the room that it takes.
-async fn read(app: &App, body: Body) -> Result<(Handle, Instant, Option<OwnedSemaphorePermit>), Failure> {
-    let Held { bytes, room } = app.room.read(body).await.map_err(about_body)?;
+/// What the body says, and when it was there. Its room is given back: from here on the entries count.
+async fn read(app: &App, body: Body) -> Result<(Handle, Instant), Failure> {
+    let body = app.room.read(body).await.map_err(about_body)?;
     let begun = Instant::now();
-    Ok((Handle::parse(&bytes, Timestamp::now())?, begun, room))
+    Ok((Handle::parse(&body, Timestamp::now())?, begun))
 }
 
 fn about_body(error: BodyError) -> Failure {

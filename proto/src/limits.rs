@@ -28,13 +28,21 @@ pub const FRAME_BYTES: usize = BODY_BYTES + 1024 * 1024;
 pub const IN_FLIGHT_ENTRIES: usize = 4_096;
 
 /// Most calls, each of one entry or one batch, that may be in flight over one transport. Further ones wait, since more
-/// make it slower: 4,000 callers over `http` brought in 0.81 of the peak with 128, 0.76 with 512 (docs/reliability.md).
+/// make it slower: 4,000 callers over `http` brought in 0.81 of what 64 did with a limit of 128, and 0.76 with 512 (means
+/// of three interleaved runs).
 pub const IN_FLIGHT_CALLS: usize = 128;
 
 /// Most calls that may wait for room over one transport: as many as a port takes connections.
 pub const WAITING_CALLS: usize = 4_096;
 
-/// Most bytes of `name` and `data` that may be in flight over one transport, and wait for the writer.
+/// Most bytes of entries that may be in flight or wait over one transport, each entry with [`ENTRY_BYTES`] besides its
+/// `name` and `data`. Two of the largest batches; of the four transports together half of what a process may take.
+pub const HELD_BYTES: usize = 32 * 1024 * 1024;
+
+/// About what an entry takes in memory besides its `name` and `data`.
+pub const ENTRY_BYTES: usize = 256;
+
+/// Most bytes of the bodies that a service reads at a time, and of `name` and `data` that wait for the writer.
 pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most entries on one page of `GET /logs`.

@@ -1,15 +1,17 @@
 //! How much may be in flight over one transport, and how long the rest waits for room.
 //!
 //! Whoever is refused at once asks again at once, and each refusal takes time from what could be accepted: measured,
-//! five times the capacity left a tenth of the goodput. So a call waits for a while before it is refused, which costs
-//! nothing, and slows those down who ask too much.
+//! five times the capacity left a tenth of the goodput. So a call waits for a while before it is refused, which takes
+//! no time, and slows those down who ask too much. The memory of those that wait has a limit too.
 
 use std::{sync::Arc, time::Duration};
 
 use proto::{
     Code, Failure, LogEntry,
     json::check_batch_len,
-    limits::{BATCH_ENTRIES, BODY_BYTES, IN_FLIGHT_BYTES, IN_FLIGHT_CALLS, IN_FLIGHT_ENTRIES, WAITING_CALLS},
+    limits::{
+        BATCH_ENTRIES, BODY_BYTES, ENTRY_BYTES, HELD_BYTES, IN_FLIGHT_CALLS, IN_FLIGHT_ENTRIES, WAITING_CALLS,
+    },
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,18 +20,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Admission {
     /// For the calls in flight and those that wait.
     places: Arc<Semaphore>,
+    /// For the bytes of both.
+    held: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     entries: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
 }
 
 /// Room for some entries; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _place: OwnedSemaphorePermit,
+    _held: OwnedSemaphorePermit,
     _call: OwnedSemaphorePermit,
     _entries: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
 }
 
 impl Default for Admission {
@@ -37,9 +40,9 @@ impl Default for Admission {
         let room = |permits| Arc::new(Semaphore::new(permits));
         Admission {
             places: room(IN_FLIGHT_CALLS + WAITING_CALLS),
+            held: room(HELD_BYTES),
             calls: room(IN_FLIGHT_CALLS),
             entries: room(IN_FLIGHT_ENTRIES),
-            bytes: room(IN_FLIGHT_BYTES),
         }
     }
 }
@@ -48,34 +51,40 @@ impl Admission {
     /// Takes room for `entries`, in the order of the calls, within `patience`.
     ///
     /// # Errors
-    /// `overloaded` if there is none by then, or too many wait already; `too_large` or `invalid` for more than ever fits.
+    /// `overloaded` if there is none by then, or at once if too much waits already; `too_large` or `bad_batch` for more
+    /// than ever fits.
     pub(crate) async fn admit(&self, entries: &[LogEntry], patience: Duration) -> Result<Admitted, Failure> {
         // An empty one goes on, to be refused by the logger: that is how one asks whether it is there.
         if entries.len() > BATCH_ENTRIES {
             check_batch_len(entries.len())?;
         }
-        let bytes = entries.iter().map(LogEntry::payload_bytes).sum();
+        let bytes: usize = entries.iter().map(LogEntry::payload_bytes).sum();
         if bytes > BODY_BYTES {
             let message = format!("the entries have {bytes} bytes: the limit of a batch is {BODY_BYTES}");
             return Err(Failure::new(Code::TooLarge, message));
         }
         let full = || Failure::overloaded("this transport");
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;
+        let held = permits(bytes + entries.len() * ENTRY_BYTES);
+        let held = Arc::clone(&self.held).try_acquire_many_owned(held).map_err(|_| full())?;
         let room = async {
             Admitted {
                 _place: place,
+                _held: held,
                 _call: take(&self.calls, 1).await,
                 _entries: take(&self.entries, entries.len()).await,
-                _bytes: take(&self.bytes, bytes).await,
             }
         };
         tokio::time::timeout(patience, room).await.map_err(|_| full())
     }
 }
 
-async fn take(room: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermit {
-    let permits = u32::try_from(permits).expect("checked against far lower limits");
-    Arc::clone(room).acquire_many_owned(permits).await.expect("the semaphore is never closed")
+async fn take(room: &Arc<Semaphore>, amount: usize) -> OwnedSemaphorePermit {
+    Arc::clone(room).acquire_many_owned(permits(amount)).await.expect("the semaphore is never closed")
+}
+
+fn permits(amount: usize) -> u32 {
+    u32::try_from(amount).expect("checked against far lower limits")
 }
 
 #[cfg(test)]
@@ -166,13 +175,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_for_bytes_gives_its_entries_back() {
+    async fn what_would_take_too_much_memory_is_refused_at_once_and_gives_its_place_back() {
         let admission = Admission::default();
-        let all = u32::try_from(IN_FLIGHT_BYTES).expect("it fits");
-        let _bytes = Arc::clone(&admission.bytes).try_acquire_many_owned(all).expect("all of them");
-        admission.refuses(1).await;
-        assert_eq!(admission.entries.available_permits(), IN_FLIGHT_ENTRIES);
-        assert_eq!(admission.calls.available_permits(), IN_FLIGHT_CALLS);
+        let most = permits(HELD_BYTES - ENTRY_BYTES);
+        let _held = Arc::clone(&admission.held).try_acquire_many_owned(most).expect("nearly all");
+        let one = entries(1);
+        let mut call = Box::pin(admission.admit(&one, PATIENCE));
+        assert!(matches!(poll_once(call.as_mut()).await, Poll::Ready(Err(_))), "refused at once");
+        drop(call);
         assert_eq!(admission.places.available_permits(), IN_FLIGHT_CALLS + WAITING_CALLS);
     }
 }

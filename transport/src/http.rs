@@ -13,15 +13,15 @@ use hyper_util::{
 use proto::{
     BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport,
     json::{self, Envelope, FailureData, Written, WrittenBatch},
-    limits::FRAME_BYTES,
+    limits::{FRAME_BYTES, IN_FLIGHT_CALLS},
 };
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use crate::{AddressError, Settings, backoff::Gate, dial::Dialer, parse_base_url, tls::refused_by_alert};
 
-/// Most connections to the logger. HTTP/1.1 carries one request at a time on each; further ones wait.
-const CONNECTIONS: usize = 256;
+/// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
+/// bounds the calls.
+const KEPT_CONNECTIONS: usize = IN_FLIGHT_CALLS;
 
 /// How long a connection may idle in the pool: shorter than a server keeps it, so that none is used that the
 /// server is just closing.
@@ -35,7 +35,6 @@ const LOGGER: &str = "the logger";
 pub struct Http {
     client: Client<Dialer, Full<Bytes>>,
     base: Uri,
-    connections: Semaphore,
     gate: Gate,
     came_by: Option<Transport>,
 }
@@ -67,13 +66,12 @@ impl Http {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(CONNECTIONS)
+            .pool_max_idle_per_host(KEPT_CONNECTIONS)
             // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
             .retry_canceled_requests(true)
             .build(dialer);
-        let connections = Semaphore::new(CONNECTIONS);
         let base = settings.logger_http_url.0.clone();
-        Http { client, base, connections, gate: Gate::new(), came_by: settings.came_by }
+        Http { client, base, gate: Gate::new(), came_by: settings.came_by }
     }
 
     /// Delivers one entry.
@@ -136,7 +134,6 @@ impl Http {
         body: String,
     ) -> Result<(StatusCode, Bytes), Failure> {
         self.gate.check(LOGGER)?;
-        let _connection = self.connections.acquire().await.expect("the semaphore is never closed");
         let request = self.request(method, path, body)?;
         let response = self.client.request(request).await.map_err(|error| self.failure(error))?;
         self.gate.reopen();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
 
 /// A call waits for room for at most this part of its deadline: the rest is for the call itself.
 const PATIENCE_PART: u32 = 2;
+
+/// Most reads at a time; others wait for their turn. The logger answers a few at once, and each may take 12 MiB.
+const READS: usize = 8;
 
 /// Where the logger and RabbitMQ are, and how long a call may take.
 #[derive(Debug, Clone)]
@@ -45,6 +49,7 @@ pub struct Transports {
     grpc: Grpc,
     deadline: Duration,
     in_flight: [Admission; Transport::ALL.len()],
+    reads: Semaphore,
 }
 
 impl Transports {
@@ -57,6 +62,7 @@ impl Transports {
             grpc: Grpc::new(settings),
             deadline: settings.deadline,
             in_flight: Default::default(),
+            reads: Semaphore::new(READS),
         }
     }
 
@@ -106,10 +112,15 @@ impl Transports {
     /// Reads from the logger over HTTP: the status and the body that it answers to GET.
     ///
     /// # Errors
-    /// If it cannot be reached, or does not answer within the deadline.
+    /// If it cannot be reached, does not answer within the deadline, or is asked by too many.
     pub async fn read(&self, path_and_query: &str) -> Result<(u16, bytes::Bytes), Failure> {
-        let read = tokio::time::timeout(self.deadline, self.http.read(path_and_query));
-        let answer = read.await.unwrap_or_else(|_| Err(Failure::unreachable("the logger")));
+        let read = async {
+            let turn = tokio::time::timeout(self.deadline / PATIENCE_PART, self.reads.acquire());
+            let _turn = turn.await.map_err(|_| Failure::overloaded("the broker"))?;
+            self.http.read(path_and_query).await
+        };
+        let answer = tokio::time::timeout(self.deadline, read).await;
+        let answer = answer.unwrap_or_else(|_| Err(Failure::unreachable("the logger")));
         answer.inspect_err(|failure| log_failure(Transport::Http, 0, failure))
     }
 
