@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes, HttpBody};
+use bytes::BytesMut;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -38,14 +39,19 @@ pub struct Room {
     limit_bytes: usize,
 }
 
-/// A body and its room, which is given back when dropped. Who reads the bytes into something of about their size lets
-/// go of them, and keeps the room for that.
+/// A body, and its room until it is dropped.
 #[derive(Debug)]
 pub struct Held {
-    /// The body.
-    pub bytes: Bytes,
-    /// Its room; an empty one has none.
-    pub room: Option<OwnedSemaphorePermit>,
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Room {
@@ -75,20 +81,18 @@ impl Room {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<Held, BodyError> {
-        let mut frames: Vec<Bytes> = Vec::new();
-        let (mut length, mut room) = (0, None);
+        let (mut bytes, mut room) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
             // Trailers are none of ours.
             let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-            length += data.len();
-            if length > self.limit_bytes {
+            if bytes.len() + data.len() > self.limit_bytes {
                 return Err(BodyError::TooLarge);
             }
             self.take(&mut room, data.len())?;
-            frames.push(data);
+            // Copied: a frame is a piece of a buffer of 8 KiB or more, and one of a single byte would keep all of it.
+            bytes.extend_from_slice(&data);
         }
-        let bytes = if frames.len() == 1 { frames.swap_remove(0) } else { frames.concat().into() };
-        Ok(Held { bytes, room })
+        Ok(Held { bytes: bytes.freeze(), _room: room })
     }
 
     fn take(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), BodyError> {
@@ -126,7 +130,7 @@ mod tests {
     async fn room_is_taken_by_bytes_that_are_there_and_given_back() {
         let room = Room::new(6, 10);
         let first = room.read(Body::from("123456")).await.expect("it fits");
-        assert_eq!(&*first.bytes, b"123456");
+        assert_eq!(&*first, b"123456");
         assert_eq!(room.read(Body::from("12345")).await.err(), Some(BodyError::NoRoom));
         assert!(room.read(Body::from("1234")).await.is_ok());
         drop(first);
