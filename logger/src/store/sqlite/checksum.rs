@@ -2,7 +2,6 @@
 //! of an entry would be read back as if it had been sent.
 
 use proto::StoredEntry;
-use rusqlite::ffi;
 
 use crate::store::Arrival;
 
@@ -49,11 +48,8 @@ pub(super) fn of_arrival(arrival: &Arrival, stored_at_us: i64) -> u32 {
     .checksum()
 }
 
-/// Holds a row that was read against its checksum. Rows of the first version of the tables have none.
-///
-/// # Errors
-/// As for a broken page.
-pub(super) fn check(entry: &StoredEntry, checksum: Option<u32>) -> rusqlite::Result<()> {
+/// Whether a row that was read has its checksum. Rows of the first version of the tables have none.
+pub(super) fn is_right(entry: &StoredEntry, checksum: Option<u32>) -> bool {
     let row = Row {
         id: entry.id.as_bytes(),
         name: &entry.name,
@@ -63,9 +59,5 @@ pub(super) fn check(entry: &StoredEntry, checksum: Option<u32>) -> rusqlite::Res
         stored_at_us: entry.stored_at.as_microsecond(),
         data: &entry.data,
     };
-    if checksum.is_none_or(|checksum| checksum == row.checksum()) {
-        return Ok(());
-    }
-    let message = format!("the row of entry {} does not have its checksum", entry.id);
-    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(message)))
+    checksum.is_none_or(|checksum| checksum == row.checksum())
 }

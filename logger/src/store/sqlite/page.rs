@@ -37,7 +37,8 @@ pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
         .query_row([id], entry)
-        .optional()
+        .optional()?
+        .map_or(Ok(None), |entry| entry.map(Some).map_err(Altered::into))
 }
 
 /// The newest entries that meet the query. Goes down the sequence in windows, each of them a statement and so
@@ -104,9 +105,14 @@ impl PageUnderWay {
                 None => true,
             };
             if found {
-                let entry = entry(row)?;
-                self.bytes += entry.name.len() + entry.data.len();
-                self.entries.push(entry);
+                match entry(row)? {
+                    Ok(entry) => {
+                        self.bytes += entry.name.len() + entry.data.len();
+                        self.entries.push(entry);
+                    }
+                    // The others can still be read.
+                    Err(altered) => tracing::error!(error = %altered, "left out of a page"),
+                }
             }
             let full = self.entries.len() >= query.limit || self.bytes >= self.max_bytes;
             if full || (query.contains.is_some() && Instant::now() >= self.deadline) {
@@ -168,7 +174,18 @@ fn ceil_us(time: Timestamp) -> i64 {
     time.round(options).unwrap_or(time).as_microsecond()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
+/// A row is not as it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("the row of entry {0} does not have its checksum: the file or the disk is damaged")]
+struct Altered(Uuid);
+
+impl From<Altered> for rusqlite::Error {
+    fn from(altered: Altered) -> Self {
+        rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(altered))
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Result<StoredEntry, Altered>> {
     let entry = StoredEntry {
         id: row.get("id")?,
         name: row.get("name")?,
@@ -179,8 +196,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
         transport: word(row, "transport")?,
         attempts: u32::try_from(row.get::<_, i64>("attempts")?).unwrap_or(u32::MAX),
     };
-    checksum::check(&entry, row.get("checksum")?)?;
-    Ok(entry)
+    let right = checksum::is_right(&entry, row.get("checksum")?);
+    Ok(if right { Ok(entry) } else { Err(Altered(entry.id)) })
 }
 
 fn word<T: std::str::FromStr<Err = Failure>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {

@@ -117,7 +117,7 @@ fn a_bit_that_flips_in_the_main_file_alters_no_entry_that_is_read() {
     let whole = found(directory.path(), &file).expect("readable");
     assert_eq!(whole.len() as u128, IN_FILE);
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut refused = 0;
+    let (mut refused, mut left_out) = (0, 0);
     for _ in 0..FLIPS {
         let at = (random.next_u64() % (file.len() as u64 * 8)) as usize;
         let mut spoilt = file.clone();
@@ -128,10 +128,12 @@ fn a_bit_that_flips_in_the_main_file_alters_no_entry_that_is_read() {
         };
         // How often it came is not covered: that number is written anew each time.
         let entries: Vec<_> = entries.into_iter().map(|entry| StoredEntry { attempts: 1, ..entry }).collect();
-        assert_eq!(entries, whole, "bit {at} flipped");
+        // An altered one is left out, and all others are there.
+        let there: Vec<_> = whole.iter().filter(|own| entries.contains(own)).cloned().collect();
+        assert_eq!(entries, there, "bit {at} flipped");
+        assert!(entries.len() + 1 >= whole.len(), "bit {at} flipped: {} of {}", entries.len(), whole.len());
+        left_out += u32::from(entries.len() < whole.len());
     }
-    assert!(
-        refused > FLIPS / 4,
-        "{refused} of {FLIPS} flips were noticed: most of the file is text of entries"
-    );
+    assert!(left_out > FLIPS / 4, "{left_out} of {FLIPS}: most of the file is text of entries");
+    assert!(refused > 0, "the rest is what SQLite looks at");
 }
