@@ -115,6 +115,11 @@ async fn what_a_page_of_another_origin_posts_without_asking_is_refused() {
         assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden_origin"), "{origin}");
         assert_eq!((&answer.body["error"], &answer.body["data"]["retryable"]), (&json!(true), &json!(false)));
     }
+    // The logger has no pages of its own.
+    let address = format!("http://{}/log", stack.logger_at.http);
+    let body = r#"{"name":"evil","data":""}"#;
+    let answer = stack.ask(client().post(address).header("Origin", "http://localhost").body(body)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden_origin"));
     for origin in [Some("http://localhost:3000"), None] {
         let answer = post("good", origin).await;
         assert_eq!((answer.status.as_u16(), answer.outcome()), (202, "stored"), "{origin:?}");

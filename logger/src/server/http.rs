@@ -3,8 +3,9 @@
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -32,13 +33,24 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: R
         .method_not_allowed_fallback(|| async {
             Refusal(Failure::new(Code::MethodNotAllowed, "this address takes another method"))
         });
+    let router = router.layer(middleware::from_fn(refuse_pages));
     service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
+}
+
+/// Pages in a browser have the broker, which asks where they come from. A page of anybody could post text to this port,
+/// and here it would be read as JSON: a browser says so by `Origin`.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let message = "pages in a browser may not call the logger: let them call the broker";
+        return Refusal(Failure::new(Code::ForbiddenOrigin, message)).into_response();
+    }
+    next.run(request).await
 }
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
 
 async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<Written> {
-    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?.bytes)?;
+    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?)?;
     let (id, receipt) = intake.write(draft, Transport::Http).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
     // The course's own word.
@@ -46,7 +58,7 @@ async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answ
 }
 
 async fn write_batch(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<WrittenBatch> {
-    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?.bytes)?;
+    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?)?;
     let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
