@@ -13,6 +13,6 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.rust_log)?;
-    let shutdown = Shutdown::on_signal()?;
+    let shutdown = Shutdown::on_signal(config.broker_keys_file.is_some())?;
     broker::bind(config, telemetry)?.run(shutdown).await
 }

@@ -14,13 +14,14 @@ pub const GRACE: Duration = Duration::from_secs(8);
 pub struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// Begins on SIGTERM or SIGINT.
+    /// Begins on SIGTERM or SIGINT, and on SIGHUP unless `reloads`: then that is for who reads a file again.
     ///
     /// # Errors
     /// If the signal handlers cannot be installed.
-    pub fn on_signal() -> std::io::Result<Self> {
+    pub fn on_signal(reloads: bool) -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let shutdown = Shutdown::default();
         let begun = shutdown.clone();
         // Not awaited: it lives as long as the process, and holds nothing.
@@ -28,6 +29,7 @@ impl Shutdown {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+                _ = hangup.recv(), if !reloads => tracing::info!("SIGHUP: draining"),
             }
             begun.begin();
         });

@@ -22,7 +22,7 @@ async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
     let mut stack = Stack::start_direct(&[]).await;
     let log = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
     let work = post("/handle", log);
-    is_draining(&drained(&mut stack.broker, &[READY, ALIVE, &work]).await);
+    is_draining(&drained(&mut stack.broker, Signal::SIGTERM, &[READY, ALIVE, &work]).await);
     stack.start_broker().await;
     assert!(stack.all_stored().await.is_empty(), "what was refused is not stored");
 }
@@ -31,14 +31,15 @@ async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
 async fn a_logger_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
     let mut stack = Stack::start_direct(&[]).await;
     let work = post("/log", r#"{"name":"event","data":""}"#);
-    is_draining(&drained(&mut stack.logger, &[READY, ALIVE, &work]).await);
+    is_draining(&drained(&mut stack.logger, Signal::SIGINT, &[READY, ALIVE, &work]).await);
 }
 
 #[tokio::test]
 async fn a_listener_that_drains_is_alive_and_not_ready() {
     let mut stack = Stack::start().await;
     let listener = stack.listener.as_mut().expect("it is started");
-    is_draining(&drained(listener, &[READY, ALIVE]).await);
+    // What a process gets whose terminal is closed.
+    is_draining(&drained(listener, Signal::SIGHUP, &[READY, ALIVE]).await);
 }
 
 fn post(path: &str, body: &str) -> String {
@@ -59,7 +60,7 @@ fn is_draining(answers: &[(Answer, String)]) {
 
 /// Sends the first half of each request, tells the process to stop, and then sends the rest: the answers, and
 /// their texts. The process must end well, and in time.
-async fn drained(process: &mut Process, requests: &[&str]) -> Vec<(Answer, String)> {
+async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Vec<(Answer, String)> {
     /// Between SIGTERM and SIGKILL container engines wait so long.
     const MOST: Duration = Duration::from_secs(10);
     let address = process.ready().await["http"];
@@ -73,7 +74,7 @@ async fn drained(process: &mut Process, requests: &[&str]) -> Vec<(Answer, Strin
     let mut last = begin(address, ALIVE.as_bytes()).await.expect("it is open");
     last.read_exact(&mut [0]).await.expect("an answer");
     let begun = Instant::now();
-    process.signal(Signal::SIGTERM);
+    process.signal(signal);
     eventually("no new connection is taken", async || {
         TcpStream::connect(address).await.is_err().then_some(())
     })
