@@ -37,7 +37,7 @@ const DESCRIPTORS_PART: usize = 4;
 /// `net.core.somaxconn`, by default 4,096.
 const BACKLOG: u32 = 4_096;
 
-/// How long a client may take to send its first byte, after the TLS handshake if there is one. Without it, silent
+/// How long a client may take to send its first byte, its TLS handshake included if there is one. Without it, silent
 /// connections would take all slots of a protocol that has no such limit of its own, such as HTTP/2 before its handshake.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -171,7 +171,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // TLS has a last word to send.
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch_stall(cx, closed)
     }
 
     fn poll_write_vectored(
