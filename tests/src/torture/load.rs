@@ -197,7 +197,12 @@ impl Caller {
         let body = json!({ "action": "log", "transport": self.transport, "log": log }).to_string();
         self.journal.sending(entry);
         let begun = Instant::now();
-        let answer = self.answer(body).await.unwrap_or(Answer::Nothing);
+        let answer = match self.answer(body).await {
+            Ok(answer) => answer,
+            // What hangs stays unanswered, and the verdict says so.
+            Err(error) if error.is_timeout() => return Answer::Nothing,
+            Err(_) => Answer::Nothing,
+        };
         self.journal.answered(entry.id(), answer, begun.elapsed());
         let accepted = matches!(answer, Answer::Accepted(_));
         self.accepted.fetch_add(u64::from(accepted), Ordering::Relaxed);
@@ -205,14 +210,15 @@ impl Caller {
         answer
     }
 
-    async fn answer(&self, body: String) -> Option<Answer> {
-        let response = self.client.post(&self.url).body(body).send().await.ok()?;
+    async fn answer(&self, body: String) -> reqwest::Result<Answer> {
+        let response = self.client.post(&self.url).body(body).send().await?;
         if response.status() == 202 {
-            let envelope: Envelope<Accepted> = response.json().await.ok()?;
-            return Some(Answer::Accepted(envelope.data?.outcome?));
+            let accepted = response.json::<Envelope<Accepted>>().await?.data;
+            let outcome = accepted.and_then(|accepted| accepted.outcome);
+            return Ok(Answer::Accepted(outcome.expect("an accepted entry has an outcome")));
         }
-        let envelope: Envelope<FailureData> = response.json().await.ok()?;
-        Some(Answer::Refused(envelope.data?.code))
+        let failure = response.json::<Envelope<FailureData>>().await?.data;
+        Ok(Answer::Refused(failure.expect("a refusal has a code").code))
     }
 }
 
