@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a body that is too large is taken and dropped, and for how long.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
@@ -43,7 +43,35 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Held {
     bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _part: Part,
+}
+
+/// A part of a room, as large as what its holder keeps at the moment; given back when dropped.
+#[derive(Debug)]
+pub struct Part {
+    bytes: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Part {
+    /// Takes room for so many bytes more.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
+        let more = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+
+    /// Gives all of it back.
+    pub fn empty(&mut self) {
+        self.taken = None;
+    }
 }
 
 impl std::ops::Deref for Held {
@@ -58,6 +86,11 @@ impl Room {
     /// Room for bodies of at most `limit_bytes` each, and `total_bytes` together.
     pub fn new(limit_bytes: usize, total_bytes: usize) -> Self {
         Room { bytes: Arc::new(Semaphore::new(total_bytes)), limit_bytes }
+    }
+
+    /// A part of it, with nothing in it yet.
+    pub fn part(&self) -> Part {
+        Part { bytes: Arc::clone(&self.bytes), taken: None }
     }
 
     /// Reads a body. Its room is taken as its bytes arrive: what is only announced takes none.
@@ -81,28 +114,18 @@ impl Room {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<Held, BodyError> {
-        let (mut bytes, mut room) = (BytesMut::new(), None);
+        let (mut bytes, mut part) = (BytesMut::new(), self.part());
         while let Some(frame) = body.frame().await {
             // Trailers are none of ours.
             let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
             if bytes.len() + data.len() > self.limit_bytes {
                 return Err(BodyError::TooLarge);
             }
-            self.take(&mut room, data.len())?;
+            part.grow(data.len())?;
             // Copied: a frame is a piece of a buffer of 8 KiB or more, and one of a single byte would keep all of it.
             bytes.extend_from_slice(&data);
         }
-        Ok(Held { bytes: bytes.freeze(), _room: room })
-    }
-
-    fn take(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
-        let more = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)?;
-        match room {
-            Some(room) => room.merge(more),
-            None => *room = Some(more),
-        }
-        Ok(())
+        Ok(Held { bytes: bytes.freeze(), _part: part })
     }
 }
 

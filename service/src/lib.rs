@@ -19,7 +19,7 @@ mod descriptors;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};
-pub use body::{BodyError, Held, Room};
+pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
 pub use shutdown::{GRACE, Shutdown};
 pub use telemetry::Telemetry;
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{
+    future::join_all,
+    stream::{self, StreamExt},
+};
 use proto::{
     Code, Transport,
     grpc::{self, BatchResponse},
@@ -14,6 +17,7 @@ use tests::{
     raw::{post_chunked, post_half, until_closed},
     stack::Stack,
 };
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tonic::{codegen::http::uri::PathAndQuery, transport::Channel};
 
 const MIB: usize = 1024 * 1024;
@@ -41,26 +45,61 @@ async fn small_bodies_of_unknown_length_keep_nobody_out() {
     assert_eq!(stack.all_stored().await.len(), 10);
 }
 
-#[tokio::test]
-async fn half_sent_bodies_take_a_bounded_part_of_the_loggers_memory() {
-    const CONNECTIONS: usize = 60;
-    /// Without a limit it would take 480 MiB.
+/// Half-sent messages at a time, and how much of each is sent. Without a limit they would take 480 MiB.
+const HALVES: usize = 60;
+const HALF_BYTES: usize = 8 * MIB;
+
+/// How long they are given to be read, or refused.
+const HALVES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lets the halves arrive, sends an entry over the transport, and looks at the logger's memory. The entry is stored or
+/// refused for want of room; what has room is given up after 10 s.
+async fn has_bounded_memory<H>(stack: &Stack, transport: Transport, half: impl AsyncFn() -> H) {
     const MOST_KIB: u64 = 256 * 1024;
-    let stack = Stack::start_direct(&[]).await;
-    let half = vec![b' '; 8 * MIB];
-    // Those that find no room are answered 503 and closed: whether all of theirs was sent does not matter.
-    let halves = (0..CONNECTIONS).map(|_| async {
-        let sent = post_half(stack.logger_at.http, "/log", 16 * MIB, &half);
-        tokio::time::timeout(Duration::from_secs(5), sent).await
-    });
-    let _open: Vec<_> = join_all(halves).await;
-    let answer = stack.post_to_logger("/log", r#"{"name":"event","data":""}"#).await;
+    // Those that find no room are refused and closed: whether all of theirs was sent does not matter.
+    let halves = (0..HALVES).map(|_| tokio::time::timeout(HALVES_TIMEOUT, half()));
+    let open: Vec<_> = join_all(halves).await;
+    let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
     match answer.status.as_u16() {
         202 => assert_eq!(answer.body["error"], false),
-        _ => assert_eq!((answer.status.as_u16(), answer.code()), (503, "overloaded"), "{}", answer.body),
+        503 => assert_eq!(answer.code(), "overloaded", "{}", answer.body),
+        status => panic!("{status}: {}", answer.body),
     }
     let peak = stack.logger.peak_memory_kib();
-    assert!(peak < MOST_KIB, "{peak} KiB");
+    assert!(peak < MOST_KIB, "{transport}: {peak} KiB");
+    drop(open);
+}
+
+#[tokio::test]
+async fn half_sent_messages_take_a_bounded_part_of_the_loggers_memory() {
+    let half = vec![b' '; HALF_BYTES];
+
+    let stack = Stack::start_direct(&[]).await;
+    let bodies = async || post_half(stack.logger_at.http, "/log", 2 * HALF_BYTES, &half).await;
+    has_bounded_memory(&stack, Transport::Http, bodies).await;
+
+    let stack = Stack::start_direct(&[]).await;
+    let length = u32::try_from(2 * HALF_BYTES).expect("it fits").to_be_bytes();
+    let frame = [&length[..], &half].concat();
+    let frames = async || {
+        let mut stream = TcpStream::connect(stack.logger_at.rpc).await.expect("the rpc port");
+        // It is closed where there is no room.
+        let _ = stream.write_all(&frame).await;
+        stream
+    };
+    has_bounded_memory(&stack, Transport::Rpc, frames).await;
+
+    let stack = Stack::start_direct(&[]).await;
+    let url = format!("http://{}/logs.LogService/WriteLog", stack.logger_at.grpc);
+    // gRPC has a byte for compression before the length.
+    let message = bytes::Bytes::from([&[0][..], &length, &half].concat());
+    let calls = async || {
+        let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+        let parts = stream::iter([Ok::<_, std::io::Error>(message.clone())]).chain(stream::pending());
+        let call = client.post(&url).header("content-type", "application/grpc").header("te", "trailers");
+        call.body(reqwest::Body::wrap_stream(parts)).send().await
+    };
+    has_bounded_memory(&stack, Transport::Grpc, calls).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::{BoxError, body::Body, middleware};
+use futures_util::{StreamExt, stream};
 use proto::{
     Code, EntryDraft, Failure, Transport,
     grpc::{
@@ -9,10 +11,11 @@ use proto::{
         log_service_server::{LogService, LogServiceServer},
         status,
     },
-    limits::FRAME_BYTES,
+    limits::{FRAME_BYTES, HELD_BYTES},
 };
-use service::{Acceptor, GRACE, Shutdown};
-use tonic::{Request, Response, Status, transport::server::Server as TonicServer};
+use service::{Acceptor, BODY_TIMEOUT, BodyError, GRACE, Part, Room, Shutdown};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, service::Routes, transport::server::Server as TonicServer};
 
 use crate::intake::Intake;
 
@@ -40,18 +43,23 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
     let logs = LogServiceServer::new(Server { intake })
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
-    let connections = futures_util::stream::unfold(acceptor, |acceptor| async {
+    let connections = stream::unfold(acceptor, |acceptor| async {
         let connection = acceptor.accept().await;
         Some((Ok::<_, std::io::Error>(connection), acceptor))
     });
+    let room = Room::new(FRAME_BYTES, HELD_BYTES);
+    let bounded = middleware::map_request(move |request: http::Request<Body>| {
+        let part = room.part();
+        async { request.map(|body| bounded(body, part)) }
+    });
+    let logs = Routes::new(logs).prepare().into_axum_router().layer(bounded);
+    let routes = Routes::from(logs).add_service(health_service).add_service(reflection);
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(logs)
-        .add_service(health_service)
-        .add_service(reflection)
+        .add_routes(routes)
         .serve_with_incoming_shutdown(connections, shutdown.begun());
     let too_late = async {
         shutdown.begun().await;
@@ -64,6 +72,25 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
         () = too_late => tracing::warn!("dropping gRPC connections that did not finish in time"),
     }
     Ok(())
+}
+
+/// The body of a call, within the limits of time and memory of every body. It gives its room back when it is decoded:
+/// from there on the entries count, in the writer's queue.
+fn bounded(body: Body, part: Part) -> Body {
+    let deadline = Instant::now() + BODY_TIMEOUT;
+    let frames = stream::unfold((body.into_data_stream(), part), move |(mut frames, mut part)| async move {
+        let frame = match tokio::time::timeout_at(deadline, frames.next()).await {
+            Ok(None) => return None,
+            Ok(Some(Ok(data))) => match part.grow(data.len()) {
+                Ok(()) => Ok(data),
+                Err(_) => Err(status(&Failure::overloaded("the logger")).into()),
+            },
+            Ok(Some(Err(error))) => Err(BoxError::from(error)),
+            Err(_) => Err(status(&Failure::new(Code::SlowRequest, BodyError::TooSlow.to_string())).into()),
+        };
+        Some((frame, (frames, part)))
+    });
+    Body::from_stream(frames)
 }
 
 #[derive(Debug)]

@@ -1,14 +1,16 @@
 //! `rpc`: tarpc over TCP.
 
+mod metered;
+
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
-    limits::IN_FLIGHT_ENTRIES,
+    limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
     rpc::{LogRpc, VERSION, serve_frames},
 };
-use service::{Acceptor, Connection, GRACE, Shutdown};
+use service::{Acceptor, Connection, GRACE, Part, Room, Shutdown};
 use tarpc::{
     context::Context,
     server::{BaseChannel, Channel, Config},
@@ -16,6 +18,7 @@ use tarpc::{
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use self::metered::Metered;
 use crate::intake::Intake;
 
 /// A connection without a call for so long is dropped. Our client sends a keepalive every 5 s.
@@ -26,6 +29,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 
 /// Serves rpc until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
 pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
+    let room = Room::new(FRAME_BYTES, HELD_BYTES);
     let calls = TaskTracker::new();
     let mut connections = JoinSet::new();
     loop {
@@ -33,7 +37,8 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
             () = shutdown.begun() => break,
             connection = acceptor.accept() => connection,
         };
-        connections.spawn(serve_connection(connection, intake.clone(), calls.clone()));
+        let served = serve_connection(connection, room.part(), intake.clone(), calls.clone());
+        connections.spawn(served);
         while connections.try_join_next().is_some() {}
     }
     drop(acceptor);
@@ -47,7 +52,8 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
 
 /// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
 /// Whatever goes wrong, a panic in tarpc too, ends this connection alone.
-async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
+async fn serve_connection(connection: Connection, part: Part, intake: Intake, calls: TaskTracker) {
+    let connection = Metered::new(connection, part);
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
     let channel =
         BaseChannel::new(config, serve_frames(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);

@@ -1,0 +1,137 @@
+//! Bounds what the half-sent frames of all connections take together.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use service::Part;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The bytes before each frame, which say how long it is: `proto::rpc::frame` leaves them as tokio-util has them.
+const LENGTH_BYTES: usize = 4;
+
+/// A connection of which each frame that is not whole yet takes room as its bytes arrive.
+#[derive(Debug)]
+pub(super) struct Metered<Io> {
+    io: Io,
+    part: Part,
+    length: [u8; LENGTH_BYTES],
+    /// How many bytes of `length` are there.
+    length_read: usize,
+    /// How much of the frame is to come.
+    to_come: usize,
+}
+
+impl<Io> Metered<Io> {
+    pub(super) fn new(io: Io, part: Part) -> Self {
+        Metered { io, part, length: [0; LENGTH_BYTES], length_read: 0, to_come: 0 }
+    }
+
+    fn count(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.to_come == 0 {
+                let (byte, rest) = bytes.split_at(1);
+                bytes = rest;
+                self.length[self.length_read] = byte[0];
+                self.length_read += 1;
+                if self.length_read == LENGTH_BYTES {
+                    self.length_read = 0;
+                    self.to_come = usize::try_from(u32::from_be_bytes(self.length)).unwrap_or(usize::MAX);
+                }
+            } else if bytes.len() < self.to_come {
+                self.to_come -= bytes.len();
+                return self.part.grow(bytes.len()).map_err(io::Error::other);
+            } else {
+                bytes = &bytes[self.to_come..];
+                self.to_come = 0;
+                // Whole: from here on the entries count, in the writer's queue.
+                self.part.empty();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        Poll::Ready(self.count(&buffer.filled()[before..]))
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Metered<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use proto::rpc::frame;
+    use service::Room;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    const ROOM_BYTES: usize = 1_000;
+
+    #[tokio::test]
+    async fn whole_frames_pass_however_many_there_are() {
+        let room = Room::new(ROOM_BYTES, ROOM_BYTES);
+        let (near, far) = tokio::io::duplex(64);
+        let mut client = frame::<_, (), String>(near);
+        let mut server = frame::<_, String, ()>(Metered::new(far, room.part()));
+        for length in [0, 1, 59, 60, 61, 900, 1, 900] {
+            let text = "x".repeat(length);
+            let (sent, read) = tokio::join!(client.send(text.clone()), server.next());
+            sent.expect("it is taken");
+            assert_eq!(read.expect("the connection is open").expect("a message"), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn half_frames_take_room_and_give_it_back_with_their_connection() {
+        let room = Room::new(ROOM_BYTES, ROOM_BYTES);
+        let half = [&900_u32.to_be_bytes()[..], &[0; 600]].concat();
+        let read_half = async || {
+            let (mut near, far) = tokio::io::duplex(2_000);
+            near.write_all(&half).await.expect("it is taken");
+            let mut server = Metered::new(far, room.part());
+            let read = tokio::io::AsyncReadExt::read(&mut server, &mut [0; 2_000]).await;
+            (near, server, read)
+        };
+        let first = read_half().await;
+        assert_eq!(first.2.as_ref().ok(), Some(&half.len()));
+        assert!(read_half().await.2.is_err(), "there is no room for a second");
+        drop(first);
+        assert!(read_half().await.2.is_ok());
+    }
+}
