@@ -195,7 +195,9 @@ async fn after_a_queue_was_deleted_under_load_all_that_is_accepted_is_in_the_new
         let mut accepted = 0;
         while accepted < 5 * CALLERS {
             for answer in join_all((0..CALLERS).map(|_| stack.log(Transport::Rabbitmq, &log))).await {
-                assert!(answer.status == 202 || answer.code() == "unavailable", "{}", answer.body);
+                // Returned before it was declared again; or a nack, if it went with the old one.
+                let refused = || ["unavailable", "overloaded"].contains(&answer.code());
+                assert!(answer.status == 202 || refused(), "{}", answer.body);
                 accepted += usize::from(answer.status == 202);
             }
         }

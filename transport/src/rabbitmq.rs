@@ -28,7 +28,7 @@ use tokio::{
 };
 
 pub use self::connection::{AmqpUrl, DECLARE_TIMEOUT, connect, declare_topology, publish_confirmed};
-use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, unroutable};
+use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, refused, unroutable};
 use crate::{Settings, backoff::Attempts};
 
 /// Publishers, each with a channel of its own.
@@ -338,7 +338,7 @@ async fn publish_group(
     let judge = |(entry, acknowledged): (&LogEntry, Option<bool>)| match acknowledged {
         Some(true) if returned.contains(entry.id().to_string().as_str()) => Err(unroutable()),
         Some(true) => Ok(Outcome::Queued),
-        Some(false) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
+        Some(false) => Err(refused()),
         None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
     };
     let results = entries().zip(confirmations).map(judge).collect();

@@ -164,9 +164,14 @@ pub async fn publish_confirmed(
     match confirm.map_err(lost)?.await.map_err(lost)? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => Err(unroutable()),
-        Confirmation::Nack(_) => Err(Failure::overloaded(RABBITMQ).because("the queue is full")),
+        Confirmation::Nack(_) => Err(refused()),
         Confirmation::NotRequested => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
     }
+}
+
+/// A nack.
+pub(super) fn refused() -> Failure {
+    Failure::overloaded(RABBITMQ).because("a nack: the queue is full, or was just deleted")
 }
 
 pub(super) fn unroutable() -> Failure {
