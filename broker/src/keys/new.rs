@@ -36,7 +36,7 @@ impl NewKey {
     /// Adds a line to the file, and returns the key with that line.
     ///
     /// # Errors
-    /// If the file could not be used by the broker then, or cannot be written; it is as it was.
+    /// If the file could not be used by the broker then, and is left as it was; or if it cannot be written.
     pub fn make(&self) -> anyhow::Result<(String, String)> {
         file::parse_name(&self.name)?;
         file::parse_scopes(&self.scopes)?;
