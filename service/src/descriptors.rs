@@ -7,7 +7,7 @@ const USUAL: u64 = 1_024;
 
 /// Raises the process's soft limit to its hard one, and says what it is now. The soft one is low for the sake of
 /// programs that use `select`; ours do not.
-pub(crate) fn raise() -> usize {
+pub fn raise() -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((USUAL, USUAL));
     let limit = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
     usize::try_from(limit).unwrap_or(usize::MAX)

@@ -4,6 +4,7 @@
 //! limits, encrypted by [`tls`] if it is on, [`http::serve`] answers them, and [`health`] has the addresses that
 //! operators ask for.
 
+pub mod descriptors;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod health;
@@ -15,7 +16,6 @@ pub mod tls;
 
 mod accept;
 mod body;
-mod descriptors;
 mod shutdown;
 
 pub use accept::{Acceptor, Connection};

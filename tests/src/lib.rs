@@ -13,7 +13,6 @@ pub mod torture;
 
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proto::Transport;
 use reqwest::{
     Client,
@@ -45,17 +44,6 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Asks the system for as many file descriptors as it gives to this process, and to those that it starts; says how
-/// many.
-///
-/// # Panics
-/// If the system does not tell.
-pub fn raise_descriptors() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
-    let most = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
-    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// An HTTP client that gives up after [`SOON`]. It sends the key of the run, if there is one.

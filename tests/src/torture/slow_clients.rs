@@ -51,7 +51,7 @@ const PROBES: u32 = 200;
 /// # Panics
 /// If the stack does not work.
 pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
-    crate::raise_descriptors();
+    service::descriptors::raise();
     let mut report = Report { rounds, ..Report::default() };
     with_room_for_all(&mut report, rounds).await;
     progress(rounds / 2);

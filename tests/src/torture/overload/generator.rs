@@ -104,7 +104,7 @@ impl Generator {
                 transport,
                 idle: RefCell::default(),
                 outstanding: Cell::new(0),
-                most_outstanding: OUTSTANDING.min(crate::raise_descriptors() / 2),
+                most_outstanding: OUTSTANDING.min(service::descriptors::raise() / 2),
                 ledger: RefCell::new(Ledger::new()),
             });
             LocalSet::new().block_on(&runtime, async {
