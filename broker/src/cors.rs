@@ -10,6 +10,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use proto::{Code, Failure};
+use service::network;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::answer::Refusal;
@@ -17,11 +18,16 @@ use crate::answer::Refusal;
 /// The origins whose pages may call: those of this machine, on any port, as the course's front end has it, and
 /// those of a setting.
 #[derive(Debug, Clone)]
-pub(crate) struct Origins(Arc<[String]>);
+pub(crate) struct Origins {
+    others: Arc<[String]>,
+    own_hosts_only: bool,
+}
 
 impl Origins {
-    pub(crate) fn new(others: Vec<String>) -> Self {
-        Origins(others.into())
+    /// `own_hosts_only`: nothing else stands between a page and the entries, so the host that a request is for counts
+    /// as well. A page of a name that was made to lead here (DNS rebinding) reads without naming its origin.
+    pub(crate) fn new(others: Vec<String>, own_hosts_only: bool) -> Self {
+        Origins { others: others.into(), own_hosts_only }
     }
 
     /// Puts the check before a router.
@@ -31,7 +37,14 @@ impl Origins {
     }
 
     fn allow(&self, origin: &HeaderValue) -> bool {
-        origin.to_str().is_ok_and(|origin| is_local(origin) || self.0.iter().any(|other| other == origin))
+        origin
+            .to_str()
+            .is_ok_and(|origin| is_local(origin) || self.others.iter().any(|other| other == origin))
+    }
+
+    fn allow_host(&self, host: &str) -> bool {
+        let mut others = self.others.iter().filter_map(|other| other.parse::<Uri>().ok());
+        network::is_own_host(host) || others.any(|other| other.host() == Some(host))
     }
 
     fn layer(&self) -> CorsLayer {
@@ -50,10 +63,21 @@ async fn refuse_others(State(origins): State<Origins>, request: Request, next: N
     match request.headers().get(header::ORIGIN) {
         Some(origin) if !origins.allow(origin) => {
             let message = "pages of this origin may not call: list it in BROKER_CORS_ORIGINS";
-            Refusal::from(Failure::new(Code::ForbiddenOrigin, message)).into_response()
+            return refusal(message);
         }
-        Some(_) | None => next.run(request).await,
+        Some(_) | None => {}
     }
+    let host = origins.own_hosts_only.then(|| network::asked_host(request.headers())).flatten();
+    if host.is_some_and(|host| !origins.allow_host(&host)) {
+        let message = "the broker is not called by this name: use 127.0.0.1 or localhost, or list the origin in \
+            BROKER_CORS_ORIGINS";
+        return refusal(message);
+    }
+    next.run(request).await
+}
+
+fn refusal(message: &str) -> Response {
+    Refusal::from(Failure::new(Code::ForbiddenOrigin, message)).into_response()
 }
 
 fn is_local(origin: &str) -> bool {

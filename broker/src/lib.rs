@@ -29,6 +29,7 @@ use proto::{
 use service::{
     Acceptor, Room, Shutdown, Telemetry,
     health::{self, Readiness},
+    network,
     tls::{Callers, Protocol},
 };
 use transport::Transports;
@@ -42,7 +43,7 @@ use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOne
 pub struct Broker {
     http: Acceptor,
     app: App,
-    cors_origins: Vec<String>,
+    origins: Origins,
     guard: Option<Guard>,
     telemetry: Telemetry,
 }
@@ -66,15 +67,19 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let Checked { transports, identity } = config.check()?;
     let guard = config.broker_keys_file.map(|file| Guard::new(file, config.broker_key_rate)).transpose()?;
     // Callers show a key, not a certificate.
+    let listen = config.broker_http_listen;
+    // Keys or a certificate keep out the page of a name that was made to lead here.
+    let own_hosts_only = network::is_loopback(listen) && guard.is_none() && identity.is_none();
+    let origins = Origins::new(config.broker_cors_origins, own_hosts_only);
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
-    let http = Acceptor::bind("BROKER_HTTP_LISTEN", config.broker_http_listen)?.with_tls(tls);
+    let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen)?.with_tls(tls);
     let app = App {
         transports: Arc::new(Transports::new(&transports)),
         default_transport: config.broker_default_transport,
         room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
     };
-    Ok(Broker { http, app, cors_origins: config.broker_cors_origins, guard, telemetry })
+    Ok(Broker { http, app, origins, guard, telemetry })
 }
 
 impl Broker {
@@ -101,7 +106,7 @@ impl Broker {
             None => router,
         };
         // Outside of the keys: a browser asks first without one, and may read a refusal.
-        let router = Origins::new(self.cors_origins).guard(router);
+        let router = self.origins.guard(router);
         tokio::select! {
             () = service::http::serve(self.http, service::http::catch_panics(router), shutdown) => {}
             never = keys::reload_on_hangup(self.guard) => match never {},
@@ -141,7 +146,10 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
             Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Refusal::from(Failure::new(Code::MethodNotAllowed, "this address takes another method"))
+            Refusal::from(Failure::new(
+                Code::MethodNotAllowed,
+                "this address takes another method: the header Allow names it",
+            ))
         })
         .with_state(app)
 }

@@ -23,6 +23,7 @@ use futures_util::FutureExt;
 use service::{
     Acceptor, Shutdown, Telemetry,
     health::{self, Readiness},
+    network,
     tls::{Callers, Protocol},
 };
 use tokio::task::JoinSet;
@@ -49,6 +50,7 @@ pub struct Logger {
     writer: Writer,
     thread: WriterThread,
     telemetry: Telemetry,
+    own_hosts_only: bool,
 }
 
 /// Where a logger listens, with the ports that port 0 has become.
@@ -86,6 +88,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
         writer,
         thread,
         telemetry,
+        own_hosts_only: identity.is_none() && network::is_loopback(config.logger_http_listen),
     })
 }
 
@@ -112,7 +115,8 @@ impl Logger {
         let health = health_routes(self.writer.clone(), self.telemetry, shutdown.clone());
         let intake = Intake::new(self.writer, shutdown.clone());
         let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let http = server::http::serve(self.http, intake.clone(), self.reader, health, shutdown.clone());
+        let (reader, own) = (self.reader, self.own_hosts_only);
+        let http = server::http::serve(self.http, intake.clone(), reader, health, own, shutdown.clone());
         servers.spawn(http.map(Ok));
         let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
         servers.spawn(rpc.map(Ok));

@@ -1,8 +1,9 @@
-//! Which addresses a service may open.
+//! Which addresses a service may open, and by which names it is called there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::bail;
+use http::{HeaderMap, header, uri::Authority};
 
 /// Refuses an address that other machines can reach while something protects it less than it should: `missing` names
 /// the settings that would help. `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
@@ -15,7 +16,7 @@ pub fn check_exposure(
     missing: &[&str],
     allowed: bool,
 ) -> anyhow::Result<()> {
-    if address.ip().to_canonical().is_loopback() || missing.is_empty() || allowed {
+    if is_loopback(address) || missing.is_empty() || allowed {
         return Ok(());
     }
     bail!(
@@ -23,6 +24,26 @@ pub fn check_exposure(
          ALLOW_INSECURE_NETWORK=true if everybody in that network may read and write all entries",
         missing.join(" and ")
     );
+}
+
+/// Whether other machines cannot reach an address.
+pub fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// The host that a request is for, without its port; `None` if it does not say.
+pub fn asked_host(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST)?;
+    // What is none is kept as it is, so that it is not taken for a request without one.
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    Some(authority.map_or_else(String::new, |authority| authority.host().to_ascii_lowercase()))
+}
+
+/// Whether a host is no name that somebody else can make lead to this machine (DNS rebinding): an IP address, or
+/// localhost. A browser takes a page of such a name for one of ours, and says nothing of where it comes from.
+pub fn is_own_host(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.ends_with(".localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -45,5 +66,32 @@ mod tests {
         for address in narrow {
             assert!(check(address, &["X_TLS_CERT"], false).is_ok(), "{address}");
         }
+    }
+
+    #[test]
+    fn a_host_is_own_if_nobody_can_make_it_lead_here() {
+        for host in
+            ["localhost", "localhost:8080", "LOCALHOST", "a.localhost", "127.0.0.1:1", "[::1]:80", "10.0.0.1"]
+        {
+            assert!(is_own_host(&asked(host)), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example:8080",
+            "127.0.0.1.nip.io",
+            "notlocalhost",
+            "",
+            "a b",
+            "\u{e4}",
+        ] {
+            assert!(!is_own_host(&asked(host)), "{host}");
+        }
+        assert_eq!(asked_host(&HeaderMap::new()), None);
+    }
+
+    fn asked(host: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, http::HeaderValue::from_bytes(host.as_bytes()).expect("a value"));
+        asked_host(&headers).expect("it says")
     }
 }

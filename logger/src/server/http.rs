@@ -16,12 +16,20 @@ use proto::{
     parse_entry_id,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Room, Shutdown};
+use service::{Acceptor, BodyError, Room, Shutdown, network};
 
 use crate::{intake::Intake, store::Reader};
 
 /// Serves HTTP until `shutdown`, and what `health` adds.
-pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: Router, shutdown: Shutdown) {
+/// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
+pub async fn serve(
+    acceptor: Acceptor,
+    intake: Intake,
+    reader: Reader,
+    health: Router,
+    own_hosts_only: bool,
+    shutdown: Shutdown,
+) {
     let room = Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES);
     let router = Router::new()
         .route("/log", post(write))
@@ -31,17 +39,24 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, reader: Reader, health: R
         .merge(health)
         .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
         .method_not_allowed_fallback(|| async {
-            Refusal(Failure::new(Code::MethodNotAllowed, "this address takes another method"))
+            Refusal(Failure::new(
+                Code::MethodNotAllowed,
+                "this address takes another method: the header Allow names it",
+            ))
         });
-    let router = router.layer(middleware::from_fn(refuse_pages));
+    let router = router.layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
     service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
 }
 
 /// Pages in a browser have the broker, which asks where they come from. A page of anybody could post text to this port,
-/// and here it would be read as JSON: a browser says so by `Origin`.
-async fn refuse_pages(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(header::ORIGIN) {
-        let message = "pages in a browser may not call the logger: let them call the broker";
+/// and here it would be read as JSON: a browser says so by `Origin`. It does not where a name was made to lead here
+/// (DNS rebinding): the page reads from what it takes for its own origin.
+async fn refuse_pages(State(own_hosts_only): State<bool>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let own_host = || network::asked_host(headers).is_none_or(|host| network::is_own_host(&host));
+    if headers.contains_key(header::ORIGIN) || (own_hosts_only && !own_host()) {
+        let message = "pages in a browser, and callers by a name other than localhost, may not call the logger: let \
+            them call the broker";
         return Refusal(Failure::new(Code::ForbiddenOrigin, message)).into_response();
     }
     next.run(request).await
