@@ -25,6 +25,10 @@ const STREAMS: u32 = 1_024;
 /// Most bytes of headers of a call.
 const HEADER_BYTES: u32 = 16 * 1024;
 
+/// Most bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
+/// of one connection hold as much together, if each is half sent.
+const QUESTION_BYTES: usize = 4 * 1024;
+
 /// How often a silent connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,11 +39,13 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// If reflection cannot be set up.
 pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
+    let health_service = health_service.max_decoding_message_size(QUESTION_BYTES);
     health.set_serving::<LogServiceServer<Server>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .build_v1()?
+        .max_decoding_message_size(QUESTION_BYTES);
     let logs = LogServiceServer::new(Server { intake })
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
