@@ -143,19 +143,19 @@ async fn deliver(app: &App, entries: &Entries, transport: Transport) -> Result<D
     if app.shutdown.has_begun() {
         return Err(Failure::draining("the broker"));
     }
-    let begun = Instant::now();
-    let (outcomes, store) = match entries {
+    let (outcomes, took, store) = match entries {
         Entries::One(entry) => {
-            let receipt = app.transports.write(transport, entry).await?;
-            (vec![Some(receipt.outcome)], receipt.store_us)
+            let ::transport::Delivered { receipt, took } = app.transports.write(transport, entry).await?;
+            (vec![Some(receipt.outcome)], took, receipt.store_us)
         }
         Entries::Batch(entries) => {
-            let receipt = app.transports.write_batch(transport, entries, BatchMode::AllOrNone).await?;
+            let delivered = app.transports.write_batch(transport, entries, BatchMode::AllOrNone).await?;
+            let ::transport::Delivered { receipt, took } = delivered;
             let outcomes = receipt.results.into_iter().map(|result| result.map(Some));
-            (outcomes.collect::<Result<_, _>>()?, receipt.store_us)
+            (outcomes.collect::<Result<_, _>>()?, took, receipt.store_us)
         }
     };
-    let timing = Timing { total: 0, transport: Some(microseconds(begun.elapsed())), store };
+    let timing = Timing { total: 0, transport: Some(microseconds(took)), store };
     Ok(Delivered { outcomes, timing })
 }
 

@@ -71,8 +71,8 @@ impl HandOver {
     }
 
     async fn attempt(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
-        let receipt = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
-        Ok(receipt.results)
+        let delivered = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
+        Ok(delivered.receipt.results)
     }
 }
 

@@ -21,7 +21,7 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use tls::{Tls, TlsError, check_encryption};
-pub use transports::{Settings, Transports};
+pub use transports::{Delivered, Settings, Transports};
 
 use std::time::Duration;
 

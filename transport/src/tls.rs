@@ -76,7 +76,9 @@ pub enum TlsError {
     #[error("{0} asks for TLS: give the settings TLS_CERT, TLS_KEY and TLS_CA of this service as well")]
     NoCertificates(String),
     /// An address does not ask for TLS.
-    #[error("{0} is not encrypted though TLS is on: begin it with https://, tls:// or amqps://")]
+    #[error(
+        "{0} is not encrypted though TLS is on: begin it with https://, or tls:// for rpc, or amqps:// for RabbitMQ"
+    )]
     NotEncrypted(String),
 }
 

@@ -40,6 +40,15 @@ pub struct Settings {
     pub came_by: Option<Transport>,
 }
 
+/// An answer, and the time from handing the entries to the transport to it: without the wait for room.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivered<T> {
+    /// What was answered.
+    pub receipt: T,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// The four clients. They connect in the background or on demand.
 #[derive(Debug)]
 pub struct Transports {
@@ -70,7 +79,7 @@ impl Transports {
     ///
     /// # Errors
     /// What is certain of the entry, within the deadline. It is logged here; the caller need not.
-    pub async fn write(&self, transport: Transport, entry: &LogEntry) -> Result<Receipt, Failure> {
+    pub async fn write(&self, transport: Transport, entry: &LogEntry) -> Result<Delivered<Receipt>, Failure> {
         let delivery = async || match transport {
             Transport::Http => self.http.write(entry).await,
             Transport::Rpc => self.rpc.write(entry).await,
@@ -89,7 +98,7 @@ impl Transports {
         transport: Transport,
         entries: &[LogEntry],
         mode: BatchMode,
-    ) -> Result<BatchReceipt, Failure> {
+    ) -> Result<Delivered<BatchReceipt>, Failure> {
         let delivery = async || match transport {
             Transport::Http => self.http.write_batch(entries, mode).await,
             Transport::Rpc => self.rpc.write_batch(entries, mode).await,
@@ -130,12 +139,14 @@ impl Transports {
         entries: &[LogEntry],
         outcome: impl FnOnce(&T) -> Outcome,
         delivery: impl AsyncFnOnce() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Delivered<T>, Failure> {
         let span = tracing::info_span!("deliver", %transport, entries = entries.len());
         let begun = Instant::now();
+        let mut handed_over = None;
         let admitted = async {
             let patience = self.deadline / PATIENCE_PART;
             let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
+            handed_over = Some(Instant::now());
             // Boxed, since it is several times as large as all that is kept of a call which only waits.
             Box::pin(delivery()).await
         };
@@ -147,9 +158,20 @@ impl Transports {
             Ok(receipt) => outcome(receipt).as_str(),
             Err(failure) => failure.code.as_str(),
         };
-        metrics::histogram!("transport_seconds", "transport" => transport.as_str(), "outcome" => word)
-            .record(begun.elapsed().as_secs_f64());
-        result.inspect_err(|failure| log_failure(transport, entries.len(), failure))
+        let labels = [("transport", transport.as_str()), ("outcome", word)];
+        metrics::histogram!("transport_wait_seconds", &labels)
+            .record(handed_over.map_or_else(|| begun.elapsed(), |at| at - begun).as_secs_f64());
+        let took = handed_over.map(|at| at.elapsed());
+        if let Some(took) = took {
+            metrics::histogram!("transport_seconds", &labels).record(took.as_secs_f64());
+        }
+        match result {
+            Ok(receipt) => Ok(Delivered { receipt, took: took.unwrap_or_default() }),
+            Err(failure) => {
+                log_failure(transport, entries.len(), &failure);
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -173,7 +195,7 @@ fn log_failure(transport: Transport, entries: usize, failure: &Failure) {
     match failure.certainty() {
         // Nobody's entry: a reader was told, or a probe found nobody there.
         _ if entries == 0 => tracing::debug!(%transport, %code, cause, "no answer"),
-        // Under overload a line for each would cost more than the refusal; `transport_seconds` counts them.
+        // Under overload a line for each would cost more than the refusal; `transport_wait_seconds` counts them.
         _ if code == Code::Overloaded => tracing::debug!(%transport, entries, %code, cause, "not delivered"),
         Certainty::Rejected => tracing::debug!(%transport, entries, %code, cause, "refused"),
         Certainty::NotStored => tracing::warn!(%transport, entries, %code, cause, "not delivered"),
