@@ -32,6 +32,15 @@ fn main() -> anyhow::Result<()> {
         }
     }
     authority.issue("rabbitmq", Validity::Current)?.write(&directory, "rabbitmq")?;
+    // Where the services listen unless told otherwise, and RabbitMQ with SECURITY.md's lines.
+    for (setting, address) in [
+        ("LOGGER_HTTP_URL", "https://localhost:8082"),
+        ("LOGGER_RPC_ADDR", "tls://localhost:5002"),
+        ("LOGGER_GRPC_URL", "https://localhost:50001"),
+        ("AMQP_URL", "amqps://guest:guest@localhost:5671/%2f"),
+    ] {
+        settings.push_str(&format!("{setting}='{address}'\n"));
+    }
     let path = directory.join("env");
     std::fs::write(&path, settings).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}", directory.display());

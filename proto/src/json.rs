@@ -290,6 +290,9 @@ fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
         b"9",
     ];
     let text = body.trim_ascii_start();
+    if text.is_empty() {
+        return Err(Failure::new(Code::BadJson, "the body is empty: send a JSON object"));
+    }
     if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
         return Err(Failure::new(Code::BadField, "an object is expected: send {\"name\": value, …}"));
     }

@@ -165,7 +165,7 @@ impl QueryDraft {
     /// # Errors
     /// [`Code::BadQuery`], with the parameter and what it takes.
     pub fn check(self) -> Result<Query, Failure> {
-        Ok(Query {
+        let query = Query {
             name: self.name.map(|text| within("name", text, NAME_BYTES)).transpose()?,
             level: self.level.as_deref().map(Level::from_str).transpose().map_err(bad_query)?,
             transport: self.transport.as_deref().map(Transport::from_str).transpose().map_err(bad_query)?,
@@ -174,7 +174,14 @@ impl QueryDraft {
             contains: self.contains.map(|text| within("contains", text, CONTAINS_BYTES)).transpose()?,
             limit: self.limit.as_deref().map_or(Ok(Query::default().limit), parse_limit)?,
             cursor: self.cursor.as_deref().map(Cursor::from_str).transpose()?,
-        })
+        };
+        if query.since.zip(query.until).is_some_and(|(since, until)| since > until) {
+            return Err(Failure::new(
+                Code::BadQuery,
+                "since lies after until, so that no entry can meet both",
+            ));
+        }
+        Ok(query)
     }
 }
 
@@ -188,8 +195,9 @@ fn within(parameter: &str, text: String, limit_bytes: usize) -> Result<String, F
 
 fn time(parameter: &str, text: &str) -> Result<Timestamp, Failure> {
     parse_time(text).ok_or_else(|| {
-        let message =
-            format!("{parameter} is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\"");
+        let message = format!(
+            "{parameter} is not an RFC 3339 time: send one such as 2026-01-31T12:00:00Z, with %2B for a +"
+        );
         Failure::new(Code::BadQuery, message)
     })
 }
@@ -198,7 +206,7 @@ fn parse_limit(text: &str) -> Result<usize, Failure> {
     text.parse()
         .ok()
         .filter(|limit| (1..=PAGE_ENTRIES).contains(limit))
-        .ok_or_else(|| Failure::new(Code::BadQuery, format!("limit is no number from 1 to {PAGE_ENTRIES}")))
+        .ok_or_else(|| Failure::new(Code::BadQuery, format!("limit takes a number from 1 to {PAGE_ENTRIES}")))
 }
 
 fn bad_query(failure: Failure) -> Failure {
@@ -210,7 +218,8 @@ fn bad_query(failure: Failure) -> Failure {
 /// # Errors
 /// [`Code::BadQuery`] if it is no UUID, or the nil one.
 pub fn parse_entry_id(text: &str) -> Result<Uuid, Failure> {
-    crate::entry::parse_id(text).map_err(bad_query)
+    let message = "the address ends with no id of an entry: send its UUID, which is not the nil one";
+    crate::entry::parse_id(text).map_err(|_| Failure::new(Code::BadQuery, message))
 }
 
 #[cfg(test)]
@@ -224,7 +233,9 @@ mod tests {
 
     #[test]
     fn each_parameter_out_of_its_limits_is_named() {
-        let refusals: [(QueryDraft, &str); 10] = [
+        let (early, late) = (Some("2026-01-31T12:00:00Z".into()), Some("2026-01-31T12:00:01Z".into()));
+        let refusals: [(QueryDraft, &str); 11] = [
+            (QueryDraft { since: late, until: early, ..QueryDraft::default() }, "since"),
             (QueryDraft { limit: Some("0".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { limit: Some("1001".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { cursor: Some("+5".into()), ..QueryDraft::default() }, "cursor"),

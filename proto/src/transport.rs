@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{Code, Failure};
 
 /// By which way an entry gets from the broker to the logger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// JSON over HTTP/1.1.

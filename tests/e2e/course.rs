@@ -129,6 +129,28 @@ async fn what_a_page_of_another_origin_posts_without_asking_is_refused() {
 }
 
 #[tokio::test]
+async fn a_page_whose_name_was_made_to_lead_here_reads_nothing() {
+    let others = [("BROKER_CORS_ORIGINS", "http://pages.example:3000")];
+    let stack = Stack::start_without_listener(&others).await;
+    // To the browser it is of the same origin, so it does not say which; and it does not hide the answer.
+    let read = |port: SocketAddr, host: &str| {
+        let request = client().get(format!("http://{port}/logs")).header("Host", host);
+        stack.ask(request)
+    };
+    for port in [stack.broker_at, stack.logger_at.http] {
+        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"]
+        {
+            let answer = read(port, host).await;
+            assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden_origin"), "{port} {host}");
+        }
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "[::1]"] {
+            assert_eq!(read(port, host).await.status, 200, "{port} {host}");
+        }
+    }
+    assert_eq!(read(stack.broker_at, "pages.example").await.status, 200, "it is listed");
+}
+
+#[tokio::test]
 async fn its_grpc_client_is_served() {
     let stack = Stack::start_without_listener(&[]).await;
     let at = format!("http://{}", stack.logger_at.grpc);

@@ -106,7 +106,7 @@ pub struct AcceptedEntry {
 pub struct Timing {
     /// In the broker, from the whole body read to the answer ready.
     pub total: u64,
-    /// From handing the entry to the transport to its answer; left out for `echo`.
+    /// From handing the entry to the transport to its answer, without the wait for room; left out for `echo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<u64>,
     /// In the logger, from its queue to the commit; left out where the answer comes before that.

@@ -75,8 +75,8 @@ fn nested(open: &str, close: &str) -> String {
 
 fn broken_json() -> Vec<Bad> {
     vec![
-        bad("an empty body", "", "bad_json", "EOF"),
-        bad("white space", " \r\n\t", "bad_json", "EOF"),
+        bad("an empty body", "", "bad_json", "the body is empty: send"),
+        bad("white space", " \r\n\t", "bad_json", "the body is empty: send"),
         bad("a body that breaks off", &with_log(r#"{"name":"event""#)[..60], "bad_json", "EOF"),
         bad("keys without quotes", "{action:log}", "bad_json", "line 1 column 2"),
         bad("single quotes", "{'action':'log'}", "bad_json", "line 1 column 2"),
