@@ -20,9 +20,13 @@ pub fn settings(bytes: &[u8]) {
         "AMQP_URL" => amqp_url(value),
         "LOGGER_STORE" => {
             if let Ok(store) = value.parse::<StoreUrl>() {
-                let StoreUrl::Sqlite(path) = &store;
-                assert!(!value.contains('\0') && std::path::absolute(path).is_ok(), "{value:?}");
-                assert!(!path.starts_with(":memory:"), "{value:?}");
+                match store {
+                    StoreUrl::Sqlite(path) => {
+                        assert!(!value.contains('\0') && std::path::absolute(&path).is_ok(), "{value:?}");
+                        assert!(!path.starts_with(":memory:"), "{value:?}");
+                    }
+                    StoreUrl::Nothing => assert_eq!(value, "nothing"),
+                }
             }
         }
         "BROKER_CORS_ORIGINS" => {

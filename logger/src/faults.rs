@@ -11,6 +11,8 @@ pub enum Fault {
     AckBeforeCommit,
     /// An id is stored as often as it is sent.
     NoDedup,
+    /// One entry of a thousand is answered as stored, and forgotten.
+    DropSome,
     /// The store syncs before a checkpoint alone, and not at a commit.
     SynchronousNormal,
     /// The store never syncs.

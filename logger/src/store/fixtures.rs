@@ -1,5 +1,7 @@
 //! What the tests of the store and of the writer have in common.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use proto::{BatchMode, EntryDraft, Failure, Level, Outcome, Transport};
 use tempfile::TempDir;
@@ -13,6 +15,14 @@ pub(crate) fn new_store() -> (TempDir, StoreUrl, Store) {
     let url = StoreUrl::Sqlite(directory.path().join("logs.db"));
     let store = Store::open(&url).expect("a new store");
     (directory, url, store)
+}
+
+/// The file of a store.
+pub(crate) fn file(url: &StoreUrl) -> &Path {
+    match url {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Nothing => panic!("it has none"),
+    }
 }
 
 pub(crate) fn id(number: u128) -> Uuid {

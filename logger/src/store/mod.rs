@@ -4,7 +4,7 @@
 //! end: it is cloned freely, and neither waits for the other. Both are closed enums with one variant for each
 //! kind of store; a new kind is a new file beside `sqlite.rs` and a new arm in the matches below.
 //!
-//! What every kind promises:
+//! What every kind but [`StoreUrl::Nothing`] promises:
 //! * a committed entry is synced: neither the death of a process nor a loss of power takes it back;
 //! * an id is stored once. The same content (name, data and level; `created_at` is not compared) again is a
 //!   duplicate and adds 1 to `attempts`; other content is a conflict and changes nothing at all;
@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod nothing;
 mod sqlite;
 
 use std::{io, path::PathBuf, str::FromStr, time::Duration};
@@ -57,12 +58,18 @@ pub struct Retention {
 pub enum StoreUrl {
     /// `sqlite:` and the path of a file, which is created if it is missing.
     Sqlite(PathBuf),
+    /// `nothing`: every entry is answered as stored, and forgotten. What is left is the price of everything but
+    /// durability, which is what it is for.
+    Nothing,
 }
 
 impl FromStr for StoreUrl {
     type Err = UnknownStore;
 
     fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        if text == "nothing" {
+            return Ok(StoreUrl::Nothing);
+        }
         let path = text.strip_prefix("sqlite:").ok_or(UnknownStore)?;
         // Other tools write `sqlite://data/logs.db`; taken literally it would be a file in the root.
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -76,7 +83,9 @@ impl FromStr for StoreUrl {
 
 /// The setting names no store that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown store: use sqlite:<path of a file>, such as sqlite:data/logs.db")]
+#[error(
+    "unknown store: use sqlite:<path of a file>, such as sqlite:data/logs.db, or nothing to measure without one"
+)]
 pub struct UnknownStore;
 
 /// Why a store could not be opened. Nothing that was found is changed, let alone deleted.
@@ -152,6 +161,8 @@ pub enum OpenError {
 pub enum Store {
     /// A SQLite file.
     Sqlite(sqlite::Sqlite),
+    /// None.
+    Nothing,
 }
 
 impl Store {
@@ -162,6 +173,10 @@ impl Store {
     pub fn open(url: &StoreUrl) -> Result<Self, OpenError> {
         match url {
             StoreUrl::Sqlite(path) => sqlite::Sqlite::open(path).map(Store::Sqlite),
+            StoreUrl::Nothing => {
+                tracing::warn!("LOGGER_STORE=nothing: every entry is answered as stored, and forgotten");
+                Ok(Store::Nothing)
+            }
         }
     }
 
@@ -169,6 +184,7 @@ impl Store {
     pub fn reader(&self) -> Reader {
         match self {
             Store::Sqlite(store) => Reader::Sqlite(store.reader()),
+            Store::Nothing => Reader::Nothing,
         }
     }
 
@@ -180,6 +196,7 @@ impl Store {
     pub fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
         match self {
             Store::Sqlite(store) => store.commit(group),
+            Store::Nothing => Ok(nothing::answers(group)),
         }
     }
 
@@ -188,6 +205,7 @@ impl Store {
     pub fn tend(&mut self, retention: &Retention) -> bool {
         match self {
             Store::Sqlite(store) => store.tend(retention),
+            Store::Nothing => false,
         }
     }
 
@@ -195,6 +213,7 @@ impl Store {
     pub fn healthy(&self) -> bool {
         match self {
             Store::Sqlite(store) => store.healthy(),
+            Store::Nothing => true,
         }
     }
 
@@ -202,6 +221,7 @@ impl Store {
     pub fn close(self) {
         match self {
             Store::Sqlite(store) => store.close(),
+            Store::Nothing => {}
         }
     }
 }
@@ -211,6 +231,8 @@ impl Store {
 pub enum Reader {
     /// A SQLite file.
     Sqlite(sqlite::SqliteReader),
+    /// None.
+    Nothing,
 }
 
 impl Reader {
@@ -221,6 +243,7 @@ impl Reader {
     pub async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {
         match self {
             Reader::Sqlite(reader) => reader.get(id).await,
+            Reader::Nothing => Ok(None),
         }
     }
 
@@ -232,6 +255,7 @@ impl Reader {
     pub async fn page(&self, query: Query) -> Result<Page, Failure> {
         match self {
             Reader::Sqlite(reader) => reader.page(query).await,
+            Reader::Nothing => Ok(Page { entries: Vec::new(), next: None }),
         }
     }
 }
@@ -249,6 +273,14 @@ mod tests {
             ("sqlite://data/logs.db", "data/logs.db"),
         ] {
             assert_eq!(text.parse(), Ok(StoreUrl::Sqlite(path.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_store_that_keeps_nothing_has_to_be_named_as_such() {
+        assert_eq!("nothing".parse(), Ok(StoreUrl::Nothing));
+        for text in ["Nothing", "nothing:", "none"] {
+            assert_eq!(text.parse::<StoreUrl>(), Err(UnknownStore), "{text}");
         }
     }
 

@@ -30,7 +30,7 @@ fn start() -> Running {
 
 /// Holds every commit back, for less than the store's patience, until it is dropped.
 fn hold_commits(url: &StoreUrl) -> Connection {
-    let StoreUrl::Sqlite(path) = url;
+    let path = file(url);
     let lock = Connection::open(path).expect("opened by another");
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
     lock
@@ -186,7 +186,7 @@ async fn a_drain_answers_all_that_was_let_in_and_lets_no_more_in() {
     drain.await;
     assert!(writes.join_all().await.iter().all(Result::is_ok));
     assert!(!it.writer.healthy());
-    let StoreUrl::Sqlite(path) = &it.url;
+    let path = file(&it.url);
     let wal = std::fs::metadata(path.with_file_name("logs.db-wal")).map_or(0, |file| file.len());
     assert_eq!(wal, 0, "everything is in the main file");
     let mut again = Store::open(&it.url).expect("opened again");

@@ -15,6 +15,7 @@ use crate::store::Store;
 fn sqlite(store: &mut Store) -> &mut Sqlite {
     match store {
         Store::Sqlite(store) => store,
+        Store::Nothing => panic!("it has no file"),
     }
 }
 

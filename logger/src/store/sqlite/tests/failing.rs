@@ -8,12 +8,6 @@ use rusqlite::{Connection, ffi};
 use super::{super::write::Broken, connection, count, get, sqlite};
 use crate::store::{Retention, Store, StoreUrl, fixtures::*};
 
-fn path(url: &StoreUrl) -> &std::path::Path {
-    match url {
-        StoreUrl::Sqlite(path) => path,
-    }
-}
-
 fn sqlite_error(code: std::ffi::c_int) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
 }
@@ -47,7 +41,7 @@ fn a_full_disk_stores_nothing_of_the_group_and_writing_goes_on_after_it() {
 #[test]
 fn a_foreign_lock_is_waited_for_and_then_refused() {
     let (_directory, url, mut store) = new_store();
-    let other = Connection::open(path(&url)).expect("opened by another");
+    let other = Connection::open(file(&url)).expect("opened by another");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let failure = store_one(&mut store, arrival(1, "text")).expect_err("locked");
     assert_eq!(failure.code, Code::Unavailable);
@@ -101,10 +95,10 @@ fn after_an_io_error_the_store_is_opened_again() {
 fn a_store_that_vanished_is_not_replaced_by_an_empty_one() {
     let (_directory, url, mut store) = new_store();
     sqlite(&mut store).connection = None;
-    std::fs::remove_file(path(&url)).expect("removed");
+    std::fs::remove_file(file(&url)).expect("removed");
     let failure = store_one(&mut store, arrival(1, "text")).expect_err("there is no store");
     assert_eq!(failure.code, Code::Unavailable);
-    assert!(!path(&url).exists());
+    assert!(!file(&url).exists());
 }
 
 #[tokio::test]
@@ -114,7 +108,7 @@ async fn damage_that_a_reader_finds_stops_the_writer() {
     store.close();
     let mut store = Store::open(&url).expect("opened again");
     let reader = store.reader();
-    let file = File::options().write(true).open(path(&url)).expect("writable");
+    let file = File::options().write(true).open(file(&url)).expect("writable");
     let pages = file.metadata().expect("a file").len() / 4096;
     for page in 1..pages {
         file.write_all_at(&[0xa5; 4096], page * 4096).expect("overwritten");
@@ -133,7 +127,7 @@ fn a_log_that_is_found_is_taken_over_before_anything_rests_on_it() {
     store_one(&mut store, arrival(1, "text")).expect("stored");
     let copy = tempfile::tempdir().expect("a directory");
     for name in ["logs.db", "logs.db-wal"] {
-        std::fs::copy(path(&url).with_file_name(name), copy.path().join(name)).expect("copied");
+        std::fs::copy(file(&url).with_file_name(name), copy.path().join(name)).expect("copied");
     }
     let log = || std::fs::metadata(copy.path().join("logs.db-wal")).expect("a log").len();
     assert!(log() > 0, "as a process leaves it that is killed");
@@ -148,12 +142,12 @@ fn a_log_that_was_cut_short_keeps_what_lies_before_the_cut() {
     for number in 0..20 {
         store_one(&mut store, arrival(number, "text")).expect("stored");
     }
-    let beside = |name: &str| path(&url).with_file_name(name);
+    let beside = |name: &str| file(&url).with_file_name(name);
     let wal = std::fs::read(beside("logs.db-wal")).expect("the write-ahead log");
     for tenth in 0..=10 {
         let copy = tempfile::tempdir().expect("a directory");
         let main = copy.path().join("logs.db");
-        std::fs::copy(path(&url), &main).expect("copied");
+        std::fs::copy(file(&url), &main).expect("copied");
         std::fs::write(copy.path().join("logs.db-wal"), &wal[..wal.len() * tenth / 10]).expect("cut");
         let mut copy = Store::open(&StoreUrl::Sqlite(main)).expect("a cut log is no damage");
         let kept = count(&mut copy);

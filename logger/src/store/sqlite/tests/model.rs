@@ -124,7 +124,7 @@ fn without_sync(mut store: Store) -> Store {
 
 /// As a process that is killed leaves them: the log is not taken over, and its index is rebuilt.
 fn crash(store: Store, url: &StoreUrl) -> (TempDir, StoreUrl, Store) {
-    let StoreUrl::Sqlite(old) = url;
+    let old = file(url);
     let directory = tempfile::tempdir().expect("a directory");
     let new = directory.path().join("logs.db");
     for end in ["", "-wal"] {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proto::Outcome;
 
 use super::{connection, count, get, sqlite};
-use crate::store::{Retention, Store, StoreUrl, fixtures::*};
+use crate::store::{Retention, Store, fixtures::*};
 
 fn tend_until_done(store: &mut Store, retention: &Retention) -> usize {
     let mut steps = 1;
@@ -63,7 +63,7 @@ fn an_age_beyond_all_time_deletes_nothing() {
 #[test]
 fn beyond_its_size_the_oldest_are_deleted_and_the_file_shrinks() {
     let (_directory, url, mut store) = new_store();
-    let StoreUrl::Sqlite(path) = &url;
+    let path = file(&url);
     fill(&mut store, 0..4_000, &"x".repeat(1_000));
     let max_bytes = 1_000_000;
     tend_until_done(&mut store, &Retention { max_age: None, max_bytes: Some(max_bytes) });
