@@ -90,6 +90,14 @@ impl Journal {
                 }
             }
         }
+        // A dead letter is an entry that was set aside instead of stored: nothing else may lie there.
+        for id in dead {
+            verdict.double += usize::from(seen.contains(id));
+            match self.sent.get(id) {
+                None => verdict.phantom += 1,
+                Some(sent) => verdict.resurrected += usize::from(sent.is_certainly_not_stored()),
+            }
+        }
         for (id, sent) in &self.sent {
             let there = seen.contains(id) || dead.contains(id);
             verdict.accepted += usize::from(sent.is_accepted());
@@ -145,13 +153,13 @@ pub struct Verdict {
     pub dead: usize,
     /// Accepted, and neither stored nor a dead letter. Never allowed.
     pub lost: usize,
-    /// Stored, but never sent. Never allowed.
+    /// Stored or a dead letter, but never sent. Never allowed.
     pub phantom: usize,
-    /// Stored, though every attempt was refused with certainty. Never allowed.
+    /// Stored or a dead letter, though every attempt was refused with certainty. Never allowed.
     pub resurrected: usize,
     /// Stored with other content than was sent. Never allowed.
     pub altered: usize,
-    /// Stored once more than once. Never allowed.
+    /// Stored more than once, or stored and a dead letter as well. Never allowed.
     pub double: usize,
     /// An attempt that never ended. Never allowed.
     pub unanswered: usize,
@@ -247,6 +255,18 @@ mod tests {
         let dead = journal.verdict(&[], &HashSet::from([entry.id()]));
         assert!(dead.is_sound());
         assert_eq!(dead.dead, 1);
+    }
+
+    #[test]
+    fn a_dead_letter_is_no_excuse_for_what_is_wrong_otherwise() {
+        let (sent, own) = journal(&[STORED]);
+        let both = sent.verdict(&[row(&own)], &HashSet::from([own.id()]));
+        assert_eq!((both.double, both.dead, both.is_sound()), (1, 0, false));
+        let foreign = sent.verdict(&[row(&own)], &HashSet::from([Uuid::now_v7()]));
+        assert_eq!((foreign.phantom, foreign.is_sound()), (1, false));
+        let (refused, own) = journal(&[NOT_STORED]);
+        let risen = refused.verdict(&[], &HashSet::from([own.id()]));
+        assert_eq!((risen.resurrected, risen.is_sound()), (1, false));
     }
 
     #[test]

@@ -3,7 +3,15 @@
 //! A fault holds for one direction of all connections, those that are open and those to come, until the next one
 //! is set. [`Relay::reset`] and [`Relay::refuse`] act on the connections themselves.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -58,6 +66,13 @@ struct Links {
     refused: bool,
 }
 
+/// The bytes that were passed on in each direction.
+#[derive(Debug, Default)]
+struct Passed {
+    to_server: AtomicU64,
+    to_client: AtomicU64,
+}
+
 /// A relay to one server. It ends, and with it all its connections, when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
@@ -66,6 +81,7 @@ pub struct Relay {
     to_client: watch::Sender<Fault>,
     links: watch::Sender<Links>,
     accepted: watch::Receiver<u64>,
+    passed: Arc<Passed>,
     _accepting: JoinSet<io::Result<()>>,
 }
 
@@ -88,10 +104,12 @@ impl Relay {
             to_client: to_client.subscribe(),
             links: links.subscribe(),
             count: Arc::new(count),
+            passed: Arc::default(),
         };
+        let passed = Arc::clone(&acceptor.passed);
         let mut accepting = JoinSet::new();
         accepting.spawn(acceptor.run(listener));
-        Ok(Relay { address, to_server, to_client, links, accepted, _accepting: accepting })
+        Ok(Relay { address, to_server, to_client, links, accepted, passed, _accepting: accepting })
     }
 
     /// Where the client is to connect.
@@ -132,6 +150,14 @@ impl Relay {
         self.links.send_modify(|links| links.refused = false);
     }
 
+    /// How many bytes it has passed on so far, in one direction of all connections.
+    pub fn passed(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::ToServer => self.passed.to_server.load(Ordering::Relaxed),
+            Direction::ToClient => self.passed.to_client.load(Ordering::Relaxed),
+        }
+    }
+
     /// How many connections it has taken so far.
     pub fn accepted(&self) -> u64 {
         *self.accepted.borrow()
@@ -145,6 +171,7 @@ struct Acceptor {
     to_client: watch::Receiver<Fault>,
     links: watch::Receiver<Links>,
     count: Arc<watch::Sender<u64>>,
+    passed: Arc<Passed>,
 }
 
 impl Acceptor {
@@ -180,6 +207,7 @@ impl Acceptor {
     fn connection(&self, client: TcpStream) -> impl Future<Output = ()> + use<> {
         let (server, mut links) = (self.server, self.links.clone());
         let (to_server, to_client) = (self.to_server.clone(), self.to_client.clone());
+        let passed = Arc::clone(&self.passed);
         let generation = links.borrow().generation;
         async move {
             let (mut client, Ok(mut server)) = (client, TcpStream::connect(server).await) else { return };
@@ -190,8 +218,8 @@ impl Acceptor {
             let ended = tokio::select! {
                 ended = async {
                     tokio::join!(
-                        pass(client_reader, server_writer, to_server),
-                        pass(server_reader, client_writer, to_client),
+                        pass(client_reader, server_writer, to_server, &passed.to_server),
+                        pass(server_reader, client_writer, to_client, &passed.to_client),
                     )
                 } => Some(ended),
                 _ = links.wait_for(|links| links.generation != generation) => None,
@@ -209,6 +237,7 @@ async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut fault: watch::Receiver<Fault>,
+    in_all: &AtomicU64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut passed = 0;
@@ -227,6 +256,7 @@ async fn pass(
         let left = befall(now, &mut buffer[..read], passed).await;
         to.write_all(left).await?;
         passed += left.len() as u64;
+        in_all.fetch_add(left.len() as u64, Ordering::Relaxed);
         if matches!(now, Fault::Truncate(_)) && left.len() < read {
             break;
         }

@@ -11,20 +11,14 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tokio::process::Child;
+use chaos::{NotReady, Usage};
+use nix::sys::signal::Signal;
 
-use crate::eventually;
+use crate::SOON;
 
-/// A running service. It is killed when dropped.
+/// A running service: [`chaos::Process`], with panics for errors. It is killed when dropped.
 #[derive(Debug)]
-pub struct Process {
-    child: Child,
-    log: PathBuf,
-}
+pub struct Process(chaos::Process);
 
 impl Process {
     /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`. With a setting such
@@ -41,14 +35,12 @@ impl Process {
     /// # Panics
     /// If it cannot be started.
     pub fn start_under(wrapper: &[&str], name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
-        let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
-        let file = std::fs::File::create(&log).expect("the test's directory is writable");
         let faulty = settings.contains_key(format!("{}_FAULT", name.to_uppercase()).as_str());
         let binary = if faulty { faulty_binary(name) } else { binary(name) };
         let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let mut command = tokio::process::Command::new(words.next().expect("at least the binary"));
         command.args(words);
-        Self::spawn(command, settings, dir, log, file)
+        Self::spawn(command, name, settings, dir)
     }
 
     /// As [`Process::start`], with a trace of what it writes and syncs in the file `trace`.
@@ -59,37 +51,26 @@ impl Process {
         const CALLS: &str = "trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg";
         let installed = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
         assert!(installed.is_ok(), "strace is not installed: `sudo deploy/strace.sh` does it");
-        let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
-        let file = std::fs::File::create(&log).expect("the test's directory is writable");
         let mut strace = tokio::process::Command::new("strace");
         // With -D it is the service that is our child, and gets the signals. A page of the store is 4,096 bytes.
         strace.args(["-D", "-q", "-f", "-yy", "-s", "4200", "-e", CALLS, "-o"]).arg(trace).arg(binary(name));
-        Self::spawn(strace, settings, dir, log, file)
+        Self::spawn(strace, name, settings, dir)
     }
 
     fn spawn(
-        mut command: tokio::process::Command,
+        command: tokio::process::Command,
+        name: &str,
         settings: &BTreeMap<&str, String>,
         dir: &Path,
-        log: PathBuf,
-        file: std::fs::File,
     ) -> Self {
-        let child = command
-            .env_clear()
-            .envs(settings)
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        Process { child, log }
+        let shown = format!("{command:?}");
+        let process = chaos::Process::start(command, settings, dir, name);
+        Process(process.unwrap_or_else(|error| panic!("cannot start {shown}: {error}")))
     }
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.0.log()
     }
 
     /// Waits until it says that it is ready, and reads the addresses from that line: `http=127.0.0.1:4711`.
@@ -105,15 +86,11 @@ impl Process {
     /// # Errors
     /// How it ended.
     pub async fn ready_or_ended(&mut self) -> Result<BTreeMap<String, SocketAddr>, ExitStatus> {
-        let line = eventually("ready", async || {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(Err(status));
-            }
-            self.log().lines().find(|line| line.contains(" ready ")).map(|line| Ok(line.to_owned()))
-        });
-        let line = line.await?;
-        let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-        Ok(pairs.filter_map(|(name, address)| Some((name.to_owned(), address.parse().ok()?))).collect())
+        match self.0.ready(SOON).await {
+            Ok(addresses) => Ok(addresses),
+            Err(NotReady::Ended(status)) => Err(status),
+            Err(late @ NotReady::Late) => panic!("{late}:\n{}", self.log()),
+        }
     }
 
     /// Sends a signal.
@@ -121,24 +98,15 @@ impl Process {
     /// # Panics
     /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.id()).expect("a pid")), signal).expect("it is there");
+        self.0.signal(signal).expect("it is there");
     }
 
-    /// Freezes it, and waits until every thread has stopped: the signal alone returns before they have.
+    /// Freezes it, and waits until every thread has stopped.
     ///
     /// # Panics
     /// If the process is gone, or this is not Linux.
     pub async fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
-        let tasks = format!("/proc/{}/task", self.id());
-        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
-            let stat = std::fs::read_to_string(task.expect("procfs").path().join("stat"));
-            stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
-        };
-        eventually("every thread has stopped", async || {
-            std::fs::read_dir(&tasks).expect("procfs").all(stopped).then_some(())
-        })
-        .await;
+        self.0.freeze().await.expect("it is there");
     }
 
     /// Waits until it ends.
@@ -146,8 +114,7 @@ impl Process {
     /// # Panics
     /// If it does not end soon.
     pub async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(crate::SOON, self.child.wait()).await;
-        ended.expect("it ends").expect("its status can be read")
+        self.0.ended(SOON).await.expect("it ends")
     }
 
     /// Kills it without a chance to say goodbye, and waits until it is gone.
@@ -155,8 +122,7 @@ impl Process {
     /// # Panics
     /// If it was gone before.
     pub async fn kill(&mut self) {
-        self.signal(Signal::SIGKILL);
-        self.ended().await;
+        self.0.kill().await.expect("it is there");
     }
 
     /// The most memory that it has had, in KiB.
@@ -164,44 +130,33 @@ impl Process {
     /// # Panics
     /// As all that follow here, if it is gone, or this is not Linux.
     pub fn peak_memory_kib(&self) -> u64 {
-        self.status_kib("VmHWM:")
+        self.usage().peak_memory_kib
     }
 
     /// The memory that it has now, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        self.status_kib("VmRSS:")
+        self.usage().memory_kib
     }
 
     /// How many file descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("procfs").count()
+        self.0.descriptors().expect("it is there")
     }
 
     /// The time that it has had on processors.
     pub fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("procfs");
-        // The name may hold spaces; behind its bracket come the state and then numbers.
-        let (_, numbers) = stat.rsplit_once(") ").expect("a name");
-        let ticks = numbers.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
-        // Linux counts in hundredths of a second for whoever asks, whatever it counts in itself.
-        Duration::from_millis(10 * ticks.sum::<u64>())
+        self.usage().processor
     }
 
-    fn status_kib(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("procfs");
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
-    }
-
-    fn id(&self) -> u32 {
-        self.child.id().expect("it has not been waited for")
+    fn usage(&self) -> Usage {
+        self.0.usage().expect("it is there")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.log.display(), tail(&self.log()));
+            eprintln!("--- {} ---\n{}", self.0.log_path().display(), tail(&self.log()));
         } else {
             crate::tls::assert_no_secret("a log", &self.log());
         }

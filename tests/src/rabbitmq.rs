@@ -12,6 +12,9 @@ use serde_json::json;
 
 use crate::{node::Node, required, tls};
 
+/// As whom the services come to RabbitMQ in a run over encrypted hops.
+const SERVICES: &str = "services";
+
 /// A virtual host. Nobody else uses it.
 #[derive(Debug, Clone)]
 pub struct VirtualHost {
@@ -28,7 +31,11 @@ impl VirtualHost {
         let name = format!("test-{}", uuid::Uuid::now_v7());
         put(&format!("vhosts/{name}"), json!({})).await;
         let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
-        put(&format!("permissions/{name}/guest"), all).await;
+        put(&format!("permissions/{name}/guest"), all.clone()).await;
+        if let Some(password) = tls::rabbitmq_password() {
+            put(&format!("users/{SERVICES}"), json!({ "password": password, "tags": "" })).await;
+            put(&format!("permissions/{name}/{SERVICES}"), all).await;
+        }
         VirtualHost { server: required("FOURWIRE_TEST_AMQP"), name }
     }
 
@@ -37,10 +44,12 @@ impl VirtualHost {
         VirtualHost { server: node.amqp(), name: "%2f".to_owned() }
     }
 
-    /// Its URL for the services, encrypted if this run is.
+    /// Its URL for the services, encrypted and with a password of its own if this run is.
     pub fn service_url(&self) -> String {
-        let encrypted = tls::directory().map(|_| required("FOURWIRE_TEST_AMQPS"));
-        format!("{}/{}", encrypted.as_ref().unwrap_or(&self.server), self.name)
+        let server = tls::rabbitmq_password().map(|password| {
+            required("FOURWIRE_TEST_AMQPS").replace("guest:guest", &format!("{SERVICES}:{password}"))
+        });
+        format!("{}/{}", server.as_ref().unwrap_or(&self.server), self.name)
     }
 
     /// Its URL for the test itself.

@@ -85,6 +85,13 @@ fn read(directory: &Path, file: &str) -> Vec<u8> {
     std::fs::read(directory.join(file)).expect("the file is there")
 }
 
+/// The password of the services at RabbitMQ, if this run is encrypted: one that is found nowhere by chance.
+pub fn rabbitmq_password() -> Option<&'static str> {
+    static PASSWORD: OnceLock<Option<String>> = OnceLock::new();
+    let make = || directory().map(|_| uuid::Uuid::from_u128(rand::random()).simple().to_string());
+    PASSWORD.get_or_init(make).as_deref()
+}
+
 /// What must stand in no log and no answer of this run.
 pub fn secrets() -> &'static [String] {
     static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
@@ -98,7 +105,8 @@ pub fn secrets() -> &'static [String] {
         let lines = keys.flat_map(|key| key.lines().map(str::to_owned).collect::<Vec<_>>());
         let lines = lines.filter(|line| line.len() >= 20 && !line.starts_with("-----"));
         let key = crate::keys::of_this_run();
-        lines.chain(key.map(|key| key.secret.clone())).chain(key.map(|key| key.hash().to_owned())).collect()
+        let key = key.into_iter().flat_map(|key| [key.secret.clone(), key.hash().to_owned()]);
+        lines.chain(key).chain(rabbitmq_password().map(str::to_owned)).collect()
     })
 }
 

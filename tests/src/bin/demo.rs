@@ -42,6 +42,8 @@ async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Resul
     if let Ok(key) = std::env::var("KEY") {
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).context("KEY")?);
     }
+    // Without TLS reqwest still asks for a provider; installed by the one before, it is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT);
     let client = client.default_headers(headers).build()?;
     let log = json!({ "name": "demo", "data": format!("sent by {transport}") });

@@ -202,7 +202,7 @@ async fn send(
     journal.sending(entry);
     let begun = Instant::now();
     let answer = match transports.write(transport, entry).await {
-        Ok(receipt) => Answer::Accepted(receipt.outcome),
+        Ok(delivered) => Answer::Accepted(delivered.receipt.outcome),
         Err(failure) => Answer::Refused(failure.code),
     };
     journal.answered(entry.id(), answer, begun.elapsed());
