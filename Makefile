@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
 SECURE := delivery:: reading:: listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser
-.PHONY: help run demo key certs test check torture fuzz bench-store
+.PHONY: help run demo key certs test check torture compare fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
@@ -14,11 +14,11 @@ run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
 	@exec deploy/run.sh
 
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
-	@cargo build --release --locked --bins
-	@target/release/demo
+	@cargo run --release --locked -p tests --bin demo
 
 key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
-	@cargo run --release --quiet --locked -p broker --bin new-key -- \
+	$(if $(NAME),,$(error say whose key it is: make key NAME=alice))
+	@cargo run --release --locked -p broker --bin new-key -- \
 		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
@@ -35,14 +35,23 @@ check: ## format, clippy and docs, with warnings denied
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/strace.sh
-	deploy/rabbitmq.sh with-test-node cargo run --release --quiet --locked -p tests --bin torture -- \
+	deploy/rabbitmq.sh with-test-node cargo run --release --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+compare: ## measures the four side by side, in about 15 minutes (ARGS=--quick, ARGS=--full, ARGS=faults)
+	@deploy/rabbitmq.sh install
+	cargo build --release --locked -p broker -p listener -p logger -p compare
+	@"$${CARGO_TARGET_DIR:-target}/release/compare" $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
 	@fuzz/run.sh "$(TARGET)" $(SECONDS)
 
 certs: ## makes a certificate authority for development, and certificates, in .run/certs
-	@cargo run --quiet --locked -p certs
+	@cargo run --locked -p certs
+
+bench: ## what reading, writing and committing entries costs the processor
+	cargo bench --locked -p proto --bench wire
+	cargo bench --locked -p logger --bench commit
 
 bench-store: ## what reading costs in a store of a thousand entries and of ten million
 	cargo bench --locked -p logger --bench read_cost

@@ -35,9 +35,11 @@ macro_rules! for_each_transport {
 }
 
 mod bad_input;
+mod compare;
 mod course;
 mod damage;
 mod delivery;
+mod demo;
 mod draining;
 mod hurts;
 mod keys;

@@ -1,0 +1,119 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
+///
+/// It starts the system itself, on free ports and with a RabbitMQ node of its own, and stops it. A table comes on the
+/// terminal; report.html, report.json and cells.csv go to a directory. docs/comparing.md says how it measures.
+#[derive(Debug, Parser)]
+#[command(name = "compare", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do; without it, measure
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// How to measure
+    #[command(flatten)]
+    pub measure: Measure,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The same load under the same failures: who notices, who waits, who loses
+    Faults(Faults),
+    /// Holds two reports against each other
+    Diff {
+        /// A directory with a report.json, or the file
+        before: PathBuf,
+        /// Another
+        after: PathBuf,
+    },
+    /// Makes the pages again from a report.json
+    Draw {
+        /// A directory with a report.json, or the file; the pages go beside it
+        report: PathBuf,
+    },
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+pub struct Measure {
+    /// Two minutes instead of fifteen: to see that it works, no evidence
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+
+    /// The whole grid with more repetitions: an hour and a half
+    #[arg(long)]
+    pub full: bool,
+
+    /// What every run is told
+    #[command(flatten)]
+    pub common: Common,
+
+    /// A setting of the services that differs from its default, as NAME=VALUE; again for each
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+
+    /// Measure although this is a debug build or a busy machine; the report says so
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What every run is told.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Makes the order, the texts and the arrivals again
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Where the report goes; by default compare-DATE, or faults-DATE, in the present directory
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+
+    /// Where the binaries broker, logger and listener are; by default where this one is
+    #[arg(long)]
+    pub binaries: Option<PathBuf>,
+}
+
+/// What to break.
+#[derive(Debug, Clone, Args)]
+pub struct Faults {
+    /// What every run is told
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Requests per second over each transport
+    #[arg(long, default_value_t = 200.0)]
+    pub rate: f64,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
+    if name.contains("URL") || name.contains("LISTEN") || name.contains("ADDR") || name == "LOGGER_STORE" {
+        return Err(format!("{name} is chosen by compare itself"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_a_name_and_a_value() {
+        assert_eq!(parse_setting("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        for text in ["A", "AMQP_URL=x", "LOGGER_STORE=nothing", "BROKER_HTTP_LISTEN=1"] {
+            assert!(parse_setting(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

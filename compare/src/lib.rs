@@ -1,0 +1,20 @@
+//! Measures the four transports side by side, on one machine and in one run.
+//!
+//! A [`stack::Stack`] is the system as it is shipped, on free ports; a [`load`] asks it; [`cell`] is one thing that is
+//! measured, and [`run`] measures all of them in turn; [`reconcile`] holds every entry against the store; [`record`]
+//! is what a run leaves, and [`report`] shows it. docs/comparing.md says how it measures, and why.
+
+pub mod bare;
+pub mod cell;
+pub mod config;
+pub mod diff;
+pub mod faults;
+pub mod load;
+pub mod plan;
+pub mod reconcile;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod stack;
+pub mod stats;
+pub mod wire;

@@ -1,0 +1,140 @@
+//! Which cells a run has, in which order.
+
+use std::time::Duration;
+
+use proto::Transport;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cell::{Cell, Keeping, Part},
+    load::{Shape, Subject},
+};
+
+/// The cell of the grid by which rates are chosen and prices told: the course's own entries have 17 bytes.
+pub const BASE_PAYLOAD: usize = 64;
+/// The callers of that cell.
+pub const BASE_CALLERS: usize = 64;
+/// Callers where batches are compared, and the same with itself.
+const SOME_CALLERS: usize = 8;
+
+/// How much is measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Bytes of each entry.
+    pub payloads: Vec<usize>,
+    /// Callers.
+    pub callers: Vec<usize>,
+    /// Entries of a request, besides one.
+    pub batches: Vec<usize>,
+    /// Parts of the slowest knee.
+    pub rates: Vec<f64>,
+    /// How often each closed cell is measured.
+    pub repetitions: usize,
+    /// How often each open cell is measured.
+    pub open_repetitions: usize,
+    /// How long each closed cell takes.
+    pub closed: Duration,
+    /// How long each open cell takes.
+    pub open: Duration,
+    /// How long each subject is warmed up, once.
+    pub warm_up: Duration,
+}
+
+impl Plan {
+    /// About fifteen minutes.
+    pub fn usual() -> Self {
+        Plan {
+            payloads: vec![64, 1_024, 16 * 1_024, 128 * 1_024],
+            callers: vec![1, 8, 64],
+            batches: vec![10, 100],
+            rates: vec![0.25, 0.5, 0.75, 0.9],
+            repetitions: 5,
+            open_repetitions: 3,
+            closed: Duration::from_secs(1),
+            open: Duration::from_secs(3),
+            warm_up: Duration::from_secs(3),
+        }
+    }
+
+    /// Two minutes: no evidence.
+    pub fn quick() -> Self {
+        Plan {
+            payloads: vec![64, 16 * 1_024],
+            callers: vec![1, 64],
+            batches: vec![100],
+            rates: vec![0.5],
+            repetitions: 2,
+            open_repetitions: 1,
+            closed: Duration::from_millis(400),
+            open: Duration::from_secs(1),
+            warm_up: Duration::from_millis(500),
+        }
+    }
+
+    /// As the usual one, with more of everything.
+    pub fn full() -> Self {
+        Plan {
+            repetitions: 9,
+            open_repetitions: 7,
+            closed: Duration::from_secs(4),
+            open: Duration::from_secs(6),
+            ..Self::usual()
+        }
+    }
+
+    /// The cells of the closed loops.
+    pub fn closed_cells(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for payload_bytes in &self.payloads {
+            for callers in &self.callers {
+                for subject in Subject::ALL {
+                    let shape = Shape::Closed { callers: *callers };
+                    let (store, batch, part) = (Keeping::Synced, 1, Part::Grid);
+                    cells.push(Cell { subject, store, payload_bytes: *payload_bytes, batch, shape, part });
+                }
+            }
+        }
+        let base = |subject, callers, part| Cell {
+            subject,
+            store: Keeping::Synced,
+            payload_bytes: BASE_PAYLOAD,
+            batch: 1,
+            shape: Shape::Closed { callers },
+            part,
+        };
+        cells.push(base(Subject::Transport(Transport::Rpc), BASE_CALLERS, Part::Again));
+        for transport in Transport::ALL {
+            let subject = Subject::Transport(transport);
+            cells.push(base(subject, SOME_CALLERS, Part::Batches));
+            for batch in &self.batches {
+                cells.push(Cell { batch: *batch, ..base(subject, SOME_CALLERS, Part::Batches) });
+            }
+            // Over RabbitMQ the answer does not wait for the store.
+            if transport != Transport::Rabbitmq {
+                let cell = base(subject, BASE_CALLERS, Part::Durability);
+                cells.push(Cell { store: Keeping::Nothing, ..cell });
+            }
+        }
+        cells
+    }
+
+    /// A cell of the open loop.
+    pub const fn open_cell(transport: Transport, rate: f64, part: Part) -> Cell {
+        Cell {
+            subject: Subject::Transport(transport),
+            store: Keeping::Synced,
+            payload_bytes: BASE_PAYLOAD,
+            batch: 1,
+            shape: Shape::Open { rate },
+            part,
+        }
+    }
+}
+
+/// The order of one repetition: another each time, so that what comes later has no lasting advantage.
+pub fn shuffled(cells: &[Cell], repetition: usize, seed: u64) -> Vec<Cell> {
+    let mut cells = cells.to_vec();
+    cells.shuffle(&mut StdRng::seed_from_u64(seed.wrapping_add(repetition as u64)));
+    cells
+}

@@ -1,0 +1,141 @@
+//! The tables at the end of a run.
+
+use std::fmt::Write;
+
+use proto::Transport;
+
+use super::grid;
+use crate::{
+    cell::{Measured, Part, bytes},
+    load::Subject,
+    plan::{BASE_CALLERS, BASE_PAYLOAD},
+    record::Record,
+    stats::{Verdict, median},
+};
+
+/// What a run has shown, in some forty lines.
+pub fn summary(record: &Record) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_summary(record, &mut text);
+    text
+}
+
+fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
+    for warning in &record.warnings {
+        writeln!(text, "WARNING: {warning}")?;
+    }
+    writeln!(
+        text,
+        "\n{} B, {BASE_CALLERS} callers, closed loop; every entry held against the store\n",
+        BASE_PAYLOAD
+    )?;
+    writeln!(
+        text,
+        "{:<9} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8} {:>6}",
+        "",
+        "answered/s",
+        "stored/s",
+        "of floor",
+        "answ. p50",
+        "answ. p99",
+        "stored p50",
+        "stor. p99",
+        "CPU us",
+        "lost"
+    )?;
+    let floor = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
+    let floor = floor.map(|row| row.each(Measured::accepted_per_second));
+    for subject in Subject::ALL {
+        let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) else { continue };
+        let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
+        let rate = row.each(Measured::accepted_per_second);
+        let share = floor.as_ref().and_then(|floor| crate::stats::paired_ratio(&rate, floor, 1));
+        let stored_rate = match subject {
+            Subject::Transport(_) => format!("{:.0}", median(&row.each(Measured::stored_per_second))),
+            Subject::Echo => "-".to_owned(),
+        };
+        let system: f64 = row
+            .processor_us()
+            .iter()
+            .filter(|(name, _)| *name != crate::run::GENERATOR)
+            .map(|(_, us)| us)
+            .sum();
+        let lost: u64 = row.repetitions.iter().map(|measured| measured.kept.lost).sum();
+        writeln!(
+            text,
+            "{:<9} {:>10.0} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8.1} {:>6}",
+            subject.as_str(),
+            median(&rate),
+            stored_rate,
+            share.map_or_else(|| "-".to_owned(), |share| format!("{:.2}", share.middle)),
+            millis(answered.percentile(0.5)),
+            millis(answered.percentile(0.99)),
+            millis(stored.percentile(0.5)),
+            millis(stored.percentile(0.99)),
+            system,
+            lost,
+        )?;
+    }
+    writeln!(text, "\nEntries stored per second, by payload and callers; * is ahead of all others\n")?;
+    write!(text, "{:<9} {:>7} ", "payload", "callers")?;
+    Transport::ALL.iter().try_for_each(|transport| write!(text, " {:>10}", transport.as_str()))?;
+    writeln!(text, "  verdict")?;
+    for cell in grid::winners(record) {
+        write!(text, "{:<9} {:>7} ", bytes(cell.payload_bytes), cell.callers)?;
+        let winner = match &cell.verdict {
+            Verdict::Winner { of, .. } => Some(*of),
+            Verdict::Indistinguishable { .. } | Verdict::Alone => None,
+        };
+        for (transport, rate) in &cell.rates {
+            let mark = if winner == Some(*transport) { "*" } else { " " };
+            write!(text, " {:>9}{mark}", format!("{rate:.0}"))?;
+        }
+        writeln!(text, "  {}", in_words(&cell.verdict))?;
+    }
+    writeln!(text, "\nOpen loop, {BASE_PAYLOAD} B: latency from the moment that a request was due\n")?;
+    writeln!(
+        text,
+        "{:<9} {:>8} {:>10} {:>10} {:>11} {:>8}",
+        "", "due/s", "answ. p50", "answ. p99", "answ. p99.9", "errors"
+    )?;
+    let mut rows: Vec<_> = record.part(Part::Rates).chain(record.part(Part::Own)).collect();
+    rows.sort_by_key(|row| row.cell.to_string());
+    for row in rows {
+        let answered = row.latencies(|m| &m.answered);
+        let crate::load::Shape::Open { rate } = row.cell.shape else { continue };
+        writeln!(
+            text,
+            "{:<9} {:>8.0} {:>10} {:>10} {:>11} {:>7.2}%",
+            row.cell.subject.as_str(),
+            rate,
+            millis(answered.percentile(0.5)),
+            millis(answered.percentile(0.99)),
+            millis(answered.percentile(0.999)),
+            median(&row.each(Measured::errors)) * 100.0,
+        )?;
+    }
+    Ok(())
+}
+
+/// A verdict as a sentence.
+pub(super) fn in_words(verdict: &Verdict<Transport>) -> String {
+    match verdict {
+        Verdict::Winner { of, second, by } => {
+            format!("{of}, {:.2} x {second} ({:.2} to {:.2})", by.middle, by.low, by.high)
+        }
+        Verdict::Indistinguishable { of, second } => format!("{of} and {second} indistinguishable"),
+        Verdict::Alone => "alone".to_owned(),
+    }
+}
+
+/// Microseconds as milliseconds, with three digits that mean something.
+pub(super) fn millis(micros: Option<u64>) -> String {
+    match micros {
+        None => "n/a".to_owned(),
+        Some(micros @ 0..1_000) => format!("{:.3} ms", micros as f64 / 1e3),
+        Some(micros @ 1_000..10_000) => format!("{:.2} ms", micros as f64 / 1e3),
+        Some(micros @ 10_000..100_000) => format!("{:.1} ms", micros as f64 / 1e3),
+        Some(micros) => format!("{:.0} ms", micros as f64 / 1e3),
+    }
+}

@@ -1,0 +1,361 @@
+//! Measures: starts the system, warms it up, goes through the cells in turn, and holds every entry against the store.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use chaos::Usage;
+use jiff::Timestamp;
+use proto::Transport;
+
+use crate::{
+    bare,
+    cell::{Cell, Keeping, Latencies, Measured, Part},
+    config::Measure,
+    load::{Ending, Load, Seen, Shape, Subject},
+    plan::{BASE_CALLERS, BASE_PAYLOAD, Plan, shuffled},
+    reconcile::{self, Found, Place},
+    record::{Circumstances, Record},
+    stack::{Site, Stack},
+    stats, wire,
+};
+
+/// A machine on which more processes than this want to run is busy.
+const BUSY_LOAD: f64 = 1.0;
+
+/// How long what was queued may take to be stored.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// A short load before each cell, thrown away: connections are open and caches warm.
+const PRELUDE: Duration = Duration::from_millis(150);
+
+/// What a transport must keep at a rate, to carry it.
+const MOST_ERRORS: f64 = 0.001;
+const MOST_P99: Duration = Duration::from_millis(50);
+
+/// Parts of the peak of the closed loop that are tried, one after the other.
+const KNEE_STEPS: [f64; 7] = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35];
+
+/// Above this part of one core for each core the generator, and not the system, may be the limit.
+const MOST_GENERATOR: f64 = 0.8;
+
+/// What the tables call the generator.
+pub const GENERATOR: &str = "generator";
+
+/// Runs the plan of the arguments; leaves the record in the directory that is returned with it.
+///
+/// # Errors
+/// If the machine is not fit for it, the system does not start, or an entry is lost.
+pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
+    let plan = match (arguments.quick, arguments.full) {
+        (true, _) => Plan::quick(),
+        (_, true) => Plan::full(),
+        _ => Plan::usual(),
+    };
+    let mut circumstances = Circumstances::now(arguments.common.seed);
+    circumstances.settings.extend(arguments.settings.iter().cloned());
+    let mut warnings = Vec::new();
+    if arguments.quick {
+        warnings.push("a quick run: too short to be evidence".to_owned());
+    }
+    if !circumstances.release {
+        ensure!(
+            arguments.force,
+            "this is a debug build: use `make compare`, or --force to measure all the same"
+        );
+        warnings.push("a debug build was measured (--force)".to_owned());
+    }
+    if circumstances.load > BUSY_LOAD {
+        let load = circumstances.load;
+        ensure!(
+            arguments.force || arguments.quick,
+            "the machine is busy ({load} processes wanted to run in the last minute): wait, or use --force"
+        );
+        warnings.push(format!("the machine was busy: a load of {load} at the begin"));
+    }
+    let directory = out(arguments.common.out.as_deref(), "compare")?;
+    let binaries = binaries(arguments.common.binaries.as_deref())?;
+    let record = Record {
+        circumstances,
+        plan,
+        warnings,
+        rows: Vec::new(),
+        knees: BTreeMap::new(),
+        bare: Vec::new(),
+        wire: Vec::new(),
+        anew: Vec::new(),
+    };
+    eprintln!("Starting RabbitMQ and the services…");
+    let stack = Stack::start(&binaries, &arguments.settings).await?;
+    let mut run = Run { stack, record, begun: Instant::now(), cells: 0 };
+    run.note_versions();
+    run.everything(&binaries).await?;
+    run.warn();
+    run.record.write(&directory)?;
+    Ok((run.record, directory))
+}
+
+/// A directory for a report.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn out(wanted: Option<&Path>, kind: &str) -> anyhow::Result<PathBuf> {
+    let dated = || PathBuf::from(format!("{kind}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S")));
+    let directory = wanted.map_or_else(dated, Path::to_owned);
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// Where the services are.
+///
+/// # Errors
+/// If they are not there.
+pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let directory = wanted.or_else(|| own.parent()).context("a directory")?.to_owned();
+    for service in ["broker", "logger", "listener"] {
+        let path = directory.join(service);
+        ensure!(path.is_file(), "{} is missing: `cargo build --release --bins` makes it", path.display());
+    }
+    Ok(directory)
+}
+
+struct Run {
+    stack: Stack,
+    record: Record,
+    begun: Instant,
+    cells: u64,
+}
+
+impl Run {
+    fn note_versions(&mut self) {
+        let banner = self.stack.node.banner();
+        for (name, key) in [("RabbitMQ", "RabbitMQ "), ("Erlang", "Erlang:")] {
+            let word = banner.split_once(key).and_then(|(_, rest)| rest.split_whitespace().next());
+            let versions = &mut self.record.circumstances.versions;
+            versions.insert(name.to_owned(), word.unwrap_or("unknown").to_owned());
+        }
+    }
+
+    async fn everything(&mut self, binaries: &Path) -> anyhow::Result<()> {
+        let plan = self.record.plan.clone();
+        self.warm_up(plan.warm_up).await?;
+        let closed = plan.closed_cells();
+        let repetitions = plan.repetitions * closed.len();
+        let open = (plan.rates.len() + 1) * Transport::ALL.len() * plan.open_repetitions;
+        let total = repetitions + open + 2 * Transport::ALL.len();
+        for repetition in 0..plan.repetitions {
+            for cell in shuffled(&closed, repetition, self.record.circumstances.seed) {
+                self.measure(cell, plan.closed, total).await?;
+            }
+            let amqp_url = format!("{}/%2f", self.stack.node.amqp());
+            self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, plan.closed).await?);
+            // So that the last repetition finds the store as the first one did.
+            self.stack.synced.empty_store().await?;
+        }
+        self.find_knees(&plan, total).await?;
+        let mut cells = Vec::new();
+        let slowest = self.record.knees.values().copied().fold(f64::INFINITY, f64::min);
+        for (transport, knee) in &self.record.knees {
+            let parts =
+                plan.rates.iter().map(|part| Plan::open_cell(*transport, slowest * part, Part::Rates));
+            cells.extend(parts);
+            cells.push(Plan::open_cell(*transport, knee * 0.75, Part::Own));
+        }
+        for repetition in 0..plan.open_repetitions {
+            for cell in shuffled(&cells, repetition, self.record.circumstances.seed) {
+                self.measure(cell, plan.open, total).await?;
+            }
+        }
+        self.say("counting bytes on the wire");
+        self.record.wire = wire::count(&mut self.stack, binaries, &plan.payloads).await?;
+        self.record.anew = wire::anew(&self.stack.synced).await?;
+        self.say("");
+        Ok(())
+    }
+
+    async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<()> {
+        for keeping in [Keeping::Synced, Keeping::Nothing] {
+            for subject in Subject::ALL {
+                self.say(&format!("warming up {}", subject.as_str()));
+                let site = self.stack.site(keeping);
+                let load =
+                    Load::new(site.broker_at, subject, Shape::Closed { callers: BASE_CALLERS }, duration);
+                let seen = load.run_beside().await?;
+                if keeping == Keeping::Synced && subject != Subject::Echo {
+                    let found = reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?;
+                    ensure!(
+                        found.kept.is_sound(),
+                        "while warming up over {}: {:?}",
+                        subject.as_str(),
+                        found.kept
+                    );
+                }
+            }
+        }
+        self.stack.synced.empty_store().await
+    }
+
+    /// The highest rate that each transport carries with next to no errors and a bounded p99.
+    async fn find_knees(&mut self, plan: &Plan, total: usize) -> anyhow::Result<()> {
+        for transport in Transport::ALL {
+            let base = self.record.grid(Subject::Transport(transport), BASE_PAYLOAD, BASE_CALLERS);
+            let peak = base.map(|row| stats::median(&row.each(Measured::stored_per_second)));
+            let peak = peak.context("the plan has the cell that rates are chosen by")?;
+            let mut knee = peak * 0.25;
+            for part in KNEE_STEPS {
+                let cell = Plan::open_cell(transport, peak * part, Part::Knee);
+                let measured = self.measure(cell, plan.open, total).await?;
+                let p99 = measured.answered.percentile(0.99).unwrap_or(u64::MAX);
+                if measured.errors() <= MOST_ERRORS && u128::from(p99) <= MOST_P99.as_micros() {
+                    knee = peak * part;
+                    break;
+                }
+            }
+            self.record.knees.insert(transport, knee);
+        }
+        Ok(())
+    }
+
+    async fn measure(&mut self, cell: Cell, duration: Duration, total: usize) -> anyhow::Result<Measured> {
+        self.cells += 1;
+        let passed = self.begun.elapsed().as_secs();
+        let left = (passed * (total as u64).saturating_sub(self.cells)) / self.cells.max(1);
+        self.say(&format!("{} of about {total}, {}:{:02} left: {cell}", self.cells, left / 60, left % 60));
+        let site = self.stack.site(cell.store);
+        let shape = match cell.shape {
+            closed @ Shape::Closed { .. } => closed,
+            Shape::Open { .. } => Shape::Closed { callers: 8 },
+        };
+        let prelude = Load::new(site.broker_at, cell.subject, shape, PRELUDE);
+        let prelude = Load { payload_bytes: cell.payload_bytes, ..prelude };
+        let keeps = cell.store == Keeping::Synced && cell.subject != Subject::Echo;
+        let seen = prelude.run_beside().await?;
+        if keeps {
+            reconcile::settled(site.logger_at, &prelude, Place::Newest, &seen).await?;
+        }
+        let seed = self.record.circumstances.seed.wrapping_add(self.cells);
+        let load = Load::new(site.broker_at, cell.subject, cell.shape, duration);
+        let load = Load { payload_bytes: cell.payload_bytes, batch: cell.batch, seed, ..load };
+        self.stack.forget_peaks(cell.store)?;
+        let before = self.usage(cell.store)?;
+        let seen = load.run_beside().await?;
+        if keeps && cell.subject == Subject::Transport(Transport::Rabbitmq) {
+            wait_for_last(site, &seen).await?;
+        }
+        let after = self.usage(cell.store)?;
+        let found = match keeps {
+            true => reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?,
+            false => Found::default(),
+        };
+        let measured = sum_up(duration, &seen, found, keeps, &before, &after);
+        ensure!(
+            !keeps || measured.kept.is_sound(),
+            "{cell}: the store does not hold what was promised: {:?}",
+            measured.kept
+        );
+        self.record.note(cell, measured.clone());
+        Ok(measured)
+    }
+
+    fn usage(&self, keeping: Keeping) -> anyhow::Result<BTreeMap<String, Usage>> {
+        let mut usage = self.stack.usage(keeping)?;
+        let own = i32::try_from(std::process::id()).context("a process id")?;
+        usage.insert(GENERATOR.to_owned(), Usage::of(own)?);
+        Ok(usage)
+    }
+
+    /// What speaks against single cells.
+    fn warn(&mut self) {
+        let cores = self.record.circumstances.cores.max(1) as f64;
+        let mut warnings = Vec::new();
+        for row in &self.record.rows {
+            let errors = stats::median(&row.each(Measured::errors));
+            if errors > MOST_ERRORS && row.cell.part != Part::Knee {
+                warnings.push(format!("{}: {:.2} % errors", row.cell, errors * 100.0));
+            }
+            let own = |measured: &Measured| {
+                let own = measured.processor.get(GENERATOR).copied().unwrap_or_default();
+                own.as_secs_f64() / measured.answering.as_secs_f64() / cores
+            };
+            let share = stats::median(&row.each(own));
+            if share > MOST_GENERATOR {
+                let share = share * 100.0;
+                warnings.push(format!("{}: the generator took {share:.0} % of all processors", row.cell));
+            }
+        }
+        self.record.warnings.extend(warnings);
+    }
+
+    /// Shows a line of progress in place of the last one; on anything but a terminal, one of twenty.
+    fn say(&self, line: &str) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            let _ = write!(stderr, "\r\x1b[2K{line}");
+        } else if !line.is_empty() && self.cells.is_multiple_of(20) {
+            let _ = writeln!(stderr, "{line}");
+        }
+    }
+}
+
+/// Waits until the entries that were accepted last are stored: RabbitMQ hands over in order, but for what several
+/// publishers and consumers make of it.
+async fn wait_for_last(site: &Site, seen: &Seen) -> anyhow::Result<()> {
+    const LAST: usize = 32;
+    let mut accepted: Vec<usize> =
+        (0..seen.samples.len()).filter(|at| seen.samples[*at].ending == Ending::Accepted).collect();
+    accepted.sort_by_key(|at| seen.samples[*at].answered);
+    let deadline = Instant::now() + DRAIN;
+    for position in accepted.iter().rev().take(LAST) {
+        for id in seen.ids_of(*position).iter().take(1) {
+            while reconcile::get(site.logger_at, &format!("/logs/{id}")).is_err() {
+                if Instant::now() > deadline {
+                    return Ok(()); // the reconciliation names it
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sum_up(
+    duration: Duration,
+    seen: &Seen,
+    found: Found,
+    keeps: bool,
+    before: &BTreeMap<String, Usage>,
+    after: &BTreeMap<String, Usage>,
+) -> Measured {
+    let mut endings = BTreeMap::new();
+    let (mut answered, mut late) = (Latencies::default(), Latencies::default());
+    let mut answering = Duration::ZERO;
+    for sample in &seen.samples {
+        *endings.entry(sample.ending).or_default() += 1;
+        answered.add(sample.latency());
+        late.add(sample.sent.saturating_sub(sample.due));
+        answering = answering.max(sample.answered);
+    }
+    let accepted = endings.get(&Ending::Accepted).copied().unwrap_or_default() * seen.batch() as u64;
+    let used = |name: &String, usage: &Usage| {
+        let before = before.get(name).copied().unwrap_or_default();
+        (name.clone(), usage.processor.saturating_sub(before.processor))
+    };
+    Measured {
+        duration,
+        answering,
+        storing: keeps.then_some(found.storing),
+        endings,
+        accepted,
+        kept: found.kept,
+        answered,
+        stored: found.stored,
+        late,
+        processor: after.iter().map(|(name, usage)| used(name, usage)).collect(),
+        peak_memory_kib: after.iter().map(|(name, usage)| (name.clone(), usage.peak_memory_kib)).collect(),
+    }
+}

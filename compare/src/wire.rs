@@ -1,0 +1,214 @@
+//! Bytes on the wire, counted where they pass, and what a connection costs that is not kept.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use chaos::{Direction, Relay};
+use proto::{EntryDraft, LogEntry, Transport};
+use serde::{Deserialize, Serialize};
+use transport::{Settings, Transports};
+
+use crate::{
+    cell::{Keeping, Latencies},
+    load::{Load, Shape, Subject},
+    reconcile::{self, Place},
+    stack::{Site, Stack},
+};
+
+/// Callers and time of a count: enough that what is sent now and then, such as heartbeats, does not matter.
+const CALLERS: usize = 8;
+const COUNTING: Duration = Duration::from_secs(1);
+
+/// Entries that are sent on a kept connection, and on a new one each.
+const ENTRIES: usize = 40;
+
+/// No single call takes longer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The bytes that one entry takes on its hops.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wire {
+    /// The transport.
+    pub transport: Transport,
+    /// Bytes of `data` of the entry.
+    pub payload_bytes: usize,
+    /// By hop, such as `broker to logger`.
+    pub hops: BTreeMap<String, Hop>,
+}
+
+/// The bytes on one hop, as TCP carries them: without its own headers, and those of IP.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Hop {
+    /// With the first entry, all that opens the connection included, from the client.
+    pub first_out: u64,
+    /// The same, to the client.
+    pub first_in: u64,
+    /// With each later entry, from the client.
+    pub out: f64,
+    /// The same, to the client.
+    pub back: f64,
+}
+
+/// How long an entry takes on a kept connection, and on one that is dialled for it, as the course does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Anew {
+    /// The transport.
+    pub transport: Transport,
+    /// On a kept connection.
+    pub kept: Latencies,
+    /// On a new one each.
+    pub anew: Latencies,
+}
+
+/// Counts the bytes of every transport and payload.
+///
+/// # Errors
+/// If the services do not start with relays between them, or an entry is lost.
+pub async fn count(
+    stack: &mut Stack,
+    binaries: &std::path::Path,
+    payloads: &[usize],
+) -> anyhow::Result<Vec<Wire>> {
+    let mut counted = Vec::new();
+    for transport in Transport::ALL {
+        for payload_bytes in payloads {
+            counted.push(count_one(stack, binaries, transport, *payload_bytes).await?);
+        }
+    }
+    Ok(counted)
+}
+
+async fn count_one(
+    stack: &mut Stack,
+    binaries: &std::path::Path,
+    transport: Transport,
+    payload_bytes: usize,
+) -> anyhow::Result<Wire> {
+    // Everything anew, so that the first entry opens its connections.
+    stack.add_virtual_host("wire").await?;
+    let amqp = stack.node.amqp();
+    let mut site = Site::empty(binaries, &format!("{amqp}/wire"), Keeping::Synced)?;
+    site.start_logger().await?;
+    let mut relays = Vec::new();
+    let at = |url: &str| -> anyhow::Result<SocketAddr> {
+        let authority = url.rsplit('@').next().unwrap_or(url);
+        let authority = authority.rsplit("//").next().unwrap_or(authority);
+        authority.split('/').next().unwrap_or(authority).parse().context("an address")
+    };
+    let rabbitmq = at(&amqp)?;
+    let through = |relay: &Relay| format!("amqp://guest:guest@{}/wire", relay.address());
+    if transport == Transport::Rabbitmq {
+        let relay = Relay::open(rabbitmq).await?;
+        site.set("AMQP_URL", through(&relay));
+        relays.push(("broker to RabbitMQ", relay));
+    } else {
+        let (setting, scheme) = match transport {
+            Transport::Http => ("LOGGER_HTTP_URL", "http://"),
+            Transport::Grpc => ("LOGGER_GRPC_URL", "http://"),
+            Transport::Rpc | Transport::Rabbitmq => ("LOGGER_RPC_ADDR", ""),
+        };
+        let relay = Relay::open(at(site.settings().get(setting).context("a setting")?)?).await?;
+        site.set(setting, format!("{scheme}{}", relay.address()));
+        relays.push(("broker to logger", relay));
+    }
+    site.start_broker().await?;
+    if transport == Transport::Rabbitmq {
+        let relay = Relay::open(rabbitmq).await?;
+        site.set("AMQP_URL", through(&relay));
+        relays.push(("listener to RabbitMQ", relay));
+        let relay = Relay::open(at(site.settings().get("LOGGER_RPC_ADDR").context("a setting")?)?).await?;
+        site.set("LOGGER_RPC_ADDR", relay.address().to_string());
+        relays.push(("listener to logger", relay));
+    }
+    site.start_listener().await?;
+    let passed = |relays: &[(&str, Relay)]| -> Vec<(u64, u64)> {
+        let both = |relay: &Relay| (relay.passed(Direction::ToServer), relay.passed(Direction::ToClient));
+        relays.iter().map(|(_, relay)| both(relay)).collect()
+    };
+    let load = |callers, duration| Load {
+        payload_bytes,
+        ..Load::new(site.broker_at, Subject::Transport(transport), Shape::Closed { callers }, duration)
+    };
+    // A load of no time sends one.
+    let first = run_and_settle(&site, load(1, Duration::ZERO)).await?;
+    anyhow::ensure!(first == 1, "the first entry was refused over {transport}");
+    let after_first = passed(&relays);
+    let sent = run_and_settle(&site, load(CALLERS, COUNTING)).await?;
+    let after_all = passed(&relays);
+    let each = |after: u64, before: u64| (after - before) as f64 / sent.max(1) as f64;
+    let hops = relays.iter().zip(after_first.iter().zip(&after_all)).map(|((name, _), (first, all))| {
+        let hop = Hop {
+            first_out: first.0,
+            first_in: first.1,
+            out: each(all.0, first.0),
+            back: each(all.1, first.1),
+        };
+        ((*name).to_owned(), hop)
+    });
+    let hops = hops.collect();
+    drop(site);
+    stack.node.ctl("-q delete_vhost wire").await?;
+    Ok(Wire { transport, payload_bytes, hops })
+}
+
+/// Runs a load, and waits until all of it is stored; says how many entries that were.
+async fn run_and_settle(site: &Site, load: Load) -> anyhow::Result<u64> {
+    let seen = load.run_beside().await?;
+    let kept = reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?.kept;
+    anyhow::ensure!(kept.is_sound(), "while counting bytes: {kept:?}");
+    // Acknowledgements of what is stored may still be on their way.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    Ok(kept.stored)
+}
+
+/// Sends entries with the clients of the broker, on kept connections and on new ones.
+///
+/// # Errors
+/// If an entry is not accepted.
+pub async fn anew(site: &Site) -> anyhow::Result<Vec<Anew>> {
+    let setting = |name: &str| site.settings().get(name).with_context(|| format!("no {name}"));
+    let settings = Settings {
+        logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
+        logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
+        logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
+        amqp_url: Some(setting("AMQP_URL")?.parse()?),
+        tls: None,
+        deadline: DEADLINE,
+        came_by: None,
+    };
+    let mut all = Vec::new();
+    for transport in Transport::ALL {
+        let mut measured = Anew { transport, kept: Latencies::default(), anew: Latencies::default() };
+        let kept = Transports::new(&settings);
+        send(&kept, transport).await?;
+        for _ in 0..ENTRIES {
+            // In turn, so that the machine's moods befall both.
+            measured.kept.add(send(&kept, transport).await?);
+            let begun = Instant::now();
+            let fresh = Transports::new(&settings);
+            send(&fresh, transport).await?;
+            measured.anew.add(begun.elapsed());
+        }
+        all.push(measured);
+    }
+    Ok(all)
+}
+
+/// Sends one entry, again until it is accepted: a client that has just been made may not be connected yet.
+async fn send(transports: &Transports, transport: Transport) -> anyhow::Result<Duration> {
+    let draft = EntryDraft { name: "anew".into(), data: "x".repeat(64), ..EntryDraft::default() };
+    let entry: LogEntry = draft.check(jiff::Timestamp::now())?;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let begun = Instant::now();
+        match transports.write(transport, &entry).await {
+            Ok(_) => return Ok(begun.elapsed()),
+            Err(failure) if Instant::now() > deadline => return Err(failure.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
