@@ -191,8 +191,12 @@ describe_node() {
 
 # Starts the node that describe_node described, and waits until it is ready.
 start_node() {
-  local deadline=$((SECONDS + START_TIMEOUT_S))
   launch_node
+  await_node
+}
+
+await_node() {
+  local deadline=$((SECONDS + START_TIMEOUT_S))
   until greets "amqp://127.0.0.1:$node_amqp_port"; do
     if ! kill -0 "$node_server" 2>/dev/null || ((SECONDS >= deadline)); then
       say "RabbitMQ did not start:"
@@ -391,6 +395,7 @@ obey() {
 obey_order() {
   case $1 in
     launch) launch_node ;;
+    await) await_node ;;
     kill) kill_node "$node_dir" ;;
     stop) node_ctl shutdown && end_node "$node_dir" 20 ;; # the rest is epmd
     freeze) signal_all STOP "$(node_pids "$node_dir")" ;;

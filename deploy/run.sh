@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 READY_TIMEOUT_S=30
+# Where cargo puts what it builds.
+BINARIES=${CARGO_TARGET_DIR:-target}/release
 # Above the time that a service gives itself to drain.
 STOP_TIMEOUT_S=15
 
@@ -30,10 +32,11 @@ main() {
   export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
   export LOGGER_GRPC_URL=${LOGGER_GRPC_URL:-http://$(reachable "$LOGGER_GRPC_LISTEN")}
   start logger
+  # The others would complain that it is not there yet.
+  await_ready logger "$LOGGER_HTTP_LISTEN"
   [[ -z $rabbitmq ]] || start listener
   start broker
   guard
-  await_ready logger "$LOGGER_HTTP_LISTEN"
   [[ -z $rabbitmq ]] || await_ready listener "$LISTENER_HTTP_LISTEN"
   await_ready broker "$BROKER_HTTP_LISTEN"
   print_what_to_try
@@ -85,7 +88,7 @@ ensure_rabbitmq() {
 }
 
 build() {
-  [[ -x target/release/broker ]] || echo "Building in release; the first time takes some minutes…"
+  [[ -x $BINARIES/broker ]] || echo "Building in release; the first time takes some minutes…"
   step cargo build --release --bins --locked || die "The build failed."
 }
 
@@ -105,7 +108,7 @@ start() {
   pids[$1]=$!
 }
 
-serve() { exec "target/release/$1" > >(label "$1") 2>&1; }
+serve() { exec "$BINARIES/$1" > >(label "$1") 2>&1; }
 
 # Puts the service's name before each line of its log.
 label() {

@@ -30,6 +30,10 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 
 const LOOPBACK: &str = "127.0.0.1:0";
 
+/// The first byte of a record of TLS: of a handshake, and of an alert.
+const HANDSHAKE: u8 = 22;
+const ALERT: u8 = 21;
+
 /// What is wrong with somebody's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
@@ -150,14 +154,12 @@ impl Impostor {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
                 tokio::spawn(async move {
-                    let mut buffer = [0; 4096];
                     let bytes = match acceptor {
                         Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(mut stream) => stream.read(&mut buffer).await.unwrap_or(0),
+                            Ok(mut stream) => stream.read(&mut [0; 4096]).await.unwrap_or(0),
                             Err(_) => 0,
                         },
-                        // The beginning of a handshake is no secret.
-                        None => 0,
+                        None => told_in_plain(stream).await,
                     };
                     count.fetch_add(bytes, Ordering::Relaxed);
                 });
@@ -165,6 +167,38 @@ impl Impostor {
         });
         Impostor { at, told, _serving: serving }
     }
+}
+
+/// Answers as RabbitMQ without TLS does, and counts what it is told but for records of a handshake and alerts, which
+/// are no secret.
+async fn told_in_plain(mut stream: TcpStream) -> usize {
+    let mut told = 0;
+    let mut buffer = [0; 4096];
+    for answer in [&b"AMQP\0\0\x09\x01"[..], &[]] {
+        let read = tokio::time::timeout(AT_ONCE, stream.read(&mut buffer)).await;
+        let bytes = read.map_or(0, |read| read.unwrap_or(0));
+        if bytes > 0 && !matches!(buffer[0], HANDSHAKE | ALERT) {
+            told += bytes;
+        }
+        let _ = stream.write_all(answer).await;
+    }
+    told
+}
+
+#[tokio::test]
+async fn an_impostor_counts_what_it_is_told_in_plain() {
+    let certificates = Certificates::new(Flaw::None, Flaw::None);
+    let impostor = Impostor::open(&certificates, Flaw::Plain).await;
+    for sent in [&[HANDSHAKE, 3, 1][..], b"AMQP\0\0\x09\x01"] {
+        let mut stream = TcpStream::connect(impostor.at).await.expect("its port is open");
+        stream.write_all(sent).await.expect("it reads");
+        stream.shutdown().await.expect("it reads");
+        stream.read_to_end(&mut Vec::new()).await.expect("it ends");
+    }
+    tests::eventually("the second is counted, the first is not", async || {
+        (impostor.told.load(Ordering::Relaxed) == 8).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
