@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -48,6 +48,20 @@ fn latencies(seen: &Seen) -> Latencies {
     latencies
 }
 
+/// Whether a measurement comes out as it must, at least once in a few times: a busy machine adds to latencies, and so
+/// makes a right generator look wrong for a while; a wrong one is wrong each time. One test measures at a time.
+fn measures(measure: impl Fn() -> Result<(), String>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    const TIMES: usize = 8;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen: Vec<String> = (0..TIMES).map_while(|_| measure().err()).collect();
+    assert!(seen.len() < TIMES, "{seen:#?}");
+}
+
+fn check(holds: bool, seen: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(seen()) }
+}
+
 #[test]
 fn a_stall_is_seen_by_the_open_loop_and_missed_by_the_closed_one() {
     // For the second of four seconds nobody is answered.
@@ -59,27 +73,32 @@ fn a_stall_is_seen_by_the_open_loop_and_missed_by_the_closed_one() {
             if at >= from && at < to { to - at } else { Duration::ZERO }
         }
     };
-    let open = load(server(stalls()), Shape::Open { rate: 3_000.0 }, Duration::from_secs(4)).run();
-    let closed = load(server(stalls()), Shape::Closed { callers: 1 }, Duration::from_secs(4)).run();
-    let (open, closed) = (latencies(&open), latencies(&closed));
-    // A quarter of what was due waits, up to the whole second.
-    let seen = open.percentile(0.999).expect("12,000 requests");
-    assert!((900_000..1_500_000).contains(&seen), "p99.9 of the open loop: {seen} us");
-    assert!(open.percentile(0.6).expect("enough") < 500_000);
-    let missed = closed.percentile(0.999).expect("tens of thousands of requests");
-    assert!(missed < 100_000, "p99.9 of the closed loop: {missed} us");
-    assert!(closed.longest().expect("one") > 900_000);
+    measures(|| {
+        let open = load(server(stalls()), Shape::Open { rate: 3_000.0 }, Duration::from_secs(4)).run();
+        let closed = load(server(stalls()), Shape::Closed { callers: 1 }, Duration::from_secs(4)).run();
+        let (open, closed) = (latencies(&open), latencies(&closed));
+        // A quarter of what was due waits, up to the whole second.
+        let seen = open.percentile(0.999).ok_or("fewer than 10,000 requests")?;
+        check((900_000..1_500_000).contains(&seen), || format!("p99.9 of the open loop: {seen} us"))?;
+        let most = open.percentile(0.6).ok_or("hardly a request")?;
+        check(most < 500_000, || format!("p60 of the open loop: {most} us"))?;
+        let missed = closed.percentile(0.999).ok_or("fewer than 10,000 requests, one after the other")?;
+        check(missed < 100_000, || format!("p99.9 of the closed loop: {missed} us"))?;
+        let longest = closed.longest().unwrap_or_default();
+        check(longest > 900_000, || format!("the longest of the closed loop: {longest} us"))
+    });
 }
 
 #[test]
 fn a_known_latency_is_measured_as_what_it_is() {
     let slow = server(|_, _| Duration::from_millis(20));
     for shape in [Shape::Closed { callers: 8 }, Shape::Open { rate: 200.0 }] {
-        let seen = load(slow, shape, Duration::from_secs(2)).run();
-        let latencies = latencies(&seen);
-        // The middle, since a busy machine adds to the tail what is not the server's.
-        let middle = latencies.percentile(0.5).expect("hundreds");
-        assert!((20_000..21_500).contains(&middle), "{shape:?}: {middle} us");
+        measures(|| {
+            let latencies = latencies(&load(slow, shape, Duration::from_secs(2)).run());
+            // The middle, since a busy machine adds to the tail first.
+            let middle = latencies.percentile(0.5).ok_or("hardly a request")?;
+            check((20_000..21_000).contains(&middle), || format!("{shape:?}: {middle} us"))
+        });
     }
 }
 
@@ -88,21 +107,22 @@ fn a_transport_that_is_two_milliseconds_slower_is_found_to_be_so() {
     const MORE: Duration = Duration::from_millis(2);
     let by_rpc = |request: &[u8]| request.windows(5).any(|word| word == b"\"rpc\"");
     let broker = server(move |request, _| if by_rpc(request) { MORE } else { Duration::ZERO });
-    let mut medians = Transport::ALL.map(|_| Vec::new());
-    // In turn, as in a run; the difference counts.
-    for _ in 0..5 {
-        for (transport, medians) in Transport::ALL.into_iter().zip(&mut medians) {
-            let subject = Subject::Transport(transport);
-            let shape = Shape::Closed { callers: 1 };
-            let seen = Load { subject, ..load(broker, shape, Duration::from_millis(300)) }.run();
-            medians.push(latencies(&seen).percentile(0.5).expect("hundreds") as f64);
+    measures(|| {
+        let mut medians = Transport::ALL.map(|_| Vec::new());
+        // In turn, as in a run; the difference counts.
+        for _ in 0..5 {
+            for (transport, medians) in Transport::ALL.into_iter().zip(&mut medians) {
+                let subject = Subject::Transport(transport);
+                let shape = Shape::Closed { callers: 1 };
+                let seen = Load { subject, ..load(broker, shape, Duration::from_millis(300)) }.run();
+                medians.push(latencies(&seen).percentile(0.5).ok_or("hardly a request")? as f64);
+            }
         }
-    }
-    let [http, rpc, rabbitmq, grpc] = medians.map(|medians| crate::stats::median(&medians));
-    for same in [rabbitmq, grpc] {
-        assert!((same - http).abs() < 100.0, "{http} {rpc} {rabbitmq} {grpc} us");
-    }
-    assert!((1_900.0..2_300.0).contains(&(rpc - http)), "{http} {rpc} {rabbitmq} {grpc} us");
+        let [http, rpc, rabbitmq, grpc] = medians.map(|medians| crate::stats::median(&medians));
+        let seen = || format!("{http} {rpc} {rabbitmq} {grpc} us");
+        check([rabbitmq, grpc].iter().all(|same| (same - http).abs() < 100.0), seen)?;
+        check((1_900.0..2_300.0).contains(&(rpc - http)), seen)
+    });
 }
 
 #[test]
