@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use proto::Transport;
+
+use crate::plan::{BASE_CALLERS, BASE_PAYLOAD};
 
 /// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
 ///
@@ -25,6 +28,8 @@ pub struct Arguments {
 pub enum Command {
     /// The same load under the same failures: who notices, who waits, who loses
     Faults(Faults),
+    /// Two builds of the services, or two settings, in turn: what a change is worth
+    Builds(Builds),
     /// Holds two reports against each other
     Diff {
         /// A directory with a report.json, or the file
@@ -89,6 +94,48 @@ pub struct Faults {
     /// Requests per second over each transport
     #[arg(long, default_value_t = 200.0)]
     pub rate: f64,
+}
+
+/// What to hold against what.
+#[derive(Debug, Clone, Args)]
+pub struct Builds {
+    /// A directory with the binaries broker, logger and listener
+    pub before: PathBuf,
+
+    /// Another, or the same with other settings
+    pub after: PathBuf,
+
+    /// A setting of the services of BEFORE, as NAME=VALUE; again for each
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub set_before: Vec<(String, String)>,
+
+    /// A setting of the services of AFTER
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub set_after: Vec<(String, String)>,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 10)]
+    pub rounds: usize,
+
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 500)]
+    pub milliseconds: u64,
+
+    /// Callers at a time
+    #[arg(long, default_value_t = BASE_CALLERS)]
+    pub callers: usize,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+
+    /// This transport; again for each. By default all four, and the floor
+    #[arg(long = "transport", value_name = "TRANSPORT")]
+    pub transports: Vec<Transport>,
+
+    /// Makes the texts again
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

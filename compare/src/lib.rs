@@ -5,11 +5,13 @@
 //! is what a run leaves, and [`report`] shows it. docs/comparing.md says how it measures, and why.
 
 pub mod bare;
+pub mod builds;
 pub mod cell;
 pub mod config;
 pub mod diff;
 pub mod faults;
 pub mod load;
+pub mod measure;
 pub mod plan;
 pub mod reconcile;
 pub mod record;

@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use compare::{
+    builds,
     config::{Arguments, Command},
     diff, faults,
     record::Record,
@@ -35,6 +36,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             report::write(&record, directory.unwrap_or(Path::new(".")))?;
             println!("{}", report::summary(&record));
         }
+        Some(Command::Builds(arguments)) => println!("{}", builds::run(&arguments).await?),
         Some(Command::Diff { before, after }) => {
             println!("{}", diff::diff(&Record::read(&before)?, &Record::read(&after)?));
         }

@@ -66,22 +66,11 @@ impl Stack {
         }
         let amqp = node.amqp();
         let start = async |host: &str, keeping| {
-            let mut site = Site::empty(binaries, &format!("{amqp}/{host}"), keeping)?;
-            settings.iter().for_each(|(name, value)| site.set(name, value.clone()));
-            site.start_all().await?;
-            anyhow::Ok(site)
+            Site::start(binaries, &format!("{amqp}/{host}"), keeping, settings).await
         };
         let synced = start("synced", Keeping::Synced).await?;
         let nothing = start("nothing", Keeping::Nothing).await?;
         Ok(Stack { node, synced, nothing })
-    }
-
-    /// Makes a virtual host in RabbitMQ, for everybody.
-    ///
-    /// # Errors
-    /// If RabbitMQ does not obey.
-    pub async fn add_virtual_host(&mut self, name: &str) -> anyhow::Result<()> {
-        add_virtual_host(&mut self.node, name).await
     }
 
     /// The site of a store.
@@ -91,42 +80,42 @@ impl Stack {
             Keeping::Nothing => &self.nothing,
         }
     }
+}
 
-    /// What each process of a site has used so far, RabbitMQ with all that belongs to it.
-    ///
-    /// # Errors
-    /// If one of them is gone.
-    pub fn usage(&self, keeping: Keeping) -> anyhow::Result<BTreeMap<String, Usage>> {
-        let mut usage = BTreeMap::new();
-        for (name, process) in &self.site(keeping).processes {
-            usage.insert((*name).to_owned(), process.usage().with_context(|| format!("the {name} is gone"))?);
-        }
-        let mut rabbitmq = Usage::default();
-        for pid in self.node.pids()? {
-            // One that ends meanwhile is none of those that do the work.
-            let Ok(part) = Usage::of(pid) else { continue };
-            rabbitmq.processor += part.processor;
-            rabbitmq.memory_kib += part.memory_kib;
-            rabbitmq.peak_memory_kib += part.peak_memory_kib;
-        }
-        usage.insert("rabbitmq".to_owned(), rabbitmq);
-        Ok(usage)
+/// What each process of a site has used so far, RabbitMQ with all that belongs to it.
+///
+/// # Errors
+/// If one of them is gone.
+pub fn usage(node: &Node, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
+    let mut usage = BTreeMap::new();
+    for (name, process) in &site.processes {
+        usage.insert((*name).to_owned(), process.usage().with_context(|| format!("the {name} is gone"))?);
     }
+    let mut rabbitmq = Usage::default();
+    for pid in node.pids()? {
+        // One that ends meanwhile is none of those that do the work.
+        let Ok(part) = Usage::of(pid) else { continue };
+        rabbitmq.processor += part.processor;
+        rabbitmq.memory_kib += part.memory_kib;
+        rabbitmq.peak_memory_kib += part.peak_memory_kib;
+    }
+    usage.insert("rabbitmq".to_owned(), rabbitmq);
+    Ok(usage)
+}
 
-    /// Lets the peaks of memory begin anew.
-    ///
-    /// # Errors
-    /// If a process is gone.
-    pub fn forget_peaks(&self, keeping: Keeping) -> anyhow::Result<()> {
-        for process in self.site(keeping).processes.values() {
-            process.forget_peak_memory()?;
-        }
-        for pid in self.node.pids()? {
-            // Some of them belong to other moments.
-            let _ = chaos::forget_peak_memory(pid);
-        }
-        Ok(())
+/// Lets the peaks of memory begin anew.
+///
+/// # Errors
+/// If a process is gone.
+pub fn forget_peaks(node: &Node, site: &Site) -> anyhow::Result<()> {
+    for process in site.processes.values() {
+        process.forget_peak_memory()?;
     }
+    for pid in node.pids()? {
+        // Some of them belong to other moments.
+        let _ = chaos::forget_peak_memory(pid);
+    }
+    Ok(())
 }
 
 impl Site {
@@ -159,6 +148,22 @@ impl Site {
             keeping,
         };
         site.name_store();
+        Ok(site)
+    }
+
+    /// One that runs, with some settings that differ from their defaults.
+    ///
+    /// # Errors
+    /// As [`Site::start_all`].
+    pub async fn start(
+        binaries: &Path,
+        amqp_url: &str,
+        keeping: Keeping,
+        settings: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let mut site = Site::empty(binaries, amqp_url, keeping)?;
+        settings.iter().for_each(|(name, value)| site.set(name, value.clone()));
+        site.start_all().await?;
         Ok(site)
     }
 
@@ -291,7 +296,11 @@ impl Site {
     }
 }
 
-async fn add_virtual_host(node: &mut Node, name: &str) -> anyhow::Result<()> {
+/// Makes a virtual host in RabbitMQ, for everybody.
+///
+/// # Errors
+/// If RabbitMQ does not obey.
+pub async fn add_virtual_host(node: &mut Node, name: &str) -> anyhow::Result<()> {
     node.ctl(&format!("-q add_vhost {name}")).await?;
     Ok(node.ctl(&format!("-q set_permissions -p {name} guest .* .* .*")).await?)
 }

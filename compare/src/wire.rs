@@ -16,7 +16,7 @@ use crate::{
     cell::{Keeping, Latencies},
     load::{Load, Shape, Subject},
     reconcile::{self, Place},
-    stack::{Site, Stack},
+    stack::{self, Site, Stack},
 };
 
 /// Callers and time of a count: enough that what is sent now and then, such as heartbeats, does not matter.
@@ -89,7 +89,7 @@ async fn count_one(
     payload_bytes: usize,
 ) -> anyhow::Result<Wire> {
     // Everything anew, so that the first entry opens its connections.
-    stack.add_virtual_host("wire").await?;
+    stack::add_virtual_host(&mut stack.node, "wire").await?;
     let amqp = stack.node.amqp();
     let mut site = Site::empty(binaries, &format!("{amqp}/wire"), Keeping::Synced)?;
     site.start_logger().await?;

@@ -6,8 +6,8 @@ use anyhow::Context;
 
 use crate::{
     load::{Ending, Shape},
+    measure::GENERATOR,
     record::Record,
-    run::GENERATOR,
     stack::PROCESSES,
 };
 

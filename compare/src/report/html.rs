@@ -11,9 +11,9 @@ use super::{
 use crate::{
     cell::{Cell, Keeping, Measured, Part, bytes},
     load::{Shape, Subject},
+    measure::GENERATOR,
     plan::{BASE_CALLERS, BASE_PAYLOAD},
     record::{Record, Row},
-    run::GENERATOR,
     stack::PROCESSES,
     stats::{Verdict, median, paired_ratio},
 };

@@ -58,7 +58,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         let system: f64 = row
             .processor_us()
             .iter()
-            .filter(|(name, _)| *name != crate::run::GENERATOR)
+            .filter(|(name, _)| *name != crate::measure::GENERATOR)
             .map(|(_, us)| us)
             .sum();
         let lost: u64 = row.repetitions.iter().map(|measured| measured.kept.lost).sum();

@@ -1,0 +1,152 @@
+//! `compare builds`: two builds of the services, or one under two settings, in turn on one machine.
+//!
+//! It is how a change is judged: what does not take turns in one run says more of the machine than of the change.
+
+use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
+
+use anyhow::{Context, ensure};
+use chaos::Node;
+
+use crate::{
+    cell::{Cell, Keeping, Measured, Part},
+    config,
+    load::{Shape, Subject},
+    measure::{self, GENERATOR},
+    run,
+    stack::{self, Site},
+    stats::{Estimate, median, paired_ratio},
+};
+
+/// Entries that the stores may hold before they are begun anew: both files stay small, and of like size.
+const STORE_ENTRIES: u64 = 500_000;
+
+/// Measures both, and says what changed.
+///
+/// # Errors
+/// If the system does not start, or an entry is lost.
+pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
+    ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
+    ensure!((1..=1_000).contains(&arguments.callers), "--callers is a number from 1 to 1000");
+    eprintln!("Starting RabbitMQ and the services, twice…");
+    let mut node = Node::start().await.context("RabbitMQ")?;
+    node.serves().await?;
+    let mut sites = Vec::new();
+    let sides = [
+        ("before", &arguments.before, &arguments.set_before),
+        ("after", &arguments.after, &arguments.set_after),
+    ];
+    for (name, binaries, settings) in sides {
+        stack::add_virtual_host(&mut node, name).await?;
+        let binaries = run::binaries(Some(binaries.as_path()))?;
+        let amqp_url = format!("{}/{name}", node.amqp());
+        sites.push(Site::start(&binaries, &amqp_url, Keeping::Synced, settings).await?);
+    }
+    let subjects: Vec<Subject> = match arguments.transports.as_slice() {
+        [] => Subject::ALL.to_vec(),
+        some => some.iter().copied().map(Subject::Transport).collect(),
+    };
+    let mut seen: BTreeMap<(usize, usize), Vec<Measured>> = BTreeMap::new();
+    let mut entries = 0;
+    // The first round is a warm-up, and thrown away.
+    for round in 0..=arguments.rounds {
+        for (at, subject) in subjects.iter().enumerate() {
+            let cell = Cell {
+                subject: *subject,
+                store: Keeping::Synced,
+                payload_bytes: arguments.payload,
+                batch: 1,
+                shape: Shape::Closed { callers: arguments.callers },
+                part: Part::Again,
+            };
+            // Each goes first every second time.
+            let turns = if (round + at).is_multiple_of(2) { [0, 1] } else { [1, 0] };
+            for side in turns {
+                let seed = arguments.seed.wrapping_add(round as u64);
+                let duration = Duration::from_millis(arguments.milliseconds);
+                let measured = measure::cell(&node, &sites[side], cell, duration, seed).await?;
+                entries += measured.accepted;
+                if round > 0 {
+                    seen.entry((at, side)).or_default().push(measured);
+                }
+            }
+        }
+        if entries > STORE_ENTRIES {
+            for site in &mut sites {
+                site.empty_store().await?;
+            }
+            entries = 0;
+        }
+        eprintln!("round {round} of {}", arguments.rounds);
+    }
+    Ok(table(&subjects, &seen, arguments))
+}
+
+fn table(
+    subjects: &[Subject],
+    seen: &BTreeMap<(usize, usize), Vec<Measured>>,
+    arguments: &config::Builds,
+) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_table(subjects, seen, arguments, &mut text);
+    text
+}
+
+fn write_table(
+    subjects: &[Subject],
+    seen: &BTreeMap<(usize, usize), Vec<Measured>>,
+    arguments: &config::Builds,
+    text: &mut String,
+) -> std::fmt::Result {
+    let about = |binaries: &Path, settings: &[(String, String)]| {
+        let settings = settings.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!("{}{}", binaries.display(), settings.collect::<String>())
+    };
+    writeln!(text, "before: {}", about(&arguments.before, &arguments.set_before))?;
+    writeln!(text, "after:  {}", about(&arguments.after, &arguments.set_after))?;
+    writeln!(
+        text,
+        "{} B, {} callers, {} rounds of {} ms each; medians, ratios pair by pair with an interval of 95 %\n",
+        arguments.payload, arguments.callers, arguments.rounds, arguments.milliseconds
+    )?;
+    writeln!(
+        text,
+        "{:<9} {:>8} {:>8} {:>20} {:>9} {:>9} {:>20} {:>8} {:>8}",
+        "", "before/s", "after/s", "ratio", "CPU us", "CPU us", "ratio", "p50 us", "p50 us"
+    )?;
+    for (at, subject) in subjects.iter().enumerate() {
+        let [before, after] = [0, 1].map(|side| seen.get(&(at, side)).map_or(&[][..], Vec::as_slice));
+        let each = |of: &dyn Fn(&Measured) -> f64| {
+            [before, after].map(|side| side.iter().map(of).collect::<Vec<f64>>())
+        };
+        let rates = each(&Measured::stored_per_second);
+        let costs = each(&system_us);
+        let halves = each(&|measured| measured.answered.percentile(0.5).unwrap_or_default() as f64);
+        writeln!(
+            text,
+            "{:<9} {:>8.0} {:>8.0} {:>20} {:>9.1} {:>9.1} {:>20} {:>8.0} {:>8.0}",
+            subject.as_str(),
+            median(&rates[0]),
+            median(&rates[1]),
+            ratio(paired_ratio(&rates[1], &rates[0], arguments.seed)),
+            median(&costs[0]),
+            median(&costs[1]),
+            ratio(paired_ratio(&costs[1], &costs[0], arguments.seed)),
+            median(&halves[0]),
+            median(&halves[1]),
+        )?;
+    }
+    Ok(())
+}
+
+/// The processor time of the system for an accepted entry, in microseconds.
+fn system_us(measured: &Measured) -> f64 {
+    let system = measured.processor.iter().filter(|(name, _)| *name != GENERATOR);
+    let system: f64 = system.map(|(_, time)| time.as_secs_f64() * 1e6).sum();
+    system / measured.accepted.max(1) as f64
+}
+
+fn ratio(estimate: Option<Estimate>) -> String {
+    let text = |by: Estimate| format!("{:.3} ({:.3}–{:.3})", by.middle, by.low, by.high);
+    estimate.map_or_else(|| "n/a".to_owned(), text)
+}
