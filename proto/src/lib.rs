@@ -11,6 +11,7 @@ pub mod limits;
 
 mod bounded;
 mod entry;
+mod gathered;
 mod outcome;
 mod read;
 mod transport;
@@ -22,6 +23,7 @@ pub mod rpc;
 
 pub use bounded::Bounded;
 pub use entry::{EntryDraft, Level, LogEntry};
+pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use read::{Cursor, Page, Query, QueryDraft, StoredEntry, parse_entry_id};
 pub use transport::Transport;

@@ -14,6 +14,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
+use proto::Gathered;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -26,6 +27,7 @@ use crate::CONNECT_TIMEOUT;
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     tls: Option<Arc<ClientConfig>>,
+    gathers: bool,
 }
 
 /// An open connection.
@@ -33,7 +35,12 @@ pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Dialer {
     pub(crate) fn new(tls: Option<Arc<ClientConfig>>) -> Self {
-        Dialer { tls }
+        Dialer { tls, gathers: false }
+    }
+
+    /// For connections that carry many calls at a time.
+    pub(crate) fn gathering(self) -> Self {
+        Dialer { gathers: true, ..self }
     }
 
     /// # Errors
@@ -74,6 +81,10 @@ impl Service<Uri> for Dialer {
             let encrypted = uri.scheme_str() == Some("https");
             let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
             let stream = dialer.dial(uri.host().unwrap_or_default(), port, encrypted).await?;
+            let stream = match dialer.gathers {
+                true => Either::Left(Gathered::new(stream)),
+                false => Either::Right(stream),
+            };
             Ok(HttpStream(TokioIo::new(stream)))
         })
     }
@@ -81,7 +92,7 @@ impl Service<Uri> for Dialer {
 
 /// A connection as hyper wants it.
 #[derive(Debug)]
-pub(crate) struct HttpStream(TokioIo<Stream>);
+pub(crate) struct HttpStream(TokioIo<Either<Gathered<Stream>, Stream>>);
 
 impl Connection for HttpStream {
     fn connected(&self) -> Connected {

@@ -57,7 +57,7 @@ impl GrpcUrl {
 impl Grpc {
     /// Makes the client; it dials when there is something to send.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc)));
+        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
         let channel = Endpoint::from(settings.logger_grpc_url.0.clone())
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{BoxError, body::Body, middleware};
 use futures_util::{StreamExt, stream};
 use proto::{
-    Code, EntryDraft, Failure, Transport,
+    Code, EntryDraft, Failure, Gathered, Transport,
     grpc::{
         BatchRequest, BatchResponse, FILE_DESCRIPTOR_SET, LogRequest, LogResponse,
         log_service_server::{LogService, LogServiceServer},
@@ -51,7 +51,7 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
         .max_encoding_message_size(FRAME_BYTES);
     let connections = stream::unfold(acceptor, |acceptor| async {
         let connection = acceptor.accept().await;
-        Some((Ok::<_, std::io::Error>(connection), acceptor))
+        Some((Ok::<_, std::io::Error>(Gathered::new(connection)), acceptor))
     });
     let room = Room::new(FRAME_BYTES, HELD_BYTES);
     let bounded = middleware::map_request(move |request: http::Request<Body>| {
