@@ -17,8 +17,9 @@ use crate::{
     stats::{Estimate, median, paired_ratio},
 };
 
-/// Entries that the stores may hold before they are begun anew: both files stay small, and of like size.
-const STORE_ENTRIES: u64 = 500_000;
+/// Rounds after which all services are started anew, with empty stores. Two processes of the same binary differ by some
+/// hundredths for as long as they live, by where their memory and threads happen to lie.
+const ROUNDS_OF_A_LIFE: usize = 2;
 
 /// Measures both, and says what changed.
 ///
@@ -30,25 +31,27 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     eprintln!("Starting RabbitMQ and the services, twice…");
     let mut node = Node::start().await.context("RabbitMQ")?;
     node.serves().await?;
-    let mut sites = Vec::new();
-    let sides = [
+    let mut sides = Vec::new();
+    for (name, binaries, settings) in [
         ("before", &arguments.before, &arguments.set_before),
         ("after", &arguments.after, &arguments.set_after),
-    ];
-    for (name, binaries, settings) in sides {
+    ] {
         stack::add_virtual_host(&mut node, name).await?;
-        let binaries = run::binaries(Some(binaries.as_path()))?;
-        let amqp_url = format!("{}/{name}", node.amqp());
-        sites.push(Site::start(&binaries, &amqp_url, Keeping::Synced, settings).await?);
+        sides.push((format!("{}/{name}", node.amqp()), run::binaries(Some(binaries.as_path()))?, settings));
     }
     let subjects: Vec<Subject> = match arguments.transports.as_slice() {
         [] => Subject::ALL.to_vec(),
         some => some.iter().copied().map(Subject::Transport).collect(),
     };
     let mut seen: BTreeMap<(usize, usize), Vec<Measured>> = BTreeMap::new();
-    let mut entries = 0;
-    // The first round is a warm-up, and thrown away.
-    for round in 0..=arguments.rounds {
+    let mut sites: Vec<Site> = Vec::new();
+    for round in 0..arguments.rounds {
+        if round.is_multiple_of(ROUNDS_OF_A_LIFE) {
+            sites.clear();
+            for (amqp_url, binaries, settings) in &sides {
+                sites.push(Site::start(binaries, amqp_url, Keeping::Synced, settings).await?);
+            }
+        }
         for (at, subject) in subjects.iter().enumerate() {
             let cell = Cell {
                 subject: *subject,
@@ -63,20 +66,15 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
             for side in turns {
                 let seed = arguments.seed.wrapping_add(round as u64);
                 let duration = Duration::from_millis(arguments.milliseconds);
-                let measured = measure::cell(&node, &sites[side], cell, duration, seed).await?;
-                entries += measured.accepted;
-                if round > 0 {
-                    seen.entry((at, side)).or_default().push(measured);
+                if round.is_multiple_of(ROUNDS_OF_A_LIFE) {
+                    // Warms up, and is thrown away.
+                    measure::cell(&node, &sites[side], cell, duration / 2, seed).await?;
                 }
+                let measured = measure::cell(&node, &sites[side], cell, duration, seed).await?;
+                seen.entry((at, side)).or_default().push(measured);
             }
         }
-        if entries > STORE_ENTRIES {
-            for site in &mut sites {
-                site.empty_store().await?;
-            }
-            entries = 0;
-        }
-        eprintln!("round {round} of {}", arguments.rounds);
+        eprintln!("{} of {} rounds", round + 1, arguments.rounds);
     }
     Ok(table(&subjects, &seen, arguments))
 }

@@ -306,8 +306,7 @@ async fn publish_group(
     group: &[Job],
 ) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
     let entries = || group.iter().flat_map(|job| &job.entries);
-    let mut confirms = Vec::new();
-    for entry in entries() {
+    let publish = async |entry: &LogEntry| {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = BasicProperties::default()
             .with_message_id(entry.id().to_string().into())
@@ -315,9 +314,11 @@ async fn publish_group(
             .with_delivery_mode(PERSISTENT);
         let body = json::entry_json(entry, None);
         let key = routing_key(entry.level()).into();
-        confirms
-            .push(channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await?);
-    }
+        channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await
+    };
+    // All at once: lapin answers when a message has left, and its thread writes what is there in one go. Each is
+    // numbered and queued in its first poll, so what one task polls in turn cannot get in each other's way.
+    let confirms = try_join_all(entries().map(publish)).await?;
     let mut confirmations = Vec::with_capacity(confirms.len());
     let mut returned = HashSet::new();
     for confirm in confirms {

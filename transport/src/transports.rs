@@ -140,7 +140,7 @@ impl Transports {
         outcome: impl FnOnce(&T) -> Outcome,
         delivery: impl AsyncFnOnce() -> Result<T, Failure>,
     ) -> Result<Delivered<T>, Failure> {
-        let span = tracing::info_span!("deliver", %transport, entries = entries.len());
+        let span = tracing::debug_span!("deliver", %transport, entries = entries.len());
         let begun = Instant::now();
         let mut handed_over = None;
         let admitted = async {
