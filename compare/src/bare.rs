@@ -1,7 +1,11 @@
-//! A bare publisher: what RabbitMQ itself can take from one client that does nothing else. The broker's `rabbitmq` is held
-//! against it.
+//! What the parts can do with nothing around them: RabbitMQ for one client that only publishes, and the disk for one that
+//! only syncs. The broker's `rabbitmq`, and a lone caller's latency, are held against them.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::FileExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -10,6 +14,8 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
+
+use crate::cell::Latencies;
 
 /// Messages in flight: as many as callers wait in the cell that it is held against.
 const IN_FLIGHT: usize = crate::plan::BASE_CALLERS;
@@ -30,7 +36,8 @@ pub async fn publish(amqp_url: &str, payload_bytes: usize, duration: Duration) -
     while begun.elapsed() < duration || !confirms.is_empty() {
         while confirms.len() < IN_FLIGHT && begun.elapsed() < duration {
             let properties = BasicProperties::default().with_delivery_mode(2);
-            confirms.push(channel.basic_publish("".into(), QUEUE.into(), options, &body, properties).await?);
+            let sent = channel.basic_publish("".into(), QUEUE.into(), options, &body, properties);
+            confirms.push(async { sent.await?.await });
         }
         let confirm = confirms.next().await.context("at least one is in flight")??;
         ensure!(matches!(confirm, Confirmation::Ack(None)), "RabbitMQ did not take a message: {confirm:?}");
@@ -40,6 +47,23 @@ pub async fn publish(amqp_url: &str, payload_bytes: usize, duration: Duration) -
     channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
     connection.close(200, "".into()).await?;
     Ok(rate)
+}
+
+/// Writes a page and syncs it, as the store does at the least for a commit, some times over.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn sync(directory: &Path, took: &mut Latencies) -> anyhow::Result<()> {
+    const TIMES: usize = 100;
+    const PAGE: [u8; 4096] = [1; 4096];
+    let file = tempfile::tempfile_in(directory)?;
+    for _ in 0..TIMES {
+        let begun = Instant::now();
+        file.write_all_at(&PAGE, 0)?;
+        file.sync_all()?;
+        took.add(begun.elapsed());
+    }
+    Ok(())
 }
 
 /// A connection of its own, and a channel in confirm mode, with a durable quorum queue of that name.

@@ -6,12 +6,14 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use chaos::Node;
+use proto::{Transport, limits::BATCH_ENTRIES};
 
 use crate::{
     cell::{Cell, Keeping, Measured, Part},
     config,
-    load::{Shape, Subject},
+    load::{Ending, Load, Shape, Subject},
     measure::{self, GENERATOR},
+    plan::BASE_PAYLOAD,
     run,
     stack::{self, Site},
     stats::{Estimate, median, paired_ratio},
@@ -46,11 +48,14 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     let mut seen: BTreeMap<(usize, usize), Vec<Measured>> = BTreeMap::new();
     let mut sites: Vec<Site> = Vec::new();
     for round in 0..arguments.rounds {
-        if round.is_multiple_of(ROUNDS_OF_A_LIFE) {
+        let begins =
+            if arguments.fill_after > 0 { round == 0 } else { round.is_multiple_of(ROUNDS_OF_A_LIFE) };
+        if begins {
             sites.clear();
             for (amqp_url, binaries, settings) in &sides {
                 sites.push(Site::start(binaries, amqp_url, Keeping::Synced, settings).await?);
             }
+            fill(&sites[1], arguments.fill_after).await?;
         }
         for (at, subject) in subjects.iter().enumerate() {
             let cell = Cell {
@@ -66,17 +71,38 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
             for side in turns {
                 let seed = arguments.seed.wrapping_add(round as u64);
                 let duration = Duration::from_millis(arguments.milliseconds);
-                if round.is_multiple_of(ROUNDS_OF_A_LIFE) {
+                if begins {
                     // Warms up, and is thrown away.
-                    measure::cell(&node, &sites[side], cell, duration / 2, seed).await?;
+                    measure::cell(Some(&node), &sites[side], cell, duration / 2, seed).await?;
                 }
-                let measured = measure::cell(&node, &sites[side], cell, duration, seed).await?;
+                let measured = measure::cell(Some(&node), &sites[side], cell, duration, seed).await?;
                 seen.entry((at, side)).or_default().push(measured);
             }
         }
         eprintln!("{} of {} rounds", round + 1, arguments.rounds);
     }
     Ok(table(&subjects, &seen, arguments))
+}
+
+/// Puts entries into the store of a site, in the largest batches.
+async fn fill(site: &Site, entries: u64) -> anyhow::Result<()> {
+    const PART: Duration = Duration::from_secs(5);
+    let mut filled = 0;
+    while filled < entries {
+        let load = Load::new(
+            site.broker_at,
+            Subject::Transport(Transport::Grpc),
+            Shape::Closed { callers: 4 },
+            PART,
+        );
+        let load = Load { payload_bytes: BASE_PAYLOAD, batch: BATCH_ENTRIES, seed: filled, ..load };
+        let seen = load.run_beside().await?;
+        let accepted = seen.samples.iter().filter(|sample| sample.ending == Ending::Accepted).count();
+        ensure!(accepted > 0, "the store takes no batches");
+        filled += (accepted * BATCH_ENTRIES) as u64;
+        eprintln!("{filled} of {} entries are in the store", entries.max(filled));
+    }
+    Ok(())
 }
 
 fn table(
@@ -102,6 +128,9 @@ fn write_table(
     };
     writeln!(text, "before: {}", about(&arguments.before, &arguments.set_before))?;
     writeln!(text, "after:  {}", about(&arguments.after, &arguments.set_after))?;
+    if arguments.fill_after > 0 {
+        writeln!(text, "after begins with {} entries in its store", arguments.fill_after)?;
+    }
     writeln!(
         text,
         "{} B, {} callers, {} rounds of {} ms each; medians, ratios pair by pair with an interval of 95 %\n",

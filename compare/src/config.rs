@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use proto::Transport;
@@ -63,6 +63,15 @@ pub struct Measure {
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
 
+    /// Measure a system that runs on this machine already, at its broker's address such as 127.0.0.1:8080, instead of
+    /// starting one; what processes use, and what needs another setting of theirs, is left out
+    #[arg(long, value_name = "ADDRESS", requires = "logger", value_parser = parse_own_address, conflicts_with = "settings")]
+    pub target: Option<SocketAddr>,
+
+    /// The HTTP address of that system's logger, such as 127.0.0.1:8082: there each entry is looked for
+    #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
+    pub logger: Option<SocketAddr>,
+
     /// Measure although this is a debug build or a busy machine; the report says so
     #[arg(long)]
     pub force: bool,
@@ -113,6 +122,10 @@ pub struct Builds {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_after: Vec<(String, String)>,
 
+    /// Entries that the store of AFTER has from the beginning: what does it cost to have many?
+    #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
+    pub fill_after: u64,
+
     /// How often each is measured
     #[arg(long, default_value_t = 10)]
     pub rounds: usize,
@@ -140,10 +153,24 @@ pub struct Builds {
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
-    if name.contains("URL") || name.contains("LISTEN") || name.contains("ADDR") || name == "LOGGER_STORE" {
+    if name.ends_with("_URL")
+        || name.ends_with("_LISTEN")
+        || name.ends_with("_ADDR")
+        || name == "LOGGER_STORE"
+    {
         return Err(format!("{name} is chosen by compare itself"));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A load is for one's own machine.
+fn parse_own_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "give an address and a port, such as 127.0.0.1:8080")?;
+    if !address.ip().is_loopback() {
+        return Err("a load is sent to this machine alone: give an address such as 127.0.0.1:8080".into());
+    }
+    Ok(address)
 }
 
 #[cfg(test)]
@@ -153,8 +180,18 @@ mod tests {
     #[test]
     fn a_setting_is_a_name_and_a_value() {
         assert_eq!(parse_setting("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert!(parse_setting("LISTENER_PREFETCH=2").is_ok());
         for text in ["A", "AMQP_URL=x", "LOGGER_STORE=nothing", "BROKER_HTTP_LISTEN=1"] {
             assert!(parse_setting(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_load_is_sent_to_this_machine_alone() {
+        assert!(parse_own_address("127.0.0.1:8080").is_ok());
+        assert!(parse_own_address("[::1]:8080").is_ok());
+        for text in ["192.0.2.1:80", "localhost", "127.0.0.1"] {
+            assert!(parse_own_address(text).is_err(), "{text}");
         }
     }
 

@@ -30,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// If a process is gone, or the store does not hold what was promised.
 pub async fn cell(
-    node: &Node,
+    node: Option<&Node>,
     site: &Site,
     cell: Cell,
     duration: Duration,
@@ -69,7 +69,7 @@ pub async fn cell(
     Ok(measured)
 }
 
-fn usage(node: &Node, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
+fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
     let mut usage = stack::usage(node, site)?;
     let own = i32::try_from(std::process::id()).context("a process id")?;
     usage.insert(GENERATOR.to_owned(), Usage::of(own)?);

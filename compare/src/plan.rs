@@ -49,9 +49,9 @@ impl Plan {
             callers: vec![1, 8, 64],
             batches: vec![10, 100],
             rates: vec![0.25, 0.5, 0.75, 0.9],
-            repetitions: 5,
+            repetitions: 7,
             open_repetitions: 3,
-            closed: Duration::from_secs(1),
+            closed: Duration::from_millis(700),
             open: Duration::from_secs(3),
             warm_up: Duration::from_secs(3),
         }

@@ -37,6 +37,9 @@ pub struct Record {
     pub wire: Vec<Wire>,
     /// What a connection costs that is not kept.
     pub anew: Vec<Anew>,
+    /// What it takes to write a page of the store's size and sync it, with nothing else going on.
+    #[serde(default)]
+    pub sync: Latencies,
 }
 
 /// A cell, and its repetitions.

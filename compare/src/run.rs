@@ -8,19 +8,20 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use chaos::Node;
 use jiff::Timestamp;
 use proto::Transport;
 
 use crate::{
     bare,
-    cell::{Cell, Keeping, Measured, Part},
+    cell::{Cell, Keeping, Latencies, Measured, Part},
     config::Measure,
     load::{Load, Shape, Subject},
     measure::{self, GENERATOR},
     plan::{BASE_CALLERS, BASE_PAYLOAD, Plan, shuffled},
     reconcile::{self, Place},
     record::{Circumstances, Record},
-    stack::Stack,
+    stack::{Site, Stack},
     stats, wire,
 };
 
@@ -69,7 +70,10 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
         warnings.push(format!("the machine was busy: a load of {load} at the begin"));
     }
     let directory = out(arguments.common.out.as_deref(), "compare")?;
-    let binaries = binaries(arguments.common.binaries.as_deref())?;
+    let binaries = match arguments.target {
+        Some(_) => None,
+        None => Some(binaries(arguments.common.binaries.as_deref())?),
+    };
     let record = Record {
         circumstances,
         plan,
@@ -79,12 +83,19 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
         bare: Vec::new(),
         wire: Vec::new(),
         anew: Vec::new(),
+        sync: Latencies::default(),
     };
-    eprintln!("Starting RabbitMQ and the services…");
-    let stack = Stack::start(&binaries, &arguments.settings).await?;
-    let mut run = Run { stack, record, begun: Instant::now(), cells: 0 };
+    let system = match (&binaries, arguments.target.zip(arguments.logger)) {
+        (_, Some((broker, logger))) => System::Foreign(Box::new(Site::foreign(broker, logger)?)),
+        (Some(binaries), None) => {
+            eprintln!("Starting RabbitMQ and the services…");
+            System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?))
+        }
+        (None, None) => unreachable!("a target comes with its logger"),
+    };
+    let mut run = Run { system, record, begun: Instant::now(), cells: 0 };
     run.note_versions();
-    run.everything(&binaries).await?;
+    run.everything(binaries.as_deref()).await?;
     run.warn();
     run.record.write(&directory)?;
     Ok((run.record, directory))
@@ -115,8 +126,44 @@ pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(directory)
 }
 
+/// What is measured.
+enum System {
+    /// Started by this run.
+    Own(Box<Stack>),
+    /// Started by somebody else.
+    Foreign(Box<Site>),
+}
+
+impl System {
+    fn site(&self, keeping: Keeping) -> &Site {
+        match self {
+            System::Own(stack) => stack.site(keeping),
+            System::Foreign(site) => site,
+        }
+    }
+
+    fn node(&self) -> Option<&Node> {
+        match self {
+            System::Own(stack) => Some(&stack.node),
+            System::Foreign(_) => None,
+        }
+    }
+
+    /// What can be measured: another store cannot be had of what somebody else has started.
+    fn has(&self, keeping: Keeping) -> bool {
+        matches!(self, System::Own(_)) || keeping == Keeping::Synced
+    }
+
+    async fn empty_store(&mut self) -> anyhow::Result<()> {
+        match self {
+            System::Own(stack) => stack.synced.empty_store().await,
+            System::Foreign(_) => Ok(()),
+        }
+    }
+}
+
 struct Run {
-    stack: Stack,
+    system: System,
     record: Record,
     begun: Instant,
     cells: u64,
@@ -124,7 +171,8 @@ struct Run {
 
 impl Run {
     fn note_versions(&mut self) {
-        let banner = self.stack.node.banner();
+        let Some(node) = self.system.node() else { return };
+        let banner = node.banner();
         for (name, key) in [("RabbitMQ", "RabbitMQ "), ("Erlang", "Erlang:")] {
             let word = banner.split_once(key).and_then(|(_, rest)| rest.split_whitespace().next());
             let versions = &mut self.record.circumstances.versions;
@@ -132,10 +180,11 @@ impl Run {
         }
     }
 
-    async fn everything(&mut self, binaries: &Path) -> anyhow::Result<()> {
+    async fn everything(&mut self, binaries: Option<&Path>) -> anyhow::Result<()> {
         let plan = self.record.plan.clone();
         self.warm_up(plan.warm_up).await?;
-        let closed = plan.closed_cells();
+        let mut closed = plan.closed_cells();
+        closed.retain(|cell| self.system.has(cell.store));
         let repetitions = plan.repetitions * closed.len();
         let open = (plan.rates.len() + 1) * Transport::ALL.len() * plan.open_repetitions;
         let total = repetitions + open + 2 * Transport::ALL.len();
@@ -143,10 +192,13 @@ impl Run {
             for cell in shuffled(&closed, repetition, self.record.circumstances.seed) {
                 self.measure(cell, plan.closed, total).await?;
             }
-            let amqp_url = format!("{}/%2f", self.stack.node.amqp());
-            self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, plan.closed).await?);
+            if let Some(node) = self.system.node() {
+                let amqp_url = format!("{}/%2f", node.amqp());
+                self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, plan.closed).await?);
+            }
+            bare::sync(self.system.site(Keeping::Synced).directory(), &mut self.record.sync)?;
             // So that the last repetition finds the store as the first one did.
-            self.stack.synced.empty_store().await?;
+            self.system.empty_store().await?;
         }
         self.find_knees(&plan, total).await?;
         let mut cells = Vec::new();
@@ -163,17 +215,22 @@ impl Run {
             }
         }
         self.say("counting bytes on the wire");
-        self.record.wire = wire::count(&mut self.stack, binaries, &plan.payloads).await?;
-        self.record.anew = wire::anew(&self.stack.synced).await?;
+        if let (System::Own(stack), Some(binaries)) = (&mut self.system, binaries) {
+            self.record.wire = wire::count(stack, binaries, &plan.payloads).await?;
+            self.record.anew = wire::anew(&stack.synced).await?;
+        }
         self.say("");
         Ok(())
     }
 
     async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<()> {
         for keeping in [Keeping::Synced, Keeping::Nothing] {
+            if !self.system.has(keeping) {
+                continue;
+            }
             for subject in Subject::ALL {
                 self.say(&format!("warming up {}", subject.as_str()));
-                let site = self.stack.site(keeping);
+                let site = self.system.site(keeping);
                 let load =
                     Load::new(site.broker_at, subject, Shape::Closed { callers: BASE_CALLERS }, duration);
                 let seen = load.run_beside().await?;
@@ -188,7 +245,7 @@ impl Run {
                 }
             }
         }
-        self.stack.synced.empty_store().await
+        self.system.empty_store().await
     }
 
     /// The highest rate that each transport carries with next to no errors and a bounded p99.
@@ -228,8 +285,8 @@ impl Run {
         let left = (passed * (total as u64).saturating_sub(self.cells)) / self.cells.max(1);
         self.say(&format!("{} of about {total}, {}:{:02} left: {cell}", self.cells, left / 60, left % 60));
         let seed = self.record.circumstances.seed.wrapping_add(self.cells);
-        let site = self.stack.site(cell.store);
-        let measured = measure::cell(&self.stack.node, site, cell, duration, seed).await?;
+        let site = self.system.site(cell.store);
+        let measured = measure::cell(self.system.node(), site, cell, duration, seed).await?;
         self.record.note(cell, measured.clone());
         Ok(measured)
     }

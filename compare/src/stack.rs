@@ -86,11 +86,12 @@ impl Stack {
 ///
 /// # Errors
 /// If one of them is gone.
-pub fn usage(node: &Node, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
+pub fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
     let mut usage = BTreeMap::new();
     for (name, process) in &site.processes {
         usage.insert((*name).to_owned(), process.usage().with_context(|| format!("the {name} is gone"))?);
     }
+    let Some(node) = node else { return Ok(usage) };
     let mut rabbitmq = Usage::default();
     for pid in node.pids()? {
         // One that ends meanwhile is none of those that do the work.
@@ -107,11 +108,11 @@ pub fn usage(node: &Node, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>
 ///
 /// # Errors
 /// If a process is gone.
-pub fn forget_peaks(node: &Node, site: &Site) -> anyhow::Result<()> {
+pub fn forget_peaks(node: Option<&Node>, site: &Site) -> anyhow::Result<()> {
     for process in site.processes.values() {
         process.forget_peak_memory()?;
     }
-    for pid in node.pids()? {
+    for pid in node.map_or_else(|| Ok(Vec::new()), Node::pids)? {
         // Some of them belong to other moments.
         let _ = chaos::forget_peak_memory(pid);
     }
@@ -167,6 +168,14 @@ impl Site {
         Ok(site)
     }
 
+    /// One that somebody else has started: its processes are not known.
+    ///
+    /// # Errors
+    /// As [`Site::empty`].
+    pub fn foreign(broker_at: SocketAddr, logger_at: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Site { broker_at, logger_at, ..Self::empty(Path::new(""), "", Keeping::Synced)? })
+    }
+
     /// Starts the three on free ports.
     ///
     /// # Errors
@@ -218,6 +227,11 @@ impl Site {
     /// A setting of the services that are started from now on.
     pub fn set(&mut self, setting: &str, value: String) {
         self.settings.insert(setting.to_owned(), value);
+    }
+
+    /// Where its files are, its store among them.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The settings of the services.

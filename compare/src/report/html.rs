@@ -6,6 +6,7 @@ use proto::Transport;
 use super::{
     grid,
     plot::{self, Axis, Labels, Series},
+    ratios::ratios,
     terminal::{in_words, millis},
 };
 use crate::{
@@ -287,6 +288,10 @@ fn prices(record: &Record) -> Markup {
     };
     html! {
         h2 { "What things cost" }
+        div.wide { table {
+            caption { "Ratios of this run: they hold on a faster machine as well" }
+            tbody { @for (what, value) in ratios(record) { tr { td { (what) } td { (value) } } } }
+        } }
         div.wide { table {
             caption { "The price of durability: the same with a store that keeps nothing, " (BASE_CALLERS) " callers" }
             thead { tr { th {} th { "answered/s, nothing kept" } th { "synced : nothing kept" } } }

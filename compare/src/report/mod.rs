@@ -5,6 +5,7 @@ mod faults;
 mod grid;
 mod html;
 mod plot;
+mod ratios;
 mod terminal;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use proto::Transport;
 
-use super::grid;
+use super::{grid, ratios::ratios};
 use crate::{
     cell::{Measured, Part, bytes},
     load::Subject,
@@ -115,7 +115,8 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             median(&row.each(Measured::errors)) * 100.0,
         )?;
     }
-    Ok(())
+    writeln!(text, "\nRatios of this run\n")?;
+    ratios(record).iter().try_for_each(|(what, value)| writeln!(text, "{what:<56} {value}"))
 }
 
 /// A verdict as a sentence.

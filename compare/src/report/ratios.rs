@@ -1,0 +1,88 @@
+//! What a run says of the system itself, as ratios: they hold on a machine of another speed, which rates do not.
+
+use proto::Transport;
+
+use crate::{
+    cell::{Measured, Part},
+    load::{Shape, Subject},
+    plan::{BASE_CALLERS, BASE_PAYLOAD},
+    record::{Record, Row},
+    stats::{median, paired_ratio},
+};
+
+/// The ratios that docs/performance.md has goals for: what is meant, and what was measured.
+pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
+    let base = |subject| record.grid(subject, BASE_PAYLOAD, BASE_CALLERS);
+    let echo = base(Subject::Echo);
+    let rate = Measured::accepted_per_second;
+    let pair = |of: Option<&Row>, to: Option<&Row>| {
+        let by = paired_ratio(&of?.each(rate), &to?.each(rate), record.circumstances.seed)?;
+        Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
+    };
+    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    for transport in [Transport::Rpc, Transport::Http, Transport::Grpc] {
+        let row = base(Subject::Transport(transport));
+        found.push((format!("{transport} : floor, {BASE_CALLERS} callers, per second"), pair(row, echo)));
+        let nothing =
+            record.part(Part::Durability).find(|row| row.cell.subject == Subject::Transport(transport));
+        found.push((format!("{transport}, stored and synced : kept nowhere"), pair(row, nothing)));
+    }
+    let queued = base(Subject::Transport(Transport::Rabbitmq)).and_then(|row| {
+        let by = paired_ratio(&row.each(rate), &record.bare, record.circumstances.seed)?;
+        Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
+    });
+    found.push(("rabbitmq, to queued : bare publisher".to_owned(), queued));
+    let services = |row: &Row| {
+        let used = row.processor_us();
+        ["broker", "logger"].iter().filter_map(|name| used.get(*name)).sum::<f64>()
+    };
+    let cost = base(Subject::Transport(Transport::Rpc)).zip(echo).map(|(rpc, echo)| {
+        let (rpc, echo) = (services(rpc), services(echo));
+        format!("{:.2} ({rpc:.1} us : {echo:.1} us)", rpc / echo)
+    });
+    found.push(("processor time of broker and logger, rpc : floor".to_owned(), cost));
+    let half = |row: &Row| row.latencies(|measured| &measured.answered).percentile(0.5);
+    let alone = |subject| record.grid(subject, BASE_PAYLOAD, 1).and_then(half);
+    let lone = (|| {
+        let rpc = alone(Subject::Transport(Transport::Rpc))?;
+        let (floor, sync) = (alone(Subject::Echo)?, record.sync.percentile(0.5)?);
+        Some(format!("{:.2} ({rpc} us : {floor} us + {sync} us)", rpc as f64 / (floor + sync) as f64))
+    })();
+    found.push(("one caller, rpc : floor + one sync of the disk, p50".to_owned(), lone));
+    let slowest = record.knees.values().copied().fold(f64::INFINITY, f64::min);
+    for transport in Transport::ALL {
+        let row = record.part(Part::Rates).find(|row| {
+            let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / slowest - 0.5).abs() < 0.01);
+            half && row.cell.subject == Subject::Transport(transport)
+        });
+        let tail = row.and_then(|row| {
+            let answered = row.latencies(|measured| &measured.answered);
+            let (half, tail) = (answered.percentile(0.5)?, answered.percentile(0.99)?);
+            Some(format!("{:.1} ({tail} us : {half} us)", tail as f64 / half as f64))
+        });
+        found.push((format!("{transport}, p99 : p50 at half of the slowest knee"), tail));
+    }
+    for transport in Transport::ALL {
+        let of = |batch| {
+            let subject = Subject::Transport(transport);
+            let row = record
+                .part(Part::Batches)
+                .find(|row| (row.cell.subject, row.cell.batch) == (subject, batch))?;
+            Some(median(&row.each(Measured::accepted_per_second)))
+        };
+        let bulk =
+            of(100).zip(of(1)).map(|(many, one)| format!("{:.1} ({many:.0}/s : {one:.0}/s)", many / one));
+        found.push((format!("{transport}, batches of 100 : single entries"), bulk));
+    }
+    let peak = |name: &str| {
+        let peaks = Subject::ALL
+            .into_iter()
+            .filter_map(base)
+            .filter_map(|row| row.peak_memory_mib().get(name).copied());
+        peaks.reduce(f64::max).map(|mib| format!("{mib:.0} MiB"))
+    };
+    for name in ["broker", "logger", "listener"] {
+        found.push((format!("peak memory of the {name}, {BASE_CALLERS} callers"), peak(name)));
+    }
+    found.into_iter().filter_map(|(what, value)| Some((what, value?))).collect()
+}
