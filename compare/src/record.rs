@@ -1,6 +1,6 @@
 //! What a run leaves: everything that was measured, and under which circumstances. The pages are made from it.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -106,8 +106,8 @@ pub struct Circumstances {
     pub memory_mib: u64,
     /// The system.
     pub kernel: String,
-    /// Processes that wanted to run in the minute before.
-    pub load: f64,
+    /// The part of the processors that was in use in the two seconds before, from 0 to 1.
+    pub busy: f64,
     /// Versions of what is measured.
     pub versions: BTreeMap<String, String>,
     /// The settings of the services that differ from their defaults, without passwords.
@@ -123,8 +123,6 @@ impl Circumstances {
             line.rsplit(':').next().unwrap_or_default().trim().to_owned()
         };
         let memory: u64 = first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
         let describe = output("git", &["describe", "--always", "--dirty", "--abbrev=10"]);
         Circumstances {
             date: Timestamp::now(),
@@ -136,11 +134,29 @@ impl Circumstances {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory / 1024,
             kernel: output("uname", &["-sr"]).unwrap_or_default(),
-            load,
+            busy: busy(Duration::from_secs(2)),
             versions: crate_versions(),
             settings: BTreeMap::new(),
         }
     }
+}
+
+/// The part of the processors that is in use, over a while. The load average would remember what has ended since.
+fn busy(during: Duration) -> f64 {
+    // Of all processors: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+    let ticks = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> =
+            line.split_whitespace().skip(1).take(8).map_while(|tick| tick.parse().ok()).collect();
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        (idle, ticks.iter().sum::<u64>())
+    };
+    let before = ticks();
+    std::thread::sleep(during);
+    let after = ticks();
+    let all = after.1.saturating_sub(before.1);
+    if all == 0 { 0.0 } else { 1.0 - after.0.saturating_sub(before.0) as f64 / all as f64 }
 }
 
 fn crate_versions() -> BTreeMap<String, String> {

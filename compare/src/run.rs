@@ -25,8 +25,8 @@ use crate::{
     stats, wire,
 };
 
-/// A machine on which more processes than this want to run is busy.
-const BUSY_LOAD: f64 = 1.0;
+/// The part of the processors above which a machine is busy with something else.
+const MOST_BUSY: f64 = 0.15;
 
 /// What a transport must keep at a rate, to carry it.
 const MOST_ERRORS: f64 = 0.001;
@@ -61,13 +61,13 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
         );
         warnings.push("a debug build was measured (--force)".to_owned());
     }
-    if circumstances.load > BUSY_LOAD {
-        let load = circumstances.load;
+    if circumstances.busy > MOST_BUSY {
+        let busy = circumstances.busy * 100.0;
         ensure!(
             arguments.force || arguments.quick,
-            "the machine is busy ({load} processes wanted to run in the last minute): wait, or use --force"
+            "the machine is busy ({busy:.0} % of its processors in the last seconds): wait, or use --force"
         );
-        warnings.push(format!("the machine was busy: a load of {load} at the begin"));
+        warnings.push(format!("the machine was busy: {busy:.0} % of its processors at the begin"));
     }
     let directory = out(arguments.common.out.as_deref(), "compare")?;
     let binaries = match arguments.target {

@@ -351,7 +351,7 @@ fn circumstances(record: &Record) -> Markup {
         h2 { "Under which circumstances" }
         dl {
             dt { "Machine" } dd { (own.processor) ", " (own.cores) " cores, " (own.memory_mib) " MiB, " (own.kernel)
-                ", load " (own.load) " before the run" }
+                ", " (format!("{:.0} %", own.busy * 100.0)) " of its processors in use before the run" }
             dt { "Versions" } dd { @for (name, version) in &own.versions { (name) " " (version) ". " } }
             dt { "Arguments" } dd { code { "compare " (own.arguments.join(" ")) } }
             dt { "Settings" } dd { "the services' defaults: TCP_NODELAY, no TLS, no compression, release profile"
