@@ -20,6 +20,9 @@ use crate::cell::Latencies;
 /// Messages in flight: as many as callers wait in the cell that it is held against.
 const IN_FLIGHT: usize = crate::plan::BASE_CALLERS;
 
+/// How long RabbitMQ may take for what is in flight in the end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A queue of the same kind as ours.
 const QUEUE: &str = "bare";
 
@@ -28,6 +31,11 @@ const QUEUE: &str = "bare";
 /// # Errors
 /// If RabbitMQ does not take one.
 pub async fn publish(amqp_url: &str, payload_bytes: usize, duration: Duration) -> anyhow::Result<f64> {
+    let published = tokio::time::timeout(duration + PATIENCE, publish_for(amqp_url, payload_bytes, duration));
+    published.await.context("RabbitMQ does not confirm what a bare publisher sends")?
+}
+
+async fn publish_for(amqp_url: &str, payload_bytes: usize, duration: Duration) -> anyhow::Result<f64> {
     let (connection, channel) = open(amqp_url, QUEUE).await?;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let body = vec![b'x'; payload_bytes];

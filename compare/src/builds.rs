@@ -9,9 +9,9 @@ use chaos::Node;
 use proto::{Transport, limits::BATCH_ENTRIES};
 
 use crate::{
-    cell::{Cell, Keeping, Measured, Part},
+    cell::{Cell, Keeping, Latencies, Measured, Part},
     config,
-    load::{Ending, Load, Shape, Subject},
+    load::{Ending, Load, MAX_CALLERS, Shape, Subject},
     measure::{self, GENERATOR},
     plan::BASE_PAYLOAD,
     run,
@@ -29,7 +29,7 @@ const ROUNDS_OF_A_LIFE: usize = 2;
 /// If the system does not start, or an entry is lost.
 pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
-    ensure!((1..=1_000).contains(&arguments.callers), "--callers is a number from 1 to 1000");
+    ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
     eprintln!("Starting RabbitMQ and the services, twice…");
     let mut node = Node::start().await.context("RabbitMQ")?;
     node.serves().await?;
@@ -76,6 +76,7 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
                     measure::cell(Some(&node), &sites[side], cell, duration / 2, seed).await?;
                 }
                 let measured = measure::cell(Some(&node), &sites[side], cell, duration, seed).await?;
+                ensure!(measured.kept.is_sound(), "{cell}: the store does not hold: {:?}", measured.kept);
                 seen.entry((at, side)).or_default().push(measured);
             }
         }
@@ -148,19 +149,23 @@ fn write_table(
         };
         let rates = each(&Measured::stored_per_second);
         let costs = each(&system_us);
-        let halves = each(&|measured| measured.answered.percentile(0.5).unwrap_or_default() as f64);
+        let halves = [before, after].map(|side| {
+            let mut all = Latencies::default();
+            side.iter().for_each(|measured| all.merge(&measured.answered));
+            all.percentile(0.5).map_or_else(|| "n/a".to_owned(), |half| half.to_string())
+        });
         writeln!(
             text,
-            "{:<9} {:>8.0} {:>8.0} {:>20} {:>9.1} {:>9.1} {:>20} {:>8.0} {:>8.0}",
+            "{:<9} {:>8.0} {:>8.0} {:>20} {:>9.1} {:>9.1} {:>20} {:>8} {:>8}",
             subject.as_str(),
             median(&rates[0]),
             median(&rates[1]),
-            ratio(paired_ratio(&rates[1], &rates[0], arguments.seed)),
+            ratio(paired_ratio(&rates[1], &rates[0])),
             median(&costs[0]),
             median(&costs[1]),
-            ratio(paired_ratio(&costs[1], &costs[0], arguments.seed)),
-            median(&halves[0]),
-            median(&halves[1]),
+            ratio(paired_ratio(&costs[1], &costs[0])),
+            halves[0],
+            halves[1],
         )?;
     }
     Ok(())

@@ -101,7 +101,7 @@ pub struct Measured {
     pub accepted: u64,
     /// What the store says of them.
     pub kept: Kept,
-    /// From due to answered, of what was sent.
+    /// From due to answered, of every request that was due; what was never sent counts as what was waited for it.
     pub answered: Latencies,
     /// From due to stored, by the logger's stamp.
     pub stored: Latencies,
@@ -120,7 +120,7 @@ pub struct Kept {
     pub stored: u64,
     /// Accepted and not found.
     pub lost: u64,
-    /// Found with other content, or twice.
+    /// Found with other content, twice, or as having come another way.
     pub wrong: u64,
     /// Not accepted, and found all the same: allowed where the outcome was unknown.
     pub unknown_but_stored: u64,

@@ -29,10 +29,13 @@ const BEFORE: Duration = Duration::from_secs(3);
 const BROKEN: Duration = Duration::from_secs(3);
 
 /// How long the load goes on after the begin. RabbitMQ takes some seconds to come back.
-const LOAD: Duration = Duration::from_secs(16);
+const LOAD: Duration = Duration::from_secs(24);
 
 /// What takes longer is not well. Far above what an answer takes at such a rate.
 const WELL: Duration = Duration::from_millis(500);
+
+/// How long requests must be due after all processes are there again, to say when all was well.
+const WATCHED: Duration = Duration::from_secs(3);
 
 /// A step of the pictures.
 const STEP: Duration = Duration::from_millis(250);
@@ -103,7 +106,8 @@ pub struct Suffered {
     /// From due to stored.
     pub stored: Latencies,
     /// The last request that was not well, counted from when all processes were there again; zero if none was.
-    pub well_after: Duration,
+    /// `None` if hardly a request was due after that, so that nothing can be said.
+    pub well_after: Option<Duration>,
     /// By quarters of a second in which requests were due.
     pub timeline: Vec<Step>,
 }
@@ -234,5 +238,6 @@ fn sum_up(seen: &Seen, found: Found, whole_at: Duration) -> Suffered {
         }
         step.longest_us = step.longest_us.max(sample.latency().as_micros() as u64);
     }
+    let well_after = (whole_at + WATCHED <= LOAD).then_some(well_after);
     Suffered { endings, kept: found.kept, answered, stored: found.stored, well_after, timeline }
 }

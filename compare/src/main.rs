@@ -10,16 +10,34 @@ use compare::{
     record::Record,
     report, run,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    match act(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let result = tokio::select! {
+        result = act(arguments) => result,
+        // What was started is stopped as it is dropped.
+        stopped = stopped() => stopped.and_then(|()| anyhow::bail!("stopped by a signal; nothing was written")),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> anyhow::Result<()> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    Ok(())
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<()> {
@@ -29,6 +47,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             report::write(&record, &directory)?;
             println!("{}", report::summary(&record));
             println!("The report is {}", directory.join("report.html").display());
+            anyhow::ensure!(record.is_sound(), "a promise was broken: see the warnings");
         }
         Some(Command::Draw { report }) => {
             let record = Record::read(&report)?;

@@ -19,6 +19,9 @@ use crate::{
 /// How long a page may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The store's order is that of its commits, which its stamps follow as closely as this.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// How long what was queued may take to be stored, and how often it is looked for.
 const DRAIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,20 +40,20 @@ pub struct Found {
 /// Where the entries of a load are to be looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// They are the newest: the first of another name is the end.
+    /// They are among the newest: one that was stored before the load began is the end.
     Newest,
     /// Others were stored meanwhile.
     Anywhere,
 }
 
-/// Hands over all entries that have this name, newest first.
+/// Hands over all entries that have this name, newest first; with `since`, until the first that was stored before.
 ///
 /// # Errors
 /// If the logger does not answer.
 pub fn each_entry(
     logger: SocketAddr,
     name: &str,
-    place: Place,
+    since: Option<SystemTime>,
     mut entry_of: impl FnMut(StoredEntry),
 ) -> anyhow::Result<()> {
     let mut path = "/logs?limit=1000".to_owned();
@@ -61,7 +64,7 @@ pub fn each_entry(
         for entry in page.entries {
             if entry.name == name {
                 entry_of(entry);
-            } else if place == Place::Newest {
+            } else if since.is_some_and(|since| SystemTime::from(entry.stored_at) + SLACK < since) {
                 return Ok(());
             }
         }
@@ -99,13 +102,18 @@ pub fn reconcile(logger: SocketAddr, name: &str, place: Place, seen: &Seen) -> a
         }
     }
     let mut found = Found::default();
-    each_entry(logger, name, place, |entry| {
+    let since = match place {
+        Place::Newest => Some(begun_at),
+        Place::Anywhere => None,
+    };
+    each_entry(logger, name, since, |entry| {
         let Some((position, there)) = sent.get_mut(&entry.id) else {
             found.kept.phantom += 1;
             return;
         };
         let sample = &seen.samples[*position / seen.batch()];
-        if *there || entry.data != seen.texts[*position % seen.batch()] {
+        let altered = entry.data != seen.texts[*position % seen.batch()];
+        if *there || altered || Some(entry.transport) != seen.transport {
             found.kept.wrong += 1;
             return;
         }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cell::{Cell, Latencies, Measured, Part},
     load::{Shape, Subject},
+    measure::GENERATOR,
     plan::Plan,
+    stats::median,
     wire::{Anew, Wire},
 };
 
@@ -57,6 +59,18 @@ impl Row {
         self.repetitions.iter().map(value).collect()
     }
 
+    /// The part of all requests of all repetitions that was not accepted.
+    pub fn errors(&self) -> f64 {
+        let accepted = |measured: &Measured| (1.0 - measured.errors()) * measured.requests() as f64;
+        let requests: u64 = self.repetitions.iter().map(Measured::requests).sum();
+        1.0 - self.repetitions.iter().map(accepted).sum::<f64>() / requests.max(1) as f64
+    }
+
+    /// Whether every promise was kept.
+    pub fn is_sound(&self) -> bool {
+        self.repetitions.iter().all(|measured| measured.kept.is_sound())
+    }
+
     /// All latencies of one kind.
     pub fn latencies<'a>(&'a self, of: impl Fn(&'a Measured) -> &'a Latencies) -> Latencies {
         let mut all = Latencies::default();
@@ -72,6 +86,15 @@ impl Row {
             *sums.entry(name.clone()).or_default() += time.as_secs_f64() * 1e6 / entries.max(1) as f64;
         }
         sums
+    }
+
+    /// The part of all processors that the generator took, from 0 to 1; the median of the repetitions.
+    pub fn generator_share(&self, cores: usize) -> f64 {
+        let share = |measured: &Measured| {
+            let own = measured.processor.get(GENERATOR).copied().unwrap_or_default();
+            own.as_secs_f64() / measured.answering.as_secs_f64() / cores.max(1) as f64
+        };
+        median(&self.each(share))
     }
 
     /// The most memory of each process, in MiB.
@@ -94,6 +117,9 @@ pub struct Circumstances {
     pub commit: String,
     /// The arguments.
     pub arguments: Vec<String>,
+    /// Whether the system was started by somebody else: then its build, its settings and its store are not known.
+    #[serde(default)]
+    pub foreign: bool,
     /// The seed.
     pub seed: u64,
     /// Whether it is a release build.
@@ -128,6 +154,7 @@ impl Circumstances {
             date: Timestamp::now(),
             commit: describe.unwrap_or_else(|| "unknown".into()),
             arguments: std::env::args().skip(1).collect(),
+            foreign: false,
             seed,
             release: !cfg!(debug_assertions),
             processor: first("/proc/cpuinfo", "model name"),
@@ -181,6 +208,11 @@ fn output(command: &str, arguments: &[&str]) -> Option<String> {
 }
 
 impl Record {
+    /// Whether every promise was kept.
+    pub fn is_sound(&self) -> bool {
+        self.rows.iter().all(Row::is_sound)
+    }
+
     /// The rows of a part of the report.
     pub fn part(&self, part: Part) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.cell.part == part)

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, ensure};
 use chaos::Node;
 use jiff::Timestamp;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use proto::Transport;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     cell::{Cell, Keeping, Latencies, Measured, Part},
     config::Measure,
     load::{Load, Shape, Subject},
-    measure::{self, GENERATOR},
+    measure,
     plan::{BASE_CALLERS, BASE_PAYLOAD, Plan, shuffled},
     reconcile::{self, Place},
     record::{Circumstances, Record},
@@ -33,7 +34,7 @@ const MOST_ERRORS: f64 = 0.001;
 const MOST_P99: Duration = Duration::from_millis(50);
 
 /// Parts of the peak of the closed loop that are tried, one after the other.
-const KNEE_STEPS: [f64; 7] = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35];
+const KNEE_STEPS: [f64; 11] = [1.05, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 0.15, 0.1];
 
 /// Above this part of one core for each core the generator, and not the system, may be the limit.
 const MOST_GENERATOR: f64 = 0.8;
@@ -48,8 +49,17 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
         (_, true) => Plan::full(),
         _ => Plan::usual(),
     };
+    run_plan(arguments, plan).await
+}
+
+/// Runs a plan of one's own.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record, PathBuf)> {
     let mut circumstances = Circumstances::now(arguments.common.seed);
     circumstances.settings.extend(arguments.settings.iter().cloned());
+    circumstances.foreign = arguments.target.is_some();
     let mut warnings = Vec::new();
     if arguments.quick {
         warnings.push("a quick run: too short to be evidence".to_owned());
@@ -68,6 +78,12 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
             "the machine is busy ({busy:.0} % of its processors in the last seconds): wait, or use --force"
         );
         warnings.push(format!("the machine was busy: {busy:.0} % of its processors at the begin"));
+    }
+    let places = std::env::temp_dir();
+    if arguments.target.is_none() && statfs(&places)?.filesystem_type() == TMPFS_MAGIC {
+        let memory = format!("{} is memory, and nothing is synced there", places.display());
+        ensure!(arguments.force, "{memory}: set TMPDIR to a directory on a disk, or use --force");
+        warnings.push(memory);
     }
     let directory = out(arguments.common.out.as_deref(), "compare")?;
     let binaries = match arguments.target {
@@ -95,9 +111,14 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
     };
     let mut run = Run { system, record, begun: Instant::now(), cells: 0 };
     run.note_versions();
-    run.everything(binaries.as_deref()).await?;
+    let result = run.everything(binaries.as_deref()).await;
+    run.say("");
     run.warn();
+    // What was measured until then is worth having, whatever went wrong.
     run.record.write(&directory)?;
+    let directory_name = directory.display();
+    result
+        .with_context(|| format!("the run broke off; {directory_name} has what was measured until then"))?;
     Ok((run.record, directory))
 }
 
@@ -196,11 +217,15 @@ impl Run {
                 let amqp_url = format!("{}/%2f", node.amqp());
                 self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, plan.closed).await?);
             }
-            bare::sync(self.system.site(Keeping::Synced).directory(), &mut self.record.sync)?;
+            if let System::Own(stack) = &self.system {
+                bare::sync(stack.synced.directory(), &mut self.record.sync)?;
+            }
             // So that the last repetition finds the store as the first one did.
             self.system.empty_store().await?;
         }
-        self.find_knees(&plan, total).await?;
+        if !plan.rates.is_empty() {
+            self.find_knees(&plan, total).await?;
+        }
         let mut cells = Vec::new();
         let slowest = self.record.knees.values().copied().fold(f64::INFINITY, f64::min);
         for (transport, knee) in &self.record.knees {
@@ -219,7 +244,6 @@ impl Run {
             self.record.wire = wire::count(stack, binaries, &plan.payloads).await?;
             self.record.anew = wire::anew(&stack.synced).await?;
         }
-        self.say("");
         Ok(())
     }
 
@@ -254,15 +278,18 @@ impl Run {
             let base = self.record.grid(Subject::Transport(transport), BASE_PAYLOAD, BASE_CALLERS);
             let peak = base.map(|row| stats::median(&row.each(Measured::stored_per_second)));
             let peak = peak.context("the plan has the cell that rates are chosen by")?;
-            let mut knee = peak * 0.25;
             for part in KNEE_STEPS {
                 let cell = Plan::open_cell(transport, peak * part, Part::Knee);
                 if self.carries(cell, plan, total).await? {
-                    knee = peak * part;
+                    self.record.knees.insert(transport, peak * part);
                     break;
                 }
             }
-            self.record.knees.insert(transport, knee);
+            if !self.record.knees.contains_key(&transport) {
+                let warning =
+                    format!("{transport} carried no rate that was tried, and is not among those at a rate");
+                self.record.warnings.push(warning);
+            }
         }
         Ok(())
     }
@@ -271,8 +298,14 @@ impl Run {
     async fn carries(&mut self, cell: Cell, plan: &Plan, total: usize) -> anyhow::Result<bool> {
         for _ in 0..plan.open_repetitions {
             let measured = self.measure(cell, plan.open, total).await?;
-            let p99 = measured.answered.percentile(0.99).unwrap_or(u64::MAX);
-            if measured.errors() > MOST_ERRORS || u128::from(p99) > MOST_P99.as_micros() {
+            let in_time = |latencies: &Latencies| {
+                // Of fewer than a thousand the longest counts.
+                let p99 = latencies.percentile(0.99).or(latencies.longest()).unwrap_or(u64::MAX);
+                u128::from(p99) <= MOST_P99.as_micros()
+            };
+            // Stored, too: over RabbitMQ the answer says nothing of whether the store keeps up.
+            let carried = in_time(&measured.answered) && in_time(&measured.stored);
+            if measured.errors() > MOST_ERRORS || !carried {
                 return Ok(false);
             }
         }
@@ -293,18 +326,23 @@ impl Run {
 
     /// What speaks against single cells.
     fn warn(&mut self) {
-        let cores = self.record.circumstances.cores.max(1) as f64;
+        let cores = self.record.circumstances.cores;
         let mut warnings = Vec::new();
         for row in &self.record.rows {
-            let errors = stats::median(&row.each(Measured::errors));
+            let errors = row.errors();
             if errors > MOST_ERRORS && row.cell.part != Part::Knee {
                 warnings.push(format!("{}: {:.2} % errors", row.cell, errors * 100.0));
             }
-            let own = |measured: &Measured| {
-                let own = measured.processor.get(GENERATOR).copied().unwrap_or_default();
-                own.as_secs_f64() / measured.answering.as_secs_f64() / cores
-            };
-            let share = stats::median(&row.each(own));
+            if !row.is_sound() {
+                let kept = row.repetitions.iter().map(|measured| measured.kept);
+                let (lost, wrong, phantom) = kept.fold((0, 0, 0), |sum, kept| {
+                    (sum.0 + kept.lost, sum.1 + kept.wrong, sum.2 + kept.phantom)
+                });
+                let broken = "the store does not hold what was promised";
+                warnings
+                    .push(format!("{}: {broken}: {lost} lost, {wrong} wrong, {phantom} phantom", row.cell));
+            }
+            let share = row.generator_share(cores);
             if share > MOST_GENERATOR {
                 let share = share * 100.0;
                 warnings.push(format!("{}: the generator took {share:.0} % of all processors", row.cell));

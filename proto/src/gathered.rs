@@ -186,4 +186,23 @@ mod tests {
         assert!(futures_util::poll!(&mut later).is_pending());
         assert!(futures_util::poll!(&mut later).is_ready());
     }
+
+    #[tokio::test]
+    async fn a_write_that_was_cut_short_goes_on_and_vectored_ones_wait_as_well() {
+        let (near, mut far) = tokio::io::duplex(3);
+        let mut io = Gathered::new(near);
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut far, &mut read).await.map(|_| read)
+        });
+        let slices = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"cdef")];
+        {
+            let mut write = std::pin::pin!(io.write_vectored(&slices));
+            assert!(futures_util::poll!(&mut write).is_pending());
+            assert_eq!(write.await.expect("the other end is there"), 3, "as much as there is room for");
+        }
+        io.write_all(b"defghij").await.expect("the other end is there");
+        drop(io);
+        assert_eq!(reading.await.expect("no panic").expect("it is read"), b"abcdefghij");
+    }
 }

@@ -4,12 +4,20 @@ use std::{path::Path, time::Duration};
 
 use ::compare::{
     cell::Keeping,
+    config::{Common, Measure},
     load::{Load, Seen, Shape, Subject},
+    plan::{BASE_PAYLOAD, Plan},
     reconcile::{self, Found, Place},
+    record::Record,
+    run::run_plan,
     stack::Site,
 };
+use chaos::{Fault, Relay};
 use proto::Transport;
-use tests::{process::faulty_binary, rabbitmq::VirtualHost};
+use tests::{
+    process::{binary, faulty_binary},
+    rabbitmq::VirtualHost,
+};
 
 /// How long a load takes.
 const LOAD: Duration = Duration::from_secs(3);
@@ -44,6 +52,7 @@ async fn a_thousandth_that_is_lost_is_found() {
         let found = held_against_the_store(&site, &load, &seen);
         let dropped = seen.ids.iter().filter(|id| id.as_u128().is_multiple_of(1_000)).count() as u64;
         assert!(seen.ids.len() > 1_000, "{} entries", seen.ids.len());
+        assert!(!loses || dropped > 0, "none of {} ids was one to drop", seen.ids.len());
         assert_eq!(found.kept.lost, if loses { dropped } else { 0 }, "{:?}", found.kept);
         assert_eq!(found.kept.is_sound(), found.kept.lost == 0);
         assert_eq!(found.kept.stored + found.kept.lost, seen.ids.len() as u64);
@@ -52,4 +61,71 @@ async fn a_thousandth_that_is_lost_is_found() {
         let wrong = held_against_the_store(&site, &load, &other).kept.wrong;
         assert_eq!(wrong, found.kept.stored, "altered entries are found");
     }
+}
+
+/// As small as a run can be.
+fn plan() -> Plan {
+    Plan {
+        payloads: vec![BASE_PAYLOAD],
+        callers: vec![1],
+        batches: Vec::new(),
+        rates: Vec::new(),
+        repetitions: 3,
+        closed: Duration::from_millis(300),
+        warm_up: Duration::from_millis(300),
+        ..Plan::quick()
+    }
+}
+
+/// Measures a system that runs already, and reads the report that this leaves.
+async fn report_of(site: &Site) -> Record {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = Measure {
+        quick: true,
+        full: false,
+        common: Common { seed: 1, out: Some(directory.path().to_owned()), binaries: None },
+        settings: Vec::new(),
+        target: Some(site.broker_at),
+        logger: Some(site.logger_at),
+        force: true,
+    };
+    run_plan(&arguments, plan()).await.expect("it can be measured");
+    let record = Record::read(directory.path()).expect("a report");
+    assert!(record.is_sound(), "{:?}", record.warnings);
+    record
+}
+
+/// What the report has for one caller, in milliseconds.
+fn median_ms(record: &Record, transport: Transport) -> f64 {
+    let row = record.grid(Subject::Transport(transport), BASE_PAYLOAD, 1).expect("it was measured");
+    let answered = row.latencies(|measured| &measured.answered);
+    answered.percentile(0.5).expect("hundreds of requests") as f64 / 1e3
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_milliseconds_on_the_hop_of_one_transport_are_found_in_the_report() {
+    let rabbitmq = VirtualHost::create().await;
+    let binaries = binary("logger");
+    let mut site = Site::empty(directory(&binaries), &rabbitmq.url(), Keeping::Synced).expect("a directory");
+    site.start_logger().await.expect("a logger");
+    let rpc = site.settings().get("LOGGER_RPC_ADDR").and_then(|address| address.parse().ok());
+    let relay = Relay::open(rpc.expect("an address")).await.expect("a relay");
+    site.set("LOGGER_RPC_ADDR", relay.address().to_string());
+    site.start_broker().await.expect("a broker");
+    site.start_listener().await.expect("a listener");
+    let mut differences = Vec::new();
+    // What else this machine does may add to one of the two, and does not each time.
+    for _ in 0..5 {
+        relay.reset();
+        let before = report_of(&site).await;
+        relay.set_both(Fault::Latency(Duration::from_millis(1)));
+        let after = report_of(&site).await;
+        let by = |transport| median_ms(&after, transport) - median_ms(&before, transport);
+        let (slowed, others) = (by(Transport::Rpc), [by(Transport::Http), by(Transport::Grpc)]);
+        if (1.7..2.7).contains(&slowed) && others.iter().all(|other| other.abs() < 0.7) {
+            return;
+        }
+        differences.push((slowed, others));
+    }
+    panic!("milliseconds that rpc, and the others, became slower by: {differences:?}");
 }

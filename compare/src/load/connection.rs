@@ -7,11 +7,14 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     ops::Range,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Most bytes of an answer; the largest is that of a batch of 1,000.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A connection that was not used for so long is opened anew: the broker lets go of it after 5 s, perhaps just now.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Most headers of an answer.
 const HEADERS: usize = 32;
@@ -22,6 +25,7 @@ pub(crate) struct Connection {
     address: SocketAddr,
     timeout: Duration,
     stream: Option<TcpStream>,
+    used_at: Instant,
     buffer: Vec<u8>,
 }
 
@@ -41,7 +45,13 @@ struct Head {
 impl Connection {
     /// `timeout` holds for connecting and for each wait.
     pub(crate) fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Connection { address, timeout, stream: None, buffer: Vec::with_capacity(4096) }
+        Connection {
+            address,
+            timeout,
+            stream: None,
+            used_at: Instant::now(),
+            buffer: Vec::with_capacity(4096),
+        }
     }
 
     /// Connects, if it is not connected.
@@ -58,6 +68,10 @@ impl Connection {
 
     /// Sends a request, and reads its answer. After an error the next one begins on a new connection.
     pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
+        if self.used_at.elapsed() > IDLE {
+            self.stream = None;
+        }
+        self.used_at = Instant::now();
         self.open()?;
         let head = self.stream.as_mut().map_or_else(
             || Err(io::ErrorKind::NotConnected.into()),

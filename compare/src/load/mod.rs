@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -152,6 +153,8 @@ pub struct Seen {
     pub ids: Vec<Uuid>,
     /// The texts of the entries of each request, in order.
     pub texts: Arc<[String]>,
+    /// The way that the entries went; `None` for those that were only echoed.
+    pub transport: Option<Transport>,
     /// The begin, by the clock that the logger stamps with as well.
     pub begun_at: Option<SystemTime>,
 }
@@ -219,7 +222,12 @@ impl Load {
         });
         let connections: Vec<Connection> = connections.collect();
         let clock = Clock { begun: Instant::now(), end: self.duration };
-        let mut seen = Seen { texts: request.texts(), begun_at: Some(SystemTime::now()), ..Seen::default() };
+        let transport = match self.subject {
+            Subject::Transport(transport) => Some(transport),
+            Subject::Echo => None,
+        };
+        let mut seen =
+            Seen { texts: request.texts(), transport, begun_at: Some(SystemTime::now()), ..Seen::default() };
         thread::scope(|scope| {
             let callers = connections.into_iter().map(|connection| {
                 let caller = Caller { connection, request: request.clone(), clock, seen: Seen::default() };
@@ -230,7 +238,11 @@ impl Load {
                 })
             });
             for caller in callers.collect::<Vec<_>>() {
-                seen.merge(caller.join().unwrap_or_default());
+                match caller.join() {
+                    Ok(own) => seen.merge(own),
+                    // What it has sent would be missing: no figure is better than a wrong one.
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
             }
         });
         for due in schedule.iter().flat_map(|schedule| schedule.iter().skip(next.load(Ordering::Relaxed))) {

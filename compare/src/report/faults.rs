@@ -68,7 +68,7 @@ fn columns(suffered: &Suffered) -> [String; 10] {
         suffered.kept.wrong.to_string(),
         millis(suffered.answered.longest()),
         millis(suffered.stored.longest()),
-        format!("{:.2} s", suffered.well_after.as_secs_f64()),
+        suffered.well_after.map_or_else(|| "n/a".to_owned(), |after| format!("{:.2} s", after.as_secs_f64())),
     ]
 }
 

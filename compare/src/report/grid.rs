@@ -36,7 +36,7 @@ pub(crate) fn noise(record: &Record) -> f64 {
                 && cell.shape == other.shape
         })?;
         let rate = Measured::stored_per_second;
-        paired_ratio(&same.each(rate), &again.each(rate), record.circumstances.seed)
+        paired_ratio(&same.each(rate), &again.each(rate))
     });
     let noise = same.map_or(LEAST_NOISE, |ratio| ratio.middle.max(1.0 / ratio.middle));
     noise.max(LEAST_NOISE)
@@ -54,7 +54,11 @@ pub fn winners(record: &Record) -> Vec<GridCell> {
     places.sort_unstable();
     places.dedup();
     for (payload_bytes, callers) in places {
-        let of = |transport: Transport| record.grid(Subject::Transport(transport), payload_bytes, callers);
+        // However fast: who loses an entry is not compared.
+        let of = |transport: Transport| {
+            let row = record.grid(Subject::Transport(transport), payload_bytes, callers);
+            row.filter(|row| row.is_sound())
+        };
         let values = |transport| of(transport).map(|row| row.each(Measured::stored_per_second));
         let candidates: Vec<(Transport, Vec<f64>)> = Transport::ALL
             .into_iter()
@@ -65,7 +69,7 @@ pub fn winners(record: &Record) -> Vec<GridCell> {
             payload_bytes,
             callers,
             rates: rates.collect(),
-            verdict: verdict(&candidates, noise, record.circumstances.seed),
+            verdict: verdict(&candidates, noise),
         });
     }
     cells

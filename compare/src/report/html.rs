@@ -87,24 +87,26 @@ fn overview(record: &Record) -> Markup {
         div.wide { table {
             thead { tr {
                 th {} th { "promise" } th { "answered/s" } th { "of the floor" } th { "stored/s" }
-                th { "to answered" br; "p50, p99" } th { "to stored" br; "p50, p99" } th { "lost" }
+                th { "to answered" br; "p50, p99" } th { "p99.9, longest" } th { "to stored" br; "p50, p99" }
+                th { "errors" } th { "lost" } th { "generator" br; "of all cores" }
             } }
             tbody { @for (subject, row) in rows {
                 @let rate = row.each(Measured::accepted_per_second);
-                @let share = floor.as_ref().and_then(|floor| paired_ratio(&rate, floor, 1));
+                @let share = floor.as_ref().and_then(|floor| paired_ratio(&rate, floor));
                 @let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
                 tr {
                     td { (subject.as_str()) }
                     td.words { (subject.promise()) }
                     td { (format!("{:.0}", median(&rate))) }
                     td { (share.map_or_else(|| "n/a".into(), |share| format!("{:.2}", share.middle))) }
-                    @if subject == Subject::Echo { td { "-" } td { (two(&answered)) } td { "-" } td { "-" } }
-                    @else {
-                        td { (format!("{:.0}", median(&row.each(Measured::stored_per_second)))) }
-                        td { (two(&answered)) }
-                        td { (two(&stored)) }
-                        td { (row.repetitions.iter().map(|measured| measured.kept.lost).sum::<u64>()) }
-                    }
+                    @if subject == Subject::Echo { td { "-" } }
+                    @else { td { (format!("{:.0}", median(&row.each(Measured::stored_per_second)))) } }
+                    td { (two(&answered)) }
+                    td { (millis(answered.percentile(0.999))) ", " (millis(answered.longest())) }
+                    @if subject == Subject::Echo { td { "-" } } @else { td { (two(&stored)) } }
+                    td { (format!("{:.2} %", row.errors() * 100.0)) }
+                    td { (row.repetitions.iter().map(|measured| measured.kept.lost).sum::<u64>()) }
+                    td { (format!("{:.0} %", row.generator_share(record.circumstances.cores) * 100.0)) }
                 }
             } }
         } }
@@ -119,7 +121,7 @@ fn winners(record: &Record) -> Markup {
     html! {
         h2 { "Who is ahead where" }
         p { "Entries stored per second, medians of " (record.plan.repetitions) " repetitions in random order. A winner "
-            "is named only where the interval of 95 % around its ratio to the second lies above what the same "
+            "is named only where the intervals of 95 % around its ratios to all others lie above what the same "
             "transport differs from itself in this run (" (format!("{:.3}", grid::noise(record))) " ×)." }
         div.wide { table {
             thead { tr {
@@ -230,7 +232,8 @@ fn rates(record: &Record) -> Markup {
         h2 { "At a rate that is given" }
         p { "An open loop: requests are due as independent callers have them, whatever became of those before, and "
             "latency counts from the moment that a request was due. The same rates for all are parts of the slowest "
-            "knee; the knee is the highest rate with at most 0.1 % errors and a p99 of at most 50 ms." }
+            "knee; the knee is the highest of the rates that were tried at which each window had at most 0.1 % errors and a p99 of at most "
+            "50 ms, to answered and to stored." }
         p { "Knees: " @for (transport, knee) in &record.knees { (transport.as_str()) " " (format!("{knee:.0}")) "/s. " } }
         div.wide { table {
             thead { tr {
@@ -245,7 +248,7 @@ fn rates(record: &Record) -> Markup {
                     td { (two(&answered)) }
                     td { (millis(answered.percentile(0.999))) }
                     td { (two(&stored)) }
-                    td { (format!("{:.2} %", median(&row.each(Measured::errors)) * 100.0)) }
+                    td { (format!("{:.2} %", row.errors() * 100.0)) }
                     td { (millis(row.latencies(|m| &m.late).percentile(0.99))) }
                 }
             } }
@@ -284,7 +287,7 @@ fn prices(record: &Record) -> Markup {
         let nothing = record.part(Part::Durability).find(|row| row.cell.subject == subject)?;
         let synced = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS)?;
         let rate = Measured::accepted_per_second;
-        Some((paired_ratio(&synced.each(rate), &nothing.each(rate), 1)?, median(&nothing.each(rate))))
+        Some((paired_ratio(&synced.each(rate), &nothing.each(rate))?, median(&nothing.each(rate))))
     };
     html! {
         h2 { "What things cost" }
@@ -312,7 +315,7 @@ fn prices(record: &Record) -> Markup {
         @if let (Some(own), false) = (record.grid(Subject::Transport(Transport::Rabbitmq), BASE_PAYLOAD, BASE_CALLERS), record.bare.is_empty()) {
             p { "A bare publisher with confirms, which does nothing else, gets " (format!("{:.0}", median(&record.bare)))
                 " messages a second from the same RabbitMQ with " (BASE_CALLERS) " in flight; " code { "rabbitmq" } " over the broker has "
-                @if let Some(ratio) = paired_ratio(&own.each(Measured::accepted_per_second), &record.bare, 1) {
+                @if let Some(ratio) = paired_ratio(&own.each(Measured::accepted_per_second), &record.bare) {
                     (format!("{:.2} ({:.2} to {:.2})", ratio.middle, ratio.low, ratio.high)) " of it."
                 }
             }
@@ -354,8 +357,13 @@ fn circumstances(record: &Record) -> Markup {
                 ", " (format!("{:.0} %", own.busy * 100.0)) " of its processors in use before the run" }
             dt { "Versions" } dd { @for (name, version) in &own.versions { (name) " " (version) ". " } }
             dt { "Arguments" } dd { code { "compare " (own.arguments.join(" ")) } }
-            dt { "Settings" } dd { "the services' defaults: TCP_NODELAY, no TLS, no compression, release profile"
-                @for (name, value) in &own.settings { ", " code { (name) "=" (value) } } }
+            dt { "Settings" } dd {
+                @if own.foreign { "a system that somebody else had started: its build, settings and store are not known" }
+                @else {
+                    "the services' defaults: TCP_NODELAY, no TLS, no compression, release profile"
+                    @for (name, value) in &own.settings { ", " code { (name) "=" (value) } }
+                }
+            }
             dt { "Cells" } dd { (record.rows.len()) " cells, " (record.rows.iter().map(|row| row.repetitions.len()).sum::<usize>())
                 " measurements, " (entries(record)) " entries, each held against the store" }
         }

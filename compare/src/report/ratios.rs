@@ -16,7 +16,7 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
     let echo = base(Subject::Echo);
     let rate = Measured::accepted_per_second;
     let pair = |of: Option<&Row>, to: Option<&Row>| {
-        let by = paired_ratio(&of?.each(rate), &to?.each(rate), record.circumstances.seed)?;
+        let by = paired_ratio(&of?.each(rate), &to?.each(rate))?;
         Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
     };
     let mut found: Vec<(String, Option<String>)> = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
         found.push((format!("{transport}, stored and synced : kept nowhere"), pair(row, nothing)));
     }
     let queued = base(Subject::Transport(Transport::Rabbitmq)).and_then(|row| {
-        let by = paired_ratio(&row.each(rate), &record.bare, record.circumstances.seed)?;
+        let by = paired_ratio(&row.each(rate), &record.bare)?;
         Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
     });
     found.push(("rabbitmq, to queued : bare publisher".to_owned(), queued));

@@ -32,7 +32,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "{:<9} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8} {:>6}",
+        "{:<9} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8} {:>6} {:>7} {:>6}",
         "",
         "answered/s",
         "stored/s",
@@ -42,6 +42,8 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         "stored p50",
         "stor. p99",
         "CPU us",
+        "gen.",
+        "errors",
         "lost"
     )?;
     let floor = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
@@ -50,7 +52,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) else { continue };
         let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
         let rate = row.each(Measured::accepted_per_second);
-        let share = floor.as_ref().and_then(|floor| crate::stats::paired_ratio(&rate, floor, 1));
+        let share = floor.as_ref().and_then(|floor| crate::stats::paired_ratio(&rate, floor));
         let stored_rate = match subject {
             Subject::Transport(_) => format!("{:.0}", median(&row.each(Measured::stored_per_second))),
             Subject::Echo => "-".to_owned(),
@@ -64,7 +66,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         let lost: u64 = row.repetitions.iter().map(|measured| measured.kept.lost).sum();
         writeln!(
             text,
-            "{:<9} {:>10.0} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8.1} {:>6}",
+            "{:<9} {:>10.0} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8.1} {:>6} {:>7} {:>6}",
             subject.as_str(),
             median(&rate),
             stored_rate,
@@ -74,6 +76,8 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             millis(stored.percentile(0.5)),
             millis(stored.percentile(0.99)),
             system,
+            format!("{:.0} %", row.generator_share(record.circumstances.cores) * 100.0),
+            format!("{:.2} %", row.errors() * 100.0),
             lost,
         )?;
     }
@@ -112,7 +116,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             millis(answered.percentile(0.5)),
             millis(answered.percentile(0.99)),
             millis(answered.percentile(0.999)),
-            median(&row.each(Measured::errors)) * 100.0,
+            row.errors() * 100.0,
         )?;
     }
     writeln!(text, "\nRatios of this run\n")?;
