@@ -202,7 +202,7 @@ enum Client {
     Http(Box<Http>),
     Rpc(Rpc),
     Rabbitmq(Rabbitmq),
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
 }
 
 impl Client {
@@ -211,7 +211,7 @@ impl Client {
             Transport::Http => Client::Http(Box::new(Http::new(settings))),
             Transport::Rpc => Client::Rpc(Rpc::new(settings)),
             Transport::Rabbitmq => Client::Rabbitmq(Rabbitmq::new(settings)),
-            Transport::Grpc => Client::Grpc(Grpc::new(settings)),
+            Transport::Grpc => Client::Grpc(Box::new(Grpc::new(settings))),
         }
     }
 
