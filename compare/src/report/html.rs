@@ -79,34 +79,45 @@ fn overview(record: &Record) -> Markup {
     let rows = Subject::ALL
         .into_iter()
         .filter_map(|subject| record.grid(subject, BASE_PAYLOAD, BASE_CALLERS).map(|row| (subject, row)));
+    let rows: Vec<(Subject, &Row)> = rows.collect();
     html! {
         h2 { "As fast as they can: " (BASE_CALLERS) " callers, " (bytes(BASE_PAYLOAD)) }
-        p { "A closed loop: each caller sends the next entry when the last is answered. `echo` is the floor: decoded, "
-            "checked and answered, delivered nowhere. `rabbitmq` answers when RabbitMQ has confirmed; what counts for "
+        p { "A closed loop: each caller sends the next entry when the last is answered. " code { "echo" } " is the "
+            "floor: decoded, checked and answered, delivered nowhere. " code { "rabbitmq" } " answers when RabbitMQ has confirmed; what counts for "
             "all alike is the time to stored." }
         div.wide { table {
             thead { tr {
-                th {} th { "promise" } th { "answered/s" } th { "of the floor" } th { "stored/s" }
-                th { "to answered" br; "p50, p99" } th { "p99.9, longest" } th { "to stored" br; "p50, p99" }
-                th { "errors" } th { "lost" } th { "generator" br; "of all cores" }
+                th {} th { "promise" } th { "answered/s" } th { "of the floor" } th { "stored/s" } th { "errors" }
+                th { "lost" } th { "generator," br; "of all cores" }
             } }
-            tbody { @for (subject, row) in rows {
+            tbody { @for (subject, row) in &rows {
                 @let rate = row.each(Measured::accepted_per_second);
                 @let share = floor.as_ref().and_then(|floor| paired_ratio(&rate, floor));
-                @let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
                 tr {
                     td { (subject.as_str()) }
                     td.words { (subject.promise()) }
                     td { (format!("{:.0}", median(&rate))) }
                     td { (share.map_or_else(|| "n/a".into(), |share| format!("{:.2}", share.middle))) }
-                    @if subject == Subject::Echo { td { "-" } }
+                    @if *subject == Subject::Echo { td { "-" } }
                     @else { td { (format!("{:.0}", median(&row.each(Measured::stored_per_second)))) } }
-                    td { (two(&answered)) }
-                    td { (millis(answered.percentile(0.999))) ", " (millis(answered.longest())) }
-                    @if subject == Subject::Echo { td { "-" } } @else { td { (two(&stored)) } }
                     td { (format!("{:.2} %", row.errors() * 100.0)) }
                     td { (row.repetitions.iter().map(|measured| measured.kept.lost).sum::<u64>()) }
                     td { (format!("{:.0} %", row.generator_share(record.circumstances.cores) * 100.0)) }
+                }
+            } }
+        } }
+        div.wide { table {
+            thead { tr {
+                th {} th { "to answered, p50" } th { "p99" } th { "p99.9" } th { "longest" }
+                th { "to stored, p50" } th { "p99" } th { "p99.9" } th { "longest" }
+            } }
+            tbody { @for (subject, row) in &rows {
+                tr {
+                    td { (subject.as_str()) }
+                    @for latencies in [row.latencies(|m| &m.answered), row.latencies(|m| &m.stored)] {
+                        @for part in [0.5, 0.99, 0.999] { td { (millis(latencies.percentile(part))) } }
+                        td { (millis(latencies.longest())) }
+                    }
                 }
             } }
         } }

@@ -62,11 +62,15 @@ pub(super) fn lines(labels: &Labels<'_>, axes: (Axis, Axis), series: &[Series]) 
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let (across, up) = (x.0..x.1, y.0..y.1);
         match axes {
-            (Axis::Linear, Axis::Linear) => draw_lines(&area, labels, series, across, up),
-            (Axis::Linear, Axis::Logarithmic) => draw_lines(&area, labels, series, across, up.log_scale()),
-            (Axis::Logarithmic, Axis::Linear) => draw_lines(&area, labels, series, across.log_scale(), up),
+            (Axis::Linear, Axis::Linear) => draw_lines(&area, labels, series, across, up, false),
+            (Axis::Linear, Axis::Logarithmic) => {
+                draw_lines(&area, labels, series, across, up.log_scale(), true)
+            }
+            (Axis::Logarithmic, Axis::Linear) => {
+                draw_lines(&area, labels, series, across.log_scale(), up, false)
+            }
             (Axis::Logarithmic, Axis::Logarithmic) => {
-                draw_lines(&area, labels, series, across.log_scale(), up.log_scale())
+                draw_lines(&area, labels, series, across.log_scale(), up.log_scale(), true)
             }
         }
         .map_err(|error| anyhow!("drawing {}: {error}", labels.title))?;
@@ -83,6 +87,7 @@ fn draw_lines<X, Y>(
     series: &[Series],
     x: X,
     y: Y,
+    log_up: bool,
 ) -> Result<(), Box<dyn std::error::Error>>
 where
     X: AsRangedCoord<Value = f64>,
@@ -90,6 +95,12 @@ where
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
+    // Between the powers of ten lines come closer and closer: not each has room for its number.
+    let y_number = |value: &f64| {
+        let first_digit = value / 10_f64.powf(value.abs().log10().floor());
+        let crowded = log_up && ![1.0, 2.0, 3.0, 5.0].iter().any(|digit| (first_digit - digit).abs() < 0.01);
+        if crowded { String::new() } else { (labels.y_number)(value) }
+    };
     let mut chart = ChartBuilder::on(area)
         .caption(labels.title, (FONT, 18))
         .margin(12)
@@ -100,9 +111,9 @@ where
         .configure_mesh()
         .x_desc(labels.x)
         .y_desc(labels.y)
-        .y_labels(8)
+        .y_labels(if log_up { 24 } else { 8 })
         .x_label_formatter(labels.x_number)
-        .y_label_formatter(labels.y_number)
+        .y_label_formatter(&y_number)
         .label_style((FONT, 13))
         .axis_desc_style((FONT, 14))
         .light_line_style(WHITE)
