@@ -55,7 +55,7 @@ pub enum Part {
     Knee,
     /// The same absolute rates for all, open loop.
     Rates,
-    /// Three quarters of each one's own knee, open loop.
+    /// Parts of each one's own knee, open loop.
     Own,
 }
 

@@ -36,6 +36,9 @@ const MOST_P99: Duration = Duration::from_millis(50);
 /// Parts of the peak of the closed loop that are tried, one after the other.
 const KNEE_STEPS: [f64; 11] = [1.05, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 0.15, 0.1];
 
+/// Parts of its own knee at which each is measured.
+const OWN_PARTS: [f64; 2] = [0.5, 0.75];
+
 /// Above this part of one core for each core the generator, and not the system, may be the limit.
 const MOST_GENERATOR: f64 = 0.8;
 
@@ -207,7 +210,7 @@ impl Run {
         let mut closed = plan.closed_cells();
         closed.retain(|cell| self.system.has(cell.store));
         let repetitions = plan.repetitions * closed.len();
-        let open = (plan.rates.len() + 1) * Transport::ALL.len() * plan.open_repetitions;
+        let open = (plan.rates.len() + OWN_PARTS.len()) * Transport::ALL.len() * plan.open_repetitions;
         let total = repetitions + open + 2 * Transport::ALL.len();
         for repetition in 0..plan.repetitions {
             for cell in shuffled(&closed, repetition, self.record.circumstances.seed) {
@@ -232,7 +235,7 @@ impl Run {
             let parts =
                 plan.rates.iter().map(|part| Plan::open_cell(*transport, slowest * part, Part::Rates));
             cells.extend(parts);
-            cells.push(Plan::open_cell(*transport, knee * 0.75, Part::Own));
+            cells.extend(OWN_PARTS.map(|part| Plan::open_cell(*transport, knee * part, Part::Own)));
         }
         for repetition in 0..plan.open_repetitions {
             for cell in shuffled(&cells, repetition, self.record.circumstances.seed) {

@@ -239,6 +239,12 @@ fn rates(record: &Record) -> Markup {
         Shape::Closed { .. } => 0.0,
     };
     rows.sort_by(|a, b| rate(a).total_cmp(&rate(b)).then(a.cell.subject.cmp(&b.cell.subject)));
+    let own_part = |row: &Row| match row.cell.subject {
+        Subject::Transport(transport) if row.cell.part == Part::Own => {
+            record.knees.get(&transport).map(|knee| rate(row) / knee)
+        }
+        Subject::Transport(_) | Subject::Echo => None,
+    };
     html! {
         h2 { "At a rate that is given" }
         p { "An open loop: requests are due as independent callers have them, whatever became of those before, and "
@@ -254,7 +260,7 @@ fn rates(record: &Record) -> Markup {
             tbody { @for row in rows {
                 @let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
                 tr {
-                    td { (row.cell.subject.as_str()) @if row.cell.part == Part::Own { ", 75 % of its own knee" } }
+                    td { (row.cell.subject.as_str()) @if let Some(part) = own_part(row) { ", " (format!("{:.0}", part * 100.0)) " % of its own knee" } }
                     td { (format!("{:.0}", rate(row))) }
                     td { (two(&answered)) }
                     td { (millis(answered.percentile(0.999))) }

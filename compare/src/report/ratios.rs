@@ -49,18 +49,25 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
         Some(format!("{:.2} ({rpc} us : {floor} us + {sync} us)", rpc as f64 / (floor + sync) as f64))
     })();
     found.push(("one caller, rpc : floor + one sync of the disk, p50".to_owned(), lone));
+    let tail = |row: &Row| {
+        let answered = row.latencies(|measured| &measured.answered);
+        let (half, tail) = (answered.percentile(0.5)?, answered.percentile(0.99)?);
+        Some(format!("{:.1} ({tail} us : {half} us)", tail as f64 / half as f64))
+    };
     let slowest = record.knees.values().copied().fold(f64::INFINITY, f64::min);
     for transport in Transport::ALL {
         let row = record.part(Part::Rates).find(|row| {
             let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / slowest - 0.5).abs() < 0.01);
             half && row.cell.subject == Subject::Transport(transport)
         });
-        let tail = row.and_then(|row| {
-            let answered = row.latencies(|measured| &measured.answered);
-            let (half, tail) = (answered.percentile(0.5)?, answered.percentile(0.99)?);
-            Some(format!("{:.1} ({tail} us : {half} us)", tail as f64 / half as f64))
+        found.push((format!("{transport}, p99 : p50 at half of the slowest knee"), row.and_then(tail)));
+    }
+    for (transport, knee) in &record.knees {
+        let row = record.part(Part::Own).find(|row| {
+            let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / knee - 0.5).abs() < 0.01);
+            half && row.cell.subject == Subject::Transport(*transport)
         });
-        found.push((format!("{transport}, p99 : p50 at half of the slowest knee"), tail));
+        found.push((format!("{transport}, p99 : p50 at half of its own knee"), row.and_then(tail)));
     }
     for transport in Transport::ALL {
         let of = |batch| {
