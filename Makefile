@@ -23,8 +23,8 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/strace.sh
-	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture::
-	deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- torture:: --test-threads 1
+	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
+	deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- torture:: alone:: --test-threads 1
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- $(SECURE)
 
 check: ## format, clippy and docs, with warnings denied

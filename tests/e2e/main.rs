@@ -34,6 +34,7 @@ macro_rules! for_each_transport {
     };
 }
 
+mod alone;
 mod bad_input;
 mod compare;
 mod course;
