@@ -38,7 +38,7 @@ torture: ## breaks the stack under load, over and over (ONLY=name of a trial, RO
 	deploy/rabbitmq.sh with-test-node cargo run --release --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
-compare: ## measures the four side by side, in about 15 minutes (ARGS=--quick, ARGS=--full, ARGS=faults)
+compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)
 	@deploy/rabbitmq.sh install
 	cargo build --release --locked -p broker -p listener -p logger -p compare
 	@"$${CARGO_TARGET_DIR:-target}/release/compare" $(ARGS)

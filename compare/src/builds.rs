@@ -30,16 +30,17 @@ const ROUNDS_OF_A_LIFE: usize = 2;
 pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
     ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
+    let binaries =
+        (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
     eprintln!("Starting RabbitMQ and the services, twice…");
     let mut node = Node::start().await.context("RabbitMQ")?;
     node.serves().await?;
     let mut sides = Vec::new();
-    for (name, binaries, settings) in [
-        ("before", &arguments.before, &arguments.set_before),
-        ("after", &arguments.after, &arguments.set_after),
-    ] {
+    for (name, binaries, settings) in
+        [("before", binaries.0, &arguments.set_before), ("after", binaries.1, &arguments.set_after)]
+    {
         stack::add_virtual_host(&mut node, name).await?;
-        sides.push((format!("{}/{name}", node.amqp()), run::binaries(Some(binaries.as_path()))?, settings));
+        sides.push((format!("{}/{name}", node.amqp()), binaries, settings));
     }
     let subjects: Vec<Subject> = match arguments.transports.as_slice() {
         [] => Subject::ALL.to_vec(),

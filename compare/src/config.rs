@@ -47,11 +47,11 @@ pub enum Command {
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub struct Measure {
-    /// Two minutes instead of fifteen: to see that it works, no evidence
+    /// Two minutes instead of fifteen: to see that it works, no evidence and no verdicts
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
-    /// The whole grid with more repetitions: an hour and a half
+    /// The same cells with more and longer repetitions: an hour and a half
     #[arg(long)]
     pub full: bool,
 
@@ -72,7 +72,8 @@ pub struct Measure {
     #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
     pub logger: Option<SocketAddr>,
 
-    /// Measure although this is a debug build or a busy machine; the report says so
+    /// Measure although this is a debug build, a busy machine (which --quick does not refuse) or a store in memory; the
+    /// report says so
     #[arg(long)]
     pub force: bool,
 }
@@ -160,6 +161,12 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     {
         return Err(format!("{name} is chosen by compare itself"));
     }
+    let known = ["BROKER_", "LISTENER_", "LOGGER_", "RUST_LOG", "TOKIO_WORKER_THREADS"];
+    if !known.iter().any(|known| name.starts_with(known)) {
+        return Err(format!(
+            "{name} is no setting of the services: see broker --help, listener --help, logger --help"
+        ));
+    }
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -179,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_setting_is_a_name_and_a_value() {
-        assert_eq!(parse_setting("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(parse_setting("RUST_LOG=b=c"), Ok(("RUST_LOG".to_owned(), "b=c".to_owned())));
         assert!(parse_setting("LISTENER_PREFETCH=2").is_ok());
-        for text in ["A", "AMQP_URL=x", "LOGGER_STORE=nothing", "BROKER_HTTP_LISTEN=1"] {
+        for text in ["A", "A=b", "AMQP_URL=x", "LOGGER_STORE=nothing", "BROKER_HTTP_LISTEN=1"] {
             assert!(parse_setting(text).is_err(), "{text}");
         }
     }

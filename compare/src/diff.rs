@@ -45,7 +45,7 @@ fn write_diff(before: &Record, after: &Record, text: &mut String) -> std::fmt::R
     }
     let winner = |verdict: &Verdict<_>| match verdict {
         Verdict::Winner { of, .. } => Some(*of),
-        Verdict::Indistinguishable { .. } | Verdict::Alone => None,
+        Verdict::Indistinguishable { .. } | Verdict::Alone | Verdict::TooFew => None,
     };
     let (mut both, mut same) = (0, 0);
     let others = report::winners(after);

@@ -238,8 +238,12 @@ impl Record {
     /// If it cannot be read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let file = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
-        let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is no report of compare", file.display()))
+        let text = std::fs::read(&file).with_context(|| {
+            format!("cannot read {}: give a directory that compare has left", file.display())
+        })?;
+        let about =
+            || format!("{} is no report of compare: give a directory that it has left", file.display());
+        serde_json::from_slice(&text).with_context(about)
     }
 
     /// Writes it down.

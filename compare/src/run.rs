@@ -88,7 +88,6 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         ensure!(arguments.force, "{memory}: set TMPDIR to a directory on a disk, or use --force");
         warnings.push(memory);
     }
-    let directory = out(arguments.common.out.as_deref(), "compare")?;
     let binaries = match arguments.target {
         Some(_) => None,
         None => Some(binaries(arguments.common.binaries.as_deref())?),
@@ -105,13 +104,21 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         sync: Latencies::default(),
     };
     let system = match (&binaries, arguments.target.zip(arguments.logger)) {
-        (_, Some((broker, logger))) => System::Foreign(Box::new(Site::foreign(broker, logger)?)),
+        (_, Some((broker, logger))) => {
+            let start = "start it, or give its address";
+            reconcile::get(broker, "/healthz")
+                .with_context(|| format!("no broker answers at {broker}: {start}"))?;
+            reconcile::get(logger, "/logs?limit=1")
+                .with_context(|| format!("no logger answers at {logger}: {start}"))?;
+            System::Foreign(Box::new(Site::foreign(broker, logger)?))
+        }
         (Some(binaries), None) => {
             eprintln!("Starting RabbitMQ and the services…");
             System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?))
         }
         (None, None) => unreachable!("a target comes with its logger"),
     };
+    let directory = out(arguments.common.out.as_deref(), "compare")?;
     let mut run = Run { system, record, begun: Instant::now(), cells: 0 };
     run.note_versions();
     let result = run.everything(binaries.as_deref()).await;

@@ -121,6 +121,9 @@ fn overview(record: &Record) -> Markup {
                 }
             } }
         } }
+        p.note { "Of the floor: the median of the ratios within each repetition, which is not the ratio of the medians. Stored: "
+            "until the logger's stamp, which it takes as a commit begins; so it is earlier than the answer, and stored/s, "
+            "which counts until the last stamp, is a little above answered/s." }
     }
 }
 
@@ -143,7 +146,7 @@ fn winners(record: &Record) -> Markup {
             tbody { @for cell in grid::winners(record) {
                 @let winner = match &cell.verdict {
                     Verdict::Winner { of, .. } => Some(*of),
-                    Verdict::Indistinguishable { .. } | Verdict::Alone => None,
+                    Verdict::Indistinguishable { .. } | Verdict::Alone | Verdict::TooFew => None,
                 };
                 tr {
                     td { (bytes(cell.payload_bytes)) }
@@ -309,7 +312,7 @@ fn prices(record: &Record) -> Markup {
     html! {
         h2 { "What things cost" }
         div.wide { table {
-            caption { "Ratios of this run: they hold on a faster machine as well" }
+            caption { "Ratios of this run: less bound to this machine than its rates" }
             tbody { @for (what, value) in ratios(record) { tr { td { (what) } td { (value) } } } }
         } }
         div.wide { table {

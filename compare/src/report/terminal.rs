@@ -89,7 +89,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         write!(text, "{:<9} {:>7} ", bytes(cell.payload_bytes), cell.callers)?;
         let winner = match &cell.verdict {
             Verdict::Winner { of, .. } => Some(*of),
-            Verdict::Indistinguishable { .. } | Verdict::Alone => None,
+            Verdict::Indistinguishable { .. } | Verdict::Alone | Verdict::TooFew => None,
         };
         for (transport, rate) in &cell.rates {
             let mark = if winner == Some(*transport) { "*" } else { " " };
@@ -131,6 +131,7 @@ pub(super) fn in_words(verdict: &Verdict<Transport>) -> String {
         }
         Verdict::Indistinguishable { of, second } => format!("{of} and {second} indistinguishable"),
         Verdict::Alone => "alone".to_owned(),
+        Verdict::TooFew => "too few repetitions for a verdict".to_owned(),
     }
 }
 
