@@ -12,7 +12,7 @@ use proto::Transport;
 use crate::{
     cell::{Cell, Keeping, Latencies, Measured},
     load::{Ending, Load, Seen, Shape, Subject},
-    reconcile::{self, Found, Place},
+    reconcile::{self, DRAIN, Found, Place},
     stack::{self, Site},
 };
 
@@ -21,9 +21,6 @@ pub const GENERATOR: &str = "generator";
 
 /// A short load before each cell, thrown away: connections are open and caches warm.
 const PRELUDE: Duration = Duration::from_millis(150);
-
-/// How long what was queued may take to be stored.
-const DRAIN: Duration = Duration::from_secs(60);
 
 /// Measures a cell once, against the site whose store it names. What the store does not hold is a result, not an error.
 ///

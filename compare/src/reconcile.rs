@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_millis(50);
 
 /// How long what was queued may take to be stored, and how often it is looked for.
-const DRAIN: Duration = Duration::from_secs(60);
+pub(crate) const DRAIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the store says of a load.

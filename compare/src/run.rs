@@ -45,7 +45,8 @@ const MOST_GENERATOR: f64 = 0.8;
 /// Runs the plan of the arguments; leaves the record in the directory that is returned with it.
 ///
 /// # Errors
-/// If the machine is not fit for it, the system does not start, or an entry is lost.
+/// If the machine is not fit for it, the system does not start, or one of its processes does not answer. An entry that is
+/// lost is a result: [`Record::is_sound`].
 pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
     let plan = match (arguments.quick, arguments.full) {
         (true, _) => Plan::quick(),

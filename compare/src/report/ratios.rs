@@ -1,4 +1,4 @@
-//! What a run says of the system itself, as ratios: they hold on a machine of another speed, which rates do not.
+//! What a run says of the system itself, as ratios: less bound to the machine than rates.
 
 use proto::Transport;
 
@@ -15,10 +15,11 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
     let base = |subject| record.grid(subject, BASE_PAYLOAD, BASE_CALLERS);
     let echo = base(Subject::Echo);
     let rate = Measured::accepted_per_second;
-    let pair = |of: Option<&Row>, to: Option<&Row>| {
-        let by = paired_ratio(&of?.each(rate), &to?.each(rate))?;
+    let by = |of: Option<&Row>, to: &[f64]| {
+        let by = paired_ratio(&of?.each(rate), to)?;
         Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
     };
+    let pair = |of, to: Option<&Row>| by(of, &to?.each(rate));
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     for transport in [Transport::Rpc, Transport::Http, Transport::Grpc] {
         let row = base(Subject::Transport(transport));
@@ -27,10 +28,7 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
             record.part(Part::Durability).find(|row| row.cell.subject == Subject::Transport(transport));
         found.push((format!("{transport}, stored and synced : kept nowhere"), pair(row, nothing)));
     }
-    let queued = base(Subject::Transport(Transport::Rabbitmq)).and_then(|row| {
-        let by = paired_ratio(&row.each(rate), &record.bare)?;
-        Some(format!("{:.2} ({:.2} to {:.2})", by.middle, by.low, by.high))
-    });
+    let queued = by(base(Subject::Transport(Transport::Rabbitmq)), &record.bare);
     found.push(("rabbitmq, to queued : bare publisher".to_owned(), queued));
     let services = |row: &Row| {
         let used = row.processor_us();
@@ -55,19 +53,15 @@ pub(super) fn ratios(record: &Record) -> Vec<(String, String)> {
         Some(format!("{:.1} ({tail} us : {half} us)", tail as f64 / half as f64))
     };
     let slowest = record.knees.values().copied().fold(f64::INFINITY, f64::min);
-    for transport in Transport::ALL {
-        let row = record.part(Part::Rates).find(|row| {
-            let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / slowest - 0.5).abs() < 0.01);
-            half && row.cell.subject == Subject::Transport(transport)
-        });
-        found.push((format!("{transport}, p99 : p50 at half of the slowest knee"), row.and_then(tail)));
-    }
-    for (transport, knee) in &record.knees {
-        let row = record.part(Part::Own).find(|row| {
-            let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / knee - 0.5).abs() < 0.01);
-            half && row.cell.subject == Subject::Transport(*transport)
-        });
-        found.push((format!("{transport}, p99 : p50 at half of its own knee"), row.and_then(tail)));
+    for (part, whose) in [(Part::Rates, "the slowest"), (Part::Own, "its own")] {
+        for (transport, own) in &record.knees {
+            let knee = if part == Part::Own { *own } else { slowest };
+            let row = record.part(part).find(|row| {
+                let half = matches!(row.cell.shape, Shape::Open { rate } if (rate / knee - 0.5).abs() < 0.01);
+                half && row.cell.subject == Subject::Transport(*transport)
+            });
+            found.push((format!("{transport}, p99 : p50 at half of {whose} knee"), row.and_then(tail)));
+        }
     }
     for transport in Transport::ALL {
         let of = |batch| {
