@@ -10,7 +10,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Reflection serves this set to clients such as grpcurl.
     fs::write(out.join("logs.bin"), descriptors.encode_to_vec())?;
-    // The codec that bounds a batch before it is decoded.
-    tonic_prost_build::configure().codec_path("crate::grpc::codec::BoundedCodec").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // It bounds a batch before it is decoded.
+        .codec_path("crate::grpc::codec::BoundedCodec")
+        // What a server does not have it answers as unimplemented: the course's has one call.
+        .generate_default_stubs(true)
+        .compile_fds(descriptors)?;
     Ok(())
 }

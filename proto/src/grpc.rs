@@ -4,7 +4,10 @@ mod codec;
 
 use tonic::{Status, metadata::MetadataValue};
 
-use crate::{BatchMode, Code, EntryDraft, Failure, LogEntry, Outcome, Transport};
+use crate::{
+    BatchMode, Code, Cursor, EntryDraft, Failure, LogEntry, Outcome, StoredEntry, TailDraft, TailEvent,
+    Transport, read::parse_cursor_or_start,
+};
 
 #[expect(
     missing_docs,
@@ -19,7 +22,8 @@ mod generated {
 
 pub use generated::{
     BatchMode as GrpcBatchMode, BatchRequest, BatchResponse, EntryResult, Log, LogRequest, LogResponse,
-    log_service_client, log_service_server,
+    Refusal, StoredLog, SyncResponse, TailRequest, TailResponse, WriteLogsResponse, log_service_client,
+    log_service_server, tail_response,
 };
 
 /// The descriptors of `logs.proto`, for reflection.
@@ -89,6 +93,83 @@ impl From<Result<Outcome, Failure>> for EntryResult {
     }
 }
 
+impl From<TailRequest> for TailDraft {
+    fn from(request: TailRequest) -> Self {
+        let TailRequest { name, level, transport, since, until, contains, after, max_lag } = request;
+        let max_lag = max_lag.map(|max_lag| max_lag.to_string());
+        TailDraft { name, level, transport, since, until, contains, after, max_lag }
+    }
+}
+
+impl From<TailDraft> for TailRequest {
+    fn from(draft: TailDraft) -> Self {
+        let TailDraft { name, level, transport, since, until, contains, after, max_lag } = draft;
+        let max_lag = max_lag.and_then(|max_lag| max_lag.parse().ok());
+        TailRequest { name, level, transport, since, until, contains, after, max_lag }
+    }
+}
+
+/// What a tail has to tell as its message, with where it has come.
+pub fn tail_response(event: TailEvent, cursor: Cursor) -> TailResponse {
+    let event = match event {
+        TailEvent::Entry(entry) => Some(tail_response::Event::Entry(entry.into())),
+        TailEvent::Missed(count) => Some(tail_response::Event::Missed(count)),
+        TailEvent::Reached => None,
+    };
+    TailResponse { event, cursor: cursor.into() }
+}
+
+/// Reads it again.
+///
+/// # Errors
+/// If it is none that this version knows.
+pub fn tail_event(response: TailResponse) -> Result<(TailEvent, Cursor), Failure> {
+    let event = match response.event {
+        Some(tail_response::Event::Entry(entry)) => TailEvent::Entry(entry.try_into()?),
+        Some(tail_response::Event::Missed(count)) => TailEvent::Missed(count),
+        None => TailEvent::Reached,
+    };
+    Ok((event, parse_cursor_or_start(&response.cursor)?))
+}
+
+impl From<StoredEntry> for StoredLog {
+    fn from(entry: StoredEntry) -> Self {
+        StoredLog {
+            id: entry.id.to_string(),
+            name: entry.name,
+            data: entry.data,
+            level: entry.level.as_str().to_owned(),
+            created_at: entry.created_at.to_string(),
+            stored_at: entry.stored_at.to_string(),
+            transport: entry.transport.as_str().to_owned(),
+            attempts: entry.attempts,
+        }
+    }
+}
+
+impl TryFrom<StoredLog> for StoredEntry {
+    type Error = Failure;
+
+    fn try_from(log: StoredLog) -> Result<Self, Failure> {
+        let unreadable = |field: &str, text: &str| {
+            let message =
+                format!("the logger sent an entry whose {field} cannot be read: use the same release");
+            Failure::new(Code::BadField, message).because(text)
+        };
+        let time = |field, text: &str| text.parse().map_err(|_| unreadable(field, text));
+        Ok(StoredEntry {
+            id: log.id.parse().map_err(|_| unreadable("id", &log.id))?,
+            level: log.level.parse()?,
+            created_at: time("created_at", &log.created_at)?,
+            stored_at: time("stored_at", &log.stored_at)?,
+            transport: log.transport.parse()?,
+            attempts: log.attempts,
+            name: log.name,
+            data: log.data,
+        })
+    }
+}
+
 /// A refusal as a status, marked with its code.
 pub fn status(failure: &Failure) -> Status {
     let mut status = match failure.code {
@@ -143,6 +224,28 @@ mod tests {
         let request = LogRequest::decode(COURSE_REQUEST).expect("the course's bytes");
         let log = request.log_entry.expect("field 1");
         assert_eq!((log.name.as_str(), log.data.as_str(), &log.id), ("a", "b", &None));
+    }
+
+    #[test]
+    fn what_a_tail_tells_survives_its_message() {
+        let entry = StoredEntry {
+            id: uuid::Uuid::now_v7(),
+            name: "event".into(),
+            data: "text".into(),
+            level: crate::Level::Warning,
+            created_at: "2026-01-31T12:00:00.000001Z".parse().expect("a time"),
+            stored_at: "2026-01-31T12:00:00.000002Z".parse().expect("a time"),
+            transport: Transport::Rabbitmq,
+            attempts: 2,
+        };
+        for event in [TailEvent::Entry(entry), TailEvent::Missed(7), TailEvent::Reached] {
+            for cursor in [Cursor::after(0), Cursor::after(i64::MAX)] {
+                let told = tail_event(tail_response(event.clone(), cursor));
+                assert_eq!(told, Ok((event.clone(), cursor)));
+            }
+        }
+        let strange = TailResponse { cursor: "soon".into(), ..TailResponse::default() };
+        assert!(tail_event(strange).is_err());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! reads no environment and starts no task.
 //!
 //! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`]; what
-//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back. The modules
+//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back, and a
+//! [`TailQuery`] asks for those to come. The modules
 //! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
@@ -13,7 +14,9 @@ mod bounded;
 mod entry;
 mod gathered;
 mod outcome;
+mod per_outcome;
 mod read;
+mod tail;
 mod transport;
 
 pub mod grpc;
@@ -25,5 +28,7 @@ pub use bounded::Bounded;
 pub use entry::{EntryDraft, Level, LogEntry};
 pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
+pub use per_outcome::PerOutcome;
 pub use read::{Cursor, Page, Query, QueryDraft, StoredEntry, parse_entry_id};
+pub use tail::{TailDraft, TailEvent, TailQuery};
 pub use transport::Transport;

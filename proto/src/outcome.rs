@@ -21,12 +21,28 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Outcome; 3] = [Outcome::Stored, Outcome::Queued, Outcome::Duplicate];
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Stored => "stored",
             Outcome::Queued => "queued",
             Outcome::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Outcome {
+    /// What a batch counts as: a duplicate only if all of its entries are; `None` if it has none.
+    pub fn best(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Outcome> {
+        let mut outcomes = outcomes.into_iter();
+        let first = outcomes.next()?;
+        if first == Outcome::Duplicate {
+            outcomes.find(|outcome| *outcome != first).or(Some(first))
+        } else {
+            Some(first)
         }
     }
 }
@@ -41,7 +57,7 @@ impl FromStr for Outcome {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        [Outcome::Stored, Outcome::Queued, Outcome::Duplicate]
+        Outcome::ALL
             .into_iter()
             .find(|outcome| outcome.as_str() == word)
             .ok_or_else(|| UnknownWord(word.to_owned()))
@@ -144,7 +160,8 @@ pub enum Certainty {
 }
 
 impl Code {
-    /// All of them. A new code belongs here too; a test holds the two against each other.
+    /// All of them, in the order in which they are declared. A new code belongs here too; a test holds the two against
+    /// each other.
     pub const ALL: [Code; 22] = [
         Code::BadJson,
         Code::BadField,
@@ -375,6 +392,19 @@ mod tests {
             assert_eq!(code.as_str().parse(), Ok(code));
             let json = serde_json::to_value(code).expect("a unit variant serialises");
             assert_eq!(json, code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_batch_is_a_duplicate_only_as_a_whole() {
+        use Outcome::{Duplicate, Queued, Stored};
+        for (outcomes, best) in [
+            (&[][..], None),
+            (&[Duplicate, Duplicate], Some(Duplicate)),
+            (&[Duplicate, Stored, Queued], Some(Stored)),
+            (&[Queued, Duplicate], Some(Queued)),
+        ] {
+            assert_eq!(Outcome::best(outcomes.iter().copied()), best);
         }
     }
 

@@ -47,7 +47,8 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Where a page ended. Opaque to callers.
+/// A place between two entries in the order of their storing: where a page ended, or how far a tail has come. Opaque to
+/// callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor(i64);
@@ -58,7 +59,7 @@ impl Cursor {
         Cursor(sequence)
     }
 
-    /// The number of the last entry that the page before has seen: the next page begins below it.
+    /// The number of the last entry that was seen: the next page begins below it, a tail goes on above it.
     pub const fn sequence(self) -> i64 {
         self.0
     }
@@ -135,28 +136,28 @@ impl Default for Query {
 pub struct QueryDraft {
     /// Entries of exactly this name.
     #[param(max_length = 256)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// `info`, `warning` or `error`.
     #[param(value_type = Option<Level>)]
-    level: Option<String>,
+    pub(crate) level: Option<String>,
     /// `http`, `rpc`, `rabbitmq` or `grpc`.
     #[param(value_type = Option<Transport>)]
-    transport: Option<String>,
+    pub(crate) transport: Option<String>,
     /// Stored at this RFC 3339 time or later.
     #[param(format = DateTime)]
-    since: Option<String>,
+    pub(crate) since: Option<String>,
     /// Stored before this RFC 3339 time.
     #[param(format = DateTime)]
-    until: Option<String>,
+    pub(crate) until: Option<String>,
     /// Whose data holds this text, of up to 4 KiB, letter case and all.
     #[param(max_length = 4096)]
-    contains: Option<String>,
+    pub(crate) contains: Option<String>,
     /// Entries on the page: 1 to 1,000; 100 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<String>,
+    pub(crate) limit: Option<String>,
     /// `next` of the page before.
     #[param(pattern = "^[0-9]{1,19}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 impl QueryDraft {
@@ -183,6 +184,19 @@ impl QueryDraft {
         }
         Ok(query)
     }
+}
+
+/// Reads where a tail is to go on: after an entry, or before all of them.
+pub(crate) fn parse_cursor_or_start(text: &str) -> Result<Cursor, Failure> {
+    if text == "0" {
+        return Ok(Cursor::after(0));
+    }
+    text.parse().map_err(|_: Failure| {
+        Failure::new(
+            Code::BadQuery,
+            "after is not the cursor of an entry: take the one of the last that you have seen, or 0 for all",
+        )
+    })
 }
 
 fn within(parameter: &str, text: String, limit_bytes: usize) -> Result<String, Failure> {

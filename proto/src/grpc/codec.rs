@@ -12,13 +12,16 @@ use tonic::{
 };
 use tonic_prost::{ProstCodec, ProstEncoder};
 
-use super::{BatchRequest, BatchResponse, LogRequest, LogResponse, status};
+use super::{
+    BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, TailResponse,
+    WriteLogsResponse, status,
+};
 use crate::{json::too_many, limits::BATCH_ENTRIES};
 
 /// What a message may hold.
 pub(super) trait FieldBound: Message + Default + 'static {
     /// Most fields of a message, those of repeated fields counted each; `None`: as many as there are.
-    const FIELDS: Option<usize>;
+    const FIELDS: Option<usize> = None;
 }
 
 impl FieldBound for BatchRequest {
@@ -27,18 +30,15 @@ impl FieldBound for BatchRequest {
 }
 
 /// A field that is given twice is merged or overwritten: it takes no more memory.
-impl FieldBound for LogRequest {
-    const FIELDS: Option<usize> = None;
-}
+impl FieldBound for LogRequest {}
+impl FieldBound for TailRequest {}
 
 /// The logger's answers are as long as what was asked.
-impl FieldBound for LogResponse {
-    const FIELDS: Option<usize> = None;
-}
-
-impl FieldBound for BatchResponse {
-    const FIELDS: Option<usize> = None;
-}
+impl FieldBound for LogResponse {}
+impl FieldBound for BatchResponse {}
+impl FieldBound for WriteLogsResponse {}
+impl FieldBound for SyncResponse {}
+impl FieldBound for TailResponse {}
 
 /// Encodes as [`ProstCodec`] does, and decodes what keeps within its bounds.
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ mod tests {
     use http_body_util::Full;
     use prost::bytes::{BufMut, Bytes, BytesMut};
     use tonic::{
-        Request, Response, Streaming,
+        Streaming,
         codegen::{Service, http},
     };
 
@@ -158,15 +158,7 @@ mod tests {
     struct Unreached;
 
     #[tonic::async_trait]
-    impl LogService for Unreached {
-        async fn write_log(&self, _: Request<LogRequest>) -> Result<Response<LogResponse>, Status> {
-            Err(Status::unimplemented("not called"))
-        }
-
-        async fn write_batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
-            Err(Status::unimplemented("not called"))
-        }
-    }
+    impl LogService for Unreached {}
 
     #[tokio::test]
     async fn the_service_itself_refuses_it_in_our_own_words() {
