@@ -68,6 +68,22 @@ impl Part {
         Ok(())
     }
 
+    /// Takes more room, or gives some back, so that it is for exactly so many bytes.
+    ///
+    /// # Errors
+    /// If there is not so much.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let taken = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        match bytes.checked_sub(taken) {
+            Some(more) => self.grow(more),
+            None => {
+                // Dropped at once: so its room is free.
+                let _ = self.taken.as_mut().and_then(|held| held.split(taken - bytes));
+                Ok(())
+            }
+        }
+    }
+
     /// Gives all of it back.
     pub fn empty(&mut self) {
         self.taken = None;

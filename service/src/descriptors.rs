@@ -12,3 +12,9 @@ pub fn raise() -> usize {
     let limit = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
+
+/// How many the process may have open now.
+pub(crate) fn limit() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((USUAL, USUAL));
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}

@@ -4,7 +4,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Serialize;
@@ -42,6 +42,11 @@ where
     (status, Json(readiness))
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry.render())
+async fn metrics(State(telemetry): State<Telemetry>) -> Response {
+    match telemetry.metrics() {
+        Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, "no metrics are recorded: start it with METRICS=on\n").into_response()
+        }
+    }
 }

@@ -1,63 +1,99 @@
-//! Logs to standard error, and metrics for Prometheus.
+//! Logs to standard error, metrics for Prometheus, and traces for a collector.
 
-use std::time::Duration;
+pub mod traces;
+
+mod collector;
 
 use anyhow::Context;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
-/// How often measurements are folded into their histograms; in between they take memory.
-const UPKEEP: Duration = Duration::from_secs(1);
+use self::traces::Traces;
+use crate::metrics::{Recorded, Recording};
 
-/// Bounds of every histogram whose name ends in `seconds`: from a fast commit to a missed deadline.
-const SECONDS: [f64; 14] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// What a process tells of itself, and where.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// Whether metrics are recorded for /metrics: on, or off to measure what they cost
+    #[arg(long, env, default_value = "on")]
+    pub metrics: Recording,
 
-/// Bounds of every histogram whose name ends in `entries`: of a group commit or a batch.
-const ENTRIES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+    /// What is logged to standard error, as a filter of tracing-subscriber
+    #[arg(long, env, default_value = "info,tarpc=warn")]
+    pub rust_log: String,
 
-/// A handle on the process' metrics.
+    /// How a line of the log looks
+    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Traces.
+    #[command(flatten)]
+    pub traces: traces::Settings,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, with the fields of `Text` under their names.
+    Json,
+}
+
+/// A handle on what the process tells of itself.
 #[derive(Debug, Clone)]
-pub struct Telemetry(PrometheusHandle);
+pub struct Telemetry {
+    /// If they are recorded.
+    metrics: Option<Recorded>,
+    traces: Traces,
+}
 
 impl Telemetry {
-    /// Sets up logs and metrics for the whole process: call it once, first.
-    /// `filter` is in the form of `RUST_LOG`, such as `info,broker=debug`.
+    /// Sets up logs, metrics and traces for the whole process: call it once, first. `service` is its name in traces;
+    /// `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
     ///
     /// # Errors
-    /// If the filter cannot be read, or it was called before.
-    pub fn init(filter: &str) -> anyhow::Result<Self> {
+    /// If a setting cannot be used, which the message names; or it was called before.
+    pub fn init(settings: &Settings, service: &'static str, allowed: bool) -> anyhow::Result<Self> {
+        let filter = settings.rust_log.as_str();
         let filter = EnvFilter::builder()
             .parse(filter)
             .with_context(|| format!("RUST_LOG is {filter:?}: give a filter such as \"info\""))?;
-        tracing_subscriber::fmt()
+        let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init()
-            .map_err(anyhow::Error::from_boxed)?;
-        let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(matcher("seconds"), &SECONDS)?
-            .set_buckets_for_metric(matcher("entries"), &ENTRIES)?
-            .install_recorder()?;
-        let folded = handle.clone();
-        // Not awaited: it lives as long as the process, and holds nothing.
-        tokio::spawn(async move {
-            let mut interval = tokio::time::interval(UPKEEP);
-            loop {
-                interval.tick().await;
-                folded.run_upkeep();
-            }
-        });
-        Ok(Telemetry(handle))
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        match settings.log_format {
+            LogFormat::Text => log.finish().try_init()?,
+            LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,
+        }
+        let traces = Traces::init(&settings.traces, service, allowed)?;
+        let metrics = match settings.metrics {
+            Recording::On => Some(Recorded::begin()?),
+            Recording::Off => None,
+        };
+        Ok(Telemetry { metrics, traces })
     }
 
-    /// All metrics in Prometheus' text format.
-    pub fn render(&self) -> String {
-        self.0.render()
+    /// Sends the last spans. Call it last; it takes half a second at most.
+    pub async fn flush(&self) {
+        self.traces.flush().await;
     }
-}
 
-fn matcher(suffix: &str) -> metrics_exporter_prometheus::Matcher {
-    metrics_exporter_prometheus::Matcher::Suffix(suffix.to_owned())
+    /// Whether metrics are recorded.
+    pub fn records(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Has `read_off` set gauges each time before they are shown.
+    #[must_use]
+    pub fn reading_off(self, read_off: impl Fn() + Send + Sync + 'static) -> Self {
+        let metrics = self.metrics.map(|recorded| recorded.reading_off(read_off));
+        Telemetry { metrics, ..self }
+    }
+
+    /// All metrics in Prometheus' text format, if they are recorded.
+    pub fn metrics(&self) -> Option<String> {
+        self.metrics.as_ref().map(Recorded::text)
+    }
 }
