@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use service::{network, tls::Identity};
+use service::{network, telemetry, tls::Identity};
 
 use crate::store::{Retention, StoreUrl};
 
@@ -58,9 +58,9 @@ pub struct Config {
     #[arg(long, env)]
     pub logger_fault: Option<crate::faults::Fault>,
 
-    /// What is logged to standard error, as a filter of tracing-subscriber
-    #[arg(long, env, default_value = "info,tarpc=warn")]
-    pub rust_log: String,
+    /// What the process tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Settings,
 }
 
 impl Config {

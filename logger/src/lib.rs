@@ -12,6 +12,7 @@ pub mod store;
 pub mod writer;
 
 mod config;
+mod metrics;
 
 pub use config::Config;
 
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     intake::Intake,
+    metrics::Gauges,
     store::{OpenError, Reader, Store},
     writer::{Writer, WriterThread},
 };
@@ -112,15 +114,18 @@ impl Logger {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Addresses { http, rpc, grpc } = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
-        let health = health_routes(self.writer.clone(), self.telemetry, shutdown.clone());
+        let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
+        let health = health_routes(self.writer.clone(), telemetry, shutdown.clone());
+        let commits = self.writer.commits();
         let intake = Intake::new(self.writer, shutdown.clone());
         let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
         let (reader, own) = (self.reader, self.own_hosts_only);
-        let http = server::http::serve(self.http, intake.clone(), reader, health, own, shutdown.clone());
+        let http =
+            server::http::serve(self.http, intake.clone(), reader.clone(), health, own, shutdown.clone());
         servers.spawn(http.map(Ok));
         let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
         servers.spawn(rpc.map(Ok));
-        servers.spawn(server::grpc::serve(self.grpc, intake, shutdown.clone()));
+        servers.spawn(server::grpc::serve(self.grpc, intake, reader, commits, shutdown.clone()));
         let mut thread = self.thread;
         let mut result = Ok(());
         loop {
@@ -151,6 +156,13 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let damaged = matches!(reason, Some(OpenError::Damaged { .. }));
     let code = service::exit_code(result);
     if damaged { ExitCode::from(DAMAGED) } else { code }
+}
+
+fn reading_off(telemetry: Telemetry, writer: Writer, reader: Reader) -> Telemetry {
+    let gauges = Gauges::new();
+    telemetry.reading_off(move || {
+        gauges.set(writer.queued_entries(), reader.disk_bytes(), writer.healthy());
+    })
 }
 
 fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Router {

@@ -17,7 +17,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use proto::{
@@ -25,9 +25,13 @@ use proto::{
     json::check_batch_len,
     limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use trace::attribute;
 
 use crate::store::{Arrival, Batch, Retention, Store};
+
+/// How often a load that found the queue full tries again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Puts entries into the one queue before the store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ struct Shared {
     entries: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     healthy: AtomicBool,
+    /// Changes after each commit, for those who follow.
+    commits: watch::Sender<()>,
 }
 
 /// A batch in the queue.
@@ -64,9 +70,14 @@ struct Request {
 struct Waiting {
     answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
     queued_at: Instant,
+    /// The span that it waits in, if that is recorded.
+    span: Option<trace::Context>,
     /// Given back when the request is answered.
-    _permits: [OwnedSemaphorePermit; 2],
+    _permits: Permits,
 }
+
+/// Room in the queue, for entries and for bytes.
+type Permits = [OwnedSemaphorePermit; 2];
 
 impl Writer {
     /// Starts the thread that owns the store. Call it after the recorder of the metrics is installed.
@@ -80,6 +91,7 @@ impl Writer {
             entries: Arc::new(Semaphore::new(IN_FLIGHT_ENTRIES)),
             bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
             healthy: AtomicBool::new(store.healthy()),
+            commits: watch::Sender::new(()),
         });
         let (ending, ended) = oneshot::channel();
         let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
@@ -114,9 +126,39 @@ impl Writer {
         mode: BatchMode,
     ) -> Result<BatchReceipt, Failure> {
         check_batch_len(arrivals.len())?;
-        let answer = self.put(Batch { arrivals, mode })?;
-        // Only a panic of the thread drops a request without an answer; how far it came is not known.
-        answer.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
+        let batch = Batch { arrivals, mode };
+        let permits = self.shared.permits(&batch)?;
+        self.put(batch, permits).await
+    }
+
+    /// Stores entries as [`Writer::write_batch`] does, each for itself, but waits up to `patience` for room in the queue:
+    /// for a stream, whose sender is slowed by it.
+    ///
+    /// # Errors
+    /// As [`Writer::write`], for the batch as a whole.
+    pub async fn write_patiently(
+        &self,
+        arrivals: Vec<Arrival>,
+        patience: Duration,
+    ) -> Result<BatchReceipt, Failure> {
+        check_batch_len(arrivals.len())?;
+        let batch = Batch { arrivals, mode: BatchMode::Each };
+        let deadline = Instant::now() + patience;
+        // Not by waiting for the permits themselves: whoever does that keeps everybody else from getting any.
+        let permits = loop {
+            match self.shared.permits(&batch) {
+                Err(failure) if failure.code == Code::Overloaded && Instant::now() < deadline => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                permits => break permits?,
+            }
+        };
+        self.put(batch, permits).await
+    }
+
+    /// Changes after each commit: what was committed before can be read.
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.shared.commits.subscribe()
     }
 
     /// Whether the next write has a chance: the thread runs, and its store is usable.
@@ -124,17 +166,34 @@ impl Writer {
         self.shared.healthy.load(Ordering::Relaxed)
     }
 
-    /// Queues a batch without waiting for anything.
-    fn put(&self, batch: Batch) -> Result<oneshot::Receiver<Result<BatchReceipt, Failure>>, Failure> {
-        let payload_bytes = batch.arrivals.iter().map(|arrival| arrival.entry.payload_bytes()).sum();
+    /// Entries that were let in and are not answered yet.
+    pub(crate) fn queued_entries(&self) -> usize {
+        self.shared.queued_entries()
+    }
+
+    /// Queues a batch, and waits for its answer.
+    async fn put(&self, batch: Batch, permits: Permits) -> Result<BatchReceipt, Failure> {
+        // Only a panic of the thread drops a request without an answer; how far it came is not known.
+        self.queue(batch, permits)?.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
+    }
+
+    fn queue(
+        &self,
+        batch: Batch,
+        permits: Permits,
+    ) -> Result<oneshot::Receiver<Result<BatchReceipt, Failure>>, Failure> {
+        if let Some(first) = batch.arrivals.first() {
+            trace::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
+        }
+        let payload_bytes = batch.payload_bytes();
         // Held until the request is in the queue: `drain` waits for it, and then nothing more comes in.
         let queue = self.shared.queue.read().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = &*queue else {
             return Err(Failure::draining("the logger"));
         };
-        let permits = self.shared.permits(batch.arrivals.len(), payload_bytes)?;
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { answer, queued_at: Instant::now(), _permits: permits };
+        let waiting =
+            Waiting { answer, queued_at: Instant::now(), span: trace::current_recorded(), _permits: permits };
         let request = Request { batch, payload_bytes, waiting };
         queue.send(request).map_err(|_| Failure::unreachable("the store"))?;
         Ok(answered)
@@ -163,7 +222,8 @@ impl WriterThread {
 }
 
 impl Shared {
-    fn permits(&self, entries: usize, bytes: usize) -> Result<[OwnedSemaphorePermit; 2], Failure> {
+    fn permits(&self, batch: &Batch) -> Result<Permits, Failure> {
+        let (entries, bytes) = (batch.arrivals.len(), batch.payload_bytes());
         if bytes > IN_FLIGHT_BYTES {
             let message = format!("the batch has {bytes} bytes: the limit is {IN_FLIGHT_BYTES}");
             return Err(Failure::new(Code::TooLarge, message));

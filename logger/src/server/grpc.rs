@@ -1,23 +1,43 @@
 //! `grpc`: Protocol Buffers over HTTP/2, with health and reflection.
 
-use std::time::Duration;
+mod body;
+mod deadline;
+mod tail;
+mod upload;
 
-use axum::{BoxError, body::Body, middleware};
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::{body::Body, middleware};
 use futures_util::{StreamExt, stream};
 use proto::{
-    Code, EntryDraft, Failure, Gathered, Transport,
+    Code, EntryDraft, Failure, Gathered, Outcome, TailDraft, Transport,
     grpc::{
-        BatchRequest, BatchResponse, FILE_DESCRIPTOR_SET, LogRequest, LogResponse,
+        BatchRequest, BatchResponse, EntryResult, FILE_DESCRIPTOR_SET, LogRequest, LogResponse, Refusal,
+        SyncResponse, TailRequest, TailResponse, WriteLogsResponse,
         log_service_server::{LogService, LogServiceServer},
         status,
     },
     limits::{FRAME_BYTES, HELD_BYTES},
 };
-use service::{Acceptor, BODY_TIMEOUT, BodyError, GRACE, Part, Room, Shutdown};
-use tokio::time::Instant;
-use tonic::{Request, Response, Status, service::Routes, transport::server::Server as TonicServer};
+use service::{Acceptor, Calls, GRACE, Room, Shutdown, traced};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tonic::{
+    Request, Response, Status, Streaming, codegen::BoxStream, service::Routes,
+    transport::server::Server as TonicServer,
+};
 
-use crate::intake::Intake;
+use self::{
+    body::{Sends, bounded},
+    tail::Tail,
+    upload::{Settled, Uploads},
+};
+use crate::{intake::Intake, store::Reader};
+
+/// The calls that are traced.
+const TRACED: Calls = &[
+    ("/logs.LogService/WriteLog", "logs.LogService/WriteLog"),
+    ("/logs.LogService/WriteBatch", "logs.LogService/WriteBatch"),
+];
 
 /// Most calls at a time on one connection.
 const STREAMS: u32 = 1_024;
@@ -33,11 +53,27 @@ const QUESTION_BYTES: usize = 4 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Most streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
+const UPLOADS: usize = 32;
+
+/// Most tails at a time, of all connections. Each may hold 512 KiB.
+const TAILS: usize = 128;
+
+/// Most refusals that `WriteLogs` names; the others it only counts.
+const REFUSALS: usize = 100;
+
 /// Serves gRPC until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
+/// `commits` changes when there is more to follow with `reader`.
 ///
 /// # Errors
 /// If reflection cannot be set up.
-pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn serve(
+    acceptor: Acceptor,
+    intake: Intake,
+    reader: Reader,
+    commits: watch::Receiver<()>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_service = health_service.max_decoding_message_size(QUESTION_BYTES);
     health.set_serving::<LogServiceServer<Server>>().await;
@@ -46,7 +82,16 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?
         .max_decoding_message_size(QUESTION_BYTES);
-    let logs = LogServiceServer::new(Server { intake })
+    let server = Server {
+        uploads: Uploads::new(intake.clone(), shutdown.clone()),
+        upload_slots: Arc::new(Semaphore::new(UPLOADS)),
+        tail_slots: Arc::new(Semaphore::new(TAILS)),
+        shutdown: shutdown.clone(),
+        intake,
+        reader,
+        commits,
+    };
+    let logs = LogServiceServer::new(server)
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
     let connections = stream::unfold(acceptor, |acceptor| async {
@@ -55,11 +100,12 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
     });
     let room = Room::new(FRAME_BYTES, HELD_BYTES);
     let bounded = middleware::map_request(move |request: http::Request<Body>| {
-        let part = room.part();
-        async { request.map(|body| bounded(body, part)) }
+        let (part, sends) = (room.part(), Sends::by(request.uri().path()));
+        async move { request.map(|body| bounded(body, part, sends)) }
     });
     let logs = Routes::new(logs).prepare().into_axum_router().layer(bounded);
-    let routes = Routes::from(logs).add_service(health_service).add_service(reflection);
+    let routes =
+        Routes::from(traced(logs, TRACED, false)).add_service(health_service).add_service(reflection);
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
@@ -80,34 +126,21 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) -> an
     Ok(())
 }
 
-/// The body of a call, within the limits of time and memory of every body. It gives its room back when it is decoded:
-/// from there on the entries count, in the writer's queue.
-fn bounded(body: Body, part: Part) -> Body {
-    let deadline = Instant::now() + BODY_TIMEOUT;
-    let frames = stream::unfold((body.into_data_stream(), part), move |(mut frames, mut part)| async move {
-        let frame = match tokio::time::timeout_at(deadline, frames.next()).await {
-            Ok(None) => return None,
-            Ok(Some(Ok(data))) => match part.grow(data.len()) {
-                Ok(()) => Ok(data),
-                Err(_) => Err(status(&Failure::overloaded("the logger")).into()),
-            },
-            Ok(Some(Err(error))) => Err(BoxError::from(error)),
-            Err(_) => Err(status(&Failure::new(Code::SlowRequest, BodyError::TooSlow.to_string())).into()),
-        };
-        Some((frame, (frames, part)))
-    });
-    Body::from_stream(frames)
-}
-
 #[derive(Debug)]
 struct Server {
     intake: Intake,
+    uploads: Uploads,
+    upload_slots: Arc<Semaphore>,
+    reader: Reader,
+    commits: watch::Receiver<()>,
+    tail_slots: Arc<Semaphore>,
+    shutdown: Shutdown,
 }
 
 #[tonic::async_trait]
 impl LogService for Server {
     async fn write_log(&self, request: Request<LogRequest>) -> Result<Response<LogResponse>, Status> {
-        let log = request.into_inner().log_entry.ok_or_else(missing_entry)?;
+        let log = request.into_inner().log_entry.ok_or_else(|| status(&missing_entry()))?;
         let (id, receipt) = self
             .intake
             .write(EntryDraft::from(log), Transport::Grpc)
@@ -136,8 +169,94 @@ impl LogService for Server {
             store_us: receipt.store_us.unwrap_or_default(),
         }))
     }
+
+    async fn write_logs(
+        &self,
+        request: Request<Streaming<LogRequest>>,
+    ) -> Result<Response<WriteLogsResponse>, Status> {
+        let _slot = slot(&self.upload_slots)?;
+        let mut settled = pin!(self.uploads.settle(request.into_inner()));
+        let mut response = WriteLogsResponse::default();
+        while let Some(settled) = settled.next().await {
+            match settled {
+                Ok(settled) => count(&mut response, settled),
+                Err(failure) => {
+                    response.code = failure.code.as_str().to_owned();
+                    response.message = failure.message;
+                }
+            }
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn tail_logs(
+        &self,
+        request: Request<TailRequest>,
+    ) -> Result<Response<BoxStream<TailResponse>>, Status> {
+        let slot = slot(&self.tail_slots)?;
+        let deadline = deadline::of(request.metadata());
+        let query = TailDraft::from(request.into_inner()).check();
+        let begun = async {
+            Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
+        };
+        let tail = begun.await.map_err(|failure| status(&failure))?;
+        Ok(Response::new(deadline::within(deadline, tail.responses(), slot).boxed()))
+    }
+
+    async fn sync_logs(
+        &self,
+        request: Request<Streaming<LogRequest>>,
+    ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
+        let slot = slot(&self.upload_slots)?;
+        let deadline = deadline::of(request.metadata());
+        let settled = self.uploads.settle(request.into_inner());
+        let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
+        Ok(Response::new(deadline::within(deadline, responses, slot).boxed()))
+    }
 }
 
-fn missing_entry() -> Status {
-    status(&Failure::new(Code::BadField, "missing field `log_entry`: give it an entry"))
+/// A place among the streams that are served at a time.
+fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    let slot = Arc::clone(slots).try_acquire_owned();
+    slot.map_err(|_| status(&Failure::overloaded("the logger")))
+}
+
+/// Adds what became of some entries to the summary.
+fn count(response: &mut WriteLogsResponse, settled: Settled) {
+    for (position, (id, result)) in (settled.first..).zip(settled.entries) {
+        response.settled += 1;
+        match result {
+            Ok(Outcome::Duplicate) => response.duplicate += 1,
+            Ok(Outcome::Stored | Outcome::Queued) => response.stored += 1,
+            Err(failure) => {
+                response.refused += 1;
+                if response.refusals.len() < REFUSALS {
+                    response.refusals.push(Refusal {
+                        position,
+                        id: id.map(|id| id.to_string()).unwrap_or_default(),
+                        code: failure.code.as_str().to_owned(),
+                        message: failure.message,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What is answered to some entries; the failure that ended the stream early is its status.
+fn acknowledgements(settled: Result<Settled, Failure>) -> Vec<Result<SyncResponse, Status>> {
+    let Settled { first, entries, store_us } = match settled {
+        Ok(settled) => settled,
+        Err(failure) => return vec![Err(status(&failure))],
+    };
+    let responses = (first..).zip(entries).map(|(position, (id, result))| {
+        let EntryResult { outcome, code, message, .. } = result.into();
+        let id = id.map(|id| id.to_string()).unwrap_or_default();
+        Ok(SyncResponse { position, id, outcome, code, message, store_us })
+    });
+    responses.collect()
+}
+
+fn missing_entry() -> Failure {
+    Failure::new(Code::BadField, "missing field `log_entry`: give it an entry")
 }

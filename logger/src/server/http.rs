@@ -16,9 +16,12 @@ use proto::{
     parse_entry_id,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Room, Shutdown, network};
+use service::{Acceptor, BodyError, Calls, Room, Shutdown, network, traced};
 
 use crate::{intake::Intake, store::Reader};
+
+/// The calls that are traced.
+const TRACED: Calls = &[("/log", "POST /log"), ("/logs", "POST /logs")];
 
 /// Serves HTTP until `shutdown`, and what `health` adds.
 /// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
@@ -44,7 +47,8 @@ pub async fn serve(
                 "this address takes another method: the header Allow names it",
             ))
         });
-    let router = router.layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
+    let router =
+        traced(router, TRACED, false).layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
     service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
 }
 

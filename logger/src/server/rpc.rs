@@ -8,15 +8,17 @@ use futures_util::StreamExt;
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
-    rpc::{LogRpc, VERSION, serve_frames},
+    rpc::{LogRpc, LogRpcRequest, LogRpcResponse, Traced, VERSION, serve_frames},
 };
 use service::{Acceptor, Connection, GRACE, Part, Room, Shutdown};
 use tarpc::{
+    ServerError,
     context::Context,
-    server::{BaseChannel, Channel, Config},
+    server::{BaseChannel, Channel, Config, Serve, serve as serve_fn},
 };
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
+use trace::{KeyValue, Span, SpanKind};
 
 use self::metered::Metered;
 use crate::intake::Intake;
@@ -62,7 +64,7 @@ async fn serve_connection(connection: Connection, part: Part, intake: Intake, ca
         match request {
             Ok(request) => {
                 let server = Server { intake: intake.clone() };
-                calls.spawn(request.execute(server.serve()));
+                calls.spawn(request.execute(serve_fn(|context, call| traced(server, context, call))));
             }
             Err(error) => {
                 tracing::debug!(%error, "rpc connection ended");
@@ -70,6 +72,32 @@ async fn serve_connection(connection: Connection, part: Part, intake: Intake, ca
             }
         }
     }
+}
+
+/// Answers a call, within a span of its own in the trace of its caller.
+async fn traced(
+    server: Server,
+    context: Context,
+    Traced { trace: caller, request }: Traced<LogRpcRequest>,
+) -> Result<LogRpcResponse, ServerError> {
+    let span = match &request {
+        LogRpcRequest::Version {} => Span::default(),
+        LogRpcRequest::Write { .. } => span("LogRpc/write", caller),
+        LogRpcRequest::WriteBatch { .. } => span("LogRpc/write_batch", caller),
+    };
+    let answer = span.around(server.serve().serve(context, request)).await;
+    if let Ok(LogRpcResponse::Write(Err(failure)) | LogRpcResponse::WriteBatch(Err(failure))) = &answer {
+        span.fail(failure.code.as_str());
+    }
+    answer
+}
+
+fn span(name: &'static str, caller: tarpc::trace::Context) -> Span {
+    let tarpc::trace::Context { trace_id, span_id, sampling_decision } = caller;
+    let caller = trace::caller(trace_id.into(), span_id.into(), sampling_decision.into());
+    let span = Span::entering(name, SpanKind::Server, caller);
+    span.note(|| [KeyValue::new("rpc.system", "tarpc"), KeyValue::new("rpc.service", "LogRpc")]);
+    span
 }
 
 #[derive(Debug, Clone)]

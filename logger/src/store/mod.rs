@@ -17,9 +17,11 @@ pub(crate) mod fixtures;
 mod nothing;
 mod sqlite;
 
-use std::{io, path::PathBuf, str::FromStr, time::Duration};
+use std::{io, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use proto::{BatchMode, Failure, LogEntry, Outcome, Page, Query, StoredEntry, Transport};
+use proto::{
+    BatchMode, Code, Cursor, Failure, LogEntry, Outcome, Page, Query, StoredEntry, TailQuery, Transport,
+};
 use uuid::Uuid;
 
 /// A valid entry, and the transport by which it came first.
@@ -40,8 +42,30 @@ pub struct Batch {
     pub mode: BatchMode,
 }
 
+impl Batch {
+    /// The bytes of name and data of all its entries.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.arrivals.iter().map(|arrival| arrival.entry.payload_bytes()).sum()
+    }
+}
+
 /// What became of a batch: a result for each entry in its order, or the failure that kept all of them out.
 pub type Answer = Result<Vec<Result<Outcome, Failure>>, Failure>;
+
+/// What was stored after a place, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// So many entries after the place are no longer there, or were skipped. Numbers that were given to nothing count.
+    pub missed: u64,
+    /// The entries that meet the conditions, each with its place.
+    pub entries: Vec<(StoredEntry, Cursor)>,
+    /// Everything up to here was looked at.
+    pub reached: Cursor,
+    /// Whether more is stored after that.
+    pub more: bool,
+    /// Whether all that may come was stored too late to meet the conditions.
+    pub ended: bool,
+}
 
 /// How long entries are kept. By default for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -247,6 +271,14 @@ impl Reader {
         }
     }
 
+    /// What the store takes on the disk; `None` where it takes nothing, or nobody knows.
+    pub fn disk_bytes(&self) -> Option<u64> {
+        match self {
+            Reader::Sqlite(reader) => reader.disk_bytes(),
+            Reader::Nothing => None,
+        }
+    }
+
     /// The newest entries that meet the query. A page ends at `limit` entries, after 2 MiB of data, or after
     /// half a second of search; `next` goes on from there. `limit` must be at least 1.
     ///
@@ -258,6 +290,38 @@ impl Reader {
             Reader::Nothing => Ok(Page { entries: Vec::new(), next: None }),
         }
     }
+
+    /// Where a tail begins.
+    ///
+    /// # Errors
+    /// `bad_query` if it is to go on after an entry that this store has not yet; and as [`Reader::get`].
+    pub async fn begin(&self, query: &TailQuery) -> Result<Cursor, Failure> {
+        match self {
+            Reader::Sqlite(reader) => reader.begin(query).await?.ok_or_else(not_of_this_store),
+            Reader::Nothing => Ok(Cursor::after(0)),
+        }
+    }
+
+    /// What was stored after a place and meets the conditions, oldest first: as much as fits into 512 KiB, and is found
+    /// within a tenth of a second.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn follow(&self, query: &Arc<TailQuery>, after: Cursor) -> Result<Followed, Failure> {
+        match self {
+            Reader::Sqlite(reader) => reader.follow(Arc::clone(query), after).await,
+            Reader::Nothing => {
+                let entries = Vec::new();
+                Ok(Followed { missed: 0, entries, reached: after, more: false, ended: false })
+            }
+        }
+    }
+}
+
+fn not_of_this_store() -> Failure {
+    let message = "after is the cursor of an entry that this store does not have yet: it is of another store, or \
+        this one was put back from a copy. Begin again without it";
+    Failure::new(Code::BadQuery, message)
 }
 
 #[cfg(test)]

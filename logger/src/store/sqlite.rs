@@ -3,6 +3,7 @@
 //! One connection writes; it is closed and opened again whenever it is not certain in which state it is.
 
 mod checksum;
+mod follow;
 mod page;
 mod prune;
 mod read;

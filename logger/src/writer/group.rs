@@ -10,8 +10,13 @@ use std::{
 
 use proto::BatchReceipt;
 
+use trace::{Past, attribute};
+
 use super::{Request, Waiting, Watch};
-use crate::store::{Answer, Retention, Store};
+use crate::{
+    metrics::Commits,
+    store::{Answer, Retention, Store},
+};
 
 /// Most entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
 /// and the first in it would wait longer.
@@ -25,12 +30,16 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until every sender is gone and the queue is empty.
 pub(super) fn run(mut store: Store, retention: &Retention, queue: Receiver<Request>, watch: &Watch) {
-    describe_metrics();
+    let commits = Commits::new();
     let mut queue = Queue { receiver: queue, held: None };
     let mut tend_at = Instant::now();
     loop {
         match queue.next_group(tend_at) {
-            Next::Group(group) => serve(&mut store, group, watch),
+            Next::Group(group) => {
+                serve(&mut store, group, &commits);
+                // Those who follow look again. After a commit that failed they find nothing new.
+                watch.shared.commits.send_replace(());
+            }
             Next::Nothing => {}
             Next::End => break,
         }
@@ -83,27 +92,29 @@ impl Queue {
     }
 }
 
-fn serve(store: &mut Store, group: Vec<Request>, watch: &Watch) {
+/// One transaction of the store.
+#[derive(Debug, Clone, Copy)]
+struct Commit {
+    entries: usize,
+    started_at: Instant,
+    ended_at: Instant,
+}
+
+fn serve(store: &mut Store, group: Vec<Request>, commits: &Commits) {
     let (batches, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|request| (request.batch, request.waiting)).unzip();
     let entries: usize = batches.iter().map(|batch| batch.arrivals.len()).sum();
-    metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
-    metrics::histogram!("logger_commit_entries").record(entries as f64);
     #[cfg(feature = "faults")]
     let waiting = answer_before_commit(&batches, waiting);
     let started_at = Instant::now();
     let answers = store.commit(&batches);
-    let ended_at = Instant::now();
-    metrics::histogram!("logger_commit_seconds").record(ended_at - started_at);
-    match answers {
-        Ok(answers) => {
-            waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, ended_at));
-        }
-        Err(failure) => {
-            waiting.into_iter().for_each(|waiting| waiting.answer(Err(failure.clone()), ended_at));
-        }
+    let commit = Commit { entries, started_at, ended_at: Instant::now() };
+    commits.took(entries, commit.ended_at - started_at);
+    let answers = answers.unwrap_or_else(|failure| vec![Err(failure); batches.len()]);
+    for (batch, answer) in batches.iter().zip(&answers) {
+        commits.answered(batch, answer);
     }
-    metrics::gauge!("logger_queue_entries").set(watch.shared.queued_entries() as f64);
+    waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, commit));
 }
 
 /// Says of everything that it is stored, and commits a while later, as a store that writes behind does. Without the
@@ -114,23 +125,24 @@ fn answer_before_commit(batches: &[crate::store::Batch], waiting: Vec<Waiting>) 
         return waiting;
     }
     for (batch, waiting) in batches.iter().zip(waiting) {
-        waiting.answer(Ok(vec![Ok(proto::Outcome::Stored); batch.arrivals.len()]), Instant::now());
+        let (entries, now) = (batch.arrivals.len(), Instant::now());
+        let commit = Commit { entries, started_at: now, ended_at: now };
+        waiting.answer(Ok(vec![Ok(proto::Outcome::Stored); entries]), commit);
     }
     std::thread::sleep(Duration::from_millis(500));
     Vec::new()
 }
 
 impl Waiting {
-    fn answer(self, answer: Answer, ended_at: Instant) {
+    fn answer(self, answer: Answer, commit: Commit) {
+        let Commit { entries, started_at, ended_at } = commit;
         let store_us = u64::try_from((ended_at - self.queued_at).as_micros()).ok();
         // A caller that has gone away does not matter: its entry is stored all the same.
         let _ = self.answer.send(answer.map(|results| BatchReceipt { results, store_us }));
+        if let Some(span) = self.span {
+            let event = ("the commit begins", started_at);
+            let store = Past { name: "store", begun: self.queued_at, ended: ended_at, event };
+            store.tell(&span, [attribute::number(attribute::COMMIT_ENTRIES, entries)]);
+        }
     }
-}
-
-fn describe_metrics() {
-    use metrics::Unit;
-    metrics::describe_histogram!("logger_commit_entries", Unit::Count, "Entries in one commit");
-    metrics::describe_histogram!("logger_commit_seconds", Unit::Seconds, "Time of one commit, sync included");
-    metrics::describe_gauge!("logger_queue_entries", Unit::Count, "Entries that wait for their commit");
 }

@@ -201,6 +201,7 @@ async fn a_thread_that_died_is_seen_and_writes_are_refused() {
         entries: Arc::new(Semaphore::new(1)),
         bytes: Arc::new(Semaphore::new(100)),
         healthy: AtomicBool::new(true),
+        commits: watch::Sender::new(()),
     });
     let (ending, ended) = oneshot::channel();
     let watch = Watch { shared: Arc::clone(&shared), _ending: ending };

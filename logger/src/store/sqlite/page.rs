@@ -28,9 +28,20 @@ impl Budget {
     /// What callers get.
     pub(super) const DEFAULT: Budget =
         Budget { time: Duration::from_millis(500), window: 10_000, bytes: PAGE_BYTES };
+
+    /// What a tail gets at a time. Less, since it is kept for as long as its reader takes.
+    pub(super) const FOLLOW: Budget =
+        Budget { time: Duration::from_millis(100), window: 10_000, bytes: PAGE_BYTES / 4 };
 }
 
-const COLUMNS: &str = "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
+/// What [`entry`] reads.
+pub(super) const COLUMNS: &str =
+    "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
+
+/// The conditions of a query that SQL looks at. The others are about the order of storing, or about the text.
+pub(super) const CONDITIONS: &str = "(:name IS NULL OR name = :name)
+    AND (:level IS NULL OR level = :level)
+    AND (:transport IS NULL OR transport = :transport)";
 
 /// The entry of this id.
 pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredEntry>> {
@@ -86,9 +97,7 @@ impl PageUnderWay {
         let mut statement = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM entries
              WHERE seq >= :bottom AND seq < :below
-               AND (:name IS NULL OR name = :name)
-               AND (:level IS NULL OR level = :level)
-               AND (:transport IS NULL OR transport = :transport)
+               AND {CONDITIONS}
              ORDER BY seq DESC"
         ))?;
         let mut rows = statement.query(named_params! {
@@ -100,11 +109,7 @@ impl PageUnderWay {
         })?;
         while let Some(row) = rows.next()? {
             // The text is looked for here and not in SQL, so that the clock is seen between two large entries.
-            let found = match &query.contains {
-                Some(text) => row.get_ref("data")?.as_str()?.contains(text.as_str()),
-                None => true,
-            };
-            if found {
+            if has_text(row, query)? {
                 match entry(row)? {
                     Ok(entry) => {
                         self.bytes += entry.name.len() + entry.data.len();
@@ -120,6 +125,14 @@ impl PageUnderWay {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whether the data of a row holds the text that is looked for, if one is.
+pub(super) fn has_text(row: &Row<'_>, query: &Query) -> rusqlite::Result<bool> {
+    match &query.contains {
+        Some(text) => Ok(row.get_ref("data")?.as_str()?.contains(text.as_str())),
+        None => Ok(true),
     }
 }
 
@@ -143,14 +156,19 @@ fn bounds(connection: &Connection, query: &Query) -> rusqlite::Result<Option<(i6
 }
 
 /// The lowest and the highest number. Two statements, since SQLite scans the table for `min` and `max` in one.
-fn ends(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let one = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
     Ok(one("SELECT min(seq) FROM entries")?.zip(one("SELECT max(seq) FROM entries")?))
 }
 
 /// The number from which on everything was stored at `time` or later, by halving: there is no index on
 /// `stored_at`, but it grows with the number. Deleted numbers leave gaps, hence the step to the next entry.
-fn first_stored_at(connection: &Connection, time: Timestamp, first: i64, last: i64) -> rusqlite::Result<i64> {
+pub(super) fn first_stored_at(
+    connection: &Connection,
+    time: Timestamp,
+    first: i64,
+    last: i64,
+) -> rusqlite::Result<i64> {
     let time_us = ceil_us(time);
     let mut statement = connection
         .prepare_cached("SELECT seq, stored_at FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
@@ -169,7 +187,7 @@ fn first_stored_at(connection: &Connection, time: Timestamp, first: i64, last: i
 }
 
 /// Rounded up: what was stored in a microsecond that began before `time` was not stored at `time` or later.
-fn ceil_us(time: Timestamp) -> i64 {
+pub(super) fn ceil_us(time: Timestamp) -> i64 {
     let options = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::Ceil);
     time.round(options).unwrap_or(time).as_microsecond()
 }
@@ -177,7 +195,7 @@ fn ceil_us(time: Timestamp) -> i64 {
 /// A row is not as it was written.
 #[derive(Debug, thiserror::Error)]
 #[error("the row of entry {0} does not have its checksum: the file or the disk is damaged")]
-struct Altered(Uuid);
+pub(super) struct Altered(Uuid);
 
 impl From<Altered> for rusqlite::Error {
     fn from(altered: Altered) -> Self {
@@ -185,7 +203,7 @@ impl From<Altered> for rusqlite::Error {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Result<StoredEntry, Altered>> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Result<StoredEntry, Altered>> {
     let entry = StoredEntry {
         id: row.get("id")?,
         name: row.get("name")?,

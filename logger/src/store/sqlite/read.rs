@@ -1,20 +1,25 @@
 //! The read end: a few read-only connections, each used for one short read at a time.
 
 use std::{
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use proto::{Code, Failure, Page, Query, StoredEntry};
+use proto::{Code, Cursor, Failure, Page, Query, StoredEntry, TailQuery};
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
-use super::{Damage, page, schema};
+use super::{Damage, follow, page, schema};
+use crate::store::Followed;
 
 /// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
 const CONNECTIONS: usize = 4;
+
+/// Tails that read at once, each for a tenth of a second.
+const TAILS: usize = CONNECTIONS / 2;
 
 /// How long a read waits for a free connection. A page takes at most half a second.
 const WAIT: Duration = Duration::from_secs(1);
@@ -29,6 +34,7 @@ pub struct SqliteReader {
 struct Pool {
     path: PathBuf,
     permits: Arc<Semaphore>,
+    tails: Semaphore,
     /// Connections that nobody uses now; opened when they are first needed.
     idle: Mutex<Vec<Connection>>,
     damage: Damage,
@@ -37,7 +43,15 @@ struct Pool {
 impl SqliteReader {
     pub(super) fn new(path: PathBuf, damage: Damage) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        SqliteReader { pool: Arc::new(Pool { path, permits, idle: Mutex::default(), damage }) }
+        SqliteReader {
+            pool: Arc::new(Pool {
+                path,
+                permits,
+                tails: Semaphore::new(TAILS),
+                idle: Mutex::default(),
+                damage,
+            }),
+        }
     }
 
     pub(in crate::store) async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {
@@ -46,6 +60,29 @@ impl SqliteReader {
 
     pub(in crate::store) async fn page(&self, query: Query) -> Result<Page, Failure> {
         self.read(move |connection| page::page(connection, &query, page::Budget::DEFAULT)).await
+    }
+
+    pub(in crate::store) async fn begin(&self, query: &TailQuery) -> Result<Option<Cursor>, Failure> {
+        let query = query.clone();
+        self.read(move |connection| follow::begin(connection, &query)).await
+    }
+
+    pub(in crate::store) async fn follow(
+        &self,
+        query: Arc<TailQuery>,
+        after: Cursor,
+    ) -> Result<Followed, Failure> {
+        // Those who follow many old entries must leave room for pages.
+        let _turn = self.pool.tails.acquire().await.map_err(|error| unreadable().because(error))?;
+        self.read(move |connection| follow::follow(connection, &query, after, page::Budget::FOLLOW)).await
+    }
+
+    /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
+    pub(in crate::store) fn disk_bytes(&self) -> Option<u64> {
+        let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
+        // The log is there while a store is open, and whoever has just closed one took it away.
+        let log = bytes(&log_of(&self.pool.path)).unwrap_or_default();
+        Some(bytes(&self.pool.path).ok()? + log)
     }
 
     async fn read<T, F>(&self, read: F) -> Result<T, Failure>
@@ -83,6 +120,13 @@ impl Pool {
         }
         result
     }
+}
+
+/// Where SQLite keeps the write-ahead log of a file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 fn unreadable() -> Failure {

@@ -1,0 +1,113 @@
+//! What the logger measures: the only place that has the names of its metrics, besides what `service` has.
+
+use std::{sync::OnceLock, time::Duration};
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use proto::{PerOutcome, Transport};
+
+use crate::store::{Answer, Batch};
+
+const REQUEST_SECONDS: &str = "logger_request_seconds";
+const ENTRIES: &str = "logger_entries_total";
+const COMMIT_ENTRIES: &str = "logger_commit_entries";
+const COMMIT_SECONDS: &str = "logger_commit_seconds";
+const QUEUE_ENTRIES: &str = "logger_queue_entries";
+const STORE_BYTES: &str = "logger_store_bytes";
+const STORE_HEALTHY: &str = "logger_store_healthy";
+
+/// How long the requests of each server take. Made when the first comes: there is no server of `rabbitmq`.
+#[derive(Debug)]
+pub(crate) struct Requests([OnceLock<Histogram>; Transport::ALL.len()]);
+
+impl Requests {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        let help = "Time from when a request was decoded to its answer, by the server that it came to";
+        describe_histogram!(REQUEST_SECONDS, Unit::Seconds, help);
+        Requests(Default::default())
+    }
+
+    /// One took so long.
+    pub(crate) fn took(&self, server: Transport, took: Duration) {
+        let of_server = || histogram!(REQUEST_SECONDS, "transport" => server.as_str());
+        self.0[server as usize].get_or_init(of_server).record(took);
+    }
+}
+
+/// What the writer's thread counts.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    by_transport: [PerOutcome<Counter>; Transport::ALL.len()],
+    entries: Histogram,
+    seconds: Histogram,
+}
+
+impl Commits {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(ENTRIES, Unit::Count, "Entries that came to the store, by the way that they took");
+        describe_histogram!(COMMIT_ENTRIES, Unit::Count, "Entries in one commit");
+        describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of one commit, sync included");
+        let of_each = |transport: Transport| {
+            PerOutcome::new(
+                |outcome| counter!(ENTRIES, "transport" => transport.as_str(), "outcome" => outcome),
+            )
+        };
+        Commits {
+            by_transport: Transport::ALL.map(of_each),
+            entries: histogram!(COMMIT_ENTRIES),
+            seconds: histogram!(COMMIT_SECONDS),
+        }
+    }
+
+    /// A group was committed, or was to be, in so much time.
+    pub(crate) fn took(&self, entries: usize, took: Duration) {
+        self.entries.record(entries as f64);
+        self.seconds.record(took);
+    }
+
+    /// What became of the entries of a batch.
+    pub(crate) fn answered(&self, batch: &Batch, answer: &Answer) {
+        for (position, arrival) in batch.arrivals.iter().enumerate() {
+            let result = answer.as_ref().map(|results| results.get(position));
+            let ending = match result {
+                Ok(Some(Ok(outcome))) => Ok(*outcome),
+                Ok(Some(Err(failure))) | Err(failure) => Err(failure.code),
+                Ok(None) => continue,
+            };
+            self.by_transport[arrival.came_by as usize].of(ending).increment(1);
+        }
+    }
+}
+
+/// What can be read off at any time.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    queue_entries: Gauge,
+    store_bytes: Gauge,
+    store_healthy: Gauge,
+}
+
+impl Gauges {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Entries that were let in and wait for their commit");
+        describe_gauge!(STORE_BYTES, Unit::Bytes, "What the store takes on the disk, its log included");
+        describe_gauge!(STORE_HEALTHY, Unit::Count, "1 if the store takes entries");
+        Gauges {
+            queue_entries: gauge!(QUEUE_ENTRIES),
+            store_bytes: gauge!(STORE_BYTES),
+            store_healthy: gauge!(STORE_HEALTHY),
+        }
+    }
+
+    /// Sets them. The bytes are `None` for a store that is no file.
+    pub(crate) fn set(&self, queue_entries: usize, store_bytes: Option<u64>, store_healthy: bool) {
+        self.queue_entries.set(queue_entries as f64);
+        self.store_bytes.set(store_bytes.map_or(f64::NAN, |bytes| bytes as f64));
+        self.store_healthy.set(f64::from(u8::from(store_healthy)));
+    }
+}

@@ -1,0 +1,201 @@
+//! The body of a call, within limits of time and memory.
+
+use std::time::Duration;
+
+use axum::{
+    BoxError,
+    body::{Body, Bytes},
+};
+use futures_util::{StreamExt, stream};
+use proto::{Code, Failure, grpc::status};
+use service::{BODY_TIMEOUT, BodyError, Part};
+use tokio::time::Instant;
+
+/// How long a sender of a stream may be silent between two messages.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How much a call sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sends {
+    /// One message: it must be there in time, with the end of the body.
+    One,
+    /// Any number, each of which must be there in time once it has begun.
+    Many,
+}
+
+impl Sends {
+    /// What a call of this path does.
+    pub(super) fn by(path: &str) -> Self {
+        match path {
+            "/logs.LogService/WriteLogs" | "/logs.LogService/SyncLogs" => Sends::Many,
+            _ => Sends::One,
+        }
+    }
+}
+
+/// Bounds a body. A message takes its room in `part` while it comes in, and gives it back when it is decoded: from there
+/// on its entries count, in the writer's queue.
+pub(super) fn bounded(body: Body, part: Part, sends: Sends) -> Body {
+    let first = match sends {
+        Sends::One => BODY_TIMEOUT,
+        Sends::Many => IDLE_TIMEOUT,
+    };
+    let state = Bounded { part, sends, messages: Messages::default(), deadline: Instant::now() + first };
+    let frames = stream::unfold(Some((body.into_data_stream(), state)), |reading| async {
+        let (mut frames, mut state) = reading?;
+        let frame = match tokio::time::timeout_at(state.deadline, frames.next()).await {
+            Ok(None) => return None,
+            Ok(Some(Ok(data))) => state.take(data).map_err(|failure| BoxError::from(status(&failure))),
+            Ok(Some(Err(error))) => Err(BoxError::from(error)),
+            Err(_) => Err(status(&Failure::new(Code::SlowRequest, BodyError::TooSlow.to_string())).into()),
+        };
+        // After an error there is nothing more.
+        let reading = frame.is_ok().then_some((frames, state));
+        Some((frame, reading))
+    });
+    Body::from_stream(frames)
+}
+
+struct Bounded {
+    part: Part,
+    sends: Sends,
+    messages: Messages,
+    /// When the next bytes must be there.
+    deadline: Instant,
+}
+
+impl Bounded {
+    fn take(&mut self, data: Bytes) -> Result<Bytes, Failure> {
+        // What the decoder keeps: the message that is not yet whole, and these bytes.
+        let kept = self.messages.half_bytes() + data.len();
+        self.part.resize(kept).map_err(|_| Failure::overloaded("the logger"))?;
+        let begins = self.messages.half_bytes() == 0;
+        let ended = self.messages.pass(&data);
+        match self.sends {
+            // The whole body has one deadline.
+            Sends::One => {}
+            Sends::Many if self.messages.half_bytes() == 0 => self.deadline = Instant::now() + IDLE_TIMEOUT,
+            Sends::Many if begins || ended => self.deadline = Instant::now() + BODY_TIMEOUT,
+            Sends::Many => {}
+        }
+        Ok(data)
+    }
+}
+
+/// Where the messages of a body begin and end: each has a byte of flags and four of its length before it.
+#[derive(Debug, Default)]
+struct Messages {
+    prefix: [u8; 5],
+    prefix_bytes: usize,
+    /// Of the message whose prefix is whole.
+    message_bytes: usize,
+    left_bytes: usize,
+}
+
+impl Messages {
+    /// How much has come of the message that is not yet whole, its prefix included.
+    fn half_bytes(&self) -> usize {
+        self.prefix_bytes + self.message_bytes - self.left_bytes
+    }
+
+    /// Passes over some bytes. Returns whether a message has ended in them.
+    fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        let mut ended = false;
+        while !bytes.is_empty() {
+            if self.prefix_bytes < self.prefix.len() {
+                let (head, rest) = bytes.split_at(bytes.len().min(self.prefix.len() - self.prefix_bytes));
+                self.prefix[self.prefix_bytes..][..head.len()].copy_from_slice(head);
+                self.prefix_bytes += head.len();
+                bytes = rest;
+                if self.prefix_bytes == self.prefix.len() {
+                    let [_, length @ ..] = self.prefix;
+                    self.message_bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                    self.left_bytes = self.message_bytes;
+                }
+            } else {
+                let passed = bytes.len().min(self.left_bytes);
+                self.left_bytes -= passed;
+                bytes = &bytes[passed..];
+            }
+            if self.prefix_bytes == self.prefix.len() && self.left_bytes == 0 {
+                *self = Messages::default();
+                ended = true;
+            }
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: u8) -> Vec<u8> {
+        [vec![0, 0, 0, 0, bytes], vec![7; bytes.into()]].concat()
+    }
+
+    #[test]
+    fn the_ends_of_messages_are_found_however_they_are_cut() {
+        let body = [message(3), message(0), message(200), message(1)].concat();
+        let ends = [8, 13, 218, 224];
+        for step in [1, 2, 3, 5, 7, 100, body.len()] {
+            let mut messages = Messages::default();
+            let mut passed = 0;
+            for piece in body.chunks(step) {
+                let last_end =
+                    ends.iter().rev().find(|end| **end <= passed + piece.len()).copied().unwrap_or(0);
+                assert_eq!(messages.pass(piece), last_end > passed, "{step} {passed}");
+                passed += piece.len();
+                assert_eq!(messages.half_bytes(), passed - last_end, "{step} {passed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_takes_no_more_room_than_its_half_message() {
+        let room = service::Room::new(1_000, 300);
+        let body = Body::from_stream(stream::iter(
+            [message(250), [message(250), message(200)].concat()].map(Ok::<_, std::io::Error>),
+        ));
+        let mut frames = bounded(body, room.part(), Sends::Many).into_data_stream();
+        assert!(frames.next().await.is_some_and(|frame| frame.is_ok()), "the first finds room");
+        assert!(frames.next().await.is_some_and(|frame| frame.is_err()), "the second is more than there is");
+        let small = std::iter::repeat_n(message(100), 50).flatten().collect::<Vec<u8>>();
+        let pieces: Vec<_> = small.chunks(64).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+        let body = Body::from_stream(stream::iter(pieces));
+        let mut frames = bounded(body, room.part(), Sends::Many).into_data_stream();
+        while let Some(frame) = frames.next().await {
+            assert!(frame.is_ok(), "what was decoded has given its room back");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_has_begun_must_be_there_in_time_and_a_pause_between_two_may_be_longer() {
+        let pause = async |seconds, bytes: Vec<u8>| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, std::io::Error>(bytes)
+        };
+        let read = async |pieces: Vec<(u64, Vec<u8>)>, sends| {
+            let pieces = stream::iter(pieces).then(move |(seconds, bytes)| pause(seconds, bytes));
+            let body = Body::from_stream(Box::pin(pieces));
+            let room = service::Room::new(1_000, 1_000);
+            let frames: Vec<_> = bounded(body, room.part(), sends).into_data_stream().collect().await;
+            frames.last().is_some_and(|frame| frame.is_ok())
+        };
+        let (whole, half) = (message(9), message(9)[..7].to_vec());
+        let rest = message(9)[7..].to_vec();
+        assert!(read(vec![(9, whole.clone()), (200, whole.clone())], Sends::Many).await);
+        assert!(!read(vec![(1, whole.clone()), (301, whole.clone())], Sends::Many).await);
+        assert!(
+            read(
+                vec![(1, half.clone()), (9, rest.clone()), (9, half.clone()), (9, rest.clone())],
+                Sends::Many
+            )
+            .await
+        );
+        assert!(!read(vec![(1, half.clone()), (11, rest.clone())], Sends::Many).await);
+        assert!(!read(vec![(5, half), (6, rest)], Sends::One).await);
+        assert!(read(vec![(11, whole.clone())], Sends::Many).await);
+        assert!(!read(vec![(11, whole)], Sends::One).await);
+    }
+}

@@ -1,0 +1,152 @@
+//! What was stored after a place, oldest first: how a tail reads.
+//!
+//! It asks the store and not the writer, so there is no seam between what was stored before and what comes now, and the
+//! writer does not know who reads.
+
+use std::time::Instant;
+
+use proto::{Cursor, TailQuery};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::page::{self, Budget, COLUMNS, CONDITIONS};
+use crate::store::Followed;
+
+/// Most entries at a time.
+const ENTRIES: usize = 512;
+
+/// Where a tail begins; `None` if it is to go on after an entry that is not there yet.
+pub(super) fn begin(connection: &Connection, query: &TailQuery) -> rusqlite::Result<Option<Cursor>> {
+    let last = last_given(connection)?;
+    if let Some(after) = query.after {
+        return Ok((after.sequence() <= last).then_some(after));
+    }
+    let since = query.filter.since.zip(page::ends(connection)?);
+    let sequence = match since {
+        Some((since, (first, last))) => page::first_stored_at(connection, since, first, last)? - 1,
+        None => last,
+    };
+    Ok(Some(Cursor::after(sequence)))
+}
+
+/// What was stored after `after`.
+pub(super) fn follow(
+    connection: &Connection,
+    query: &TailQuery,
+    after: Cursor,
+    budget: Budget,
+) -> rusqlite::Result<Followed> {
+    let mut found = Found::new(budget);
+    let last = last_given(connection)?;
+    let first = page::ends(connection)?.map_or(last + 1, |(first, _)| first);
+    let begin = not_too_far_behind(after.sequence(), first, last, query.max_lag);
+    let missed = u64::try_from(begin - after.sequence()).unwrap_or_default();
+    found.reached = begin;
+    while found.reached < last && !found.is_full() && !found.ended {
+        let top = found.reached.saturating_add(budget.window).min(last);
+        found.search(connection, query, top)?;
+    }
+    Ok(Followed {
+        missed,
+        entries: found.entries,
+        reached: Cursor::after(found.reached),
+        more: found.reached < last,
+        ended: found.ended,
+    })
+}
+
+/// Where to begin: behind what is no longer there, and what is further behind than the reader wants.
+fn not_too_far_behind(after: i64, first: i64, last: i64, max_lag: Option<u64>) -> i64 {
+    let max_lag = max_lag.map_or(i64::MAX, |max_lag| i64::try_from(max_lag).unwrap_or(i64::MAX));
+    after.max(first - 1).max(last.saturating_sub(max_lag))
+}
+
+struct Found {
+    entries: Vec<(proto::StoredEntry, Cursor)>,
+    bytes: usize,
+    reached: i64,
+    ended: bool,
+    max_bytes: usize,
+    deadline: Instant,
+}
+
+impl Found {
+    fn new(budget: Budget) -> Self {
+        let deadline = Instant::now() + budget.time;
+        Found { entries: Vec::new(), bytes: 0, reached: 0, ended: false, max_bytes: budget.bytes, deadline }
+    }
+
+    /// Whether there is enough, or the time is up.
+    fn is_full(&self) -> bool {
+        self.entries.len() >= ENTRIES || self.bytes >= self.max_bytes || Instant::now() >= self.deadline
+    }
+
+    /// Searches from behind what is reached up to `top`, unless it is full before that.
+    fn search(&mut self, connection: &Connection, query: &TailQuery, top: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM entries WHERE seq > :after AND seq <= :top AND {CONDITIONS} ORDER BY seq"
+        ))?;
+        let filter = &query.filter;
+        let (since_us, until_us) = (filter.since.map(page::ceil_us), filter.until.map(page::ceil_us));
+        let mut rows = statement.query(named_params! {
+            ":after": self.reached,
+            ":top": top,
+            ":name": filter.name,
+            ":level": filter.level.map(|level| level.as_str()),
+            ":transport": filter.transport.map(|transport| transport.as_str()),
+        })?;
+        while let Some(row) = rows.next()? {
+            let sequence: i64 = row.get("seq")?;
+            let stored_at_us: i64 = row.get("stored_at")?;
+            if until_us.is_some_and(|until_us| stored_at_us >= until_us) {
+                self.ended = true;
+                return Ok(());
+            }
+            self.reached = sequence;
+            if since_us.is_none_or(|since_us| stored_at_us >= since_us) && page::has_text(row, filter)? {
+                match page::entry(row)? {
+                    Ok(entry) => {
+                        self.bytes += entry.name.len() + entry.data.len();
+                        self.entries.push((entry, Cursor::after(sequence)));
+                    }
+                    // The others can still be read.
+                    Err(altered) => tracing::error!(error = %altered, "left out of a tail"),
+                }
+            }
+            if self.is_full() {
+                return Ok(());
+            }
+        }
+        self.reached = top;
+        Ok(())
+    }
+}
+
+/// The highest number that was ever given; 0 in a store that never had an entry.
+fn last_given(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_begins_behind_what_is_deleted_and_what_is_too_far_behind() {
+        for (after, first, last, max_lag, begin) in [
+            (0, 1, 10, None, 0),
+            (3, 1, 10, None, 3),
+            (3, 6, 10, None, 5),
+            (3, 1, 10, Some(4), 6),
+            (3, 9, 10, Some(4), 8),
+            (8, 1, 10, Some(4), 8),
+            (10, 1, 10, Some(1), 10),
+            (10, 11, 10, None, 10),
+            (4, 11, 10, None, 10),
+            (3, 1, 10, Some(u64::MAX), 3),
+        ] {
+            assert_eq!(not_too_far_behind(after, first, last, max_lag), begin, "{after} {first} {last}");
+        }
+    }
+}
