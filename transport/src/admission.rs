@@ -48,6 +48,14 @@ impl Default for Admission {
 }
 
 impl Admission {
+    /// How many calls are in flight, and how many wait for room.
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        let in_flight = IN_FLIGHT_CALLS - self.calls.available_permits();
+        let admitted_or_waiting = IN_FLIGHT_CALLS + WAITING_CALLS - self.places.available_permits();
+        // The two are read one after the other, while calls come and go.
+        (in_flight, admitted_or_waiting.saturating_sub(in_flight))
+    }
+
     /// Takes room for `entries`, in the order of the calls, within `patience`.
     ///
     /// # Errors
@@ -152,8 +160,10 @@ mod tests {
         let one = entries(1);
         let mut waiting = Box::pin(admission.admit(&one, Duration::MAX));
         assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert_eq!(admission.calls(), (IN_FLIGHT_CALLS, 1));
         most.pop();
-        waiting.await.expect("there is room");
+        let _admitted = waiting.await.expect("there is room");
+        assert_eq!(admission.calls(), (IN_FLIGHT_CALLS, 0));
     }
 
     #[tokio::test]

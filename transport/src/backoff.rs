@@ -9,6 +9,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use metrics::Counter;
 use proto::Failure;
 
 /// The first wait.
@@ -18,39 +19,63 @@ const FIRST: Duration = Duration::from_millis(20);
 /// second of its peer.
 const LONGEST: Duration = Duration::from_millis(400);
 
-/// Waits that double from 20 ms to 400 ms, for ever, each with up to as much again of jitter, so that clients
+/// Waits that double from a first one to a longest, for ever, each with up to as much again of jitter, so that clients
 /// who lost the same server do not return in step.
-fn waits() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST)
-        .with_max_delay(LONGEST)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
+#[derive(Debug)]
+pub struct Waits {
+    waits: ExponentialBackoff,
+    longest: Duration,
 }
 
-/// The next of `waits`, which never end.
-fn next(waits: &mut ExponentialBackoff) -> Duration {
-    waits.next().unwrap_or(LONGEST)
+impl Waits {
+    /// From the beginning.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(first)
+            .with_max_delay(longest)
+            .with_factor(2.0)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        Waits { waits, longest }
+    }
+
+    /// The next one.
+    pub fn next_wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(self.longest)
+    }
+}
+
+/// From 20 ms to 400 ms.
+fn waits() -> Waits {
+    Waits::new(FIRST, LONGEST)
 }
 
 /// The attempts of a supervisor to connect to `peer`: how long to wait between them, and what the log is told.
 pub(crate) struct Attempts {
     peer: &'static str,
-    waits: ExponentialBackoff,
+    waits: Waits,
     failing: bool,
+    reconnects: Counter,
 }
 
 impl Attempts {
-    pub(crate) fn new(peer: &'static str) -> Self {
-        Attempts { peer, waits: waits(), failing: false }
+    pub(crate) fn new(peer: &'static str, reconnects: Counter) -> Self {
+        Attempts { peer, waits: waits(), failing: false, reconnects }
+    }
+
+    /// Whether the last one failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
     }
 
     /// An attempt went well.
     pub(crate) fn succeeded(&mut self) {
         tracing::info!(peer = self.peer, "connected");
-        *self = Attempts::new(self.peer);
+        if self.failing {
+            self.reconnects.increment(1);
+        }
+        (self.waits, self.failing) = (waits(), false);
     }
 
     /// An attempt failed, or the connection was lost. Returns how long to wait. Of an outage, the log is told
@@ -62,7 +87,7 @@ impl Attempts {
             tracing::warn!(peer = self.peer, reason, "not connected; trying again");
         }
         self.failing = true;
-        next(&mut self.waits)
+        self.waits.next_wait()
     }
 }
 
@@ -72,19 +97,21 @@ impl Attempts {
 pub(crate) struct Gate {
     open: AtomicBool,
     closed: Mutex<Closed>,
+    reconnects: Counter,
 }
 
 #[derive(Debug)]
 struct Closed {
-    waits: ExponentialBackoff,
+    waits: Waits,
     until: Instant,
 }
 
 impl Gate {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(reconnects: Counter) -> Self {
         Gate {
             open: AtomicBool::new(true),
             closed: Mutex::new(Closed { waits: waits(), until: Instant::now() }),
+            reconnects,
         }
     }
 
@@ -106,16 +133,21 @@ impl Gate {
         let mut closed = self.lock();
         // Calls that dialled at the same time count as one failure.
         if self.is_open() || closed.until <= Instant::now() {
-            closed.until = Instant::now() + next(&mut closed.waits);
+            closed.until = Instant::now() + closed.waits.next_wait();
         }
         self.open.store(false, Ordering::Relaxed);
     }
 
     /// The peer answered.
     pub(crate) fn reopen(&self) {
-        if !self.is_open() {
-            self.lock().waits = waits();
-            self.open.store(true, Ordering::Relaxed);
+        if self.is_open() {
+            return;
+        }
+        let mut closed = self.lock();
+        closed.waits = waits();
+        // Of those that saw it closed at the same time, one has opened it.
+        if !self.open.swap(true, Ordering::Relaxed) {
+            self.reconnects.increment(1);
         }
     }
 
@@ -133,14 +165,14 @@ mod tests {
     fn waits_grow_to_the_cap_and_never_end() {
         let mut waits = waits();
         for _ in 0..1_000 {
-            let wait = next(&mut waits);
+            let wait = waits.next_wait();
             assert!((FIRST..=LONGEST * 2).contains(&wait), "{wait:?}");
         }
     }
 
     #[test]
     fn a_closed_gate_refuses_until_its_wait_is_over() {
-        let gate = Gate::new();
+        let gate = Gate::new(Counter::noop());
         assert!(gate.check("it").is_ok());
         gate.close();
         assert!(!gate.is_open());

@@ -1,5 +1,11 @@
 //! `grpc`: Protocol Buffers over one kept HTTP/2 connection, many calls at a time.
 
+mod streams;
+mod tail;
+
+pub use streams::{Acknowledged, Loaded, Streams};
+pub use tail::{Tail, Tailed};
+
 use std::{error::Error, str::FromStr, sync::Arc, time::Duration};
 
 use http::Uri;
@@ -13,11 +19,14 @@ use proto::{
     limits::FRAME_BYTES,
 };
 use tonic::{
-    ConnectError, Status,
+    ConnectError, Request, Status,
     transport::{Channel, Endpoint},
 };
 
-use crate::{AddressError, Settings, backoff::Gate, dial::Dialer, parse_base_url, tls::refused_by_alert};
+use crate::{
+    AddressError, Settings, backoff::Gate, dial::Dialer, metrics::reconnects, parse_base_url, spans,
+    tls::refused_by_alert,
+};
 
 /// How often a connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,15 +67,12 @@ impl Grpc {
     /// Makes the client; it dials when there is something to send.
     pub fn new(settings: &Settings) -> Self {
         let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
-        let channel = Endpoint::from(settings.logger_grpc_url.0.clone())
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(dialer);
-        let client = LogServiceClient::new(channel)
-            .max_decoding_message_size(FRAME_BYTES)
-            .max_encoding_message_size(FRAME_BYTES);
-        Grpc { client, gate: Gate::new(), came_by: settings.came_by }
+        let channel = endpoint(settings).connect_with_connector_lazy(dialer);
+        Grpc {
+            client: client(channel),
+            gate: Gate::new(reconnects(Transport::Grpc)),
+            came_by: settings.came_by,
+        }
     }
 
     /// Delivers one entry.
@@ -76,7 +82,7 @@ impl Grpc {
     pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
         self.gate.check(LOGGER)?;
         let request = LogRequest { log_entry: Some(grpc::log(entry, self.came_by)) };
-        let response = self.client.clone().write_log(request).await;
+        let response = self.client.clone().write_log(in_trace(request)).await;
         receipt(self.answered(response)?.into_inner())
     }
 
@@ -88,7 +94,7 @@ impl Grpc {
         self.gate.check(LOGGER)?;
         let log_entries = entries.iter().map(|entry| grpc::log(entry, self.came_by)).collect();
         let request = BatchRequest { log_entries, mode: GrpcBatchMode::from(mode).into() };
-        let response = self.client.clone().write_batch(request).await;
+        let response = self.client.clone().write_batch(in_trace(request)).await;
         let response = self.answered(response)?.into_inner();
         let results = response.results.into_iter().map(entry_result).collect::<Result<_, _>>()?;
         Ok(BatchReceipt { results, store_us: Some(response.store_us) })
@@ -117,6 +123,27 @@ impl Grpc {
             None => Failure::unknown(LOGGER).because(status),
         }
     }
+}
+
+/// The logger's address, and how a connection to it is kept.
+fn endpoint(settings: &Settings) -> Endpoint {
+    Endpoint::from(settings.logger_grpc_url.0.clone())
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+}
+
+fn client(channel: Channel) -> LogServiceClient<Channel> {
+    LogServiceClient::new(channel)
+        .max_decoding_message_size(FRAME_BYTES)
+        .max_encoding_message_size(FRAME_BYTES)
+}
+
+/// A call that says in which span it is made.
+fn in_trace<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    spans::inject(request.metadata_mut().as_mut());
+    request
 }
 
 fn is_connect(status: &Status) -> bool {

@@ -1,5 +1,7 @@
 //! `http`: JSON over HTTP/1.1, one request per entry or batch, on kept connections.
 
+mod probe;
+
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -17,7 +19,11 @@ use proto::{
 };
 use serde::Deserialize;
 
-use crate::{AddressError, Settings, backoff::Gate, dial::Dialer, parse_base_url, tls::refused_by_alert};
+pub use self::probe::Probe;
+use crate::{
+    AddressError, Settings, Tls, backoff::Gate, dial::Dialer, metrics::reconnects, parse_base_url, spans,
+    tls::refused_by_alert,
+};
 
 /// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
 /// bounds the calls.
@@ -62,16 +68,9 @@ impl HttpUrl {
 impl Http {
     /// Makes the client; it dials when there is something to send.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.http)));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(KEPT_CONNECTIONS)
-            // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
-            .retry_canceled_requests(true)
-            .build(dialer);
+        let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
         let base = settings.logger_http_url.0.clone();
-        Http { client, base, gate: Gate::new(), came_by: settings.came_by }
+        Http { client, base, gate: Gate::new(reconnects(Transport::Http)), came_by: settings.came_by }
     }
 
     /// Delivers one entry.
@@ -137,7 +136,7 @@ impl Http {
         let request = self.request(method, path, body)?;
         let response = self.client.request(request).await.map_err(|error| self.failure(error))?;
         self.gate.reopen();
-        let (status, body) = (response.status(), whole(response).await?);
+        let (status, body) = (response.status(), whole(response, FRAME_BYTES).await?);
         Ok((status, body))
     }
 
@@ -145,14 +144,14 @@ impl Http {
         let bad = |error: http::Error| {
             Failure::new(Code::BadQuery, "the address cannot be sent on: percent-encode it").because(error)
         };
-        let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = Some(path.parse::<PathAndQuery>().map_err(|error| bad(error.into()))?);
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
-            .uri(Uri::from_parts(parts).map_err(|error| bad(error.into()))?)
+            .uri(at(&self.base, path).map_err(bad)?)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(bad)
+            .map_err(bad)?;
+        spans::inject(request.headers_mut());
+        Ok(request)
     }
 
     /// What an error of the protocol says of the entry: without a connection nothing was sent.
@@ -165,8 +164,26 @@ impl Http {
     }
 }
 
-async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(response.into_body(), FRAME_BYTES).collect().await;
+/// The address of a path, and what is asked there.
+fn at(base: &Uri, path_and_query: &str) -> Result<Uri, http::Error> {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// A client that keeps so many connections for the next calls.
+fn client(tls: Option<&Tls>, kept_connections: usize) -> Client<Dialer, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(kept_connections)
+        // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
+        .retry_canceled_requests(true)
+        .build(Dialer::new(tls.map(|tls| Arc::clone(&tls.http))))
+}
+
+async fn whole(response: Response<Incoming>, limit_bytes: usize) -> Result<Bytes, Failure> {
+    let body = Limited::new(response.into_body(), limit_bytes).collect().await;
     Ok(body.map_err(|error| Failure::unknown(LOGGER).because(error))?.to_bytes())
 }
 

@@ -10,6 +10,8 @@
 mod admission;
 mod backoff;
 mod dial;
+mod metrics;
+mod spans;
 mod tls;
 mod transports;
 
@@ -20,6 +22,7 @@ pub mod http;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use backoff::Waits;
 pub use tls::{Tls, TlsError, check_encryption};
 pub use transports::{Delivered, Settings, Transports};
 

@@ -6,15 +6,24 @@
 
 mod connection;
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{
     StreamExt,
     future::{select_all, try_join_all},
 };
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, options::BasicPublishOptions};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, Event,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable},
+};
 use proto::{
-    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, json,
+    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport, json,
     limits::IN_FLIGHT_ENTRIES,
     rabbitmq::{BINDING_KEY, CONTENT_TYPE, EXCHANGE, routing_key},
 };
@@ -27,9 +36,9 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::connection::{AmqpUrl, DECLARE_TIMEOUT, connect, declare_topology, publish_confirmed};
+pub use self::connection::{AmqpUrl, DECLARE_TIMEOUT, Depths, connect, declare_topology, publish_confirmed};
 use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, refused, unroutable};
-use crate::{Settings, backoff::Attempts};
+use crate::{Settings, backoff::Attempts, metrics::reconnects};
 
 /// Publishers, each with a channel of its own.
 const PUBLISHERS: usize = 8;
@@ -37,8 +46,11 @@ const PUBLISHERS: usize = 8;
 /// Most entries that a publisher takes at a time, unless one batch has more.
 const GROUP_ENTRIES: usize = 64;
 
-/// How often the topology is declared again.
-const DECLARE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the topology is declared again, and its messages are counted.
+const DECLARE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How old a count may be: a reply or two may be late.
+const COUNT_AGE: Duration = Duration::from_secs(3);
 
 /// How long RabbitMQ may take to confirm or declare, unless it takes no messages at all.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +63,7 @@ const RABBITMQ: &str = "RabbitMQ";
 pub struct Rabbitmq {
     jobs: mpsc::Sender<Job>,
     state: watch::Receiver<State>,
+    counted: watch::Receiver<Option<Counted>>,
     _supervisor: JoinSet<()>,
 }
 
@@ -65,13 +78,14 @@ impl Rabbitmq {
     pub fn bound_by(settings: &Settings, binding_key: &'static str) -> Self {
         let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
         let (publish, state) = watch::channel(State::Down);
+        let (count, counted) = watch::channel(None);
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
         match settings.amqp_url.clone() {
-            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish)),
+            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish, count)),
             None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
         };
-        Rabbitmq { jobs, state, _supervisor: supervisor }
+        Rabbitmq { jobs, state, counted, _supervisor: supervisor }
     }
 
     /// Delivers one entry.
@@ -108,6 +122,12 @@ impl Rabbitmq {
         *self.state.borrow() == State::Up
     }
 
+    /// How many messages wait, as RabbitMQ has said lately; `None` if it has not.
+    pub fn depths(&self) -> Option<Depths> {
+        let fresh = |counted: &Counted| counted.at.elapsed() < COUNT_AGE;
+        self.counted.borrow().filter(fresh).map(|counted| counted.depths)
+    }
+
     async fn publish(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
         if *self.state.borrow() == State::Blocked {
             return Err(Failure::new(
@@ -116,7 +136,7 @@ impl Rabbitmq {
             ));
         }
         let (reply, results) = oneshot::channel();
-        let job = Job { entries: entries.to_vec(), reply };
+        let job = Job { entries: entries.to_vec(), headers: trace_headers(), reply };
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Failure::overloaded(RABBITMQ),
             TrySendError::Closed(_) => Failure::unreachable(RABBITMQ).because("the supervisor is gone"),
@@ -126,10 +146,22 @@ impl Rabbitmq {
     }
 }
 
+/// The headers that say in which span a message is sent.
+fn trace_headers() -> Option<FieldTable> {
+    let mut headers = None;
+    trace::inject(|name, value| {
+        let value = AMQPValue::LongString(value.into());
+        headers.get_or_insert_with(FieldTable::default).insert(name.into(), value);
+    });
+    headers
+}
+
 /// Entries on their way to a publisher.
 #[derive(Debug)]
 struct Job {
     entries: Vec<LogEntry>,
+    /// Those of its messages, if the trace that they belong to has to be told.
+    headers: Option<FieldTable>,
     reply: oneshot::Sender<Result<Vec<Result<Outcome, Failure>>, Failure>>,
 }
 
@@ -138,6 +170,13 @@ struct Job {
 struct Place {
     url: AmqpUrl,
     binding_key: &'static str,
+}
+
+/// How many messages there were, and when.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    depths: Depths,
+    at: Instant,
 }
 
 type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
@@ -152,15 +191,21 @@ enum State {
 
 /// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
 /// calls waiting that should be refused.
-async fn keep_connected(place: Place, jobs: Jobs, state: watch::Sender<State>) {
-    let mut attempts = Attempts::new(RABBITMQ);
+async fn keep_connected(
+    place: Place,
+    jobs: Jobs,
+    state: watch::Sender<State>,
+    counted: watch::Sender<Option<Counted>>,
+) {
+    let mut attempts = Attempts::new(RABBITMQ, reconnects(Transport::Rabbitmq));
     loop {
         let reason = match refusing(&jobs, set_up(&place)).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
-                let reason = publish_until_lost(session, &jobs, &state).await;
+                let reason = publish_until_lost(session, &jobs, &state, &counted).await;
                 state.send_replace(State::Down);
+                counted.send_replace(None);
                 reason
             }
             Err(failure) => failure.cause(),
@@ -207,13 +252,18 @@ async fn set_up(place: &Place) -> Result<Session, Failure> {
 
 /// Runs the publishers, and follows what RabbitMQ says of the connection. Whatever goes wrong with one of them
 /// ends the connection, for a fresh one is the only state that is certain; says what it was.
-async fn publish_until_lost(session: Session, jobs: &Jobs, state: &watch::Sender<State>) -> String {
+async fn publish_until_lost(
+    session: Session,
+    jobs: &Jobs,
+    state: &watch::Sender<State>,
+    counted: &watch::Sender<Option<Counted>>,
+) -> String {
     let Session { connection, topology, publishers, binding_key } = session;
     let publishers =
         publishers.into_iter().map(|channel| Box::pin(publisher(channel, binding_key, jobs, state)));
     tokio::select! {
         reason = follow(&connection, state) => reason,
-        reason = keep_declared(&topology, binding_key, state) => reason,
+        reason = keep_declared(&topology, binding_key, state, counted) => reason,
         (reason, ..) = select_all(publishers) => reason,
     }
 }
@@ -238,13 +288,19 @@ async fn follow(connection: &Connection, state: &watch::Sender<State>) -> String
 }
 
 /// Declares the topology again and again: were the queue deleted, somebody else's queue at the same exchange
-/// would take our messages, and nothing would be returned.
-async fn keep_declared(channel: &Channel, binding_key: &str, state: &watch::Sender<State>) -> String {
+/// would take our messages, and nothing would be returned. RabbitMQ's reply says how many messages wait.
+async fn keep_declared(
+    channel: &Channel,
+    binding_key: &str,
+    state: &watch::Sender<State>,
+    counted: &watch::Sender<Option<Counted>>,
+) -> String {
     loop {
+        match patiently(state, declare_bound_by(channel, binding_key)).await {
+            Ok(depths) => counted.send_replace(Some(Counted { depths, at: Instant::now() })),
+            Err(reason) => return reason,
+        };
         tokio::time::sleep(DECLARE_INTERVAL).await;
-        if let Err(reason) = patiently(state, declare_bound_by(channel, binding_key)).await {
-            return reason;
-        }
     }
 }
 
@@ -306,19 +362,23 @@ async fn publish_group(
     group: &[Job],
 ) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
     let entries = || group.iter().flat_map(|job| &job.entries);
-    let publish = async |entry: &LogEntry| {
+    let messages = group.iter().flat_map(|job| job.entries.iter().map(|entry| (entry, &job.headers)));
+    let publish = async |(entry, headers): (&LogEntry, &Option<FieldTable>)| {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = BasicProperties::default()
+        let mut properties = BasicProperties::default()
             .with_message_id(entry.id().to_string().into())
             .with_content_type(CONTENT_TYPE.into())
             .with_delivery_mode(PERSISTENT);
+        if let Some(headers) = headers {
+            properties = properties.with_headers(headers.clone());
+        }
         let body = json::entry_json(entry, None);
         let key = routing_key(entry.level()).into();
         channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await
     };
     // All at once: lapin answers when a message has left, and its thread writes what is there in one go. Each is
     // numbered and queued in its first poll, so what one task polls in turn cannot get in each other's way.
-    let confirms = try_join_all(entries().map(publish)).await?;
+    let confirms = try_join_all(messages.map(publish)).await?;
     let mut confirmations = Vec::with_capacity(confirms.len());
     let mut returned = HashSet::new();
     for confirm in confirms {

@@ -13,15 +13,15 @@ use std::{
 use proto::{
     BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
-    rpc::{LogRpcClient, VERSION, frame},
+    rpc::{Calls, LogRpcClient, VERSION, connect},
 };
 use tarpc::{
-    client::{self, NewClient, RpcError},
+    client::{self, RpcError},
     context::Context,
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts, dial::Dialer};
+use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts, dial::Dialer, metrics::reconnects};
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
@@ -33,10 +33,13 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Who is at the other end, in messages.
 const LOGGER: &str = "the logger";
 
+/// One connection's end.
+type Client = LogRpcClient<Calls>;
+
 /// The client.
 #[derive(Debug)]
 pub struct Rpc {
-    connections: Vec<watch::Receiver<Option<LogRpcClient>>>,
+    connections: Vec<watch::Receiver<Option<Client>>>,
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
@@ -122,7 +125,7 @@ impl Rpc {
     }
 
     /// The next connection in turn that is open.
-    fn connection(&self) -> Result<LogRpcClient, Failure> {
+    fn connection(&self) -> Result<Client, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         (0..CONNECTIONS)
             .find_map(|offset| self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone())
@@ -130,7 +133,9 @@ impl Rpc {
     }
 
     fn context(&self) -> Context {
-        within(self.deadline)
+        let mut context = within(self.deadline);
+        context.trace_context = trace::with_current(|span| span.into());
+        context
     }
 
     fn draft(&self, entry: &LogEntry) -> EntryDraft {
@@ -145,8 +150,8 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Option<LogRpcClient>>) {
-    let mut attempts = Attempts::new(LOGGER);
+async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Option<Client>>) {
+    let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&dialer, &address)).await {
             Ok(Ok((client, dispatch))) => {
@@ -166,14 +171,14 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
 /// What drives a connection; it ends when the connection does.
 type Dispatch = JoinSet<String>;
 
-async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(LogRpcClient, Dispatch), String> {
+async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), String> {
     let stream = dialer.dial(&address.host, address.port, address.encrypted).await;
     let stream = stream.map_err(|error| error.to_string())?;
     let mut config = client::Config::default();
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
     config.max_in_flight_requests = IN_FLIGHT_ENTRIES;
     config.pending_request_buffer = IN_FLIGHT_ENTRIES;
-    let NewClient { client, dispatch } = LogRpcClient::new(config, frame(stream));
+    let (client, dispatch) = connect(config, stream);
     let mut driver = JoinSet::new();
     driver.spawn(async move { dispatch.await.err().map_or("closed".into(), |error| error.to_string()) });
     match client.version(within(CONNECT_TIMEOUT)).await {
@@ -186,7 +191,7 @@ async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(LogRpcClient, Dispa
 }
 
 /// Waits until the connection ends, or stays silent for too long; says why.
-async fn lost(client: LogRpcClient, mut dispatch: Dispatch) -> String {
+async fn lost(client: Client, mut dispatch: Dispatch) -> String {
     let silent = async {
         loop {
             tokio::time::sleep(KEEPALIVE_INTERVAL).await;

@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
 use tokio::sync::Semaphore;
-use tracing::Instrument;
+use trace::{KeyValue, attribute};
+use tracing::{Instrument, field::display};
 
 use crate::{
     admission::Admission,
     grpc::{Grpc, GrpcUrl},
     http::{Http, HttpUrl},
-    rabbitmq::{AmqpUrl, Rabbitmq},
+    metrics::{self, CallTimes},
+    rabbitmq::{AmqpUrl, Depths, Rabbitmq},
     rpc::{Rpc, RpcAddr},
+    spans::{self, Form},
     tls::Tls,
 };
 
@@ -59,11 +62,13 @@ pub struct Transports {
     deadline: Duration,
     in_flight: [Admission; Transport::ALL.len()],
     reads: Semaphore,
+    times: CallTimes,
 }
 
 impl Transports {
-    /// Makes the four clients. Must be called within a tokio runtime.
+    /// Makes the four clients. Must be called within a tokio runtime, after the recorder of the metrics is installed.
     pub fn new(settings: &Settings) -> Self {
+        metrics::describe();
         Transports {
             http: Http::new(settings),
             rpc: Rpc::new(settings),
@@ -72,6 +77,7 @@ impl Transports {
             deadline: settings.deadline,
             in_flight: Default::default(),
             reads: Semaphore::new(READS),
+            times: CallTimes::new(),
         }
     }
 
@@ -86,7 +92,8 @@ impl Transports {
             Transport::Rabbitmq => self.rabbitmq.write(entry).await,
             Transport::Grpc => self.grpc.write(entry).await,
         };
-        self.deliver(transport, std::slice::from_ref(entry), |receipt| receipt.outcome, delivery).await
+        let entry = std::slice::from_ref(entry);
+        self.deliver(transport, Form::One, entry, |receipt| receipt.outcome, delivery).await
     }
 
     /// Delivers a batch.
@@ -105,7 +112,7 @@ impl Transports {
             Transport::Rabbitmq => self.rabbitmq.write_batch(entries, mode).await,
             Transport::Grpc => self.grpc.write_batch(entries, mode).await,
         };
-        self.deliver(transport, entries, best_outcome, delivery).await
+        self.deliver(transport, Form::Batch, entries, best_outcome, delivery).await
     }
 
     /// Whether the transport's last word was that its peer is there. It sends nothing.
@@ -116,6 +123,11 @@ impl Transports {
             Transport::Rabbitmq => self.rabbitmq.reachable(),
             Transport::Grpc => self.grpc.reachable(),
         }
+    }
+
+    /// How many messages wait in RabbitMQ; `None` if it has not said so lately.
+    pub fn depths(&self) -> Option<Depths> {
+        self.rabbitmq.depths()
     }
 
     /// Reads from the logger over HTTP: the status and the body that it answers to GET.
@@ -130,17 +142,24 @@ impl Transports {
         };
         let answer = tokio::time::timeout(self.deadline, read).await;
         let answer = answer.unwrap_or_else(|_| Err(Failure::unreachable("the logger")));
-        answer.inspect_err(|failure| log_failure(Transport::Http, 0, failure))
+        answer.inspect_err(|failure| log_failure(Transport::Http, &[], failure))
+    }
+
+    /// Sets the gauges of a transport in the metrics: call it before they are shown.
+    pub fn set_gauges(&self, transport: Transport) {
+        let admission = &self.in_flight[transport as usize];
+        metrics::set_gauges(transport, admission, self.reachable(transport));
     }
 
     async fn deliver<T>(
         &self,
         transport: Transport,
+        form: Form,
         entries: &[LogEntry],
         outcome: impl FnOnce(&T) -> Outcome,
         delivery: impl AsyncFnOnce() -> Result<T, Failure>,
     ) -> Result<Delivered<T>, Failure> {
-        let span = tracing::debug_span!("deliver", %transport, entries = entries.len());
+        let span = spans::delivery(transport, form, entries);
         let begun = Instant::now();
         let mut handed_over = None;
         let admitted = async {
@@ -150,25 +169,28 @@ impl Transports {
             // Boxed, since it is several times as large as all that is kept of a call which only waits.
             Box::pin(delivery()).await
         };
-        let result = tokio::time::timeout(self.deadline, admitted)
-            .instrument(span)
+        let context = tracing::debug_span!("deliver", %transport, entries = entries.len());
+        let result = span
+            .around(tokio::time::timeout(self.deadline, admitted).instrument(context))
             .await
             .unwrap_or_else(|_| Err(Failure::unknown(peer(transport)).because("past the deadline")));
-        let word = match &result {
-            Ok(receipt) => outcome(receipt).as_str(),
-            Err(failure) => failure.code.as_str(),
-        };
-        let labels = [("transport", transport.as_str()), ("outcome", word)];
-        metrics::histogram!("transport_wait_seconds", &labels)
-            .record(handed_over.map_or_else(|| begun.elapsed(), |at| at - begun).as_secs_f64());
+        let ending = result.as_ref().map(outcome).map_err(|failure| failure.code);
+        let wait = handed_over.map_or_else(|| begun.elapsed(), |at| at - begun);
         let took = handed_over.map(|at| at.elapsed());
-        if let Some(took) = took {
-            metrics::histogram!("transport_seconds", &labels).record(took.as_secs_f64());
-        }
+        self.times.record(transport, ending, wait, took);
+        let word = match ending {
+            Ok(outcome) => outcome.as_str(),
+            Err(code) => code.as_str(),
+        };
         match result {
-            Ok(receipt) => Ok(Delivered { receipt, took: took.unwrap_or_default() }),
+            Ok(receipt) => {
+                span.note(|| [KeyValue::new(attribute::OUTCOME, word)]);
+                log_success(transport, entries, word);
+                Ok(Delivered { receipt, took: took.unwrap_or_default() })
+            }
             Err(failure) => {
-                log_failure(transport, entries.len(), &failure);
+                span.fail(word);
+                log_failure(transport, entries, &failure);
                 Err(failure)
             }
         }
@@ -183,22 +205,41 @@ fn peer(transport: Transport) -> &'static str {
     }
 }
 
-/// A batch counts as stored if any of its entries is new.
 fn best_outcome(receipt: &BatchReceipt) -> Outcome {
-    let mut outcomes = receipt.results.iter().filter_map(|result| result.as_ref().ok());
-    outcomes.find(|outcome| **outcome != Outcome::Duplicate).copied().unwrap_or(Outcome::Duplicate)
+    let accepted = receipt.results.iter().filter_map(|result| result.as_ref().ok().copied());
+    Outcome::best(accepted).unwrap_or(Outcome::Duplicate)
 }
 
-/// The one place where a failed delivery is logged, with its cause.
-fn log_failure(transport: Transport, entries: usize, failure: &Failure) {
+fn log_success(transport: Transport, entries: &[LogEntry], outcome: &str) {
+    let Some(first) = entries.first() else { return };
+    tracing::debug!(
+        %transport, entries = entries.len(), entry_id = %first.id(), trace_id = trace::current_id().map(display),
+        outcome, "delivered"
+    );
+}
+
+/// The one place where a failed delivery is logged, with its cause, the id of its first entry, and its trace.
+fn log_failure(transport: Transport, entries: &[LogEntry], failure: &Failure) {
     let (code, cause) = (failure.code, failure.cause());
+    // Nobody's entry: a reader was told, or a probe found nobody there.
+    let Some(first) = entries.first() else {
+        return tracing::debug!(%transport, %code, cause, "no answer");
+    };
+    let (entries, entry_id) = (entries.len(), display(first.id()));
+    let trace_id = trace::current_id().map(display);
     match failure.certainty() {
-        // Nobody's entry: a reader was told, or a probe found nobody there.
-        _ if entries == 0 => tracing::debug!(%transport, %code, cause, "no answer"),
-        // Under overload a line for each would cost more than the refusal; `transport_wait_seconds` counts them.
-        _ if code == Code::Overloaded => tracing::debug!(%transport, entries, %code, cause, "not delivered"),
-        Certainty::Rejected => tracing::debug!(%transport, entries, %code, cause, "refused"),
-        Certainty::NotStored => tracing::warn!(%transport, entries, %code, cause, "not delivered"),
-        Certainty::Unknown => tracing::warn!(%transport, entries, %code, cause, "outcome unknown"),
+        // Under overload a line for each would cost more than the refusal; the metrics count them.
+        _ if code == Code::Overloaded => {
+            tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
+        }
+        Certainty::Rejected => {
+            tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
+        }
+        Certainty::NotStored => {
+            tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
+        }
+        Certainty::Unknown => {
+            tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown");
+        }
     }
 }

@@ -121,28 +121,38 @@ pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
     .await
 }
 
+/// How many messages wait in RabbitMQ, without those that a consumer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depths {
+    /// In the queue of entries.
+    pub queue: u32,
+    /// Among the dead letters.
+    pub dead_letters: u32,
+}
+
 /// Declares all that publisher and listener use; what is there already stays as it is.
 ///
 /// # Errors
 /// If something of that name is there with other properties, or the connection is lost.
 pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
-    declare_bound_by(channel, BINDING_KEY).await
+    declare_bound_by(channel, BINDING_KEY).await.map(|_| ())
 }
 
-/// Declares all of it, with the queue bound to the exchange by `binding_key`.
-pub(super) async fn declare_bound_by(channel: &Channel, binding_key: &str) -> Result<(), lapin::Error> {
+/// Declares all of it, with the queue bound to the exchange by `binding_key`; says how many messages there are.
+pub(super) async fn declare_bound_by(channel: &Channel, binding_key: &str) -> Result<Depths, lapin::Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
     channel
         .exchange_declare(DEAD_LETTER.into(), ExchangeKind::Fanout, durable, FieldTable::default())
         .await?;
-    declare_queue(channel, DEAD_LETTER, DEAD_LETTER, "", quorum()).await?;
+    let dead_letters = declare_queue(channel, DEAD_LETTER, DEAD_LETTER, "", quorum()).await?;
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
     arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER));
     // Otherwise a dead letter may be lost on its way. It asks for `reject-publish`.
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    declare_queue(channel, QUEUE, EXCHANGE, binding_key, arguments).await
+    let queue = declare_queue(channel, QUEUE, EXCHANGE, binding_key, arguments).await?;
+    Ok(Depths { queue, dead_letters })
 }
 
 /// Publishes one message, and waits until RabbitMQ has confirmed it. The caller owns the channel, which is in
@@ -195,16 +205,18 @@ pub(super) async fn in_time<T>(
     }
 }
 
+/// Says how many messages there are.
 async fn declare_queue(
     channel: &Channel,
     queue: &str,
     exchange: &str,
     key: &str,
     arguments: FieldTable,
-) -> Result<(), lapin::Error> {
-    channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await?;
+) -> Result<u32, lapin::Error> {
+    let declared = channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await?;
     let options = QueueBindOptions::default();
-    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
+    Ok(declared.message_count())
 }
 
 /// A replicated, synced queue with a limit, that refuses what it has no room for.

@@ -1,0 +1,173 @@
+//! The streaming calls of the logger, which no other transport has: a bulk load, entries with acknowledgements, a tail.
+//!
+//! Each call has a connection of its own: who reads slowly holds up nobody else's.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use proto::{
+    Code, Failure, LogEntry, Outcome,
+    grpc::{
+        self, EntryResult, LogRequest, SyncResponse, WriteLogsResponse, log_service_client::LogServiceClient,
+    },
+};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+use uuid::Uuid;
+
+use super::{LOGGER, Tail, client, endpoint, entry_result, is_connect};
+use crate::{Settings, dial::Dialer, tls::refused_by_alert};
+
+/// Most bytes that the other end may send and that are not taken yet.
+const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// How long the logger may take to begin an answer that is a stream.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes the calls.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    endpoint: Endpoint,
+    dialer: Dialer,
+}
+
+/// What became of the entries of a bulk load.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// So many, from the first on, are settled. What became of later ones is not known; sending them again is safe.
+    pub settled: u64,
+    /// Of these so many are new.
+    pub stored: u64,
+    /// So many were stored before.
+    pub duplicate: u64,
+    /// So many can never be stored.
+    pub refused: u64,
+    /// The first 100 of these: their positions, counted from 0, and why.
+    pub refusals: Vec<(u64, Failure)>,
+    /// Why the logger stopped before the end; `None`: it took all.
+    pub stopped: Option<Failure>,
+}
+
+/// What became of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Its position in the stream, counted from 0.
+    pub position: u64,
+    /// Its id; `None` if it could not be read.
+    pub id: Option<Uuid>,
+    /// Stored or duplicate, or why it can never be stored.
+    pub result: Result<Outcome, Failure>,
+}
+
+impl Streams {
+    /// Connects when there is something to call.
+    pub fn new(settings: &Settings) -> Self {
+        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
+        let endpoint = endpoint(settings)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES);
+        Streams { endpoint, dialer }
+    }
+
+    /// Stores any number of entries, each for itself. Takes them as fast as the logger stores them.
+    ///
+    /// # Errors
+    /// If the connection is not there, or is lost before the answer: what became of the entries is not known then.
+    pub async fn write_logs(
+        &self,
+        entries: impl Stream<Item = LogEntry> + Send + 'static,
+    ) -> Result<Loaded, Failure> {
+        let answer = self.client().write_logs(entries.map(request)).await;
+        loaded(answer.map_err(failure)?.into_inner())
+    }
+
+    /// Stores entries, and says of each when it is settled. At most 1,024 are under way: beyond that the entries are
+    /// taken as the acknowledgements are.
+    ///
+    /// # Errors
+    /// If the connection is not there. One that is lost later is the last item of the stream: what became of the entries
+    /// without acknowledgement is not known then.
+    pub async fn sync_logs(
+        &self,
+        entries: impl Stream<Item = LogEntry> + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<Acknowledged, Failure>>, Failure> {
+        let mut client = self.client();
+        // Without an answer in time, some may be sent already.
+        let answer = in_time(client.sync_logs(entries.map(request)), Failure::unknown).await?;
+        Ok(answer.into_inner().map(|response| acknowledged(response.map_err(failure)?)).boxed())
+    }
+
+    /// Follows what is stored, over losses of the connection too.
+    pub fn tail(&self, query: proto::TailQuery) -> Tail {
+        Tail::new(self.clone(), query)
+    }
+
+    pub(super) async fn tail_logs(
+        &self,
+        query: &proto::TailQuery,
+    ) -> Result<tonic::Streaming<grpc::TailResponse>, Failure> {
+        let request = grpc::TailRequest::from(proto::TailDraft::from(query));
+        Ok(in_time(self.client().tail_logs(request), Failure::unreachable).await?.into_inner())
+    }
+
+    fn client(&self) -> LogServiceClient<Channel> {
+        client(self.endpoint.connect_with_connector_lazy(self.dialer.clone()))
+    }
+}
+
+fn request(entry: LogEntry) -> LogRequest {
+    LogRequest { log_entry: Some(grpc::log(&entry, None)) }
+}
+
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, Status>>,
+    otherwise: fn(&str) -> Failure,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(failure),
+        Err(_) => Err(otherwise(LOGGER).because("no answer in time")),
+    }
+}
+
+/// What an error of the protocol says.
+pub(super) fn failure(status: Status) -> Failure {
+    if is_connect(&status) || refused_by_alert(&status) {
+        return Failure::unreachable(LOGGER).because(status);
+    }
+    if status.code() == tonic::Code::Unimplemented {
+        let message = "the logger does not have this call: it is of another release, or the course's";
+        return Failure::new(Code::NotFound, message).because(status);
+    }
+    grpc::failure(&status).unwrap_or_else(|| Failure::unknown(LOGGER).because(status))
+}
+
+fn loaded(response: WriteLogsResponse) -> Result<Loaded, Failure> {
+    let refusals = response.refusals.into_iter().map(|refusal| {
+        let failure = Failure::new(super::read_word(&refusal.code)?, refusal.message);
+        let failure = refusal.id.parse().into_iter().fold(failure, Failure::about);
+        Ok((refusal.position, failure))
+    });
+    let refusals = refusals.collect::<Result<_, Failure>>()?;
+    let stopped = match response.code.as_str() {
+        "" => None,
+        code => Some(Failure::new(super::read_word(code)?, response.message)),
+    };
+    Ok(Loaded {
+        settled: response.settled,
+        stored: response.stored,
+        duplicate: response.duplicate,
+        refused: response.refused,
+        refusals,
+        stopped,
+    })
+}
+
+fn acknowledged(response: SyncResponse) -> Result<Acknowledged, Failure> {
+    let SyncResponse { position, id, outcome, code, message, .. } = response;
+    let id: Option<Uuid> = id.parse().ok();
+    let result = entry_result(EntryResult { outcome, code, message, ..EntryResult::default() })?;
+    let result = result.map_err(|failure| id.into_iter().fold(failure, Failure::about));
+    Ok(Acknowledged { position, id, result })
+}

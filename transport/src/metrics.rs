@@ -1,0 +1,82 @@
+//! What the client side measures: the only place that has the names of its metrics.
+
+use std::{sync::OnceLock, time::Duration};
+
+use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
+use proto::{Code, Outcome, PerOutcome, Transport};
+
+use crate::admission::Admission;
+
+const SECONDS: &str = "transport_seconds";
+const WAIT_SECONDS: &str = "transport_wait_seconds";
+const IN_FLIGHT: &str = "transport_in_flight_calls";
+const WAITING: &str = "transport_waiting_calls";
+const REACHABLE: &str = "transport_reachable";
+const RECONNECTS: &str = "transport_reconnects_total";
+
+/// Says of each what it is.
+pub(crate) fn describe() {
+    describe_histogram!(SECONDS, Unit::Seconds, "Time of a call, from when it had room to its answer");
+    describe_histogram!(WAIT_SECONDS, Unit::Seconds, "Time that a call waited for room");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Calls that have room and no answer yet");
+    describe_gauge!(WAITING, Unit::Count, "Calls that wait for room");
+    describe_gauge!(REACHABLE, Unit::Count, "1 if the transport found its other end when it last looked");
+    let help = "Times that the other end was found again, each connection of rpc for itself";
+    describe_counter!(RECONNECTS, Unit::Count, help);
+}
+
+/// What became of a call.
+pub(crate) type Ending = Result<Outcome, Code>;
+
+/// The times of all calls, by transport and outcome.
+#[derive(Debug)]
+pub(crate) struct CallTimes {
+    seconds: Times,
+    wait_seconds: Times,
+}
+
+/// The handles on one histogram, each made when it is first needed: few of all the outcomes ever come, and each is as
+/// many lines of text as it has bounds.
+type Times = [PerOutcome<OnceLock<Histogram>>; Transport::ALL.len()];
+
+impl CallTimes {
+    pub(crate) fn new() -> Self {
+        let unused = || Transport::ALL.map(|_| PerOutcome::new(|_| OnceLock::new()));
+        CallTimes { seconds: unused(), wait_seconds: unused() }
+    }
+
+    /// Records a call that waited for so long, and then took so long if there was room for it.
+    pub(crate) fn record(
+        &self,
+        transport: Transport,
+        ending: Ending,
+        wait: Duration,
+        took: Option<Duration>,
+    ) {
+        handle(&self.wait_seconds, WAIT_SECONDS, transport, ending).record(wait);
+        if let Some(took) = took {
+            handle(&self.seconds, SECONDS, transport, ending).record(took);
+        }
+    }
+}
+
+fn handle<'a>(times: &'a Times, name: &'static str, transport: Transport, ending: Ending) -> &'a Histogram {
+    times[transport as usize].of(ending).get_or_init(|| {
+        let outcome = ending.map_or_else(Code::as_str, Outcome::as_str);
+        metrics::histogram!(name, "transport" => transport.as_str(), "outcome" => outcome)
+    })
+}
+
+/// Counts how often a transport has found its peer again.
+pub(crate) fn reconnects(transport: Transport) -> Counter {
+    metrics::counter!(RECONNECTS, "transport" => transport.as_str())
+}
+
+/// Sets the gauges of a transport.
+pub(crate) fn set_gauges(transport: Transport, admission: &Admission, reachable: bool) {
+    let labels = [("transport", transport.as_str())];
+    let (in_flight, waiting) = admission.calls();
+    metrics::gauge!(IN_FLIGHT, &labels).set(in_flight as f64);
+    metrics::gauge!(WAITING, &labels).set(waiting as f64);
+    metrics::gauge!(REACHABLE, &labels).set(f64::from(u8::from(reachable)));
+}
