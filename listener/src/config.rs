@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{network, secret, tls::Identity};
+use service::{network, secret, telemetry, tls::Identity};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// How long one attempt to hand over a batch may take.
@@ -71,9 +71,9 @@ pub struct Config {
     #[arg(long, env)]
     pub listener_fault: Option<crate::faults::Fault>,
 
-    /// What is logged to standard error, as a filter of tracing-subscriber
-    #[arg(long, env, default_value = "info,tarpc=warn")]
-    pub rust_log: String,
+    /// What the process tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Settings,
 }
 
 /// What the settings come to.

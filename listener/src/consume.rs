@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use lapin::{
     Channel, Connection,
@@ -13,23 +11,25 @@ use lapin::{
 };
 use proto::{
     Failure, LogEntry,
-    limits::BODY_BYTES,
     rabbitmq::{QUEUE, parse_message},
 };
 use service::Shutdown;
-use transport::rabbitmq::{self, AmqpUrl, DECLARE_TIMEOUT};
+use transport::{
+    Waits,
+    rabbitmq::{self, AmqpUrl, DECLARE_TIMEOUT},
+};
 
-use crate::{dead_letters::DeadLetters, hand_over::HandOver, state::State};
+use crate::{
+    batches::Batches, dead_letters::DeadLetters, hand_over::HandOver, metrics, spans::BatchSpans,
+    state::State,
+};
 
-/// Most bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
-const BATCH_BYTES: usize = BODY_BYTES / 2;
+/// The first wait before connecting again, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long an acknowledgement may take to leave.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// From this many lost deliveries on, a message is handled alone: if it is what kills the listener, it shall
-/// not take its neighbours along to the dead letters.
-const SUSPECT_DELIVERIES: i64 = 2;
 
 /// How long a batch may be held while the logger is down. RabbitMQ closes the channel of a delivery that is
 /// not acknowledged within 30 minutes.
@@ -45,10 +45,12 @@ pub struct Consumer {
     state: Arc<State>,
     /// An entry that could not be stored while its batch was held.
     unsettled: Option<Positioned<LogEntry>>,
+    /// Whether consuming ended, or an attempt failed, since it last began.
+    interrupted: bool,
 }
 
 /// Why consuming ended.
-type Reason = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 impl Consumer {
     pub(crate) fn new(
@@ -58,7 +60,7 @@ impl Consumer {
         dead_letters: DeadLetters,
         state: Arc<State>,
     ) -> Self {
-        Consumer { amqp_url, prefetch, hand_over, dead_letters, state, unsettled: None }
+        Consumer { amqp_url, prefetch, hand_over, dead_letters, state, unsettled: None, interrupted: false }
     }
 
     /// Takes deliveries until `shutdown`, and connects again whenever the connection is lost.
@@ -72,10 +74,10 @@ impl Consumer {
             }
             let result = self.consume(&shutdown, &mut waits).await;
             self.state.set_consuming(false);
-            self.state.set_held(0);
             if let Err(reason) = result {
                 tracing::warn!(reason, "not consuming; connecting again");
-                let wait = waits.next().unwrap_or_default();
+                self.interrupted = true;
+                let wait = waits.next_wait();
                 let _ = tokio::time::timeout(wait, shutdown.begun()).await;
             }
         }
@@ -91,42 +93,54 @@ impl Consumer {
         self.unsettled = None;
     }
 
-    async fn consume(&mut self, shutdown: &Shutdown, backoff: &mut ExponentialBackoff) -> Result<(), Reason> {
+    async fn consume(&mut self, shutdown: &Shutdown, backoff: &mut Waits) -> Result<(), Reason> {
         let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener").await.map_err(with_cause)?;
         let deliveries = tokio::time::timeout(DECLARE_TIMEOUT, subscribe(&connection, self.prefetch));
-        let mut deliveries = Batches::new(deliveries.await??, usize::from(self.prefetch / 2));
+        let (limit, state) = (usize::from(self.prefetch / 2), Arc::clone(&self.state));
+        let mut deliveries = Batches::new(deliveries.await??, limit, state);
         tracing::info!(prefetch = self.prefetch, "consuming");
         self.state.set_consuming(true);
+        if std::mem::replace(&mut self.interrupted, false) {
+            metrics::reconnects().increment(1);
+        }
         *backoff = waits();
         loop {
             let batch = tokio::select! {
+                biased;
                 () = shutdown.begun() => return Ok(()),
                 batch = deliveries.next() => batch?,
             };
-            self.state.set_held(batch.len());
             #[cfg(feature = "faults")]
             if crate::faults::Fault::AckOnReceipt.is_on() {
                 acknowledge(&batch).await?;
+                deliveries.acknowledged();
                 self.settle(&batch).await;
                 continue;
             }
-            if tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)).await.is_err() {
+            let settled = tokio::select! {
+                // RabbitMQ has the batch back: whoever takes it now settles it.
+                reason = deliveries.gather() => return Err(reason),
+                settled = tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)) => settled,
+            };
+            if settled.is_err() {
                 self.unsettled = decode(&batch).0.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
                 return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
             }
             acknowledge(&batch).await?;
-            self.state.set_held(0);
+            deliveries.acknowledged();
         }
     }
 
     /// Brings every delivery of a batch to where it may be acknowledged: stored, or among the dead letters.
     async fn settle(&mut self, batch: &[Delivery]) {
+        let spans = BatchSpans::of(batch);
         let (entries, mut dead) = decode(batch);
-        dead.extend(self.hand_over.store(entries).await);
-        metrics::counter!("listener_stored_total").increment((batch.len() - dead.len()) as u64);
+        dead.extend(spans.hand_over.around(self.hand_over.store(entries)).await);
+        metrics::stored().increment((batch.len() - dead.len()) as u64);
         for (position, failure) in dead {
-            metrics::counter!("listener_dead_letters_total", "code" => failure.code.as_str()).increment(1);
-            self.dead_letters.put(&batch[position], &failure).await;
+            metrics::dead_letters(failure.code).increment(1);
+            let trace_id = spans.dead(position, &failure);
+            self.dead_letters.put(&batch[position], &failure, trace_id).await;
         }
     }
 }
@@ -171,58 +185,8 @@ async fn acknowledge(batch: &[Delivery]) -> Result<(), Reason> {
     }
 }
 
-/// Deliveries, as many at a time as have gathered.
-struct Batches {
-    deliveries: lapin::Consumer,
-    limit: usize,
-    /// What is to come alone, and was found behind others.
-    aside: Option<Delivery>,
-}
-
-impl Batches {
-    fn new(deliveries: lapin::Consumer, limit: usize) -> Self {
-        Batches { deliveries, limit, aside: None }
-    }
-
-    /// Waits for a delivery, and takes what has gathered behind it.
-    async fn next(&mut self) -> Result<Vec<Delivery>, Reason> {
-        let first = match self.aside.take() {
-            Some(delivery) => delivery,
-            None => self.deliveries.next().await.ok_or("RabbitMQ ended the subscription")??,
-        };
-        if is_suspect(&first) {
-            return Ok(vec![first]);
-        }
-        let mut bytes = first.data.len();
-        let mut batch = vec![first];
-        while batch.len() < self.limit && bytes < BATCH_BYTES {
-            let Some(Some(delivery)) = self.deliveries.next().now_or_never() else { break };
-            let delivery = delivery?;
-            bytes += delivery.data.len();
-            if is_suspect(&delivery) || bytes > BATCH_BYTES {
-                self.aside = Some(delivery);
-                break;
-            }
-            batch.push(delivery);
-        }
-        Ok(batch)
-    }
-}
-
-fn is_suspect(delivery: &Delivery) -> bool {
-    let headers = delivery.properties.headers().as_ref();
-    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
-    count.and_then(lapin::types::AMQPValue::as_long_long_int).is_some_and(|count| count >= SUSPECT_DELIVERIES)
-}
-
-/// Waits from 50 ms to 1 s, with jitter, for ever.
-fn waits() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_jitter()
-        .without_max_times()
-        .build()
+fn waits() -> Waits {
+    Waits::new(FIRST_WAIT, LONGEST_WAIT)
 }
 
 fn with_cause(failure: Failure) -> Reason {

@@ -12,7 +12,11 @@ use proto::{
     Failure,
     rabbitmq::{DEAD_CODE_HEADER, DEAD_LETTER, DEAD_REASON_HEADER},
 };
+use trace::TraceId;
+use tracing::field::display;
 use transport::rabbitmq::{self, AmqpUrl};
+
+use crate::spans::entry_id;
 
 /// How long one attempt may take, and how long to wait before the next.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,32 +36,35 @@ impl DeadLetters {
     }
 
     /// Publishes a copy of `delivery` with the reason why it can never be stored. Returns when RabbitMQ has
-    /// confirmed it, and not before.
-    pub(crate) async fn put(&mut self, delivery: &Delivery, failure: &Failure) {
+    /// confirmed it, and not before. The log has it with its id and its trace, as far as there are such.
+    pub(crate) async fn put(&mut self, delivery: &Delivery, failure: &Failure, trace_id: Option<TraceId>) {
         let key = delivery.routing_key.as_str();
+        let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
         loop {
             let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(delivery, failure));
             match attempt.await {
                 Ok(Ok(())) => {
-                    return tracing::warn!(code = %failure.code, reason = failure.message, key, "dead letter");
+                    let (code, reason) = (failure.code, &failure.message);
+                    return tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot publish a dead letter; trying again"),
                 Err(_) => tracing::warn!("RabbitMQ does not confirm a dead letter; trying again"),
             }
-            self.open = None;
             tokio::time::sleep(WAIT).await;
         }
     }
 
     async fn attempt(&mut self, delivery: &Delivery, failure: &Failure) -> Result<(), Failure> {
-        let open = match self.open.take() {
+        // Put back when it is confirmed, and not if this is given up: nothing else may be in flight on the channel.
+        let (connection, channel) = match self.open.take() {
             Some(open) => open,
             None => self.connect().await?,
         };
-        let (_, channel) = self.open.insert(open);
         let properties = explained(&delivery.properties, failure);
         let key = delivery.routing_key.as_str();
-        rabbitmq::publish_confirmed(channel, DEAD_LETTER, key, &delivery.data, properties).await
+        rabbitmq::publish_confirmed(&channel, DEAD_LETTER, key, &delivery.data, properties).await?;
+        self.open = Some((connection, channel));
+        Ok(())
     }
 
     async fn connect(&self) -> Result<(Connection, Channel), Failure> {

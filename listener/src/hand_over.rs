@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
-use transport::Transports;
+use transport::{Transports, Waits};
 
 use crate::consume::Positioned;
 
@@ -29,7 +28,7 @@ impl HandOver {
         let mut waits = waits();
         // An empty batch asks for nothing, and every logger refuses it by name: so one that does is there.
         while self.attempt(&[]).await.err().map(|failure| failure.code) != Some(Code::BadBatch) {
-            tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+            tokio::time::sleep(waits.next_wait()).await;
         }
     }
 
@@ -64,7 +63,7 @@ impl HandOver {
             entries = waiting;
             entries.extend(left);
             if none_settled {
-                tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
+                tokio::time::sleep(waits.next_wait()).await;
             }
         }
         dead
@@ -77,7 +76,7 @@ impl HandOver {
 }
 
 /// Whether a refusal speaks of the entry itself, so that it can never be stored.
-fn is_about_the_entry(code: Code) -> bool {
+pub(crate) fn is_about_the_entry(code: Code) -> bool {
     match code {
         Code::BadJson
         | Code::BadField
@@ -104,11 +103,6 @@ fn is_about_the_entry(code: Code) -> bool {
     }
 }
 
-fn waits() -> backon::ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_jitter()
-        .without_max_times()
-        .build()
+fn waits() -> Waits {
+    Waits::new(FIRST_WAIT, LONGEST_WAIT)
 }

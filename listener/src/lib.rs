@@ -10,7 +10,11 @@ pub mod dead_letters;
 pub mod faults;
 pub mod hand_over;
 
+mod batches;
 mod config;
+mod depth;
+mod metrics;
+mod spans;
 mod state;
 
 pub use config::Config;
@@ -18,14 +22,19 @@ pub use config::Config;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
+use proto::Code;
 use service::{
     Acceptor, GRACE, Shutdown, Telemetry, health,
     tls::{Callers, Protocol},
 };
-use transport::Transports;
+use transport::{Transports, rabbitmq::AmqpUrl};
 
 use crate::{
-    config::Checked, consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State,
+    config::Checked,
+    consume::Consumer,
+    dead_letters::DeadLetters,
+    hand_over::{HandOver, is_about_the_entry},
+    state::State,
 };
 
 /// A listener whose port is open, but which takes nothing yet.
@@ -34,6 +43,7 @@ pub struct Listener {
     http: Acceptor,
     consumer: Consumer,
     state: Arc<State>,
+    amqp_url: AmqpUrl,
     telemetry: Telemetry,
 }
 
@@ -51,9 +61,10 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
     let hand_over = HandOver::new(transports, config.listener_transport);
     let dead_letters = DeadLetters::new(rabbitmq.clone());
-    let consumer =
-        Consumer::new(rabbitmq, config.listener_prefetch, hand_over, dead_letters, Arc::clone(&state));
-    Ok(Listener { http, consumer, state, telemetry })
+    let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
+    let consumer = Consumer::new(rabbitmq, prefetch, hand_over, dead_letters, Arc::clone(&state));
+    metrics::begin(Code::ALL.into_iter().filter(|code| is_about_the_entry(*code)));
+    Ok(Listener { http, consumer, state, amqp_url, telemetry })
 }
 
 impl Listener {
@@ -73,8 +84,11 @@ impl Listener {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
-        let Listener { consumer, state, telemetry, .. } = self;
+        let Listener { consumer, state, amqp_url, telemetry, .. } = self;
         let draining = shutdown.clone();
+        let records = telemetry.records();
+        let read_off = Arc::clone(&state);
+        let telemetry = telemetry.reading_off(move || read_off.set_gauges());
         let health = health::routes(move || state.readiness(draining.has_begun()), telemetry);
         let served = service::http::serve(self.http, health, shutdown.clone());
         let consumed = async {
@@ -87,7 +101,13 @@ impl Listener {
                 () = too_late => tracing::warn!("a batch was not finished in time: it stays in RabbitMQ"),
             }
         };
-        tokio::join!(served, consumed);
+        let watched = async {
+            tokio::select! {
+                () = depth::keep_known(amqp_url), if records => {}
+                () = shutdown.begun() => {}
+            }
+        };
+        tokio::join!(served, consumed, watched);
         tracing::info!("listener stopped");
         Ok(())
     }

@@ -9,6 +9,8 @@ use proto::Transport;
 use service::health::Readiness;
 use transport::Transports;
 
+use crate::metrics;
+
 /// Shared between the consumer, which writes it, and the health addresses, which read it.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -28,11 +30,15 @@ impl State {
         self.consuming.store(consuming, Ordering::Relaxed);
     }
 
-    /// How many deliveries of the batch in hand are not acknowledged yet.
+    /// How many deliveries RabbitMQ has handed over that are not acknowledged yet.
     pub(crate) fn set_held(&self, deliveries: usize) {
         self.held.store(deliveries, Ordering::Relaxed);
-        metrics::gauge!("listener_held_deliveries")
-            .set(f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+    }
+
+    /// Sets the gauges of the metrics.
+    pub(crate) fn set_gauges(&self) {
+        metrics::set_gauges(self.held.load(Ordering::Relaxed), self.consuming.load(Ordering::Relaxed));
+        self.transports.set_gauges(self.transport);
     }
 
     pub(crate) fn readiness(&self, draining: bool) -> Readiness {
