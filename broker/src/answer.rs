@@ -37,6 +37,11 @@ impl Refusal {
     pub(crate) fn of(failure: Failure, transport: Transport, entries: &[LogEntry]) -> Self {
         Refusal { failure, transport: Some(transport), ids: entries.iter().map(LogEntry::id).collect() }
     }
+
+    /// The transport that it was to go by, if that was known, and the case.
+    pub(crate) fn label(&self) -> (Option<Transport>, Code) {
+        (self.transport, self.failure.code)
+    }
 }
 
 impl From<Failure> for Refusal {

@@ -7,7 +7,7 @@ use clap::Parser;
 use http::Uri;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{network, secret, tls::Identity};
+use service::{network, secret, telemetry, tls::Identity};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
@@ -30,6 +30,10 @@ pub struct Config {
     /// The logger's HTTP address, to write over http and to read back
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
+
+    /// The listener's HTTP address, to ask how it is
+    #[arg(long, env, default_value = "http://127.0.0.1:8083")]
+    pub listener_http_url: HttpUrl,
 
     /// The logger's rpc address; tls:// before it encrypts
     #[arg(long, env, default_value = "127.0.0.1:5002")]
@@ -89,9 +93,9 @@ pub struct Config {
     #[arg(long, env)]
     pub broker_fault: Option<crate::faults::Fault>,
 
-    /// What is logged to standard error, as a filter of tracing-subscriber
-    #[arg(long, env, default_value = "info,tarpc=warn")]
-    pub rust_log: String,
+    /// What the process tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Settings,
 }
 
 /// What the settings come to.
@@ -131,6 +135,7 @@ impl Config {
         let amqp_url: AmqpUrl = amqp_url.expose_secret().parse().context("AMQP_URL")?;
         let addresses = [
             ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
+            ("LISTENER_HTTP_URL", self.listener_http_url.is_encrypted()),
             ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
             ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
             ("AMQP_URL", amqp_url.is_encrypted()),

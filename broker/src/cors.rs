@@ -8,12 +8,15 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use proto::{Code, Failure};
 use service::network;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::answer::Refusal;
+
+/// Where a stream is to go on.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The origins whose pages may call: those of this machine, on any port, as the course's front end has it, and
 /// those of a setting.
@@ -21,13 +24,15 @@ use crate::answer::Refusal;
 pub(crate) struct Origins {
     others: Arc<[String]>,
     own_hosts_only: bool,
+    protected: bool,
 }
 
 impl Origins {
     /// `own_hosts_only`: nothing else stands between a page and the entries, so the host that a request is for counts
     /// as well. A page of a name that was made to lead here (DNS rebinding) reads without naming its origin.
-    pub(crate) fn new(others: Vec<String>, own_hosts_only: bool) -> Self {
-        Origins { others: others.into(), own_hosts_only }
+    /// `protected`: such a page would get nowhere, for it has no key, or the broker no certificate of its name.
+    pub(crate) fn new(others: Vec<String>, own_hosts_only: bool, protected: bool) -> Self {
+        Origins { others: others.into(), own_hosts_only, protected }
     }
 
     /// Puts the check before a router.
@@ -42,6 +47,16 @@ impl Origins {
             .is_ok_and(|origin| is_local(origin) || self.others.iter().any(|other| other == origin))
     }
 
+    /// Whether it is the broker's own page that asks: it came from the host that the request is for.
+    fn is_own_page(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let authority =
+            origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let same = authority.is_some_and(|own| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
+        let trusted = || network::asked_host(headers).is_some_and(|host| network::is_own_host(&host));
+        same && (self.protected || trusted())
+    }
+
     fn allow_host(&self, host: &str) -> bool {
         let mut others = self.others.iter().filter_map(|other| other.parse::<Uri>().ok());
         network::is_own_host(host) || others.any(|other| other.host() == Some(host))
@@ -52,7 +67,14 @@ impl Origins {
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(move |origin, _| origins.allow(origin)))
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE])
+            .allow_headers([
+                header::ACCEPT,
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                LAST_EVENT_ID,
+                HeaderName::from_static("traceparent"),
+                HeaderName::from_static("tracestate"),
+            ])
             .expose_headers([HeaderName::from_static("server-timing"), header::RETRY_AFTER])
     }
 }
@@ -61,7 +83,7 @@ impl Origins {
 /// be read as JSON: so what comes from elsewhere is refused.
 async fn refuse_others(State(origins): State<Origins>, request: Request, next: Next) -> Response {
     match request.headers().get(header::ORIGIN) {
-        Some(origin) if !origins.allow(origin) => {
+        Some(origin) if !origins.allow(origin) && !origins.is_own_page(origin, request.headers()) => {
             let message = "pages of this origin may not call: list it in BROKER_CORS_ORIGINS";
             return refusal(message);
         }
@@ -88,6 +110,26 @@ fn is_local(origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_own_page_may_call_by_any_name_that_nobody_can_borrow() {
+        let own = |protected: bool, origin: &str, host: &str| {
+            let value = |text: &str| HeaderValue::from_str(text).expect("a value");
+            let headers = HeaderMap::from_iter([(header::HOST, value(host))]);
+            Origins::new(Vec::new(), false, protected).is_own_page(&value(origin), &headers)
+        };
+        for protected in [false, true] {
+            assert!(own(protected, "http://192.168.1.7:8080", "192.168.1.7:8080"));
+            assert!(own(protected, "http://[fd00::7]:8080", "[fd00::7]:8080"));
+            assert!(
+                !own(protected, "http://192.168.1.7:3000", "192.168.1.7:8080"),
+                "another port is another's"
+            );
+            assert!(!own(protected, "http://logs.example.org", "evil.example"));
+            assert!(!own(protected, "null", "null"));
+            assert_eq!(own(protected, "https://logs.example.org", "logs.example.org"), protected);
+        }
+    }
 
     #[test]
     fn this_machine_is_told_from_others() {

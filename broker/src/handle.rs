@@ -14,6 +14,7 @@ use proto::{
 };
 use serde::Serialize;
 use service::BodyError;
+use trace::attribute;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
@@ -65,9 +66,14 @@ enum Answers {
     responses(Answers)
 )]
 pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun) = read(&app, body).await?;
+    let answer = by_any(&app, body).await;
+    counted(&app, answer)
+}
+
+async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
+    let (handle, begun) = read(app, body).await?;
     let transport = handle.transport.unwrap_or(app.default_transport);
-    carry_out(&app, handle, transport, begun).await
+    carry_out(app, handle, transport, begun).await
 }
 
 /// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
@@ -76,14 +82,27 @@ pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refu
     responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun) = read(&app, body).await?;
+    let answer = by_grpc(&app, body).await;
+    counted(&app, answer)
+}
+
+async fn by_grpc(app: &App, body: Body) -> Result<Response, Refusal> {
+    let (handle, begun) = read(app, body).await?;
     match handle.transport {
-        None | Some(Transport::Grpc) => carry_out(&app, handle, Transport::Grpc, begun).await,
+        None | Some(Transport::Grpc) => carry_out(app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
             let message = "this address is for the transport grpc: leave `transport` out, or post to /handle";
             Err(Failure::new(Code::UnknownTransport, message).into())
         }
     }
+}
+
+/// Counts a refusal, wherever it comes from; what is accepted is counted where its outcome is known.
+fn counted(app: &App, answer: Result<Response, Refusal>) -> Result<Response, Refusal> {
+    answer.inspect_err(|refusal| {
+        let (transport, code) = refusal.label();
+        app.requests.refused(transport, code);
+    })
 }
 
 /// What the body says, and when it was there. Its room is given back: from here on the entries count.
@@ -118,12 +137,18 @@ async fn carry_out(
     begun: Instant,
 ) -> Result<Response, Refusal> {
     let entries = handle.entries.as_slice();
+    if let Some(first) = entries.first() {
+        trace::note(|| attribute::entries(first.id(), entries.len()));
+    }
     let delivered = match handle.action {
         Action::Log => deliver(app, &handle.entries, transport).await,
         Action::Echo => Ok(Delivered::nothing(entries.len())),
     };
+    let took = begun.elapsed();
+    app.requests.took(transport, took);
     let delivered = delivered.map_err(|failure| Refusal::of(failure, transport, entries))?;
-    let timing = Timing { total: microseconds(begun.elapsed()), ..delivered.timing };
+    app.requests.accepted(transport, Outcome::best(delivered.outcomes.iter().copied().flatten()));
+    let timing = Timing { total: microseconds(took), ..delivered.timing };
     Ok(answer(&handle.entries, transport, &delivered.outcomes, timing))
 }
 

@@ -1,7 +1,8 @@
 //! The HTTP front: takes JSON, hands each log entry to a transport, and answers in the course's envelope.
 //!
-//! [`handle`] takes entries, [`read`] passes questions on to the logger, [`course`] has the addresses that the
-//! course has besides, and [`answer`] turns what became of an entry into an HTTP answer. [`keys`] says who may call.
+//! [`handle`] takes entries, [`read`] passes questions on to the logger, [`stream`] follows what it stores, [`course`]
+//! has the addresses that the course has besides, and [`answer`] turns what became of an entry into an HTTP answer.
+//! [`keys`] says who may call. [`page`] shows all of it in a browser, and [`status`] how each part is.
 //! What it does not do: store, retry, or know how a transport works.
 
 pub mod answer;
@@ -10,10 +11,14 @@ pub mod course;
 pub mod faults;
 pub mod handle;
 pub mod keys;
+pub mod page;
 pub mod read;
+pub mod status;
+pub mod stream;
 
 mod config;
 mod cors;
+mod metrics;
 
 pub use config::Config;
 
@@ -27,16 +32,23 @@ use proto::{
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
 use service::{
-    Acceptor, Room, Shutdown, Telemetry,
+    Acceptor, Calls, Room, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     tls::{Callers, Protocol},
+    traced,
 };
 use transport::Transports;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard};
+use crate::{
+    answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard,
+    metrics::Requests, status::Services, stream::Tails,
+};
+
+/// The calls that are traced: those that bring entries.
+const TRACED: Calls = &[("/handle", "POST /handle"), ("/log-grpc", "POST /log-grpc")];
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -52,9 +64,12 @@ pub struct Broker {
 #[derive(Debug, Clone)]
 pub struct App {
     transports: Arc<Transports>,
+    tails: Arc<Tails>,
+    services: Arc<Services>,
     default_transport: Transport,
     room: Room,
     shutdown: Shutdown,
+    requests: Arc<Requests>,
 }
 
 /// Checks the settings, and opens the port.
@@ -65,19 +80,28 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     #[cfg(feature = "faults")]
     faults::choose(config.broker_fault);
     let Checked { transports, identity } = config.check()?;
+    keys::begin_counting();
     let guard = config.broker_keys_file.map(|file| Guard::new(file, config.broker_key_rate)).transpose()?;
     // Callers show a key, not a certificate.
     let listen = config.broker_http_listen;
     // Keys or a certificate keep out the page of a name that was made to lead here.
-    let own_hosts_only = network::is_loopback(listen) && guard.is_none() && identity.is_none();
-    let origins = Origins::new(config.broker_cors_origins, own_hosts_only);
+    let protected = guard.is_some() || identity.is_some();
+    let own_hosts_only = network::is_loopback(listen) && !protected;
+    let origins = Origins::new(config.broker_cors_origins, own_hosts_only, protected);
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen)?.with_tls(tls);
     let app = App {
+        services: Arc::new(Services::new(
+            &transports.logger_http_url,
+            &config.listener_http_url,
+            transports.tls.as_ref(),
+        )),
         transports: Arc::new(Transports::new(&transports)),
+        tails: Arc::new(Tails::new(&transports)),
         default_transport: config.broker_default_transport,
         room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
+        requests: Arc::new(Requests::new()),
     };
     Ok(Broker { http, app, origins, guard, telemetry })
 }
@@ -101,6 +125,8 @@ impl Broker {
         let app = App { shutdown: shutdown.clone(), ..self.app };
         let health = health_routes(&app, self.telemetry);
         let router = routes(app, self.guard.is_some()).merge(health);
+        // Within the check of keys: who has none makes no spans.
+        let router = traced(router, TRACED, true);
         let router = match &self.guard {
             Some(guard) => guard.stand_before(router),
             None => router,
@@ -121,7 +147,8 @@ impl Broker {
 #[openapi(components(schemas(Envelope<AcceptedOneOrMany>)), info(
     title = "Fourwire broker",
     description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
-        names. Besides these addresses there are /healthz, /readyz and /metrics for operators."
+        names. Besides these addresses there are /healthz, /readyz and /metrics for operators, and the files \
+        of the page."
 ))]
 struct Description;
 
@@ -130,8 +157,10 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
         .routes(routes!(handle::handle))
         .routes(routes!(handle::log_grpc))
         .routes(routes!(read::list))
+        .routes(routes!(stream::follow))
         .routes(routes!(read::entry))
-        .routes(routes!(course::hit))
+        .routes(routes!(status::status))
+        .routes(routes!(page::index, course::hit))
         .routes(routes!(course::ping))
         .split_for_parts();
     if asks_for_keys {
@@ -142,6 +171,7 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
     let described = || async { ([(CONTENT_TYPE, "application/json")], description) };
     router
         .route("/openapi.json", get(described))
+        .route(page::FILE_PATH, get(page::file))
         .fallback(|| async {
             Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
         })
@@ -156,15 +186,16 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
 
 fn health_routes(app: &App, telemetry: Telemetry) -> Router {
     let App { transports, shutdown, .. } = app.clone();
-    let readiness = move || {
-        let reachable = Transport::ALL.map(|transport| (transport.as_str(), transports.reachable(transport)));
-        Readiness {
-            ready: !shutdown.has_begun(),
-            detail: serde_json::json!({
-                "draining": shutdown.has_begun(),
-                "reachable": std::collections::BTreeMap::from(reachable),
-            }),
-        }
+    let read_off = Arc::clone(&transports);
+    let telemetry = telemetry.reading_off(move || {
+        Transport::ALL.into_iter().for_each(|transport| read_off.set_gauges(transport));
+    });
+    let readiness = move || Readiness {
+        ready: !shutdown.has_begun(),
+        detail: serde_json::json!({
+            "draining": shutdown.has_begun(),
+            "reachable": status::reachable(&transports),
+        }),
     };
     health::routes(readiness, telemetry)
 }

@@ -60,7 +60,7 @@ async fn pass_on(app: &App, path_and_query: &str) -> Result<Response, Refusal> {
 }
 
 /// A transport's failure speaks of an entry; here there is none.
-fn about_reading(failure: Failure) -> Failure {
+pub(crate) fn about_reading(failure: Failure) -> Failure {
     match failure.certainty() {
         proto::Certainty::Rejected => failure,
         proto::Certainty::NotStored | proto::Certainty::Unknown => Failure::new(

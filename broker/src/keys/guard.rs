@@ -29,7 +29,7 @@ use utoipa::openapi::{
 };
 
 use super::{Keys, Reason, Scope};
-use crate::answer::Refusal;
+use crate::{answer::Refusal, metrics::auth_refused, page};
 
 /// What `WWW-Authenticate` says to who has no key.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire\"");
@@ -55,7 +55,6 @@ impl Guard {
     /// If the file cannot be used, of which the message names the setting and the line; or the signal not be
     /// handled.
     pub(crate) fn new(file: PathBuf, rate: u32) -> anyhow::Result<Self> {
-        metrics::describe_counter!("broker_auth_refused_total", "Requests that were not let in, by reason");
         let check = Arc::new(Check { keys: Keys::read(file, rate)?, log: Log::default() });
         let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
         tracing::info!(keys = check.keys.count(), rate, "callers are asked for a key");
@@ -65,6 +64,14 @@ impl Guard {
     /// Puts the check before a router.
     pub(crate) fn stand_before(&self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::clone(&self.check), admit))
+    }
+}
+
+/// Begins to count, also where nobody is asked for a key: there is a counter for each reason, which says that nobody was
+/// kept out.
+pub(crate) fn begin_counting() {
+    for reason in Reason::OF_EACH_KIND {
+        auth_refused(reason.as_str()).increment(0);
     }
 }
 
@@ -93,7 +100,7 @@ struct Check {
 
 impl Check {
     fn refuse(&self, reason: Reason) -> Response {
-        metrics::counter!("broker_auth_refused_total", "reason" => reason.as_str()).increment(1);
+        auth_refused(reason.as_str()).increment(1);
         self.log.refused(reason);
         let mut response = Refusal::from(reason.failure()).into_response();
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -122,9 +129,9 @@ async fn admit(State(check): State<Arc<Check>>, request: Request, next: Next) ->
 /// What the key for an address must allow; `None` where no key is asked.
 fn needed(path: &str) -> Option<Scope> {
     match path {
-        "/" | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
+        "/" | page::FILE_PATH | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
         "/handle" | "/log-grpc" => Some(Scope::Write),
-        // /logs, /logs/{id}, /metrics, and whatever is added and forgotten here.
+        // /logs, /logs/{id}, /status, /metrics, and whatever is added and forgotten here.
         _ => Some(Scope::Read),
     }
 }
@@ -142,6 +149,9 @@ pub(crate) fn describe(description: &mut OpenApi) {
 }
 
 impl Reason {
+    const OF_EACH_KIND: [Reason; 5] =
+        [Reason::Missing, Reason::Malformed, Reason::Unknown, Reason::Scope(Scope::Read), Reason::Rate];
+
     /// The word for it in the metrics.
     const fn as_str(self) -> &'static str {
         match self {

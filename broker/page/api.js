@@ -1,0 +1,54 @@
+// Talks with the broker: the one place that asks for anything. It sends the key, if there is one, and tells whoever
+// listens to `link` whether the broker was reached, and what it thinks of the key.
+
+import { recall, remember } from './dom.js';
+
+const STORED = 'fourwire-key';
+
+let key = recall('sessionStorage', STORED);
+
+export const link = new EventTarget();
+
+export const hasKey = () => Boolean(key);
+
+export function useKey(value) {
+  key = value || null;
+  remember('sessionStorage', STORED, key);
+  link.dispatchEvent(new Event('key'));
+}
+
+// Asks the broker. Throws if there is no answer at all.
+export async function ask(path, { headers = {}, ...options } = {}) {
+  const authorization = key ? { Authorization: `Bearer ${key}` } : {};
+  let response;
+  try {
+    response = await fetch(path, { cache: 'no-store', ...options, headers: { ...headers, ...authorization } });
+  } catch (error) {
+    // Whoever gave up himself has learned nothing of the broker.
+    if (!options.signal?.aborted || options.signal.reason?.name === 'TimeoutError') tell('lost');
+    throw error;
+  }
+  tell('reached');
+  if (response.status === 401) tell('locked');
+  return response;
+}
+
+// The same, with the envelope that stands in every answer, and the time that it took in microseconds.
+export async function askJson(path, options) {
+  const begun = performance.now();
+  const response = await ask(path, options);
+  const body = await response.json();
+  return { status: response.status, body, took: (performance.now() - begun) * 1000 };
+}
+
+// Sends an entry by a transport.
+export function deliver(transport, log, options) {
+  return askJson('/handle', { ...options, method: 'POST', body: request(transport, log) });
+}
+
+// The body of that.
+export const request = (transport, log) => JSON.stringify({ action: 'log', transport, log });
+
+function tell(what) {
+  link.dispatchEvent(new Event(what));
+}

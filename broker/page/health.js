@@ -1,0 +1,117 @@
+// How each part of the system is, and how many entries wait: looked at every second while somebody can see it.
+
+import { askJson, link } from './api.js';
+import { byId, el, svg } from './dom.js';
+import { label, number, onLanguage, say } from './i18n.js';
+
+const PARTS = ['broker', 'logger', 'rabbitmq', 'listener'];
+
+// Between two looks, how long one may take, both in milliseconds; and how many depths are kept: a minute of them.
+const EVERY = 1_000;
+const PATIENCE = 4_000;
+const KEPT = 60;
+
+const cards = {};
+let depths = [];
+let latest;
+
+export function start() {
+  for (const part of PARTS) {
+    const state = el('p', { class: 'state' });
+    const role = say(el('small'), `${part}.role`);
+    cards[part] = { node: el('li', { id: `part-${part}` }, say(el('h3'), part), state, role), state };
+    byId('parts').append(cards[part].node);
+    tell(part, 'unknown');
+  }
+  onLanguage(() => latest && showNumbers(latest));
+  look();
+}
+
+async function look() {
+  for (;;) {
+    if (document.hidden) await once(document, 'visibilitychange');
+    const locked = await lookOnce();
+    // Without a key that may read there is nothing to see, however often one asks.
+    if (locked) await once(link, 'key');
+    else await new Promise((resolve) => setTimeout(resolve, EVERY));
+  }
+}
+
+// Says whether the key is not enough.
+async function lookOnce() {
+  let answer;
+  try {
+    answer = await askJson('/status', { signal: AbortSignal.timeout(PATIENCE) });
+  } catch {
+    showNothing('silent');
+    return false;
+  }
+  if (answer.status === 200) show(answer.body.data);
+  else showNothing('ready');
+  if (answer.status === 403) link.dispatchEvent(new Event('blind'));
+  return answer.status === 401 || answer.status === 403;
+}
+
+function once(target, name) {
+  return new Promise((resolve) => target.addEventListener(name, resolve, { once: true }));
+}
+
+function show(status) {
+  latest = status;
+  const { broker, logger, listener, rabbitmq } = status;
+  tell('broker', broker.draining ? 'draining' : 'ready', broker.ready);
+  tell('logger', word(logger.reachable, logger.ready ? 'ready' : 'unready'), logger.ready);
+  tell('rabbitmq', word(rabbitmq.reachable, 'takes'), rabbitmq.reachable);
+  tell('listener', word(listener.reachable, listener.consuming ? 'consuming' : 'waiting'), listener.consuming);
+  depths = [...depths, showNumbers(status)].slice(-KEPT);
+  byId('queue-history').replaceChildren(history());
+}
+
+const word = (reachable, otherwise) => (reachable ? otherwise : 'silent');
+
+// The broker alone is known, and that it is `state`.
+function showNothing(state) {
+  latest = undefined;
+  tell('broker', state, state === 'ready');
+  for (const part of PARTS.slice(1)) tell(part, 'unknown');
+  byId('queue-depth').textContent = byId('dead-letters').textContent = '–';
+  byId('queue-parts').textContent = '';
+}
+
+// What a part is said to be, with a sign before it: well, not well, or nobody knows.
+function tell(part, key, well) {
+  const { node, state } = cards[part];
+  const sign = key === 'unknown' ? '?' : well ? '✓' : '✕';
+  const name = { '?': 'unknown', '✓': 'good', '✕': 'bad' }[sign];
+  if (node.dataset.state === key && node.className === name) return;
+  node.dataset.state = key;
+  node.className = name;
+  state.replaceChildren(el('span', { 'aria-hidden': 'true' }, `${sign} `), say(el('span'), key));
+}
+
+function showNumbers({ rabbitmq, listener }) {
+  const { queue, dead_letters: dead } = rabbitmq;
+  const depth = queue === null ? undefined : queue + (listener.held ?? 0);
+  byId('queue-depth').textContent = depth === undefined ? '–' : number(depth);
+  byId('dead-letters').textContent = dead === null ? '–' : number(dead);
+  if (depth === undefined) byId('queue-parts').textContent = '';
+  else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.held ?? '?' });
+  return depth;
+}
+
+// The depths of the last minute as bars, the latest at the right.
+function history() {
+  const known = depths.filter((depth) => depth !== undefined);
+  const most = Math.max(1, ...known);
+  const width = 100 / KEPT;
+  const bars = depths.map((depth = 0, index) => {
+    const height = (100 * depth) / most;
+    return svg('rect', {
+      x: `${100 - (depths.length - index) * width}%`,
+      y: `${100 - height}%`,
+      width: `${0.8 * width}%`,
+      height: `${height}%`,
+    });
+  });
+  return label(svg('svg', { class: 'history', role: 'img' }, ...bars), 'queue.history', { most: Math.max(0, ...known) });
+}

@@ -1,0 +1,171 @@
+// Sends one entry by one transport, or by all four at once, and shows what became of it.
+
+import { askJson, deliver, link } from './api.js';
+import { curl } from './curl.js';
+import { byId, el } from './dom.js';
+import { duration, say } from './i18n.js';
+import { TRANSPORTS, mark } from './marks.js';
+import { parts, waterfall } from './waterfall.js';
+
+const ALL = 'all';
+
+// How long between two looks for a queued entry, in milliseconds; it doubles up to the second.
+const LOOK = [50, 2_000];
+
+// Ends the looks of the send before.
+let looks = new AbortController();
+let busy = false;
+
+export function start() {
+  for (const transport of [...TRANSPORTS, ALL]) byId('send-transports').append(choice(transport));
+  byId('send-form').addEventListener('input', showCurl);
+  byId('send-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    send();
+  });
+  link.addEventListener('key', showCurl);
+  byId('curl-copy').addEventListener('click', copy);
+  showCurl();
+}
+
+function choice(transport) {
+  const input = el('input', { type: 'radio', name: 'transport', value: transport, checked: transport === ALL });
+  const word = transport === ALL ? say(el('span'), 'all') : mark(transport);
+  return el('label', { class: 'choice' }, input, word);
+}
+
+// What the form says: the entry, with only what differs from the defaults.
+function entry() {
+  const log = { name: byId('send-name').value, data: byId('send-data').value };
+  if (byId('send-level').value !== 'info') log.level = byId('send-level').value;
+  if (byId('send-id').value) log.id = byId('send-id').value;
+  return log;
+}
+
+function chosen() {
+  const { value } = document.querySelector('#send-transports input:checked');
+  return value === ALL ? TRANSPORTS : [value];
+}
+
+function showCurl() {
+  byId('curl').textContent = chosen()
+    .map((transport) => curl(transport, entry()))
+    .join('\n');
+}
+
+async function copy() {
+  const range = document.createRange();
+  range.selectNodeContents(byId('curl'));
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  try {
+    // Absent where the page did not come over TLS or from this machine.
+    await navigator.clipboard.writeText(byId('curl').textContent);
+    say(byId('curl-copy'), 'copied');
+  } catch {
+    say(byId('curl-copy'), 'copy.by.hand');
+  }
+  setTimeout(() => say(byId('curl-copy'), 'copy'), 3_000);
+}
+
+async function send() {
+  // A disabled button would drop the focus of whoever pressed it.
+  if (busy) return;
+  runs(true);
+  looks.abort();
+  looks = new AbortController();
+  const { signal } = looks;
+  const log = entry();
+  const rows = chosen().map((transport) => ({ transport, ...card(transport) }));
+  const draw = () => {
+    const measured = rows.filter((row) => row.parts);
+    byId('waterfall').replaceChildren(...(measured.length ? waterfall(measured) : []));
+  };
+  byId('send-none').hidden = true;
+  byId('answers').replaceChildren(...rows.map((row) => row.node));
+  draw();
+  await Promise.all(rows.map((row) => sendBy(row, log, draw, signal)));
+  byId('send-said').textContent = rows.map((row) => `${row.transport}: ${row.outcome.textContent}`).join('; ');
+  runs(false);
+}
+
+function runs(so) {
+  busy = so;
+  byId('send').dataset.runs = so;
+  byId('send-button').setAttribute('aria-disabled', so);
+}
+
+// The place of an answer.
+function card(transport) {
+  const outcome = say(el('span', { class: 'outcome' }), 'sending');
+  const details = el('div');
+  const node = el('li', { class: 'answer', 'data-transport': transport }, mark(transport), ' ', outcome, details);
+  return { node, outcome, details };
+}
+
+// Sends it, and shows the answer.
+async function sendBy(row, log, draw, signal) {
+  let answer;
+  try {
+    answer = await deliver(row.transport, log);
+  } catch {
+    row.node.classList.add('bad');
+    say(row.outcome, 'lost');
+    return;
+  }
+  const { status, body, took } = answer;
+  const { data } = body;
+  row.node.classList.add(body.error ? 'bad' : 'good');
+  row.node.dataset.status = status;
+  row.node.insertBefore(el('b', {}, body.error ? '✕ ' : '✓ ', String(status), ' '), row.outcome);
+  say(row.outcome, body.error ? certainty(status, data) : data.outcome);
+  // The broker's own words are in English alone.
+  if (body.error) row.details.append(el('p', { class: 'message', lang: 'en' }, body.message));
+  row.details.append(
+    say(el('p', { class: 'hint' }), 'seen.here', { time: () => duration(took) }),
+    el('details', {}, say(el('summary'), 'json'), el('pre', { class: 'code' }, JSON.stringify(body, null, 2))),
+  );
+  if (!body.error) row.parts = parts(data.timing_us);
+  draw();
+  if (!body.error && data.outcome === 'queued') lookFor(data.id, row, draw, signal);
+}
+
+// What a refusal says of the entry: the three cases of proto/src/outcome.rs.
+function certainty(status, data) {
+  if (status === 504) return 'unsure';
+  return data?.retryable ? 'not.stored' : 'rejected';
+}
+
+// Looks for a queued entry until it is stored, or something else is sent.
+async function lookFor(id, row, draw, signal) {
+  const said = say(el('p', { class: 'queue', role: 'status' }), 'queue.waits');
+  row.details.prepend(said);
+  for (let wait = LOOK[0]; !signal.aborted; wait = Math.min(2 * wait, LOOK[1])) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const stored = await found(id, signal);
+    if (!stored) continue;
+    if (stored.transport !== row.transport || stored.attempts > 1) {
+      say(said, 'queue.known', { transport: stored.transport });
+      return;
+    }
+    row.queue = Math.max(0, micros(stored.stored_at) - micros(stored.created_at));
+    say(said, 'queue.took', { time: () => duration(row.queue) });
+    draw();
+    return;
+  }
+}
+
+async function found(id, signal) {
+  try {
+    const { status, body } = await askJson(`/logs/${id}`, { signal });
+    return status === 200 ? body.data : null;
+  } catch {
+    return null;
+  }
+}
+
+// An RFC 3339 time in microseconds, of which a Date would keep the milliseconds alone.
+export function micros(time) {
+  const [, seconds, fraction = ''] = /^([^.]*)(?:\.(\d+))?Z$/.exec(time);
+  return Date.parse(`${seconds}Z`) * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
+}

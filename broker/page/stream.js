@@ -1,0 +1,113 @@
+// Follows the broker's server-sent events. EventSource sends no header, so it could send no key: this reads the stream
+// itself, and resumes after the last event that it has seen, so that nothing is missed and nothing comes twice.
+
+import { ask } from './api.js';
+
+// Between two attempts, in milliseconds: it doubles, and each wait is drawn from its upper half.
+const WAIT = [250, 4_000];
+
+// The broker sends a sign of life every 10 s.
+const SILENCE = 25_000;
+
+// Follows the stream at `path` until it is told to stop, or what it asks for is refused. The callbacks:
+// `event({ event, data })`; `state(word, message)` with "connecting", "live", "outage" of what is behind the broker, "again",
+// "refused", or "renewed" where the place to resume from was gone.
+export function follow(path, { event, state }) {
+  const stopped = new AbortController();
+  run(path, { event, state }, stopped.signal);
+  return () => stopped.abort();
+}
+
+async function run(path, { event, state }, stopped) {
+  let last;
+  let wait = WAIT[0];
+  state('connecting');
+  while (!stopped.aborted) {
+    const connection = new AbortController();
+    const end = () => connection.abort();
+    stopped.addEventListener('abort', end, { once: true });
+    let alive;
+    const heard = () => {
+      clearTimeout(alive);
+      alive = setTimeout(end, SILENCE);
+    };
+    heard();
+    try {
+      const headers = last === undefined ? {} : { 'Last-Event-ID': last };
+      const response = await ask(path, { headers, signal: connection.signal });
+      if (response.status === 200) {
+        state('live');
+        const parse = parser((message) => {
+          if (stopped.aborted) return;
+          if (message.event === 'refused') {
+            last = undefined;
+            state('renewed');
+            return;
+          }
+          wait = WAIT[0];
+          last = message.id ?? last;
+          event(message);
+        });
+        const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+          heard();
+          parse(piece.value);
+        }
+      } else if (response.status === 400 && last !== undefined) {
+        last = undefined;
+        state('renewed');
+        continue;
+      } else if (response.status >= 500 || response.status === 429) {
+        const { data } = await response.json();
+        state(data.code === 'unavailable' && last !== undefined ? 'outage' : 'again');
+      } else {
+        state('refused', (await response.json()).message);
+        return;
+      }
+    } catch {
+      if (!stopped.aborted) state('again');
+    } finally {
+      clearTimeout(alive);
+      stopped.removeEventListener('abort', end);
+      end();
+    }
+    await pause(wait * (0.5 + Math.random() / 2), stopped);
+    wait = Math.min(2 * wait, WAIT[1]);
+  }
+}
+
+function pause(ms, stopped) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+    stopped.addEventListener('abort', resolve, { once: true });
+  });
+}
+
+// Takes the text of a stream in pieces, cut anywhere, and gives back its events as the standard has it.
+export function parser(give) {
+  let rest = '';
+  let message = { data: [] };
+  return (piece) => {
+    rest += piece;
+    // A carriage return at the end may be half of a line's end.
+    const lines = rest.split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line) {
+        field(message, line);
+      } else {
+        // One without data has a place to go on from.
+        const told = message.data.length || message.id !== undefined;
+        if (told) give({ event: 'message', ...message, data: message.data.join('\n') });
+        message = { data: [] };
+      }
+    }
+  };
+}
+
+function field(message, line) {
+  const [, name, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
+  if (name === 'data') message.data.push(value);
+  else if (name === 'event') message.event = value;
+  else if (name === 'id' && !value.includes('\0')) message.id = value;
+}

@@ -1,0 +1,70 @@
+//! What the broker counts: the only place that has the names of its metrics, besides what `transport` and `service` have.
+
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use proto::{Code, Outcome, PerOutcome, Transport};
+
+const REQUESTS: &str = "broker_requests_total";
+const REQUEST_SECONDS: &str = "broker_request_seconds";
+const AUTH_REFUSED: &str = "broker_auth_refused_total";
+
+/// The label of a request that was refused before it was known which transport it names.
+const NO_TRANSPORT: &str = "none";
+
+/// The outcome of what was decoded and checked, and not delivered.
+const ECHOED: &str = "echoed";
+
+/// Counts the requests to deliver something. All counters are there from the start, so that the first refusal of its kind
+/// is an increase too.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    by_transport: [PerOutcome<Counter>; Transport::ALL.len()],
+    echoed: [Counter; Transport::ALL.len()],
+    by_none: PerOutcome<Counter>,
+    seconds: [Histogram; Transport::ALL.len()],
+}
+
+impl Requests {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(REQUESTS, Unit::Count, "Requests that were answered, a batch as one");
+        describe_histogram!(
+            REQUEST_SECONDS,
+            Unit::Seconds,
+            "Time from when the body was there to the answer"
+        );
+        let requests = |transport: &'static str, outcome: &'static str| counter!(REQUESTS, "transport" => transport, "outcome" => outcome);
+        let of_each = |transport: &'static str| PerOutcome::new(|outcome| requests(transport, outcome));
+        Requests {
+            by_transport: Transport::ALL.map(|transport| of_each(transport.as_str())),
+            echoed: Transport::ALL.map(|transport| requests(transport.as_str(), ECHOED)),
+            by_none: of_each(NO_TRANSPORT),
+            seconds: Transport::ALL
+                .map(|transport| histogram!(REQUEST_SECONDS, "transport" => transport.as_str())),
+        }
+    }
+
+    /// One was accepted: its best outcome, or `None` for an echo.
+    pub(crate) fn accepted(&self, transport: Transport, outcome: Option<Outcome>) {
+        let at = transport as usize;
+        outcome.map_or(&self.echoed[at], |outcome| self.by_transport[at].of(Ok(outcome))).increment(1);
+    }
+
+    /// One was refused, or its outcome is unknown.
+    pub(crate) fn refused(&self, transport: Option<Transport>, code: Code) {
+        let by_outcome = transport.map_or(&self.by_none, |transport| &self.by_transport[transport as usize]);
+        by_outcome.of(Err(code)).increment(1);
+    }
+
+    /// One that names a transport took so long.
+    pub(crate) fn took(&self, transport: Transport, took: Duration) {
+        self.seconds[transport as usize].record(took);
+    }
+}
+
+/// Counts those who are not let in for a reason.
+pub(crate) fn auth_refused(reason: &'static str) -> Counter {
+    describe_counter!(AUTH_REFUSED, Unit::Count, "Requests that were not let in, by reason");
+    counter!(AUTH_REFUSED, "reason" => reason)
+}

@@ -1,0 +1,224 @@
+//! `GET /status`: how all parts are, as far as the broker sees, for the page and for people.
+//!
+//! Nobody who asks waits for more than a second, and however many ask, the services are asked twice a second at most.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use axum::{Json, extract::State};
+use proto::{
+    Transport,
+    json::{Envelope, FailureData},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use transport::{
+    Tls, Transports,
+    http::{HttpUrl, Probe},
+};
+use utoipa::ToSchema;
+
+use crate::App;
+
+/// How long what a service has said is passed on.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// How each part is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    broker: Broker,
+    logger: Logger,
+    listener: Listener,
+    rabbitmq: Rabbitmq,
+    /// Whether each transport's last word was that its peer is there.
+    #[schema(value_type = BTreeMap<String, bool>)]
+    transports: BTreeMap<&'static str, bool>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BrokerStatus)]
+struct Broker {
+    /// Whether new work is welcome.
+    ready: bool,
+    /// Whether it is shutting down.
+    draining: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[schema(as = LoggerStatus)]
+struct Logger {
+    /// Whether it has answered just now.
+    reachable: bool,
+    /// Whether it stores.
+    ready: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[schema(as = ListenerStatus)]
+struct Listener {
+    /// Whether it has answered just now.
+    reachable: bool,
+    /// Whether it takes deliveries from RabbitMQ.
+    consuming: bool,
+    /// Deliveries that it has and has not acknowledged; `null` if it does not say.
+    held: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RabbitmqStatus)]
+struct Rabbitmq {
+    /// Whether it takes messages.
+    reachable: bool,
+    /// Messages in the queue that nobody holds; `null` if they were not counted lately.
+    queue: Option<u32>,
+    /// Messages among the dead letters; likewise.
+    dead_letters: Option<u32>,
+}
+
+/// How the logger, the listener, RabbitMQ and the broker itself are.
+#[utoipa::path(
+    get, path = "/status",
+    responses(
+        (status = 200, body = Envelope<Status>, description = "Whatever it is"),
+        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
+        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
+        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
+    )
+)]
+pub async fn status(State(app): State<App>) -> Json<Envelope<Status>> {
+    let (logger, listener) = app.services.look().await;
+    let draining = app.shutdown.has_begun();
+    let depths = app.transports.depths();
+    let status = Status {
+        broker: Broker { ready: !draining, draining },
+        logger,
+        listener,
+        rabbitmq: Rabbitmq {
+            reachable: app.transports.reachable(Transport::Rabbitmq),
+            queue: depths.map(|depths| depths.queue),
+            dead_letters: depths.map(|depths| depths.dead_letters),
+        },
+        transports: reachable(&app.transports),
+    };
+    Json(Envelope::ok(status.in_words(), status))
+}
+
+/// Of each transport whether its last word was that its peer is there.
+pub(crate) fn reachable(transports: &Transports) -> BTreeMap<&'static str, bool> {
+    Transport::ALL.map(|transport| (transport.as_str(), transports.reachable(transport))).into()
+}
+
+impl Status {
+    fn in_words(&self) -> String {
+        let parts = [
+            ("logger", self.logger.reachable),
+            ("listener", self.listener.reachable),
+            ("RabbitMQ", self.rabbitmq.reachable),
+        ];
+        let silent = parts.into_iter().filter(|(_, reachable)| !reachable).map(|(name, _)| name);
+        match silent.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "all answer".to_owned(),
+            names => format!("no answer: {names}"),
+        }
+    }
+}
+
+/// The services behind the broker, and what they said last.
+#[derive(Debug)]
+pub(crate) struct Services {
+    logger: Probe,
+    listener: Probe,
+    /// Locked while they are asked: whoever comes meanwhile gets the same answer.
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    logger: Logger,
+    listener: Listener,
+}
+
+impl Services {
+    pub(crate) fn new(logger: &HttpUrl, listener: &HttpUrl, tls: Option<&Tls>) -> Self {
+        let (logger, listener) = (Probe::new(logger, tls), Probe::new(listener, tls));
+        Services { logger, listener, seen: Mutex::default() }
+    }
+
+    async fn look(&self) -> (Logger, Listener) {
+        let mut seen = self.seen.lock().await;
+        if let Some(seen) = seen.as_ref().filter(|seen| seen.at.elapsed() < FRESH) {
+            return (seen.logger, seen.listener);
+        }
+        let (logger, listener) = tokio::join!(
+            self.logger.ask::<Ready<LoggerDetail>>(),
+            self.listener.ask::<Ready<ListenerDetail>>()
+        );
+        let (logger, listener) =
+            (logger.map(Logger::from).unwrap_or_default(), listener.map(Listener::from).unwrap_or_default());
+        *seen = Some(Seen { at: Instant::now(), logger, listener });
+        (logger, listener)
+    }
+}
+
+/// What a service says at `/readyz`.
+#[derive(Debug, Deserialize)]
+struct Ready<D> {
+    ready: bool,
+    detail: D,
+}
+
+/// What the logger says besides is its own affair.
+#[derive(Debug, Deserialize)]
+struct LoggerDetail {}
+
+#[derive(Debug, Deserialize)]
+struct ListenerDetail {
+    consuming: bool,
+    held_deliveries: u64,
+}
+
+impl From<Ready<LoggerDetail>> for Logger {
+    fn from(said: Ready<LoggerDetail>) -> Self {
+        Logger { reachable: true, ready: said.ready }
+    }
+}
+
+impl From<Ready<ListenerDetail>> for Listener {
+    fn from(said: Ready<ListenerDetail>) -> Self {
+        let ListenerDetail { consuming, held_deliveries } = said.detail;
+        Listener { reachable: true, consuming, held: Some(held_deliveries) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_answer_is_named() {
+        let mut status = Status {
+            broker: Broker { ready: true, draining: false },
+            logger: Logger { reachable: true, ready: true },
+            listener: Listener { reachable: true, consuming: true, held: Some(0) },
+            rabbitmq: Rabbitmq { reachable: true, queue: Some(0), dead_letters: Some(0) },
+            transports: BTreeMap::new(),
+        };
+        assert_eq!(status.in_words(), "all answer");
+        status.logger = Logger::default();
+        status.rabbitmq.reachable = false;
+        assert_eq!(status.in_words(), "no answer: logger, RabbitMQ");
+    }
+
+    #[test]
+    fn what_a_service_says_besides_is_passed_over() {
+        let said = r#"{"ready":true,"detail":{"consuming":true,"held_deliveries":7,"transport":"rpc"}}"#;
+        let said: Ready<ListenerDetail> = serde_json::from_str(said).expect("the listener's /readyz");
+        assert_eq!(Listener::from(said).held, Some(7));
+        let said = r#"{"ready":false,"detail":{"store":false,"draining":false}}"#;
+        let said: Ready<LoggerDetail> = serde_json::from_str(said).expect("the logger's /readyz");
+        assert!(!Logger::from(said).ready);
+    }
+}

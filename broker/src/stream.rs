@@ -1,0 +1,153 @@
+//! `GET /logs/stream`: entries as they are stored, as server-sent events.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures_util::{Stream, stream};
+use proto::{
+    Code, Cursor, Failure, TailDraft, TailEvent,
+    json::{Envelope, FailureData},
+};
+use serde_json::json;
+use service::Shutdown;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use transport::{
+    Settings,
+    grpc::{Streams, Tail, Tailed},
+};
+
+use crate::{App, answer::Refusal, read::about_reading};
+
+/// Most streams at a time. Each has a connection to the logger.
+const STREAMS: usize = 64;
+
+/// How often a silent stream says that it is alive: within what proxies wait.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// When a browser should come again after the stream has ended.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What tails come from, and how many there may be. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Tails {
+    streams: Streams,
+    slots: Arc<Semaphore>,
+}
+
+impl Tails {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Tails { streams: Streams::new(settings), slots: Arc::new(Semaphore::new(STREAMS)) }
+    }
+}
+
+/// Stored entries as they come, one event for each. All conditions must be met.
+///
+/// Events: `entry`, with the entry as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for
+/// `max_lag`; `state`, with `connected`: whether the logger is there, and if not, the stream goes on when it is back;
+/// `refused`, the last one, if it cannot go on. The `id` of an event is where to go on from, as `Last-Event-ID` or `after`.
+#[utoipa::path(
+    get, path = "/logs/stream",
+    params(
+        TailDraft,
+        ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which it goes before: a browser sends it by itself"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events, without end unless `until` is given"),
+        (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
+        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
+        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
+        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or there are too many streams"),
+    )
+)]
+pub async fn follow(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<TailDraft>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(mut draft) = query.map_err(|error| Failure::new(Code::BadQuery, error.body_text()))?;
+    if let Some(last) = headers.get("last-event-id") {
+        // What is no text is no cursor either.
+        draft.after = Some(last.to_str().unwrap_or("?").to_owned());
+    }
+    let query = draft.check()?;
+    if app.shutdown.has_begun() {
+        return Err(Failure::draining("the broker").into());
+    }
+    let slot = Arc::clone(&app.tails.slots).try_acquire_owned();
+    let slot = slot.map_err(|_| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
+    let mut tail = app.tails.streams.tail(query);
+    // Whoever asks while the logger is down is told so, as by the other addresses.
+    let first = match tail.next().await {
+        Some(Ok(Tailed::Lost(failure)) | Err(failure)) => return Err(about_reading(failure).into()),
+        Some(Ok(Tailed::Event(event, cursor))) => Some((event, cursor)),
+        None => None,
+    };
+    let follower = Follower { tail, shutdown: app.shutdown, connected: false, first, _slot: slot };
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(follower.events()).keep_alive(keep_alive).into_response())
+}
+
+/// One stream.
+struct Follower {
+    tail: Tail,
+    shutdown: Shutdown,
+    /// What was told last of the logger.
+    connected: bool,
+    first: Option<(TailEvent, Cursor)>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    fn events(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        stream::unfold(self, |mut follower| async {
+            let event = follower.next().await?;
+            Some((Ok(event), follower))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if let Some((event, cursor)) = self.first.take() {
+            return Some(self.told(event, cursor).retry(RETRY));
+        }
+        let tailed = tokio::select! {
+            // A browser comes again by itself, to the next broker.
+            () = self.shutdown.begun() => return None,
+            tailed = self.tail.next() => tailed?,
+        };
+        Some(match tailed {
+            Ok(Tailed::Event(event, cursor)) => self.told(event, cursor),
+            Ok(Tailed::Lost(failure)) => {
+                self.connected = false;
+                let message = about_reading(failure).message;
+                named("state", &json!({ "connected": false, "message": message }))
+            }
+            Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message })),
+        })
+    }
+
+    fn told(&mut self, event: TailEvent, cursor: Cursor) -> Event {
+        let was_connected = std::mem::replace(&mut self.connected, true);
+        let event = match event {
+            TailEvent::Entry(entry) => Event::default()
+                .event("entry")
+                .json_data(entry)
+                .unwrap_or_else(|_| unreachable!("an entry has a JSON form")),
+            TailEvent::Missed(count) => named("missed", &json!({ "count": count })),
+            TailEvent::Reached if was_connected => Event::default(),
+            TailEvent::Reached => named("state", &json!({ "connected": true })),
+        };
+        event.id(String::from(cursor))
+    }
+}
+
+fn named(name: &str, data: &serde_json::Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
