@@ -1,0 +1,88 @@
+//! The command that goes on where this one stopped.
+
+use std::iter;
+
+/// An option, and whether a value follows it.
+pub(crate) type Dropped = (&'static str, bool);
+
+/// This command line again, without the options `dropped` and with `added`, to be typed into a shell.
+pub(crate) fn again(dropped: &[Dropped], added: &[String]) -> String {
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    rewritten(arguments, dropped, added)
+}
+
+fn rewritten(arguments: impl Iterator<Item = String>, dropped: &[Dropped], added: &[String]) -> String {
+    let mut arguments = arguments;
+    let mut words: Vec<String> = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        if let Some((_, takes_value)) = dropped.iter().find(|(name, _)| *name == option) {
+            if *takes_value && value.is_none() {
+                arguments.next();
+            }
+        } else if option == "--amqp-url" {
+            // It holds a password, and what is said here may be kept.
+            words.push("--amqp-url=…".to_owned());
+            if value.is_none() {
+                arguments.next();
+            }
+        } else {
+            words.push(quoted(&argument));
+        }
+    }
+    words.extend(added.iter().map(|word| quoted(word)));
+    words.join(" ")
+}
+
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,+@%".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let inner = word.split('\'').flat_map(|part| iter::once("'\\''").chain(iter::once(part))).skip(1);
+    format!("'{}'", inner.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(line: &str, dropped: &[Dropped], added: &[&str]) -> String {
+        let added: Vec<String> = added.iter().map(|word| (*word).to_owned()).collect();
+        rewritten(line.split(' ').map(str::to_owned), dropped, &added)
+    }
+
+    #[test]
+    fn a_place_takes_the_place_of_the_one_before() {
+        let dropped = [("--from-line", true), ("--from-start", false)];
+        for line in [
+            "fourwire load a --from-line 3 -x",
+            "fourwire load a -x --from-line=3",
+            "fourwire load a --from-start -x",
+        ] {
+            assert_eq!(after(line, &dropped, &["--from-line", "7"]), "fourwire load a -x --from-line 7");
+        }
+    }
+
+    #[test]
+    fn a_password_is_left_out() {
+        for line in
+            ["fourwire --amqp-url amqp://u:hidden@h/ load a", "fourwire --amqp-url=amqp://u:hidden@h/ load a"]
+        {
+            assert_eq!(after(line, &[], &[]), "fourwire --amqp-url=… load a");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_would_read_otherwise_is_quoted() {
+        for (word, text) in
+            [("a b", "'a b'"), ("it's", "'it'\\''s'"), ("", "''"), ("$x", "'$x'"), ("a/b.c", "a/b.c")]
+        {
+            assert_eq!(quoted(word), text);
+        }
+    }
+}

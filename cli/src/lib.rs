@@ -1,0 +1,31 @@
+//! The `fourwire` command: sends one entry, reads entries back, follows what is stored, and loads files of entries,
+//! straight to the logger or RabbitMQ over any of the transports. It holds no server and knows no store.
+//!
+//! Standard output has what was asked for, standard error what is said about it. How it ends is an [`Ending`].
+
+pub mod config;
+
+mod again;
+mod get;
+mod interrupt;
+mod load;
+mod problem;
+mod send;
+mod tail;
+mod text;
+
+pub use config::Config;
+pub use problem::Ending;
+
+use config::Command;
+
+/// Runs the command that was asked for, and says on standard error why it could not.
+pub async fn run(config: Config) -> Ending {
+    let result = match &config.command {
+        Command::Send(arguments) => send::send(arguments, &config.stack).await,
+        Command::Get(arguments) => get::get(arguments, &config.stack).await,
+        Command::Tail(arguments) => tail::tail(arguments, &config.stack).await,
+        Command::Load(arguments) => load::load(arguments, &config.stack).await,
+    };
+    result.unwrap_or_else(|problem| problem.tell())
+}

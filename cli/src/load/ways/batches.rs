@@ -1,0 +1,103 @@
+//! Batches over one of the four transports, a few at a time.
+
+use std::{collections::VecDeque, io};
+
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Transport, limits::BATCH_ENTRIES};
+use transport::Transports;
+
+use super::{Waiting, settle};
+use crate::{
+    load::{Broken, Job},
+    send::connected,
+};
+
+/// Most bytes of a batch, unless one entry has more. In JSON they may become six times as many.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// Most batches that are sent and not answered.
+const IN_FLIGHT: usize = 3;
+
+pub(in crate::load) struct Batches {
+    transports: Transports,
+    transport: Transport,
+}
+
+/// Lines that go together.
+#[derive(Default)]
+struct Batch {
+    lines: VecDeque<Waiting>,
+    entries: Vec<LogEntry>,
+    bytes: usize,
+}
+
+impl Batches {
+    pub(in crate::load) fn new(transports: Transports, transport: Transport) -> Self {
+        Batches { transports, transport }
+    }
+
+    pub(in crate::load) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Sends batches until there is nothing to send for now.
+    pub(in crate::load) async fn send(&mut self, job: &mut Job) -> Result<(), Broken> {
+        connected(&self.transports, self.transport).await;
+        let mut calls = FuturesOrdered::new();
+        let mut next = Batch::default();
+        let mut more = true;
+        loop {
+            tokio::select! {
+                biased;
+                Some((lines, receipt)) = calls.next() => take(job, lines, receipt, !calls.is_empty())?,
+                gathered = next.gather(job), if more && calls.len() < IN_FLIGHT => {
+                    more = gathered?;
+                    calls.push_back(self.deliver(std::mem::take(&mut next)));
+                }
+                else => return Ok(()),
+            }
+        }
+    }
+
+    async fn deliver(&self, batch: Batch) -> (VecDeque<Waiting>, Result<BatchReceipt, Failure>) {
+        let Batch { lines, entries, .. } = batch;
+        if entries.is_empty() {
+            return (lines, Ok(BatchReceipt { results: Vec::new(), store_us: None }));
+        }
+        let delivered = self.transports.write_batch(self.transport, &entries, BatchMode::Each).await;
+        (lines, delivered.map(|delivered| delivered.receipt))
+    }
+}
+
+impl Batch {
+    /// Takes lines until it is full, or there are no more for now; returns whether there may be. Nothing is lost if it is
+    /// dropped while it waits.
+    async fn gather(&mut self, job: &mut Job) -> io::Result<bool> {
+        while self.lines.len() < BATCH_ENTRIES && self.bytes < BATCH_BYTES {
+            let Some(line) = job.next().await? else { return Ok(false) };
+            let (waiting, entry) = Waiting::new(line, self.entries.len() as u64, &job.ledger);
+            self.bytes += waiting.bytes;
+            self.lines.push_back(waiting);
+            self.entries.extend(entry);
+        }
+        Ok(true)
+    }
+}
+
+/// Takes the answer to a batch into the books.
+fn take(
+    job: &mut Job,
+    mut lines: VecDeque<Waiting>,
+    receipt: Result<BatchReceipt, Failure>,
+    others: bool,
+) -> Result<(), Broken> {
+    let receipt = receipt.map_err(|failure| {
+        let unsure = others || failure.certainty() == Certainty::Unknown;
+        Broken::Remote(failure, unsure)
+    })?;
+    let mut results = receipt.results.into_iter();
+    for line in lines.iter_mut().filter(|line| line.result.is_none()) {
+        line.result = Some(results.next().unwrap_or_else(|| Err(Failure::unknown("the other end"))));
+    }
+    settle(&mut lines, job).map(drop).map_err(|error| error.with_others(others || !lines.is_empty()))
+}

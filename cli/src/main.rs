@@ -1,0 +1,21 @@
+//! Runs one command, and ends with the code that says what became of it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Config, Ending};
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Ending::NotStored.into();
+        }
+    };
+    let ending = runtime.block_on(cli::run(config));
+    // A read of standard input cannot be called off: nobody waits for it.
+    runtime.shutdown_background();
+    ending.into()
+}

@@ -1,0 +1,91 @@
+//! How a command ends, and what is said when it could not do what it was asked for.
+
+use std::{error::Error, io, iter, process::ExitCode};
+
+use proto::{Certainty, Code, Failure};
+
+use crate::text::escape;
+
+/// How a command ends; its number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was done.
+    Done = 0,
+    /// Something was refused, and will be again: it was never stored, or there is no such entry.
+    Refused = 1,
+    /// What was asked for makes no sense. clap uses the same number.
+    Usage = 2,
+    /// Not everything is done; what is not is certainly not stored.
+    NotStored = 3,
+    /// What became of an entry is not known. Sending it again with the same id is safe.
+    Unknown = 4,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> ExitCode {
+        ExitCode::from(ending as u8)
+    }
+}
+
+impl From<Certainty> for Ending {
+    fn from(certainty: Certainty) -> Ending {
+        match certainty {
+            Certainty::Rejected => Ending::Refused,
+            Certainty::NotStored => Ending::NotStored,
+            Certainty::Unknown => Ending::Unknown,
+        }
+    }
+}
+
+/// Why a command could not do what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// A setting or a file cannot be used.
+    Usage(anyhow::Error),
+    /// The logger or RabbitMQ did not do it; the settings that say where it is.
+    Failed(Failure, &'static str),
+    /// Nobody reads what is written.
+    Output(io::Error),
+}
+
+impl Problem {
+    /// Says it on standard error.
+    pub(crate) fn tell(self) -> Ending {
+        match self {
+            Problem::Usage(error) => {
+                eprintln!("error: {}", escape(&format!("{error:#}")));
+                Ending::Usage
+            }
+            Problem::Failed(failure, place) => {
+                eprintln!("error: {}", describe(&failure, place));
+                failure.certainty().into()
+            }
+            // `| head` has seen enough.
+            Problem::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ending::Done,
+            Problem::Output(error) => {
+                eprintln!("error: cannot write to standard output: {error}");
+                Ending::NotStored
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Problem::Output(error)
+    }
+}
+
+/// A failure for people: its code, its message, what it came from at the root, and what to look at. `place` names the
+/// setting with the address.
+pub(crate) fn describe(failure: &Failure, place: &str) -> String {
+    let mut text = format!("{}: {}", failure.code, escape(&failure.message));
+    let causes = iter::successors(failure.source(), |error: &&(dyn Error + 'static)| (*error).source());
+    if let Some(root) = causes.last() {
+        text.push_str(&format!("\n  because: {}", escape(&root.to_string())));
+    }
+    if failure.code == Code::Unavailable {
+        text.push_str(&format!("\n  Is the stack running? `make run` starts it. Is {place} its address?"));
+    }
+    text
+}

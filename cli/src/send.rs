@@ -1,0 +1,97 @@
+//! `fourwire send`: one entry.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use proto::{
+    Certainty, EntryDraft, Transport,
+    json::{Accepted, Timing},
+    limits::DATA_BYTES,
+};
+use tokio::io::AsyncReadExt;
+use transport::Transports;
+
+use crate::{
+    Ending,
+    config::{Send, Stack, place},
+    problem::Problem,
+    text::{json_line, put},
+};
+
+/// How long a transport that connects by itself is given for it. One that is there needs some milliseconds.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sends one entry, and prints what became of it.
+pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Problem> {
+    let transport = arguments.transport;
+    let failed = |failure| Problem::Failed(failure, place(transport));
+    let draft = EntryDraft {
+        name: arguments.name.clone(),
+        data: data(&arguments.data).await.map_err(Problem::Usage)?,
+        id: arguments.id.clone(),
+        level: Some(arguments.level.to_string()),
+        created_at: arguments.created_at.clone(),
+        transport: None,
+    };
+    let entry = draft.check(Timestamp::now()).map_err(failed)?;
+    let transports = Transports::new(&stack.settings(Some(transport))?);
+    connected(&transports, transport).await;
+    let begun = Instant::now();
+    let delivered = transports.write(transport, &entry).await;
+    let delivered = delivered.inspect_err(|failure| {
+        if failure.certainty() != Certainty::Rejected {
+            eprintln!("the entry's id is {}: send it again with --id {0}", entry.id());
+        }
+    });
+    let delivered = delivered.map_err(failed)?;
+    let timing_us = Timing {
+        total: micros(begun.elapsed()),
+        transport: Some(micros(delivered.took)),
+        store: delivered.receipt.store_us,
+    };
+    let (id, outcome) = (entry.id(), delivered.receipt.outcome);
+    if arguments.json {
+        put(&json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us }))?;
+    } else {
+        let store =
+            timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
+        put(&format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total)))?;
+    }
+    Ok(Ending::Done)
+}
+
+/// Waits until a transport that connects by itself has done so, or long enough.
+pub(crate) async fn connected(transports: &Transports, transport: Transport) {
+    let connected = async {
+        while !transports.reachable(transport) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    // If it has not, the delivery says so.
+    let _ = tokio::time::timeout(CONNECT_PATIENCE, connected).await;
+}
+
+async fn data(argument: &str) -> anyhow::Result<String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut bytes = Vec::new();
+    // One byte more than there may be, and a line feed: then the entry is refused with its limit.
+    let most = DATA_BYTES as u64 + 2;
+    let read = tokio::io::stdin().take(most).read_to_end(&mut bytes).await;
+    read.context("cannot read standard input")?;
+    let mut text = String::from_utf8(bytes).ok().context("standard input is not text in UTF-8")?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(us: u64) -> String {
+    format!("{}.{}", us / 1_000, us % 1_000 / 100)
+}

@@ -1,0 +1,115 @@
+//! What is shown to people. The text of an entry is somebody else's, and a terminal obeys what it reads: control
+//! characters, and those that turn the direction of writing, are never shown as they are.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+};
+
+use proto::StoredEntry;
+use serde::Serialize;
+
+/// A text with what a terminal would obey written out.
+pub(crate) fn escape(text: &str) -> Escaped<'_> {
+    Escaped(text)
+}
+
+/// See [`escape`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| match char {
+            '\n' => f.write_str("\\n"),
+            '\r' => f.write_str("\\r"),
+            '\t' => f.write_str("\\t"),
+            char if is_obeyed(char) => write!(f, "\\u{{{:x}}}", char as u32),
+            char => f.write_char(char),
+        })
+    }
+}
+
+/// Whether a terminal might do something else with it than show it.
+fn is_obeyed(char: char) -> bool {
+    let turns_direction = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    char.is_control() || turns_direction || matches!(char, '\u{2028}' | '\u{2029}')
+}
+
+/// A value as one line of JSON. It means the same, and holds nothing that a terminal would obey.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("these values have only string keys, so they serialise");
+    if !json.chars().any(is_obeyed) {
+        return json;
+    }
+    // JSON itself has none of them outside of strings, and all of them are of the first plane.
+    json.chars().fold(String::with_capacity(json.len() + 16), |mut line, char| {
+        match is_obeyed(char) {
+            true => line.push_str(&format!("\\u{:04x}", char as u32)),
+            false => line.push(char),
+        }
+        line
+    })
+}
+
+/// A stored entry as one line.
+pub(crate) fn entry_line(entry: &StoredEntry) -> String {
+    let StoredEntry { id, name, data, level, stored_at, transport, .. } = entry;
+    let (level, transport) = (level.as_str(), transport.as_str());
+    format!("{stored_at:.6} {level:<7} {transport:<8} {id} {}: {}", escape(name), escape(data))
+}
+
+/// A number with its thousands set apart.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// If nobody reads it any more.
+pub(crate) fn put(line: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        let text = "a\u{1b}[31m\n\u{9b}b\u{202e}ж\t\u{7f}";
+        assert_eq!(escape(text).to_string(), "a\\u{1b}[31m\\n\\u{9b}b\\u{202e}ж\\t\\u{7f}");
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_of_json_means_the_same_and_is_safe_to_show(text in any::<String>()) {
+            let line = json_line(&text);
+            prop_assert!(!line.chars().any(is_obeyed));
+            prop_assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), text);
+        }
+
+        #[test]
+        fn no_text_reaches_a_terminal_raw(text in any::<String>()) {
+            prop_assert!(!escape(&text).to_string().chars().any(is_obeyed));
+        }
+    }
+}
