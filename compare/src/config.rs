@@ -30,6 +30,8 @@ pub enum Command {
     Faults(Faults),
     /// Two builds of the services, or two settings, in turn: what a change is worth
     Builds(Builds),
+    /// The calls of gRPC beside each other, and what a tail costs those who write
+    Streams(Streams),
     /// Holds two reports against each other
     Diff {
         /// A directory with a report.json, or the file
@@ -152,6 +154,22 @@ pub struct Builds {
     pub seed: u64,
 }
 
+/// The calls of gRPC beside each other.
+#[derive(Debug, Clone, Args)]
+pub struct Streams {
+    /// How often each is measured
+    #[arg(long, default_value_t = 8)]
+    pub rounds: usize,
+
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 700)]
+    pub milliseconds: u64,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+}
+
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
     if name.ends_with("_URL")
@@ -161,7 +179,16 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     {
         return Err(format!("{name} is chosen by compare itself"));
     }
-    let known = ["BROKER_", "LISTENER_", "LOGGER_", "RUST_LOG", "TOKIO_WORKER_THREADS"];
+    let known = [
+        "BROKER_",
+        "LISTENER_",
+        "LOGGER_",
+        "LOG_FORMAT",
+        "METRICS",
+        "OTEL_",
+        "RUST_LOG",
+        "TOKIO_WORKER_THREADS",
+    ];
     if !known.iter().any(|known| name.starts_with(known)) {
         return Err(format!(
             "{name} is no setting of the services: see broker --help, listener --help, logger --help"

@@ -2,7 +2,7 @@
 //!
 //! A [`stack::Stack`] is the system as it is shipped, on free ports; a [`load`] asks it; [`cell`] is one thing that is
 //! measured, and [`run`] measures all of them in turn; [`reconcile`] holds every entry against the store; [`record`]
-//! is what a run leaves, and [`report`] shows it. docs/comparing.md says how it measures, and why.
+//! is what a run leaves, and [`report`] shows it. [`streams`] and [`builds`] are measurements of their own. docs/comparing.md says how it measures, and why.
 
 pub mod bare;
 pub mod builds;
@@ -19,4 +19,5 @@ pub mod report;
 pub mod run;
 pub mod stack;
 pub mod stats;
+pub mod streams;
 pub mod wire;

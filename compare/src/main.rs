@@ -8,7 +8,7 @@ use compare::{
     config::{Arguments, Command},
     diff, faults,
     record::Record,
-    report, run,
+    report, run, streams,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -56,6 +56,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
             println!("{}", report::summary(&record));
         }
         Some(Command::Builds(arguments)) => println!("{}", builds::run(&arguments).await?),
+        Some(Command::Streams(arguments)) => println!("{}", streams::run(&arguments).await?),
         Some(Command::Diff { before, after }) => {
             println!("{}", diff::diff(&Record::read(&before)?, &Record::read(&after)?));
         }
