@@ -29,6 +29,7 @@ main() {
   ensure_rabbitmq
   build
   export LOGGER_HTTP_URL=${LOGGER_HTTP_URL:-http://$(reachable "$LOGGER_HTTP_LISTEN")}
+  export LISTENER_HTTP_URL=${LISTENER_HTTP_URL:-http://$(reachable "$LISTENER_HTTP_LISTEN")}
   export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
   export LOGGER_GRPC_URL=${LOGGER_GRPC_URL:-http://$(reachable "$LOGGER_GRPC_LISTEN")}
   start logger
@@ -141,7 +142,7 @@ print_what_to_try() {
 
 Fourwire is ready.
 
-  broker     http://$broker
+  broker     http://$broker    (the page: open it in a browser)
   logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN")
   listener   $listener
 

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
+# `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; and Chromium with
+# its driver, for the page.
+set -euo pipefail
+
+SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
+
+missing=() # Debian's packages
+
+need() {
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+apt_get() {
+  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
+}
+
+need strace command -v strace
+need chromium-driver command -v chromedriver
+need python3-grpcio /usr/bin/python3 -c 'import grpc'
+need protobuf-compiler command -v protoc
+need protobuf-compiler-grpc command -v grpc_python_plugin
+
+if ((${#missing[@]} == 0)); then
+  exit 0
+elif ((EUID == 0)) && command -v apt-get >/dev/null; then
+  { apt_get install "${missing[@]}" || { apt_get update && apt_get install "${missing[@]}"; }; } >&2
+elif sudo -n true 2>/dev/null; then
+  exec sudo -n bash "$SELF"
+else
+  echo "The tests need ${missing[*]}: install it with 'sudo deploy/tools.sh' and try again." >&2
+  exit 1
+fi
