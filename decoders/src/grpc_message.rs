@@ -1,18 +1,20 @@
 //! What a client sends to the logger's gRPC port, in the frames of HTTP/2.
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use http_body_util::Full;
 use proto::{
-    EntryDraft,
+    EntryDraft, TailDraft,
     grpc::{
-        BatchRequest, BatchResponse, LogRequest, LogResponse, failure,
+        BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, TailResponse,
+        WriteLogsResponse, failure,
         log_service_server::{LogService, LogServiceServer},
+        status,
     },
     limits::{BATCH_ENTRIES, FRAME_BYTES},
 };
 use tonic::{
-    Request, Response, Status,
-    codegen::{Bytes, Service, http},
+    Request, Response, Status, Streaming,
+    codegen::{BoxStream, Bytes, Service, http},
 };
 
 use crate::entry::{check_draft, check_refusal};
@@ -20,14 +22,17 @@ use crate::entry::{check_draft, check_refusal};
 /// Most entries that get past the decoder: those that a batch may have, and room for other fields.
 const DECODED_ENTRIES: usize = BATCH_ENTRIES + 16;
 
-/// The first byte, if odd, says `WriteBatch`, else `WriteLog`; the rest is any bytes as the message.
+/// The calls, by the first byte.
+const METHODS: [&str; 5] = ["WriteLog", "WriteBatch", "WriteLogs", "SyncLogs", "TailLogs"];
+
+/// The first byte says which call it is; the rest is any bytes as the message.
 ///
 /// # Panics
-/// If more entries get past the decoder than a batch may have, an accepted entry is out of its limits or does
+/// If more entries get past the decoder than a batch may have, an accepted entry or tail is out of its limits or does
 /// not stay the same on its way; or if a refusal is not one.
 pub fn grpc_message(bytes: &[u8]) {
     let Some((method, message)) = bytes.split_first() else { return };
-    let path = if method % 2 == 1 { "/logs.LogService/WriteBatch" } else { "/logs.LogService/WriteLog" };
+    let path = format!("/logs.LogService/{}", METHODS[usize::from(*method) % METHODS.len()]);
     let len = u32::try_from(message.len()).expect("libFuzzer's inputs are small");
     let frame = [&[0][..], &len.to_be_bytes(), message].concat();
     let request = http::Request::post(path).body(Full::new(Bytes::from(frame))).expect("a request");
@@ -54,5 +59,35 @@ impl LogService for Checker {
         assert!(entries.len() <= DECODED_ENTRIES, "{} entries were decoded", entries.len());
         entries.into_iter().map(EntryDraft::from).for_each(check_draft);
         Ok(Response::new(BatchResponse::default()))
+    }
+
+    async fn write_logs(
+        &self,
+        request: Request<Streaming<LogRequest>>,
+    ) -> Result<Response<WriteLogsResponse>, Status> {
+        let mut requests = request.into_inner();
+        while let Some(request) = requests.message().await? {
+            request.log_entry.map(EntryDraft::from).into_iter().for_each(check_draft);
+        }
+        Ok(Response::new(WriteLogsResponse::default()))
+    }
+
+    async fn tail_logs(
+        &self,
+        request: Request<TailRequest>,
+    ) -> Result<Response<BoxStream<TailResponse>>, Status> {
+        let query = TailDraft::from(request.into_inner()).check().map_err(|failure| status(&failure))?;
+        // As the broker asks the logger on behalf of its own caller.
+        let again = TailDraft::from(TailRequest::from(TailDraft::from(&query)));
+        assert_eq!(again.check(), Ok(query));
+        Ok(Response::new(Box::pin(stream::empty())))
+    }
+
+    async fn sync_logs(
+        &self,
+        request: Request<Streaming<LogRequest>>,
+    ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
+        self.write_logs(request).await?;
+        Ok(Response::new(Box::pin(stream::empty())))
     }
 }

@@ -25,7 +25,7 @@ pub fn rpc_frames(bytes: &[u8]) {
         let ClientMessage::Request(request) = message else { continue };
         let latest = Instant::now() + MAX_DEADLINE + Duration::from_secs(1);
         assert!(request.context.deadline <= latest, "a deadline of {:?}", request.context.deadline);
-        let drafts: Vec<EntryDraft> = match request.message {
+        let drafts: Vec<EntryDraft> = match request.message.request {
             LogRpcRequest::Version {} => Vec::new(),
             LogRpcRequest::Write { entry } => vec![entry],
             LogRpcRequest::WriteBatch { entries, mode: _ } => entries.into_iter().collect(),

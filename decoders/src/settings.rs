@@ -12,7 +12,7 @@ pub fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Some((name, value)) = text.split_once('=') else { return };
     match name {
-        "LOGGER_HTTP_URL" if value.parse::<HttpUrl>().is_ok() => check_url(value),
+        "LOGGER_HTTP_URL" | "LISTENER_HTTP_URL" if value.parse::<HttpUrl>().is_ok() => check_url(value),
         "LOGGER_GRPC_URL" if value.parse::<GrpcUrl>().is_ok() => check_url(value),
         "LOGGER_RPC_ADDR" if value.parse::<RpcAddr>().is_ok() => {
             check_address(value.strip_prefix("tls://").unwrap_or(value));
