@@ -6,8 +6,9 @@ use anyhow::Context;
 use certs::{Authority, Validity};
 use clap::Parser;
 
-/// Makes a certificate authority for development, and a certificate for each service and for RabbitMQ. They are valid
-/// on this machine (localhost, 127.0.0.1, ::1) for 90 days. The authority's own key is thrown away.
+/// Makes a certificate authority for development, and a certificate for each service, for the command fourwire and for
+/// RabbitMQ. They are valid on this machine (localhost, 127.0.0.1, ::1) for 90 days. The authority's own key is thrown
+/// away.
 #[derive(Debug, Parser)]
 #[command(name = "certs", version)]
 struct Arguments {
@@ -23,7 +24,7 @@ fn main() -> anyhow::Result<()> {
     let authority = Authority::new()?;
     let ca = authority.write(&directory)?;
     let mut settings = String::new();
-    for service in ["broker", "logger", "listener"] {
+    for service in ["broker", "logger", "listener", "fourwire"] {
         let files = authority.issue(service, Validity::Current)?.write(&directory, service)?;
         let prefix = service.to_uppercase();
         let pairs = [("CERT", &files.cert), ("KEY", &files.key), ("CA", &ca)];
@@ -35,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     // Where the services listen unless told otherwise, and RabbitMQ with SECURITY.md's lines.
     for (setting, address) in [
         ("LOGGER_HTTP_URL", "https://localhost:8082"),
+        ("LISTENER_HTTP_URL", "https://localhost:8083"),
         ("LOGGER_RPC_ADDR", "tls://localhost:5002"),
         ("LOGGER_GRPC_URL", "https://localhost:50001"),
         ("AMQP_URL", "amqps://guest:guest@localhost:5671/%2f"),

@@ -72,7 +72,8 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until it says that it is ready, and reads the addresses from that line: `http=127.0.0.1:4711`.
+    /// Waits until it says that it is ready, and reads the addresses from that line: `http=127.0.0.1:4711`, or
+    /// `"http":"127.0.0.1:4711"`.
     ///
     /// # Errors
     /// [`NotReady`].
@@ -82,10 +83,8 @@ impl Process {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(NotReady::Ended(status));
             }
-            if let Some(line) = self.log().lines().find(|line| line.contains(" ready ")) {
-                let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-                let addresses = pairs.filter_map(|(name, at)| Some((name.to_owned(), at.parse().ok()?)));
-                return Ok(addresses.collect());
+            if let Some(line) = self.log().lines().find(|line| line.contains(" ready")) {
+                return Ok(addresses(line));
             }
             if Instant::now() >= deadline {
                 return Err(NotReady::Late);
@@ -175,6 +174,16 @@ impl Process {
     }
 }
 
+fn addresses(line: &str) -> BTreeMap<String, SocketAddr> {
+    let words = line.split([' ', ',', '{', '}']);
+    let pairs = words.filter_map(|word| word.split_once("\":\"").or_else(|| word.split_once('=')));
+    let addresses = pairs.filter_map(|(name, at)| {
+        let (name, at) = (name.trim_matches('"'), at.trim_matches('"'));
+        Some((name.to_owned(), at.parse().ok()?))
+    });
+    addresses.collect()
+}
+
 /// What a process has used of the machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -251,6 +260,18 @@ mod tests {
             Process::start(command, &BTreeMap::<&str, &str>::new(), dir.path(), "sh").expect("it starts");
         let error = process.ready(Duration::from_secs(10)).await.expect_err("it has ended");
         assert!(matches!(error, NotReady::Ended(status) if status.code() == Some(3)), "{error}");
+    }
+
+    #[test]
+    fn addresses_are_read_from_both_forms_of_a_log() {
+        let expected = [("http", "127.0.0.1:7"), ("rpc", "[::1]:8")];
+        let expected = expected.map(|(name, at)| (name.to_owned(), at.parse().expect("an address")));
+        let text = "2026-11-21T20:00:00.000000Z  INFO logger: logger ready http=127.0.0.1:7 rpc=[::1]:8";
+        let json = r#"{"timestamp":"2026-11-21T20:00:00.000000Z","level":"INFO","message":"logger ready",
+            "http":"127.0.0.1:7","rpc":"[::1]:8","target":"logger"}"#;
+        for line in [text, json] {
+            assert_eq!(addresses(line), BTreeMap::from(expected.clone()), "{line}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use lapin::{BasicProperties, ExchangeKind, options::ExchangeDeclareOptions, type
 use proto::{
     Level, StoredEntry, Transport,
     grpc::{
-        BatchRequest, BatchResponse, LogRequest, LogResponse,
+        LogRequest, LogResponse,
         log_service_server::{LogService, LogServiceServer},
     },
 };
@@ -300,9 +300,5 @@ struct CourseLogger;
 impl LogService for CourseLogger {
     async fn write_log(&self, _: Request<LogRequest>) -> Result<Response<LogResponse>, Status> {
         Ok(Response::new(LogResponse { result: "logged!".to_owned(), ..LogResponse::default() }))
-    }
-
-    async fn write_batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
-        Err(Status::unimplemented("the course does not have it"))
     }
 }

@@ -74,6 +74,8 @@ async fn what_is_queued_while_the_logger_is_down_is_stored_when_it_is_back() {
 async fn two_listeners_store_every_entry_once() {
     let mut stack = Stack::start().await;
     let mut first = stack.listener.take().expect("it runs");
+    // Beside the first, which has the stack's own port.
+    stack.set("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned());
     stack.start_listener().await;
     let load = load_over_rabbitmq(&stack);
     load.goes_on(100).await;

@@ -104,6 +104,44 @@ async fn while_the_logger_is_down_entries_wait_and_none_goes_in_circles() {
 }
 
 #[tokio::test]
+async fn all_that_rabbitmq_has_handed_over_counts_as_held_until_the_logger_has_stored_it() {
+    const SENT: usize = 300;
+    let mut stack = Stack::start().await;
+    stack.logger.kill().await;
+    let mut ids = queue_entries(&stack, 1).await;
+    it_holds(&stack, 1).await;
+    // More than half of the prefetch, so more than a batch.
+    ids.extend(queue_entries(&stack, SENT - 1).await);
+    it_holds(&stack, SENT).await;
+    assert_eq!(stack.rabbitmq.depth("logs.entries").await, 0, "none is left to hand over");
+    stack.start_logger().await;
+    all_are_stored_once(&stack, &ids).await;
+    it_holds(&stack, 0).await;
+}
+
+async fn it_holds(stack: &Stack, deliveries: usize) {
+    eventually(&format!("the listener holds {deliveries}"), async || {
+        let ready = stack.get_from_listener("/readyz").await;
+        (ready.body["detail"]["held_deliveries"] == deliveries).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_held_when_rabbitmq_is_lost_is_taken_again_and_stored() {
+    let mut stack = Stack::start_without_listener(&[]).await;
+    let relay = stack.relay(Transport::Rabbitmq).await;
+    stack.start_listener().await;
+    stack.logger.kill().await;
+    let ids = queue_entries(&stack, 100).await;
+    it_holds(&stack, 100).await;
+    relay.reset();
+    it_holds(&stack, 0).await;
+    stack.start_logger().await;
+    all_are_stored_once(&stack, &ids).await;
+}
+
+#[tokio::test]
 async fn a_listener_that_is_told_to_stop_leaves_the_rest_in_rabbitmq() {
     let mut stack = Stack::start().await;
     stack.logger.freeze().await;

@@ -36,6 +36,7 @@ macro_rules! for_each_transport {
 
 mod alone;
 mod bad_input;
+mod cli;
 mod compare;
 mod course;
 mod damage;
@@ -46,13 +47,18 @@ mod hurts;
 mod keys;
 mod limits;
 mod listener;
+mod metrics;
 mod openapi;
 mod outage;
+mod page;
 mod ports;
 mod reading;
 mod settings;
+mod status;
+mod streaming;
 mod tls;
 mod torture;
+mod traces;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
 const fn _all_are_listed(transport: proto::Transport) {

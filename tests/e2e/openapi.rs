@@ -26,16 +26,21 @@ async fn the_description_has_exactly_the_routes_of_the_broker() {
         })
         .collect();
     let expected = [
+        ("/", "get"),
         ("/", "post"),
         ("/handle", "post"),
         ("/log-grpc", "post"),
         ("/logs", "get"),
+        ("/logs/stream", "get"),
         ("/logs/{id}", "get"),
         ("/ping", "get"),
+        ("/status", "get"),
     ];
-    let expected: BTreeMap<_, _> =
-        expected.into_iter().map(|(path, method)| (path, BTreeSet::from([method]))).collect();
-    assert_eq!(described, expected);
+    let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (path, method) in expected {
+        routes.entry(path).or_default().insert(method);
+    }
+    assert_eq!(described, routes);
 }
 
 #[tokio::test]
@@ -119,7 +124,9 @@ async fn answers_in_order(stack: &Stack) -> Vec<Answered> {
     answers.push(("get", "/logs/{id}", stack.get(&format!("/logs/{}", Uuid::now_v7())).await));
     answers.push(("get", "/logs/{id}", stack.get("/logs/7").await));
     answers.push(("post", "/", stack.post("/", "").await));
+    answers.push(("get", "/", stack.get("/").await));
     answers.push(("get", "/ping", stack.get("/ping").await));
+    answers.push(("get", "/status", stack.get("/status").await));
     answers
 }
 
@@ -143,6 +150,7 @@ async fn answers_in_an_outage(stack: &mut Stack) -> Vec<Answered> {
     answers.push(("post", "/handle", stack.log(Transport::Http, &json!([entry, entry])).await));
     answers.push(("get", "/logs", stack.get("/logs").await));
     answers.push(("get", "/logs/{id}", stack.get(&format!("/logs/{}", Uuid::now_v7())).await));
+    answers.push(("get", "/status", stack.get("/status").await));
     answers
 }
 

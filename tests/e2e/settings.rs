@@ -15,13 +15,29 @@ const LISTENS: [(&str, &[&str]); 3] = [
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
-/// Every setting of every service, with its default.
+/// What each service tells of itself, with its default.
+const TELEMETRY: [(&str, &str); 11] = [
+    ("METRICS", "on"),
+    ("RUST_LOG", "info,tarpc=warn"),
+    ("LOG_FORMAT", "text"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", ""),
+    ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1"),
+    ("OTEL_SERVICE_NAME", ""),
+    ("OTEL_SDK_DISABLED", ""),
+];
+
+/// Every other setting of every service, with its default.
 const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
     (
         "broker",
         &[
             ("BROKER_HTTP_LISTEN", "127.0.0.1:8080"),
             ("LOGGER_HTTP_URL", "http://127.0.0.1:8082"),
+            ("LISTENER_HTTP_URL", "http://127.0.0.1:8083"),
             ("LOGGER_RPC_ADDR", "127.0.0.1:5002"),
             ("LOGGER_GRPC_URL", "http://127.0.0.1:50001"),
             ("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"),
@@ -35,7 +51,6 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("ALLOW_INSECURE_NETWORK", ""),
             ("BROKER_KEYS_FILE", ""),
             ("BROKER_KEY_RATE", "0"),
-            ("RUST_LOG", "info,tarpc=warn"),
         ],
     ),
     (
@@ -51,7 +66,6 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("LOGGER_TLS_KEY", ""),
             ("LOGGER_TLS_CA", ""),
             ("ALLOW_INSECURE_NETWORK", ""),
-            ("RUST_LOG", "info,tarpc=warn"),
         ],
     ),
     (
@@ -69,7 +83,6 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("LOGGER_HTTP_URL", "http://127.0.0.1:8082"),
             ("LOGGER_RPC_ADDR", "127.0.0.1:5002"),
             ("LOGGER_GRPC_URL", "http://127.0.0.1:50001"),
-            ("RUST_LOG", "info,tarpc=warn"),
         ],
     ),
 ];
@@ -97,6 +110,8 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
     (&["listener"], "LISTENER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
     (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log", "http://127.0.0.1:8082"),
+    (&["broker"], "LISTENER_HTTP_URL", "https://127.0.0.1:8083", "TLS_CERT"),
+    (&["broker"], "LISTENER_HTTP_URL", "127.0.0.1:8083", "a URL of scheme, host and port"),
     (&["broker", "listener"], "LOGGER_HTTP_URL", "", "http://127.0.0.1:8082"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "http://127.0.0.1:5002", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1", "127.0.0.1:5002"),
@@ -134,8 +149,31 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_RETENTION_BYTES", "1GB", "at least 1048576"),
     (&["logger"], "LOGGER_RETENTION_BYTES", "100", "at least 1048576"),
     (&["logger"], "LOGGER_RETENTION_BYTES", "1048575", "at least 1048576"),
+    (&["broker", "logger", "listener"], "METRICS", "yes", "on or off"),
     (&["broker", "logger", "listener"], "RUST_LOG", "broker=loud", "info"),
     (&["broker", "logger", "listener"], "RUST_LOG", "a=b=c", "info"),
+    (&["broker", "logger", "listener"], "LOG_FORMAT", "xml", "json"),
+    (&["broker"], "OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4317", "http://127.0.0.1:4317"),
+    (&["logger"], "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317/v1/traces", "http://127.0.0.1:4317"),
+    (
+        &["listener"],
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "http://u:hidden@127.0.0.1:4317",
+        "such as http://",
+    ),
+    (
+        &["broker", "listener"],
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://collector:4317",
+        "ALLOW_INSECURE_NETWORK",
+    ),
+    (&["logger"], "OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.7:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    (&["broker"], "OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    (&["broker", "logger", "listener"], "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc"),
+    (&["broker", "logger", "listener"], "OTEL_TRACES_SAMPLER", "sometimes", "parentbased_traceidratio"),
+    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1%", "0.01"),
+    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1.01", "0.01"),
+    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "NaN", "0.01"),
 ];
 
 #[tokio::test]
@@ -188,9 +226,10 @@ fn help_lists_every_environment_variable_with_its_default() {
             .skip(1)
             .filter_map(|rest| rest.split_once(['=', ']']).map(|(variable, _)| variable))
             .collect();
-        let expected = settings.iter().map(|(variable, _)| *variable).collect();
+        let settings = || settings.iter().chain(&TELEMETRY);
+        let expected = settings().map(|(variable, _)| *variable).collect();
         assert_eq!(listed, expected, "{service}");
-        for (variable, default) in settings {
+        for (variable, default) in settings() {
             let (_, after) = help.split_once(&format!("[env: {variable}")).expect("it is listed");
             let own = after.split("[env: ").next().unwrap_or(after);
             let told = default.is_empty() || own.contains(&format!("[default: {default}]"));

@@ -86,6 +86,7 @@ impl Certificates {
         settings.extend(tls::settings(self.path()));
         settings.extend([
             ("LOGGER_HTTP_URL", format!("https://{}", logger["http"])),
+            ("LISTENER_HTTP_URL", "https://127.0.0.1:8083".to_owned()),
             ("LOGGER_RPC_ADDR", format!("tls://{}", logger["rpc"])),
             ("LOGGER_GRPC_URL", format!("https://{}", logger["grpc"])),
             ("AMQP_URL", format!("amqps://guest:guest@{rabbitmq}/%2f")),

@@ -1,10 +1,13 @@
 //! The harness: starts the real binaries on free ports with a store of their own and a virtual host of their
 //! own in RabbitMQ, and stops them when the test ends.
 
+pub mod browser;
+pub mod collector;
 pub mod disk;
 pub mod keys;
 pub mod node;
 pub mod process;
+pub mod prometheus;
 pub mod rabbitmq;
 pub mod raw;
 pub mod stack;

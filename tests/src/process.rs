@@ -50,7 +50,7 @@ impl Process {
     pub fn start_traced(name: &str, settings: &BTreeMap<&str, String>, dir: &Path, trace: &Path) -> Self {
         const CALLS: &str = "trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg";
         let installed = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
-        assert!(installed.is_ok(), "strace is not installed: `sudo deploy/strace.sh` does it");
+        assert!(installed.is_ok(), "strace is not installed: `sudo deploy/tools.sh` does it");
         let mut strace = tokio::process::Command::new("strace");
         // With -D it is the service that is our child, and gets the signals. A page of the store is 4,096 bytes.
         strace.args(["-D", "-q", "-f", "-yy", "-s", "4200", "-e", CALLS, "-o"]).arg(trace).arg(binary(name));
@@ -193,7 +193,7 @@ fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     let target = beside.map_or_else(|| shared.to_owned(), |name| shared.join(name));
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]).args(arguments);
-    cargo.args(["--package", "broker", "--package", "listener", "--package", "logger"]);
+    cargo.args(["--package", "broker", "--package", "cli", "--package", "listener", "--package", "logger"]);
     // What is built on the way is shared: no dependency is built twice.
     cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
     // What cargo tells this process of itself: ring's build script looks at it, and with another answer ring and all

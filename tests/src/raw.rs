@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{SOON, keys::authorization_header, stack::Answer};
+use crate::{SOON, eventually, keys::authorization_header, stack::Answer};
 
 /// Opens a connection and sends the beginning of something.
 ///
@@ -23,6 +23,27 @@ pub async fn begin(address: SocketAddr, bytes: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     Ok(stream)
+}
+
+/// Waits until the other end, a process of this machine, has read all that was sent: what it has not read when it is
+/// told to stop, it need not answer.
+///
+/// # Panics
+/// If it does not read it soon.
+pub async fn is_read(stream: &TcpStream) {
+    let address = |address: io::Result<SocketAddr>| address.expect("the connection is open");
+    let (own, other) = (address(stream.local_addr()), address(stream.peer_addr()));
+    // As /proc/net/tcp has it: `local_address rem_address st tx_queue:rx_queue`, all in hexadecimal.
+    let ports = [format!(":{:04X}", other.port()), format!(":{:04X}", own.port())];
+    eventually("what was sent is read", async || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+        let mut connections = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let theirs =
+            connections.find(|words| words[1].ends_with(&ports[0]) && words[2].ends_with(&ports[1]))?;
+        let (_, unread) = theirs[4].split_once(':')?;
+        (unread == "00000000").then_some(())
+    })
+    .await;
 }
 
 /// Posts the beginning of a body that is announced to be longer, and keeps the connection open.

@@ -11,10 +11,12 @@ use proto::{Page, StoredEntry, Transport, json::Envelope};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
+use transport::{Settings, Tls, grpc::Streams};
 use uuid::Uuid;
 
 use crate::{
-    DIRECT, client_with, eventually,
+    DIRECT, SOON, client_with, eventually,
     keys::{self, Key},
     process::Process,
     rabbitmq::VirtualHost,
@@ -34,12 +36,16 @@ pub struct Stack {
     pub logger_at: LoggerAddresses,
     /// Where the broker listens.
     pub broker_at: SocketAddr,
+    /// Where the listener listens, once it is started.
+    pub listener_at: Option<SocketAddr>,
     /// The test's own part of RabbitMQ.
     pub rabbitmq: VirtualHost,
     settings: BTreeMap<&'static str, String>,
     wrapper: &'static [&'static str],
     client: Client,
     dir: TempDir,
+    /// Keeps the listener's port for it: the broker, which asks there, is started before it.
+    _listener_port: TcpSocket,
 }
 
 /// Where a logger listens.
@@ -168,10 +174,13 @@ impl Stack {
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener_port = reserve(any);
+        let listener_at = listener_port.local_addr().expect("its address");
         let mut all = BTreeMap::from([
             ("AMQP_URL", rabbitmq.service_url()),
             ("BROKER_HTTP_LISTEN", any.to_string()),
-            ("LISTENER_HTTP_LISTEN", any.to_string()),
+            ("LISTENER_HTTP_LISTEN", listener_at.to_string()),
+            ("LISTENER_HTTP_URL", format!("{}://{listener_at}", tls::scheme())),
         ]);
         all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
@@ -193,11 +202,13 @@ impl Stack {
             broker,
             logger_at,
             broker_at,
+            listener_at: None,
             rabbitmq,
             settings: all,
             wrapper,
             client: crate::client(),
             dir,
+            _listener_port: listener_port,
         };
         for direct in DIRECT {
             stack.reaches(direct).await;
@@ -239,7 +250,7 @@ impl Stack {
     /// Starts the listener, and waits until it takes deliveries.
     pub async fn start_listener(&mut self) {
         let mut listener = self.process("listener");
-        listener.ready().await;
+        self.listener_at = Some(listener.ready().await["http"]);
         let log = || async { listener.log().contains("consuming").then_some(()) };
         eventually("the listener consumes", log).await;
         self.listener = Some(listener);
@@ -274,6 +285,24 @@ impl Stack {
         .await;
     }
 
+    /// The logger's streaming calls, as a client of its own makes them.
+    pub fn streams(&self) -> Streams {
+        let [http, rpc, grpc] = self.logger_at.urls().map(|(_, url)| url);
+        let tls = tls::directory().map(|directory| {
+            let read = |file| std::fs::read_to_string(directory.join(file)).expect("a certificate");
+            Tls::from_pem(&read("broker.pem"), &read("broker.key"), &read("ca.pem")).expect("certificates")
+        });
+        Streams::new(&Settings {
+            logger_http_url: http.parse().expect("an address"),
+            logger_rpc_addr: rpc.parse().expect("an address"),
+            logger_grpc_url: grpc.parse().expect("an address"),
+            amqp_url: None,
+            tls,
+            deadline: SOON,
+            came_by: None,
+        })
+    }
+
     /// The directory of the store and the logs.
     pub fn dir(&self) -> &std::path::Path {
         self.dir.path()
@@ -290,9 +319,31 @@ impl Stack {
         self.post("/handle", body.to_string()).await
     }
 
+    /// As [`Stack::log`], with headers besides.
+    pub async fn log_with<const N: usize>(
+        &self,
+        transport: Transport,
+        log: &Value,
+        headers: [(&str, &[u8]); N],
+    ) -> Answer {
+        let body = json!({ "action": "log", "transport": transport, "log": log });
+        let request = self.client.post(format!("{}://{}/handle", tls::scheme(), self.broker_at));
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        self.ask(request.body(body.to_string())).await
+    }
+
     /// Asks the broker.
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(self.client.get(format!("{}://{}{path}", tls::scheme(), self.broker_at))).await
+    }
+
+    /// Asks the listener.
+    ///
+    /// # Panics
+    /// If it was never started.
+    pub async fn get_from_listener(&self, path: &str) -> Answer {
+        let at = self.listener_at.expect("it was started");
+        self.ask(self.client.get(format!("{}://{at}{path}", tls::scheme()))).await
     }
 
     /// Posts a body to the logger.
@@ -350,4 +401,13 @@ impl Stack {
             path = format!("/logs?limit=1000&cursor={}", String::from(next));
         }
     }
+}
+
+/// A port that nobody gets by chance while the socket is there, and a service that asks for it does: a service's port
+/// may be bound again, as this one, and this one does not listen.
+fn reserve(any: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(any).expect("a free port");
+    socket
 }

@@ -44,6 +44,9 @@ pub fn settings(directory: &Path) -> Vec<(&'static str, String)> {
         ("LISTENER_TLS_CERT", "listener.pem"),
         ("LISTENER_TLS_KEY", "listener.key"),
         ("LISTENER_TLS_CA", "ca.pem"),
+        ("FOURWIRE_TLS_CERT", "fourwire.pem"),
+        ("FOURWIRE_TLS_KEY", "fourwire.key"),
+        ("FOURWIRE_TLS_CA", "ca.pem"),
     ];
     let path = |file| directory.join(file).display().to_string();
     settings.into_iter().map(|(setting, file)| (setting, path(file))).collect()

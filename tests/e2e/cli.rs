@@ -1,0 +1,258 @@
+//! The `fourwire` command, as a person or a script uses it.
+
+mod load;
+mod tail;
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use proto::{StoredEntry, Transport};
+use serde_json::{Value, json};
+use tests::{SOON, process::binary, stack::Stack, tls};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::timeout,
+};
+use uuid::Uuid;
+
+for_each_transport!(an_entry_is_sent_and_read_back);
+
+/// How it ended, and what it wrote.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let ran = Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) };
+        tls::assert_no_secret("what fourwire wrote", &format!("{}{}", ran.out, ran.err));
+        ran
+    }
+}
+
+impl Ran {
+    /// The one line of JSON that it wrote.
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+}
+
+/// The command with the settings of a stack.
+fn fourwire(stack: &Stack, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("fourwire"));
+    command.env_clear().envs(stack.logger_at.urls()).env("AMQP_URL", stack.rabbitmq.service_url());
+    if let Some(directory) = tls::directory() {
+        command.envs(tls::settings(directory));
+    }
+    command.args(arguments).current_dir(stack.dir()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn run(stack: &Stack, arguments: &[&str]) -> Ran {
+    ended(fourwire(stack, arguments).spawn().expect("it starts")).await
+}
+
+async fn ended(child: Child) -> Ran {
+    timeout(4 * SOON, child.wait_with_output()).await.expect("it ends").expect("its output").into()
+}
+
+/// Runs it with something on standard input.
+async fn run_with(stack: &Stack, arguments: &[&str], input: &[u8]) -> Ran {
+    let mut child = fourwire(stack, arguments).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let (ran, _) = tokio::join!(ended(child), async {
+        // It may end before it has read all.
+        let written = pipe.write_all(input).await;
+        drop(pipe);
+        written
+    });
+    ran
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).expect("it runs");
+    nix::sys::signal::kill(Pid::from_raw(pid), signal).expect("it is there");
+}
+
+async fn an_entry_is_sent_and_read_back(transport: Transport) {
+    let stack = Stack::start().await;
+    let id = Uuid::now_v7().to_string();
+    let send = [
+        "send",
+        "--transport",
+        transport.as_str(),
+        "--name",
+        "event",
+        "--level",
+        "error",
+        "--id",
+        &id,
+        "hello",
+    ];
+    let ran = run(&stack, &[&send[..], &["--json"]].concat()).await.ended_with(0);
+    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "stored" };
+    assert_eq!((&ran.json()["outcome"], &ran.json()["id"]), (&json!(outcome), &json!(id)));
+    let stored = stack.eventually_stored(id.parse().expect("a UUID")).await;
+    let read = run(&stack, &["get", &id, "--json"]).await.ended_with(0);
+    assert_eq!(serde_json::from_str::<StoredEntry>(&read.out).expect("an entry"), stored);
+    assert_eq!(
+        (stored.data.as_str(), stored.level, stored.transport),
+        ("hello", proto::Level::Error, transport)
+    );
+    let again = run(&stack, &send).await.ended_with(0);
+    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "duplicate" };
+    assert!(again.out.contains(outcome) && again.out.contains(&id), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_exit_code_says_what_is_certain() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let id = Uuid::now_v7().to_string();
+    run(&stack, &["send", "--name", "event", "--id", &id, "hello"]).await.ended_with(0);
+    for (refused, words) in [
+        (vec!["send", "--name", "", "hello"], "name is empty"),
+        (vec!["send", "--name", "event", "--id", "7", "hello"], "not a UUID"),
+        (vec!["send", "--name", "event", "--id", &id, "other"], "conflict"),
+        (vec!["get", "01a1fc81-0c09-763f-8df2-a41011d222e4"], "not_found"),
+        (vec!["tail", "--after", "4711"], "after"),
+    ] {
+        let ran = run(&stack, &refused).await.ended_with(1);
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
+    for (nonsense, words) in [
+        (vec![], "Usage"),
+        (vec!["send", "--name", "event"], "DATA"),
+        (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
+        (vec!["get", "seven"], "not the id of an entry"),
+        (vec!["get", "--since", "noon"], "since"),
+        (vec!["tail", "--max-lag", "0"], "max_lag"),
+        (vec!["load", "nowhere.ndjson"], "nowhere.ndjson"),
+        (vec!["load", "."], "directory"),
+        (vec!["get", "--logger-http-url", "https://127.0.0.1:1"], "LOGGER_HTTP_URL"),
+        (vec!["get", "--fourwire-tls-cert", "nowhere"], "FOURWIRE_TLS_KEY"),
+    ] {
+        let ran = run(&stack, &nonsense).await.ended_with(2);
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
+    // Frozen: it may be stored, as far as one can see.
+    stack.logger.freeze().await;
+    let hasty = ["--fourwire-deadline-ms", "500", "send", "--name", "event", "hello"];
+    let ran = run(&stack, &hasty).await.ended_with(4);
+    assert!(ran.err.contains("--id"), "{ran:?}");
+    stack.logger.kill().await;
+    for transport in tests::DIRECT {
+        let ran = run(&stack, &["send", "--transport", transport.as_str(), "--name", "event", "hello"]).await;
+        assert!(ran.ended_with(3).err.contains("make run"));
+    }
+    run(&stack, &["get"]).await.ended_with(3);
+}
+
+#[tokio::test]
+async fn a_password_is_never_repeated() {
+    let stack = Stack::start_direct(&[]).await;
+    for url in ["amqp://user:hidden@127.0.0.1:1/%2f", "http://user:hidden@127.0.0.1/"] {
+        let send = ["send", "--transport", "rabbitmq", "--name", "event", "hello", "--amqp-url", url];
+        let ran = run(&stack, &send).await;
+        assert!(matches!(ran.code, Some(2 | 3)) && !format!("{ran:?}").contains("hidden"), "{ran:?}");
+        let ran = fourwire(&stack, &["--help"]).env("AMQP_URL", url).output().await.expect("it ends").into();
+        assert!(!format!("{:?}", Ran::ended_with(ran, 0)).contains("hidden"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_terminal_would_obey_is_not_sent_to_it() {
+    let stack = Stack::start_direct(&[]).await;
+    let data = "\u{1b}]0;title\u{7}\n\u{9b}31m\u{202e}ж";
+    let ran = run_with(&stack, &["send", "--name", "a\u{1b}b", "-"], format!("{data}\n").as_bytes()).await;
+    ran.ended_with(0);
+    for arguments in [&["get"][..], &["get", "--json"]] {
+        let out = run(&stack, arguments).await.ended_with(0).out;
+        let line = out.strip_suffix('\n').expect("a line");
+        assert!(
+            line.contains('ж') && !line.chars().any(|char| char.is_control() || char == '\u{202e}'),
+            "{line:?}"
+        );
+    }
+    let read = run(&stack, &["get", "--json"]).await.json();
+    assert_eq!((&read["data"], &read["name"]), (&json!(data), &json!("a\u{1b}b")));
+}
+
+#[tokio::test]
+async fn entries_are_found_by_conditions_and_read_page_by_page() {
+    let stack = Stack::start_direct(&[]).await;
+    let lines: String = (0..2_500)
+        .map(|number| {
+            let level = if number % 100 == 0 { "error" } else { "info" };
+            format!("{{\"name\":\"n{}\",\"data\":\"number {number}\",\"level\":\"{level}\"}}\n", number % 2)
+        })
+        .collect();
+    run_with(&stack, &["load", "-"], lines.as_bytes()).await.ended_with(0);
+    for (conditions, count) in [
+        (&["--all"][..], 2_500),
+        (&[], 20),
+        (&["--limit", "1500"], 1_500),
+        (&["--all", "--name", "n1"], 1_250),
+        (&["--all", "--level", "error"], 25),
+        (&["--all", "--contains", "number 24"], 111),
+        (&["--all", "--transport", "http"], 0),
+        (&["--all", "--until", "2026-01-01T00:00:00+01:00"], 0),
+    ] {
+        let ran = run(&stack, &[&["get"], conditions].concat()).await.ended_with(0);
+        assert_eq!(ran.out.lines().count(), count, "{conditions:?}");
+    }
+    let all = run(&stack, &["get", "--all", "--json"]).await.ended_with(0).out;
+    let read: Vec<StoredEntry> =
+        all.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect();
+    assert_eq!(read, stack.all_stored().await);
+}
+
+#[tokio::test]
+async fn who_has_seen_enough_is_sent_no_more() {
+    let stack = Stack::start_direct(&[]).await;
+    let lines = "{\"name\":\"event\",\"data\":\"hello\"}\n".repeat(3_000);
+    run_with(&stack, &["load", "-"], lines.as_bytes()).await.ended_with(0);
+    for command in ["get --all", "tail --from-start"] {
+        let piped = format!("set -o pipefail; {} {command} | head -n 1", binary("fourwire").display());
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &piped]).env_clear().env("PATH", "/usr/bin:/bin").envs(stack.logger_at.urls());
+        if let Some(directory) = tls::directory() {
+            shell.envs(tls::settings(directory));
+        }
+        let output = timeout(SOON, shell.kill_on_drop(true).output()).await.expect("it ends").expect("bash");
+        let ran = Ran::from(output).ended_with(0);
+        assert_eq!(ran.out.lines().count(), 1);
+        assert!(!ran.err.contains("error"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_told_what_there_is() {
+    let stack = Stack::start_direct(&[]).await;
+    let help = run(&stack, &["--help"]).await.ended_with(0).out;
+    for word in ["send", "get", "tail", "load", "Examples:", "Exit codes:", "LOGGER_GRPC_URL", "make run"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    for command in ["send", "get", "tail", "load"] {
+        let help = run(&stack, &[command, "--help"]).await.ended_with(0).out;
+        assert!(help.contains("Examples:") && help.contains("Usage: fourwire"), "{help}");
+    }
+    assert!(run(&stack, &["--version"]).await.ended_with(0).out.starts_with("fourwire "));
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+}

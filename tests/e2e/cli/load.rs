@@ -1,0 +1,268 @@
+//! `fourwire load`.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use chaos::Usage;
+use tests::eventually;
+
+use super::*;
+
+/// By which way a load goes.
+const WAYS: [&str; 6] = ["write-logs", "sync-logs", "http", "rpc", "rabbitmq", "grpc"];
+
+/// The line of that number: every thousandth is none that can be stored, every 500th is blank.
+fn line(number: usize) -> String {
+    match number % 1_000 {
+        7 => match number / 1_000 % 4 {
+            0 => "no json".to_owned(),
+            1 => "{\"name\":\"\",\"data\":\"\"}".to_owned(),
+            2 => "{\"name\":\"event\",\"data\":\"\",\"colour\":\"red\"}".to_owned(),
+            _ => "{\"name\":\"event\"".to_owned(),
+        },
+        500 => "  ".to_owned(),
+        _ => format!("{{\"name\":\"event\",\"data\":{{\"number\":{number}}}}}"),
+    }
+}
+
+fn is_bad(number: usize) -> bool {
+    number % 1_000 == 7
+}
+
+/// A file of so many lines; its path.
+fn file(stack: &Stack, lines: usize) -> PathBuf {
+    let path = stack.dir().join("entries.ndjson");
+    let text: String = (1..=lines).map(|number| line(number) + "\n").collect();
+    write(&path, &text);
+    path
+}
+
+/// How many of so many lines are entries, and how many are refused.
+fn counts(lines: usize) -> (usize, usize) {
+    let bad = (1..=lines).filter(|number| is_bad(*number)).count();
+    let blank = (1..=lines).filter(|number| number % 1_000 == 500).count();
+    (lines - bad - blank, bad)
+}
+
+async fn assert_each_is_stored_once(stack: &Stack, entries: usize) {
+    let all = eventually("all are stored", async || {
+        let all = stack.all_stored().await;
+        (all.len() >= entries).then_some(all)
+    })
+    .await;
+    let numbers: BTreeSet<_> = all.iter().map(|entry| entry.data.as_str()).collect();
+    assert_eq!((all.len(), numbers.len()), (entries, entries), "each once");
+}
+
+async fn a_file_is_loaded(way: &str) {
+    const LINES: usize = 20_000;
+    let stack = Stack::start().await;
+    file(&stack, LINES);
+    let (entries, bad) = counts(LINES);
+    let load = ["load", "entries.ndjson", "--over", way, "--json"];
+    let ran = run(&stack, &load).await.ended_with(1);
+    let outcome = if way == "rabbitmq" { "queued" } else { "stored" };
+    let summary = ran.json();
+    assert_eq!((&summary["read"], &summary[outcome]), (&json!(entries + bad), &json!(entries)), "{ran:?}");
+    assert_eq!((&summary["duplicate"], &summary["refused"]), (&json!(0), &json!(bad)), "{ran:?}");
+    assert_each_is_stored_once(&stack, entries).await;
+    for number in (1..=LINES).filter(|number| is_bad(*number)) {
+        assert_eq!(ran.err.matches(&format!("line {number}: ")).count(), 1, "{ran:?}");
+    }
+    // Again: all that is refused goes to a file, and nothing is stored twice.
+    let again = run(&stack, &[&load[..], &["--rejects", "refused.ndjson"]].concat()).await.ended_with(1);
+    let outcome = if way == "rabbitmq" { "queued" } else { "duplicate" };
+    assert_eq!(
+        (&again.json()[outcome], &again.json()["refused"]),
+        (&json!(entries), &json!(bad)),
+        "{again:?}"
+    );
+    let refused = std::fs::read_to_string(stack.dir().join("refused.ndjson")).expect("the file is there");
+    let expected: String =
+        (1..=LINES).filter(|number| is_bad(*number)).map(|number| line(number) + "\n").collect();
+    assert_eq!(refused, expected);
+    assert_each_is_stored_once(&stack, entries).await;
+    let third = run(&stack, &[&load[..], &["--rejects", "refused.ndjson"]].concat()).await.ended_with(2);
+    assert!(third.err.contains("refused.ndjson"), "a file that is there is not written over: {third:?}");
+}
+
+macro_rules! for_each_way {
+    ($($name:ident = $way:literal),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                assert!(WAYS.contains(&$way));
+                a_file_is_loaded($way).await;
+            }
+        )+
+    };
+}
+
+for_each_way!(
+    a_file_is_loaded_over_write_logs = "write-logs",
+    a_file_is_loaded_over_sync_logs = "sync-logs",
+    a_file_is_loaded_over_http = "http",
+    a_file_is_loaded_over_rpc = "rpc",
+    a_file_is_loaded_over_rabbitmq = "rabbitmq",
+    a_file_is_loaded_over_grpc = "grpc",
+);
+
+#[tokio::test]
+async fn what_the_logger_refuses_is_named_by_its_line() {
+    let stack = Stack::start_direct(&[]).await;
+    let id = Uuid::now_v7();
+    run(&stack, &["send", "--name", "event", "--id", &id.to_string(), "first"]).await.ended_with(0);
+    let taken = format!("{{\"name\":\"event\",\"data\":\"other\",\"id\":\"{id}\"}}\n");
+    let text = |count: usize| {
+        let entry = "\nno json\n{\"name\":\"event\",\"data\":\"\"}\n".repeat(5);
+        format!("{entry}{}{entry}", taken.repeat(count))
+    };
+    for way in WAYS.into_iter().filter(|way| *way != "rabbitmq") {
+        let ran = run_with(&stack, &["load", "-", "--over", way, "--json"], text(3).as_bytes()).await;
+        let ran = ran.ended_with(1);
+        assert_eq!(ran.json()["refused"], 13, "{way}: {ran:?}");
+        for number in [16, 17, 18] {
+            assert_eq!(ran.err.matches(&format!("line {number}: conflict: ")).count(), 1, "{way}: {ran:?}");
+        }
+    }
+    // More than one call's summary names.
+    let many = text(250);
+    let ran = run_with(&stack, &["load", "-", "--json"], many.as_bytes()).await.ended_with(1);
+    assert_eq!(ran.json()["refused"], 260, "{ran:?}");
+    assert!(ran.err.contains("150 more lines are refused"), "{ran:?}");
+    let arguments = ["load", "-", "--json", "--rejects", "refused.ndjson"];
+    run_with(&stack, &arguments, many.as_bytes()).await.ended_with(1);
+    let refused = std::fs::read_to_string(stack.dir().join("refused.ndjson")).expect("the file is there");
+    assert_eq!(refused, format!("{0}{1}{0}", "no json\n".repeat(5), taken.repeat(250)));
+}
+
+#[tokio::test]
+async fn a_load_outlives_the_logger() {
+    const LINES: usize = 20_000;
+    for way in ["write-logs", "sync-logs", "rpc"] {
+        let mut stack = Stack::start_direct(&[]).await;
+        file(&stack, LINES);
+        let arguments = ["load", "entries.ndjson", "--over", way, "--entries-per-call", "5000", "--json"];
+        let child = fourwire(&stack, &arguments).spawn().expect("it starts");
+        let loading = tokio::spawn(ended(child));
+        eventually("some are stored", async || {
+            (stack.get("/logs?limit=1").await.body["data"]["entries"][0].is_object()).then_some(())
+        })
+        .await;
+        stack.logger.kill().await;
+        stack.start_logger().await;
+        let ran = loading.await.expect("no panic").ended_with(1);
+        let (entries, bad) = counts(LINES);
+        assert_eq!(
+            (&ran.json()["read"], &ran.json()["refused"]),
+            (&json!(entries + bad), &json!(bad)),
+            "{ran:?}"
+        );
+        assert_each_is_stored_once(&stack, entries).await;
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_is_interrupted_says_how_to_go_on() {
+    const LINES: usize = 60_000;
+    let stack = Stack::start_direct(&[]).await;
+    file(&stack, LINES);
+    let child = fourwire(&stack, &["load", "entries.ndjson", "--json"]).spawn().expect("it starts");
+    eventually("some are stored", async || {
+        (stack.get("/logs?limit=1").await.body["data"]["entries"][0].is_object()).then_some(())
+    })
+    .await;
+    signal(&child, Signal::SIGINT);
+    let ran = ended(child).await.ended_with(3);
+    let next = ran.json()["next_line"].as_u64().expect("a line").to_string();
+    assert!(ran.err.contains(&format!("load entries.ndjson --json --from-line {next}")), "{ran:?}");
+    let rest = run(&stack, &["load", "entries.ndjson", "--json", "--from-line", &next]).await.ended_with(1);
+    let (entries, _) = counts(LINES);
+    let stored = |ran: &Ran| ran.json()["stored"].as_u64().expect("a count");
+    assert_eq!((stored(&ran) + stored(&rest), &rest.json()["duplicate"]), (entries as u64, &json!(0)));
+    assert_each_is_stored_once(&stack, entries).await;
+}
+
+#[tokio::test]
+async fn a_load_gives_up_when_its_patience_ends() {
+    let mut stack = Stack::start_direct(&[]).await;
+    file(&stack, 10);
+    stack.logger.kill().await;
+    for way in ["write-logs", "sync-logs", "http"] {
+        let arguments = ["load", "entries.ndjson", "--over", way, "--patience", "1"];
+        let ran = run(&stack, &arguments).await.ended_with(3);
+        assert!(ran.err.contains("--from-line 1") && ran.err.contains("make run"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn lines_of_any_length_are_read_from_standard_input() {
+    let stack = Stack::start_direct(&[]).await;
+    let entry = |data: &str| format!("{{\"name\":\"event\",\"data\":\"{data}\"}}");
+    let text = [
+        entry("first"),
+        "x".repeat(5 * 1024 * 1024),
+        entry(&"\\u0436".repeat(128 * 1024)),
+        entry(&"d".repeat(256 * 1024 + 1)),
+        entry("last, without a line feed"),
+    ]
+    .join("\r\n");
+    for way in WAYS.into_iter().filter(|way| *way != "rabbitmq") {
+        let ran =
+            run_with(&stack, &["load", "-", "--over", way, "--json"], text.as_bytes()).await.ended_with(1);
+        let (read, refused) = (&ran.json()["read"], &ran.json()["refused"]);
+        assert_eq!((read, refused), (&json!(5), &json!(2)), "{way}: {ran:?}");
+        assert!(
+            ran.err.contains("line 2: too_large") && ran.err.contains("line 4: invalid_entry"),
+            "{ran:?}"
+        );
+    }
+    assert_eq!(stack.all_stored().await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_comes_slowly_is_stored_before_its_end() {
+    let stack = Stack::start_direct(&[]).await;
+    for way in ["write-logs", "sync-logs", "http"] {
+        let before = stack.all_stored().await.len();
+        let mut child = fourwire(&stack, &["load", "-", "--over", way, "--json"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        for number in 1..=2 {
+            let line = format!("{{\"name\":\"{way}\",\"data\":\"{number}\"}}\n");
+            pipe.write_all(line.as_bytes()).await.expect("it reads");
+            eventually("it is stored", async || {
+                (stack.all_stored().await.len() == before + number).then_some(())
+            })
+            .await;
+        }
+        drop(pipe);
+        assert_eq!(ended(child).await.ended_with(0).json()["stored"], 2);
+    }
+}
+
+#[tokio::test]
+async fn a_load_of_any_length_takes_little_memory() {
+    const LINES: usize = 200_000;
+    const MOST_KIB: u64 = 100 * 1024;
+    let stack = Stack::start_direct(&[]).await;
+    file(&stack, LINES);
+    let arguments = ["load", "entries.ndjson", "--entries-per-call", "0", "--json"];
+    let child = fourwire(&stack, &arguments).spawn().expect("it starts");
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).expect("it runs");
+    let loading = tokio::spawn(async move {
+        timeout(10 * SOON, child.wait_with_output()).await.expect("it ends").expect("its output")
+    });
+    let mut peak_kib = 0;
+    while !loading.is_finished() {
+        // The last look is at a process that is gone.
+        peak_kib = Usage::of(pid).map_or(peak_kib, |usage| peak_kib.max(usage.peak_memory_kib));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let ran = Ran::from(loading.await.expect("no panic")).ended_with(1);
+    assert_eq!(ran.json()["stored"], counts(LINES).0);
+    let logger_kib = stack.logger.peak_memory_kib();
+    println!("peak: fourwire {peak_kib} KiB, logger {logger_kib} KiB");
+    assert!(peak_kib > 0 && peak_kib < MOST_KIB && logger_kib < MOST_KIB, "{peak_kib} and {logger_kib} KiB");
+}

@@ -1,0 +1,140 @@
+//! `fourwire tail`.
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{ChildStderr, ChildStdout},
+};
+
+use super::*;
+
+/// A tail that runs.
+struct Tail {
+    child: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: Lines<BufReader<ChildStderr>>,
+}
+
+impl Tail {
+    /// Starts one, and waits until it follows.
+    async fn start(stack: &Stack, arguments: &[&str]) -> Self {
+        let mut child =
+            fourwire(stack, &[&["tail", "--json"], arguments].concat()).spawn().expect("it starts");
+        let out = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let err = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let mut tail = Tail { child, out, err };
+        tail.says("following").await;
+        tail
+    }
+
+    async fn next(&mut self) -> Value {
+        let line =
+            timeout(SOON, self.out.next_line()).await.expect("in time").expect("a pipe").expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    async fn ids(&mut self, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            ids.push(self.next().await["id"].as_str().expect("an id").to_owned());
+        }
+        ids
+    }
+
+    /// Waits until it says a line with this word on standard error.
+    async fn says(&mut self, word: &str) -> String {
+        loop {
+            let line = timeout(SOON, self.err.next_line()).await.unwrap_or_else(|_| panic!("{word} in time"));
+            let line = line.expect("a pipe").unwrap_or_else(|| panic!("it ended without {word}"));
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+
+    /// Interrupts it; returns the cursor with which it says to go on.
+    async fn stop(mut self) -> String {
+        signal(&self.child, Signal::SIGINT);
+        let line = self.says("go on with").await;
+        assert!(timeout(SOON, self.child.wait()).await.expect("it ends").expect("it ran").success());
+        line.rsplit_once("--after ").expect("a cursor").1.to_owned()
+    }
+}
+
+async fn send(stack: &Stack, transport: Transport, data: &str) -> String {
+    let arguments = ["send", "--transport", transport.as_str(), "--name", "event", "--json", data];
+    run(stack, &arguments).await.ended_with(0).json()["id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn a_tail_shows_what_comes_over_each_transport_and_goes_on_after_its_cursor() {
+    let stack = Stack::start().await;
+    send(&stack, Transport::Http, "before").await;
+    let mut all = Tail::start(&stack, &[]).await;
+    let mut some = Tail::start(&stack, &["--transport", "rpc", "--contains", "live"]).await;
+    let mut sent = Vec::new();
+    for transport in Transport::ALL {
+        let id = send(&stack, transport, "live").await;
+        stack.eventually_stored(id.parse().expect("a UUID")).await;
+        sent.push(id);
+    }
+    assert_eq!(all.ids(4).await, sent);
+    assert_eq!(some.ids(1).await, sent[1..2]);
+    let cursor = all.stop().await;
+    let later = send(&stack, Transport::Grpc, "later").await;
+    let mut again = Tail::start(&stack, &["--after", &cursor]).await;
+    assert_eq!(again.ids(1).await, std::slice::from_ref(&later));
+    let mut whole = Tail::start(&stack, &["--from-start"]).await;
+    assert_eq!(whole.ids(6).await[5], later);
+    let mut newest = Tail::start(&stack, &["--from-start", "--max-lag", "2"]).await;
+    newest.says("missed: 4").await;
+    assert_eq!(newest.ids(2).await[1], later);
+}
+
+#[tokio::test]
+async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let mut tail = Tail::start(&stack, &[]).await;
+    let mut told = Vec::new();
+    for round in 0..3 {
+        let lines: String =
+            (0..100).map(|number| format!("{{\"name\":\"r{round}\",\"data\":\"{number}\"}}\n")).collect();
+        run_with(&stack, &["load", "-"], lines.as_bytes()).await.ended_with(0);
+        told.extend(tail.ids(if round == 0 { 100 } else { 50 }).await);
+        stack.logger.kill().await;
+        tail.says("lost").await;
+        stack.start_logger().await;
+        tail.says("back").await;
+    }
+    told.extend(tail.ids(300 - told.len()).await);
+    let stored: Vec<_> = stack.all_stored().await.iter().rev().map(|entry| entry.id.to_string()).collect();
+    assert_eq!(told, stored);
+}
+
+#[tokio::test]
+async fn a_tail_waits_for_a_logger_that_is_not_there_yet() {
+    let mut stack = Stack::start_direct(&[]).await;
+    stack.logger.kill().await;
+    let child = fourwire(&stack, &["tail", "--json"]).spawn();
+    let mut child = child.expect("it starts");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut said = String::new();
+    while !said.contains("make run") {
+        let line = timeout(SOON, err.next_line()).await.expect("in time").expect("a pipe").expect("a line");
+        said.push_str(&line);
+    }
+    stack.start_logger().await;
+    while !said.contains("back") {
+        let line = timeout(SOON, err.next_line()).await.expect("in time").expect("a pipe").expect("a line");
+        said.push_str(&line);
+    }
+}
+
+#[tokio::test]
+async fn a_tail_ends_at_its_time() {
+    let stack = Stack::start_direct(&[]).await;
+    send(&stack, Transport::Http, "hello").await;
+    let until = (jiff::Timestamp::now() + std::time::Duration::from_secs(1)).to_string();
+    let ran = run(&stack, &["tail", "--from-start", "--until", &until]).await.ended_with(0);
+    assert!(ran.out.lines().count() == 1 && ran.out.contains("event: hello"), "{ran:?}");
+}

@@ -1,0 +1,106 @@
+//! `GET /status` says how each part is, whatever is broken, and soon.
+
+use std::time::{Duration, Instant};
+
+use chaos::Fault;
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use proto::Transport;
+use serde_json::{Value, json};
+use tests::{eventually, stack::Stack};
+use uuid::Uuid;
+
+/// Above the second that a silent service is given, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn while_all_is_well_every_part_says_so() {
+    let stack = Stack::start().await;
+    for transport in Transport::ALL {
+        let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
+        stack.eventually_stored(answer.id()).await;
+    }
+    let expected = json!({
+        "broker": { "ready": true, "draining": false },
+        "logger": { "reachable": true, "ready": true },
+        "listener": { "reachable": true, "consuming": true, "held": 0 },
+        "rabbitmq": { "reachable": true, "queue": 0, "dead_letters": 0 },
+        "transports": { "http": true, "rpc": true, "rabbitmq": true, "grpc": true },
+    });
+    let status = until(&stack, "the queue is empty", |data| data["listener"]["held"] == 0).await;
+    assert_eq!(status, expected);
+    assert_eq!(stack.get("/status").await.message(), "all answer");
+}
+
+#[tokio::test]
+async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
+    const ENTRIES: u64 = 12;
+    let mut stack = Stack::start_with(&[("LISTENER_PREFETCH", "2")]).await;
+    stack.logger.kill().await;
+    let gone = until(&stack, "the logger is gone", |data| data["logger"]["reachable"] == false).await;
+    assert_eq!(gone["logger"]["ready"], false);
+    for _ in 0..ENTRIES {
+        let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
+        assert_eq!(answer.outcome(), "queued");
+    }
+    // What the listener holds is not counted by RabbitMQ.
+    let ready = |data: &Value| data["rabbitmq"]["queue"].as_u64();
+    until(&stack, "the queue grows", |data| ready(data) == Some(ENTRIES - 2)).await;
+    assert!(stack.get("/status").await.message().contains("logger"));
+    stack.start_logger().await;
+    let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["held"] == 0;
+    let back = until(&stack, "the queue drains", drained).await;
+    assert_eq!(back["logger"], json!({ "reachable": true, "ready": true }));
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted() {
+    let stack = Stack::start().await;
+    let id = Uuid::now_v7();
+    let entry = |data: &str| json!({ "id": id, "name": "event", "data": data });
+    assert_eq!(stack.log(Transport::Http, &entry("one")).await.status, 202);
+    assert_eq!(stack.log(Transport::Rabbitmq, &entry("other")).await.status, 202);
+    until(&stack, "the conflict is counted", |data| data["rabbitmq"]["dead_letters"] == 1).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_was_never_there_and_a_silent_rabbitmq_are_told() {
+    let mut stack = Stack::start_without_listener(&[]).await;
+    let relay = stack.relay(Transport::Rabbitmq).await;
+    stack.broker.kill().await;
+    stack.start_broker().await;
+    let counted = until(&stack, "the queue is counted", |data| data["rabbitmq"]["queue"] == 0).await;
+    assert_eq!(counted["listener"], json!({ "reachable": false, "consuming": false, "held": null }));
+    relay.set_both(Fault::BlackHole);
+    let silent = until(&stack, "the count is too old", |data| data["rabbitmq"]["queue"].is_null()).await;
+    assert!(silent["rabbitmq"]["dead_letters"].is_null());
+    relay.reset();
+    relay.refuse();
+    until(&stack, "the connection is lost", |data| data["rabbitmq"]["reachable"] == false).await;
+    assert_eq!(stack.get("/status").await.message(), "no answer: listener, RabbitMQ");
+}
+
+#[tokio::test]
+async fn however_many_ask_of_a_silent_logger_each_is_answered_soon_and_it_is_asked_once() {
+    let stack = Stack::start().await;
+    stack.logger.freeze().await;
+    let begun = Instant::now();
+    for answer in join_all((0..200).map(|_| stack.get("/status"))).await {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body["data"]["listener"]["reachable"], true);
+    }
+    // One after the other they would have waited for minutes.
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    stack.logger.signal(Signal::SIGCONT);
+    until(&stack, "it answers again", |data| data["logger"]["ready"] == true).await;
+}
+
+/// Asks until the answer's data is as wanted.
+async fn until(stack: &Stack, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, async || {
+        let answer = stack.get("/status").await;
+        assert_eq!((answer.status.as_u16(), &answer.body["error"]), (200, &json!(false)));
+        Some(answer.body["data"].clone()).filter(&wanted)
+    })
+    .await
+}
