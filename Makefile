@@ -4,7 +4,8 @@ MAKEFLAGS += --no-print-directory
 # What breaks promises on purpose: see tests/src/torture/control.rs.
 FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
-SECURE := delivery:: reading:: listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser
+SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser \
+  cli::an_entry cli::tail::a_tail_shows
 .PHONY: help run demo key certs test check torture compare fuzz bench bench-store
 
 help: ## lists the targets
@@ -22,7 +23,7 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
-	deploy/strace.sh
+	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
 	deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- torture:: alone:: --test-threads 1
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- $(SECURE)
@@ -34,7 +35,7 @@ check: ## format, clippy and docs, with warnings denied
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
-	deploy/strace.sh
+	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo run --release --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
