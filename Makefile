@@ -22,11 +22,12 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 	@cargo run --release --locked -p broker --bin new-key -- \
 		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
+# With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
-	deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- torture:: alone:: --test-threads 1
-	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --locked -p tests --test e2e -- $(SECURE)
+	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- torture:: alone:: --test-threads 1
+	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- $(SECURE)
 
 check: ## format, clippy and docs, with warnings denied
 	cargo fmt --all --check
