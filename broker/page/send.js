@@ -50,7 +50,7 @@ function chosen() {
 function showCurl() {
   byId('curl').textContent = chosen()
     .map((transport) => curl(transport, entry()))
-    .join('\n');
+    .join('\n\n');
 }
 
 async function copy() {

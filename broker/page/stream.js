@@ -9,6 +9,9 @@ const WAIT = [250, 4_000];
 // The broker sends a sign of life every 10 s.
 const SILENCE = 25_000;
 
+// A tab that nobody sees gives its connection back after so long: a browser has six of them for one broker.
+const UNSEEN = 5_000;
+
 // Follows the stream at `path` until it is told to stop, or what it asks for is refused. The callbacks:
 // `event({ event, data })`; `state(word, message)` with "connecting", "live", "outage" of what is behind the broker, "again",
 // "refused", or "renewed" where the place to resume from was gone.
@@ -23,6 +26,8 @@ async function run(path, { event, state }, stopped) {
   let wait = WAIT[0];
   state('connecting');
   while (!stopped.aborted) {
+    if (document.hidden) await seen(stopped);
+    if (stopped.aborted) return;
     const connection = new AbortController();
     const end = () => connection.abort();
     stopped.addEventListener('abort', end, { once: true });
@@ -32,6 +37,12 @@ async function run(path, { event, state }, stopped) {
       alive = setTimeout(end, SILENCE);
     };
     heard();
+    let unseen;
+    const watch = () => {
+      clearTimeout(unseen);
+      if (document.hidden) unseen = setTimeout(end, UNSEEN);
+    };
+    document.addEventListener('visibilitychange', watch);
     try {
       const headers = last === undefined ? {} : { 'Last-Event-ID': last };
       const response = await ask(path, { headers, signal: connection.signal });
@@ -65,15 +76,25 @@ async function run(path, { event, state }, stopped) {
         return;
       }
     } catch {
-      if (!stopped.aborted) state('again');
+      if (!stopped.aborted) state(document.hidden ? 'connecting' : 'again');
     } finally {
       clearTimeout(alive);
+      clearTimeout(unseen);
+      document.removeEventListener('visibilitychange', watch);
       stopped.removeEventListener('abort', end);
       end();
     }
     await pause(wait * (0.5 + Math.random() / 2), stopped);
     wait = Math.min(2 * wait, WAIT[1]);
   }
+}
+
+// Waits until somebody can see the page.
+function seen(stopped) {
+  return new Promise((resolve) => {
+    document.addEventListener('visibilitychange', resolve, { once: true });
+    stopped.addEventListener('abort', resolve, { once: true });
+  });
 }
 
 function pause(ms, stopped) {

@@ -115,7 +115,7 @@ async fn the_line_of_curl_means_the_same_to_a_shell_whatever_the_text() {
         assert_eq!(stack.post("/handle", words[1].clone()).await.status, 202);
     }
     page.choose("all").await;
-    assert_eq!(page.texts("#curl").await.concat().lines().count(), 4);
+    assert_eq!(page.texts("#curl").await.concat().split("\n\n").count(), 4);
     page.click("#curl-copy").await;
     page.eventually("document.querySelector('#curl-copy').textContent !== 'Copy'").await;
     let selected = page.value("getSelection().toString()").await;

@@ -139,6 +139,27 @@ async fn after_an_outage_of_the_broker_the_tail_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_tab_that_nobody_sees_gives_its_connection_back_and_misses_nothing() {
+    let stack = Stack::start_direct(&[]).await;
+    let page = Page::open_live(&stack).await;
+    let log = |data: &str| json!({ "name": "event", "data": data });
+    let hide = "Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true }); \
+        document.dispatchEvent(new Event('visibilitychange'))";
+    stack.log(Transport::Http, &log("before")).await;
+    page.eventually(&format!("{COUNT} === 1")).await;
+    page.run(hide, json!([true])).await;
+    page.tail_is("connecting").await;
+    stack.log(Transport::Http, &log("unseen")).await;
+    assert_eq!(page.texts("#tail-rows .data").await, ["before"]);
+    page.run(hide, json!([false])).await;
+    page.tail_is("live").await;
+    stack.log(Transport::Http, &log("after")).await;
+    page.eventually(&format!("{COUNT} >= 3")).await;
+    assert_eq!(page.texts("#tail-rows .data").await, ["after", "unseen", "before"]);
+    page.is_sound().await;
+}
+
+#[tokio::test]
 async fn a_stream_is_understood_wherever_it_is_cut() {
     let stack = Stack::start_direct(&[]).await;
     let page = Page::open(&stack).await;
