@@ -1,6 +1,6 @@
 //! `POST /handle`: an entry, or a batch, on its way to the logger. Here the way of an entry begins.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{body::Body, extract::State, response::Response};
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ enum Answers {
     post, path = "/handle", request_body = HandleBody,
     responses(Answers)
 )]
-pub async fn handle(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+pub async fn handle(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refusal> {
     let answer = by_any(&app, body).await;
     counted(&app, answer)
 }
@@ -81,7 +81,7 @@ async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
     post, path = "/log-grpc", request_body = HandleBody,
     responses(Answers)
 )]
-pub async fn log_grpc(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+pub async fn log_grpc(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refusal> {
     let answer = by_grpc(&app, body).await;
     counted(&app, answer)
 }

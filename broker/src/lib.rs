@@ -60,16 +60,16 @@ pub struct Broker {
     telemetry: Telemetry,
 }
 
-/// What every handler may use.
-#[derive(Debug, Clone)]
+/// What every handler may use. It is shared as one: axum clones it for each request.
+#[derive(Debug)]
 pub struct App {
-    transports: Arc<Transports>,
-    tails: Arc<Tails>,
-    services: Arc<Services>,
+    transports: Transports,
+    tails: Tails,
+    services: Services,
     default_transport: Transport,
     room: Room,
     shutdown: Shutdown,
-    requests: Arc<Requests>,
+    requests: Requests,
 }
 
 /// Checks the settings, and opens the port.
@@ -91,17 +91,17 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen)?.with_tls(tls);
     let app = App {
-        services: Arc::new(Services::new(
+        services: Services::new(
             &transports.logger_http_url,
             &config.listener_http_url,
             transports.tls.as_ref(),
-        )),
-        transports: Arc::new(Transports::new(&transports)),
-        tails: Arc::new(Tails::new(&transports)),
+        ),
+        transports: Transports::new(&transports),
+        tails: Tails::new(&transports),
         default_transport: config.broker_default_transport,
         room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
-        requests: Arc::new(Requests::new()),
+        requests: Requests::new(),
     };
     Ok(Broker { http, app, origins, guard, telemetry })
 }
@@ -122,7 +122,7 @@ impl Broker {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "broker ready");
-        let app = App { shutdown: shutdown.clone(), ..self.app };
+        let app = Arc::new(App { shutdown: shutdown.clone(), ..self.app });
         let health = health_routes(&app, self.telemetry);
         let router = routes(app, self.guard.is_some()).merge(health);
         // Within the check of keys: who has none makes no spans.
@@ -152,7 +152,7 @@ impl Broker {
 ))]
 struct Description;
 
-fn routes(app: App, asks_for_keys: bool) -> Router {
+fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(handle::handle))
         .routes(routes!(handle::log_grpc))
@@ -184,17 +184,16 @@ fn routes(app: App, asks_for_keys: bool) -> Router {
         .with_state(app)
 }
 
-fn health_routes(app: &App, telemetry: Telemetry) -> Router {
-    let App { transports, shutdown, .. } = app.clone();
-    let read_off = Arc::clone(&transports);
+fn health_routes(app: &Arc<App>, telemetry: Telemetry) -> Router {
+    let (read_off, app) = (Arc::clone(app), Arc::clone(app));
     let telemetry = telemetry.reading_off(move || {
-        Transport::ALL.into_iter().for_each(|transport| read_off.set_gauges(transport));
+        Transport::ALL.into_iter().for_each(|transport| read_off.transports.set_gauges(transport));
     });
     let readiness = move || Readiness {
-        ready: !shutdown.has_begun(),
+        ready: !app.shutdown.has_begun(),
         detail: serde_json::json!({
-            "draining": shutdown.has_begun(),
-            "reachable": status::reachable(&transports),
+            "draining": app.shutdown.has_begun(),
+            "reachable": status::reachable(&app.transports),
         }),
     };
     health::routes(readiness, telemetry)

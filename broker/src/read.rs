@@ -1,5 +1,7 @@
 //! Reading back: questions are passed on to the logger, and its answers passed back as they are.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Path, RawQuery, State},
     http::{StatusCode, header},
@@ -28,7 +30,7 @@ use crate::{
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
 )]
-pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+pub async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = query.map_or_else(String::new, |query| format!("?{query}"));
     pass_on(&app, &format!("/logs{query}")).await
 }
@@ -46,7 +48,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
 )]
-pub async fn entry(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub async fn entry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let id = parse_entry_id(&id)?;
     pass_on(&app, &format!("/logs/{id}")).await
 }

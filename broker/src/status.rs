@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -87,7 +88,7 @@ struct Rabbitmq {
         (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
     )
 )]
-pub async fn status(State(app): State<App>) -> Json<Envelope<Status>> {
+pub async fn status(State(app): State<Arc<App>>) -> Json<Envelope<Status>> {
     let (logger, listener) = app.services.look().await;
     let draining = app.shutdown.has_begun();
     let depths = app.transports.depths();

@@ -34,8 +34,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// When a browser should come again after the stream has ended.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What tails come from, and how many there may be. Clones share it.
-#[derive(Debug, Clone)]
+/// What tails come from, and how many there may be.
+#[derive(Debug)]
 pub(crate) struct Tails {
     streams: Streams,
     slots: Arc<Semaphore>,
@@ -68,7 +68,7 @@ impl Tails {
     )
 )]
 pub async fn follow(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     headers: HeaderMap,
     query: Result<Query<TailDraft>, QueryRejection>,
 ) -> Result<Response, Refusal> {
@@ -90,7 +90,7 @@ pub async fn follow(
         Some(Ok(Tailed::Event(event, cursor))) => Some((event, cursor)),
         None => None,
     };
-    let follower = Follower { tail, shutdown: app.shutdown, connected: false, first, _slot: slot };
+    let follower = Follower { tail, shutdown: app.shutdown.clone(), connected: false, first, _slot: slot };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(follower.events()).keep_alive(keep_alive).into_response())
 }

@@ -70,8 +70,8 @@ struct Request {
 struct Waiting {
     answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
     queued_at: Instant,
-    /// The span that it waits in, if that is recorded.
-    span: Option<trace::Context>,
+    /// The span that it waits in, if that is recorded. Boxed: few are, and what waits is moved about.
+    span: Option<Box<trace::Context>>,
     /// Given back when the request is answered.
     _permits: Permits,
 }
@@ -192,8 +192,8 @@ impl Writer {
             return Err(Failure::draining("the logger"));
         };
         let (answer, answered) = oneshot::channel();
-        let waiting =
-            Waiting { answer, queued_at: Instant::now(), span: trace::current_recorded(), _permits: permits };
+        let span = trace::current_recorded().map(Box::new);
+        let waiting = Waiting { answer, queued_at: Instant::now(), span, _permits: permits };
         let request = Request { batch, payload_bytes, waiting };
         queue.send(request).map_err(|_| Failure::unreachable("the store"))?;
         Ok(answered)

@@ -79,8 +79,13 @@ impl Stub for Calls {
     type Req = LogRpcRequest;
     type Resp = LogRpcResponse;
 
-    async fn call(&self, context: context::Context, request: Self::Req) -> Result<Self::Resp, RpcError> {
-        self.0.call(context, Traced { trace: context.trace_context, request }).await
+    // Not an `async fn`, which would hold the request once more.
+    fn call(
+        &self,
+        context: context::Context,
+        request: Self::Req,
+    ) -> impl Future<Output = Result<Self::Resp, RpcError>> {
+        self.0.call(context, Traced { trace: context.trace_context, request })
     }
 }
 

@@ -1,6 +1,9 @@
 //! The four transports as one: whichever is asked for gets the same deadline, span and measure of time.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
 use tokio::sync::Semaphore;
@@ -162,18 +165,20 @@ impl Transports {
         let span = spans::delivery(transport, form, entries);
         let begun = Instant::now();
         let mut handed_over = None;
-        let admitted = async {
-            let patience = self.deadline / PATIENCE_PART;
-            let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
-            handed_over = Some(Instant::now());
-            // Boxed, since it is several times as large as all that is kept of a call which only waits.
-            Box::pin(delivery()).await
-        };
         let context = tracing::debug_span!("deliver", %transport, entries = entries.len());
-        let result = span
-            .around(tokio::time::timeout(self.deadline, admitted).instrument(context))
-            .await
-            .unwrap_or_else(|_| Err(Failure::unknown(peer(transport)).because("past the deadline")));
+        let result = {
+            // Pinned where it is: each layer around it would move it.
+            let admitted = pin!(async {
+                let patience = self.deadline / PATIENCE_PART;
+                let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
+                handed_over = Some(Instant::now());
+                // Boxed, since it is several times as large as all that is kept of a call which only waits.
+                Box::pin(delivery()).await
+            });
+            span.around(tokio::time::timeout(self.deadline, admitted).instrument(context)).await
+        };
+        let result =
+            result.unwrap_or_else(|_| Err(Failure::unknown(peer(transport)).because("past the deadline")));
         let ending = result.as_ref().map(outcome).map_err(|failure| failure.code);
         let wait = handed_over.map_or_else(|| begun.elapsed(), |at| at - begun);
         let took = handed_over.map(|at| at.elapsed());

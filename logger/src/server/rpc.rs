@@ -4,7 +4,7 @@ mod metered;
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
@@ -74,22 +74,24 @@ async fn serve_connection(connection: Connection, part: Part, intake: Intake, ca
     }
 }
 
-/// Answers a call, within a span of its own in the trace of its caller.
-async fn traced(
+/// Answers a call, within a span of its own in the trace of its caller. Not an `async fn`, which would hold the call
+/// once more.
+fn traced(
     server: Server,
     context: Context,
     Traced { trace: caller, request }: Traced<LogRpcRequest>,
-) -> Result<LogRpcResponse, ServerError> {
+) -> impl Future<Output = Result<LogRpcResponse, ServerError>> {
     let span = match &request {
         LogRpcRequest::Version {} => Span::default(),
         LogRpcRequest::Write { .. } => span("LogRpc/write", caller),
         LogRpcRequest::WriteBatch { .. } => span("LogRpc/write_batch", caller),
     };
-    let answer = span.around(server.serve().serve(context, request)).await;
-    if let Ok(LogRpcResponse::Write(Err(failure)) | LogRpcResponse::WriteBatch(Err(failure))) = &answer {
-        span.fail(failure.code.as_str());
-    }
-    answer
+    let answered = span.around(server.serve().serve(context, request));
+    answered.inspect(move |answer| {
+        if let Ok(LogRpcResponse::Write(Err(failure)) | LogRpcResponse::WriteBatch(Err(failure))) = answer {
+            span.fail(failure.code.as_str());
+        }
+    })
 }
 
 fn span(name: &'static str, caller: tarpc::trace::Context) -> Span {
