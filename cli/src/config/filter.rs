@@ -1,0 +1,61 @@
+//! The conditions of `fourwire get` and `fourwire tail`.
+
+use clap::Args;
+use proto::{Level, TailDraft, TailQuery, Transport};
+
+use super::words;
+use crate::problem::Problem;
+
+/// The conditions that entries must meet, all of them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Conditions")]
+pub struct Filter {
+    /// Entries of exactly this name
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Entries of this level
+    #[arg(long, value_parser = words(Level::ALL, Level::as_str))]
+    pub level: Option<Level>,
+
+    /// Entries that came by this transport
+    #[arg(long, value_parser = words(Transport::ALL, Transport::as_str))]
+    pub transport: Option<Transport>,
+
+    /// Stored at this time or later, as RFC 3339: 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+
+    /// Stored before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+
+    /// Whose data holds this text, letter case and all
+    #[arg(long, value_name = "TEXT")]
+    pub contains: Option<String>,
+}
+
+impl Filter {
+    /// Refuses conditions that are out of their limits.
+    ///
+    /// # Errors
+    /// With the condition, and what it takes.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        checked(self.draft()).map(drop)
+    }
+
+    pub(super) fn draft(&self) -> TailDraft {
+        let Filter { name, level, transport, since, until, contains } = self.clone();
+        let level = level.map(|level| level.to_string());
+        let transport = transport.map(|transport| transport.to_string());
+        TailDraft { name, level, transport, since, until, contains, after: None, max_lag: None }
+    }
+}
+
+/// The question that the conditions come to.
+///
+/// # Errors
+/// With the condition that is out of its limits, and what it takes.
+pub(super) fn checked(draft: TailDraft) -> Result<TailQuery, Problem> {
+    draft.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.message)))
+}

@@ -1,0 +1,86 @@
+//! The words of `fourwire load`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+pub(super) const LOAD_ABOUT: &str = "\
+Store a file of entries, one JSON object per line
+
+A line is an entry as in `log` of POST /handle: {\"name\":…,\"data\":…}, and where wanted \"level\", \"id\" and
+\"created_at\". Data that is no string is kept as its JSON text. Blank lines are skipped. A line that is no entry is
+named on standard error with its number, and does not stop the load.
+
+A line without an id gets one that is made of the file's name, its number and its text (UUID version 5). So loading the
+same file again, or from a line in the middle, stores nothing twice, as long as the lines before are still as many. For
+a file whose name others have had, or standard input, say with --source which it is: lines that are the same in the same
+place would be taken for those of before.
+
+When the logger is lost, restarts, or has no room, the load waits and goes on from the first line that is not settled.
+When its patience ends, or at Ctrl-C, it says with which command to go on. However large the file is, it takes little
+memory.";
+
+pub(super) const LOAD_EXAMPLES: &str = "\
+Examples:
+  fourwire load entries.ndjson
+  fourwire load entries.ndjson --rejects refused.ndjson
+  zcat entries.ndjson.gz | fourwire load -
+  fourwire load entries.ndjson --over rabbitmq
+
+The ways:
+  write-logs  one gRPC call for many entries, answered once at its end: the fastest, and the default
+  sync-logs   one gRPC call in which the logger acknowledges each entry
+  http, rpc, rabbitmq, grpc
+              batches of up to 1,000 entries over that transport, a few at a time
+
+write-logs names only the first 100 refusals of a call; therefore, with --rejects, sync-logs takes its place.";
+
+/// See the command.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The file; - is standard input
+    pub file: PathBuf,
+
+    /// By which way the entries go
+    #[arg(long, value_enum, default_value_t = Over::WriteLogs)]
+    pub over: Over,
+
+    /// Most entries of one call of write-logs; 0: the whole file in one call. From what is no file a call has at most 16
+    /// MiB, which are kept until it is answered
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub entries_per_call: u64,
+
+    /// Write each line that is refused to this file as it was; only those beyond 2 MiB are left out. The file must not be
+    /// there, unless --from-line goes on
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+
+    /// Go on at this line, counted from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub from_line: Option<u64>,
+
+    /// What the lines belong to, for the ids of those that bring none; by default the file's name. Two sources with the
+    /// same line in the same place are two entries
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+
+    /// How many seconds to wait without any progress before giving up
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub patience: u64,
+
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// By which way a load goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "LOAD_EXAMPLES tells them apart")]
+pub enum Over {
+    WriteLogs,
+    SyncLogs,
+    Http,
+    Rpc,
+    Rabbitmq,
+    Grpc,
+}
