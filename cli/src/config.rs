@@ -10,8 +10,9 @@ mod tail;
 use std::str::FromStr;
 
 use clap::{
-    Parser, Subcommand,
+    CommandFactory, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
 };
 
 pub(crate) use self::stack::place;
@@ -29,6 +30,7 @@ use self::{
     send::SEND_EXAMPLES,
     tail::TAIL_EXAMPLES,
 };
+use crate::Ending;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +54,8 @@ Exit codes:
 /// It talks to the logger itself, and to RabbitMQ, and needs no broker. Each setting is a flag and an environment
 /// variable of the same name; the flag wins.
 #[derive(Debug, Parser)]
-#[command(name = "fourwire", version, after_help = EXAMPLES)]
+// clap's own usage names each setting that the environment has, here and below.
+#[command(name = "fourwire", version, override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
 pub struct Config {
     /// What to do.
     #[command(subcommand)]
@@ -63,21 +66,40 @@ pub struct Config {
     pub stack: Stack,
 }
 
+impl Config {
+    /// Reads the command line and the environment. Ends the process where they are no command: without any with the
+    /// help, else with what is wrong.
+    pub fn read() -> Self {
+        Config::try_parse().unwrap_or_else(|error| {
+            if !is_without_command(&error) {
+                error.exit();
+            }
+            eprint!("{}", Config::command().render_long_help());
+            std::process::exit(Ending::Usage as i32)
+        })
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Store one entry, over the transport of your choice
-    #[command(after_help = SEND_EXAMPLES)]
+    #[command(override_usage = "fourwire send [OPTIONS] --name <NAME> <DATA>", after_help = SEND_EXAMPLES)]
     Send(Send),
     /// Read stored entries back: one by its id, or the newest that meet all conditions
-    #[command(after_help = GET_EXAMPLES)]
+    #[command(override_usage = "fourwire get [OPTIONS] [ID]", after_help = GET_EXAMPLES)]
     Get(Get),
     /// Follow what is stored, over restarts of the logger too, until Ctrl-C
-    #[command(after_help = TAIL_EXAMPLES)]
+    #[command(override_usage = "fourwire tail [OPTIONS]", after_help = TAIL_EXAMPLES)]
     Tail(Tail),
     /// Store a file of entries, one JSON object per line
-    #[command(long_about = LOAD_ABOUT, after_help = LOAD_EXAMPLES)]
+    #[command(override_usage = "fourwire load [OPTIONS] <FILE>", long_about = LOAD_ABOUT, after_help = LOAD_EXAMPLES)]
     Load(Load),
+}
+
+/// Whether nothing says what to do. A setting in the environment makes another error of it.
+fn is_without_command(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 /// Takes the word for one of these, and shows them all in `--help`.
@@ -94,8 +116,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Config, clap::Error> {
@@ -136,6 +156,30 @@ mod tests {
         ] {
             let stack = parse(line).expect(line).stack;
             assert!(format!("{:?}", stack.logger_http_url).contains("logger:1"), "{line}");
+        }
+    }
+
+    #[test]
+    fn without_a_command_there_is_the_help_whatever_is_set() {
+        for line in ["fourwire", "fourwire --logger-http-url http://logger:1"] {
+            assert!(parse(line).is_err_and(|error| is_without_command(&error)), "{line}");
+        }
+        assert!(parse("fourwire send").is_err_and(|error| !is_without_command(&error)));
+    }
+
+    #[test]
+    fn a_usage_names_what_a_command_needs_and_none_of_the_settings() {
+        for (rest, usage) in [
+            ("nonsense", "fourwire [OPTIONS] <COMMAND>"),
+            ("send hello", "fourwire send [OPTIONS] --name <NAME> <DATA>"),
+            ("get --all --limit 5", "fourwire get [OPTIONS] [ID]"),
+            ("tail --after 5 --from-start", "fourwire tail [OPTIONS]"),
+            ("load", "fourwire load [OPTIONS] <FILE>"),
+        ] {
+            let error = parse(&format!("fourwire --logger-http-url http://logger:1 {rest}")).expect_err(rest);
+            let text = error.to_string();
+            let line = text.lines().find(|line| line.starts_with("Usage: ")).expect("a usage");
+            assert_eq!(line, format!("Usage: {usage}"));
         }
     }
 }

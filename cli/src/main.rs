@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli::{Config, Ending};
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = Config::read();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -134,8 +134,8 @@ async fn the_exit_code_says_what_is_certain() {
         assert!(ran.err.contains(words), "{ran:?}");
     }
     for (nonsense, words) in [
-        (vec![], "Usage"),
-        (vec!["send", "--name", "event"], "DATA"),
+        (vec![], "Exit codes:"),
+        (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
         (vec!["get", "seven"], "not the id of an entry"),
         (vec!["get", "--since", "noon"], "since"),
