@@ -281,6 +281,12 @@ impl FromStr for Code {
     }
 }
 
+/// How a message ends whose entry is certainly not stored.
+const NOT_STORED: &str = "; nothing was stored, try again";
+
+/// How a message ends whose entry may be stored.
+const UNSURE: &str = ": it may or may not be stored; sending it again with the same id is safe";
+
 /// Why an entry was not accepted: what the caller is told, and what only the log is told.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -312,27 +318,36 @@ impl Failure {
 
     /// Certainly not stored: `place` cannot be reached.
     pub fn unreachable(place: &str) -> Self {
-        let message = format!("{place} cannot be reached; nothing was stored, try again");
-        Failure::new(Code::Unavailable, message)
+        Failure::new(Code::Unavailable, format!("{place} cannot be reached{NOT_STORED}"))
     }
 
     /// The entry may be stored: the connection to `place` broke, or the deadline passed, in mid-call.
     pub fn unknown(place: &str) -> Self {
-        let message = format!(
-            "no answer from {place}: it may or may not be stored; sending it again with the same id is safe"
-        );
-        Failure::new(Code::OutcomeUnknown, message)
+        Failure::new(Code::OutcomeUnknown, format!("no answer from {place}{UNSURE}"))
     }
 
     /// Certainly not stored: more is in flight than `place` takes.
     pub fn overloaded(place: &str) -> Self {
-        let message = format!("{place} has as much in flight as it takes; nothing was stored, try again");
-        Failure::new(Code::Overloaded, message)
+        Failure::new(Code::Overloaded, format!("{place} has as much in flight as it takes{NOT_STORED}"))
     }
 
     /// Certainly not stored: `place` is shutting down.
     pub fn draining(place: &str) -> Self {
-        Failure::new(Code::Draining, format!("{place} is shutting down; nothing was stored, try again"))
+        Failure::new(Code::Draining, format!("{place} is shutting down{NOT_STORED}"))
+    }
+
+    /// The same for who reads, and has sent nothing that could be stored: it may succeed later, and leaves nothing
+    /// unknown.
+    #[must_use]
+    pub fn about_reading(mut self) -> Self {
+        if self.certainty() == Certainty::Unknown {
+            self.code = Code::Unavailable;
+        }
+        let plain = [NOT_STORED, UNSURE].into_iter().find_map(|end| self.message.strip_suffix(end));
+        if let Some(bytes) = plain.map(str::len) {
+            self.message.truncate(bytes);
+        }
+        self
     }
 
     /// Adds what the log should say and the caller should not read.
@@ -432,6 +447,22 @@ mod tests {
             (Code::ForbiddenOrigin.http_status(), Code::ForbiddenOrigin.as_str()),
             (403, "forbidden_origin")
         );
+    }
+
+    #[test]
+    fn who_reads_is_told_nothing_of_storing() {
+        for (failure, message) in [
+            (Failure::unreachable("the logger"), "the logger cannot be reached"),
+            (Failure::unknown("the logger"), "no answer from the logger"),
+            (Failure::overloaded("the logger"), "the logger has as much in flight as it takes"),
+            (Failure::draining("the logger"), "the logger is shutting down"),
+        ] {
+            let told = failure.because("a cause").about_reading();
+            assert_eq!((told.message.as_str(), told.certainty()), (message, Certainty::NotStored));
+            assert_eq!(told.cause(), "a cause");
+        }
+        let refusal = Failure::new(Code::NotFound, "no entry of this id is stored");
+        assert_eq!(refusal.clone().about_reading(), refusal);
     }
 
     #[test]

@@ -144,8 +144,11 @@ impl Transports {
             self.http.read(path_and_query).await
         };
         let answer = tokio::time::timeout(self.deadline, read).await;
-        let answer = answer.unwrap_or_else(|_| Err(Failure::unreachable("the logger")));
-        answer.inspect_err(|failure| log_failure(Transport::Http, &[], failure))
+        let answer =
+            answer.unwrap_or_else(|_| Err(Failure::unknown("the logger").because("past the deadline")));
+        answer
+            .map_err(Failure::about_reading)
+            .inspect_err(|failure| log_failure(Transport::Http, &[], failure))
     }
 
     /// Sets the gauges of a transport in the metrics: call it before they are shown.

@@ -73,7 +73,7 @@ impl Tail {
                     self.wait = self.attempts.failed(&failure.cause());
                     // Of an outage its reader is told once.
                     if !known {
-                        return Some(Ok(Tailed::Lost(failure)));
+                        return Some(Ok(Tailed::Lost(failure.about_reading())));
                     }
                 }
             }
