@@ -83,7 +83,8 @@ impl Rabbitmq {
         let queue = Arc::new(Mutex::new(queue));
         match settings.amqp_url.clone() {
             Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish, count)),
-            None => supervisor.spawn(async move { refusing(&queue, std::future::pending()).await }),
+            None => supervisor
+                .spawn(async move { refusing(&queue, "no address is set", std::future::pending()).await }),
         };
         Rabbitmq { jobs, state, counted, _supervisor: supervisor }
     }
@@ -198,8 +199,9 @@ async fn keep_connected(
     counted: watch::Sender<Option<Counted>>,
 ) {
     let mut attempts = Attempts::new(RABBITMQ, reconnects(Transport::Rabbitmq));
+    let mut reason = "not connected yet".to_owned();
     loop {
-        let reason = match refusing(&jobs, set_up(&place)).await {
+        reason = match refusing(&jobs, &reason, set_up(&place)).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
@@ -210,17 +212,18 @@ async fn keep_connected(
             }
             Err(failure) => failure.cause(),
         };
-        refusing(&jobs, tokio::time::sleep(attempts.failed(&reason))).await;
+        refusing(&jobs, &reason, tokio::time::sleep(attempts.failed(&reason))).await;
     }
 }
 
-/// Refuses every job while `work` goes on: without a connection nothing can have been queued.
-async fn refusing<T>(jobs: &Jobs, work: impl Future<Output = T>) -> T {
+/// Refuses every job while `work` goes on, and says why there is no connection: without one nothing can have been
+/// queued.
+async fn refusing<T>(jobs: &Jobs, reason: &str, work: impl Future<Output = T>) -> T {
     let refuse = async {
         let mut jobs = jobs.lock().await;
         while let Some(job) = jobs.recv().await {
             // A caller that has given up needs no answer.
-            let _ = job.reply.send(Err(Failure::unreachable(RABBITMQ).because("not connected")));
+            let _ = job.reply.send(Err(Failure::unreachable(RABBITMQ).because(reason)));
         }
         std::future::pending::<()>().await;
     };

@@ -36,10 +36,13 @@ const LOGGER: &str = "the logger";
 /// One connection's end.
 type Client = LogRpcClient<Calls>;
 
+/// An open connection, or why there is none.
+type Connection = Result<Client, String>;
+
 /// The client.
 #[derive(Debug)]
 pub struct Rpc {
-    connections: Vec<watch::Receiver<Option<Client>>>,
+    connections: Vec<watch::Receiver<Connection>>,
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
@@ -86,7 +89,7 @@ impl Rpc {
         let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.rpc)));
         let connections = (0..CONNECTIONS)
             .map(|_| {
-                let (publish, connection) = watch::channel(None);
+                let (publish, connection) = watch::channel(Err("not connected yet".to_owned()));
                 supervisors.spawn(keep_connected(dialer.clone(), settings.logger_rpc_addr.clone(), publish));
                 connection
             })
@@ -121,15 +124,20 @@ impl Rpc {
 
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
-        self.connections.iter().any(|connection| connection.borrow().is_some())
+        self.connections.iter().any(|connection| connection.borrow().is_ok())
     }
 
     /// The next connection in turn that is open.
     fn connection(&self) -> Result<Client, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..CONNECTIONS)
-            .find_map(|offset| self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone())
-            .ok_or_else(|| Failure::unreachable(LOGGER).because("not connected"))
+        let mut lost = String::new();
+        for offset in 0..CONNECTIONS {
+            match self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone() {
+                Ok(client) => return Ok(client),
+                Err(reason) => lost = reason,
+            }
+        }
+        Err(Failure::unreachable(LOGGER).because(lost))
     }
 
     fn context(&self) -> Context {
@@ -150,20 +158,19 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Option<Client>>) {
+async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection>) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&dialer, &address)).await {
             Ok(Ok((client, dispatch))) => {
                 attempts.succeeded();
-                publish.send_replace(Some(client.clone()));
-                let reason = lost(client, dispatch).await;
-                publish.send_replace(None);
-                reason
+                publish.send_modify(|connection| *connection = Ok(client.clone()));
+                lost(client, dispatch).await
             }
             Ok(Err(reason)) => reason,
             Err(_) => "it took too long to connect".to_owned(),
         };
+        publish.send_modify(|connection| *connection = Err(reason.clone()));
         tokio::time::sleep(attempts.failed(&reason)).await;
     }
 }
