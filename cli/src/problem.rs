@@ -80,12 +80,48 @@ impl From<io::Error> for Problem {
 /// setting with the address.
 pub(crate) fn describe(failure: &Failure, place: &str) -> String {
     let mut text = format!("{}: {}", failure.code, escape(&failure.message));
-    let causes = iter::successors(failure.source(), |error: &&(dyn Error + 'static)| (*error).source());
-    if let Some(root) = causes.last() {
-        text.push_str(&format!("\n  because: {}", escape(&root.to_string())));
+    let root = root(failure);
+    // Where nothing more is known, the message is not told twice.
+    if !failure.message.contains(&root) {
+        text.push_str(&format!("\n  because: {}", escape(&root)));
     }
     if failure.code == Code::Unavailable {
-        text.push_str(&format!("\n  Is the stack running? `make run` starts it. Is {place} its address?"));
+        text.push_str(&format!("\n  {}", what_to_look_at(place)));
     }
     text
+}
+
+/// What a failure came from; its message where nothing more is known.
+pub(crate) fn root(failure: &Failure) -> String {
+    let causes = iter::successors(failure.source(), |error: &&(dyn Error + 'static)| (*error).source());
+    causes.last().map_or_else(|| failure.message.clone(), ToString::to_string)
+}
+
+/// What to look at where nobody is reached. `place` names the setting with the address.
+pub(crate) fn what_to_look_at(place: &str) -> String {
+    format!("Is the stack running? `make run` starts it. Is {place} its address?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once() {
+        let unreachable = || Failure::unreachable("the logger");
+        for (failure, because) in [
+            (unreachable(), None),
+            (unreachable().because("the logger cannot be reached"), None),
+            (unreachable().because(io::Error::other("no route")), Some("because: no route")),
+            (
+                unreachable().because(unreachable().because(io::Error::other("no route"))),
+                Some("because: no route"),
+            ),
+        ] {
+            let text = describe(&failure, "LOGGER_HTTP_URL");
+            assert_eq!(text.matches("cannot be reached").count(), 1, "{text}");
+            assert_eq!(text.lines().find(|line| line.contains("because")).map(str::trim), because, "{text}");
+            assert!(text.ends_with("Is LOGGER_HTTP_URL its address?"), "{text}");
+        }
+    }
 }

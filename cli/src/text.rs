@@ -72,6 +72,11 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// So many of something, in words.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
 /// Writes a line to standard output.
 ///
 /// # Errors
@@ -96,6 +101,13 @@ mod tests {
     fn thousands_are_set_apart() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn one_is_one() {
+        for (number, text) in [(0, "0 entries"), (1, "1 entry"), (1_001, "1,001 entries")] {
+            assert_eq!(counted(number, "entry", "entries"), text);
         }
     }
 
