@@ -1,4 +1,4 @@
-//! The command's words and settings. Its environment is read here, in [`Stack`], and nowhere else.
+//! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
 mod filter;
 mod get;
@@ -7,7 +7,7 @@ mod send;
 mod stack;
 mod tail;
 
-use std::str::FromStr;
+use std::{ops::RangeInclusive, str::FromStr};
 
 use clap::{
     CommandFactory, Parser, Subcommand,
@@ -102,6 +102,18 @@ fn is_without_command(error: &clap::Error) -> bool {
     matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
+/// Takes a whole number of these.
+fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    let (least, most) = range.clone().into_inner();
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match most {
+            u64::MAX => format!("give a whole number of at least {least}"),
+            _ => format!("give a whole number from {least} to {most}"),
+        })
+    }
+}
+
 /// Takes the word for one of these, and shows them all in `--help`.
 fn words<T, const N: usize>(all: [T; N], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
@@ -180,6 +192,24 @@ mod tests {
             let text = error.to_string();
             let line = text.lines().find(|line| line.starts_with("Usage: ")).expect("a usage");
             assert_eq!(line, format!("Usage: {usage}"));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_told_what_it_should_be() {
+        for (line, words) in [
+            ("fourwire get --limit many", "'--limit <LIMIT>': give a whole number of at least 1"),
+            ("fourwire load file --from-line 0", "'--from-line <N>': give a whole number of at least 1"),
+            (
+                "fourwire get --fourwire-deadline-ms 1.5",
+                "'--fourwire-deadline-ms <FOURWIRE_DEADLINE_MS>': give a whole number from 1 to 60000",
+            ),
+            ("fourwire get --cursor foo", "'foo' for '--cursor <CURSOR>': take the number"),
+            ("fourwire get --since noon", "'noon' for '--since <TIME>': give an RFC 3339 time"),
+            ("fourwire get --logger-http-url logger", "<LOGGER_HTTP_URL>': give a URL"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.exit_code() == 2 && error.to_string().contains(words), "{error}");
         }
     }
 }

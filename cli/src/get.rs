@@ -1,9 +1,8 @@
 //! `fourwire get`: stored entries, one by its id, or page by page.
 
-use bytes::Bytes;
 use form_urlencoded::Serializer;
 use proto::{
-    Code, Cursor, Failure, Page, StoredEntry, Transport,
+    Certainty, Code, Cursor, Failure, Page, StoredEntry, Transport,
     json::{Envelope, FailureData},
     limits::PAGE_ENTRIES,
     parse_entry_id,
@@ -54,33 +53,71 @@ async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Proble
 }
 
 async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
-    arguments.filter.check()?;
-    let mut left = if arguments.all { u64::MAX } else { arguments.limit };
-    let mut cursor = arguments.cursor.clone();
-    while left > 0 {
-        let page: Page = match read(transports, &path(&arguments.filter, left, cursor.as_deref())).await {
-            Ok(page) => page,
-            Err(failure) => {
-                if let Some(cursor) = cursor {
-                    eprintln!("broken off: add --cursor {} to the same command to go on", escape(&cursor));
-                }
-                return Err(failed(failure));
+    let filter = &arguments.filter;
+    filter.check()?;
+    let most = if arguments.all { u64::MAX } else { arguments.limit };
+    let (mut told, mut cursor) = (0, arguments.cursor);
+    while told < most {
+        let page = page(transports, filter, most - told, cursor).await.map_err(|failure| {
+            if let (Some(cursor), true) = (cursor, failure.certainty() != Certainty::Rejected) {
+                let cursor = String::from(cursor);
+                eprintln!("broken off: add --cursor {cursor} to the same command to go on");
             }
-        };
+            failed(failure)
+        })?;
         for entry in &page.entries {
             put(&if arguments.json { json_line(entry) } else { entry_line(entry) })?;
         }
-        left -= page.entries.len() as u64;
-        let Some(next) = page.next else { break };
-        cursor = Some(Cursor::into(next));
+        told += page.entries.len() as u64;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    match cursor {
+        None if told == 0 => eprintln!("{}", why_none(arguments)),
+        None => {}
+        Some(cursor) => tell_of_more(transports, filter, cursor).await,
     }
     Ok(())
 }
 
-fn path(filter: &Filter, left: u64, cursor: Option<&str>) -> String {
+fn why_none(arguments: &Get) -> &'static str {
+    match (arguments.cursor, arguments.filter.is_empty()) {
+        (Some(_), _) => "there are no more entries",
+        (None, true) => "no entry is stored yet",
+        (None, false) => "no entry meets the conditions",
+    }
+}
+
+/// Says that there are more than were asked for, if there are.
+async fn tell_of_more(transports: &Transports, filter: &Filter, cursor: Cursor) {
+    // What comes after may be entries that meet no condition.
+    let are = match page(transports, filter, 1, Some(cursor)).await {
+        Ok(page) if page.entries.is_empty() && page.next.is_none() => return,
+        Ok(page) if !page.entries.is_empty() => "are",
+        // It was searched for a while, or could not be.
+        Ok(_) | Err(_) => "may be",
+    };
+    let cursor = String::from(cursor);
+    eprintln!("there {are} more: --all prints all, and --cursor {cursor} goes on after these");
+}
+
+async fn page(
+    transports: &Transports,
+    filter: &Filter,
+    most: u64,
+    cursor: Option<Cursor>,
+) -> Result<Page, Failure> {
+    read(transports, &path(filter, most, cursor)).await
+}
+
+fn path(filter: &Filter, most: u64, cursor: Option<Cursor>) -> String {
     let Filter { name, level, transport, since, until, contains } = filter;
     let mut query = Serializer::new(String::new());
-    query.append_pair("limit", &left.min(PAGE_ENTRIES as u64).to_string());
+    query.append_pair("limit", &most.min(PAGE_ENTRIES as u64).to_string());
+    let (since, until) = (since.map(|time| time.to_string()), until.map(|time| time.to_string()));
+    let cursor = cursor.map(String::from);
     let pairs = [
         ("name", name.as_deref()),
         ("level", level.map(|level| level.as_str())),
@@ -88,7 +125,7 @@ fn path(filter: &Filter, left: u64, cursor: Option<&str>) -> String {
         ("since", since.as_deref()),
         ("until", until.as_deref()),
         ("contains", contains.as_deref()),
-        ("cursor", cursor),
+        ("cursor", cursor.as_deref()),
     ];
     for (parameter, value) in pairs {
         query.extend_pairs(value.map(|value| (parameter, value)));
@@ -98,21 +135,18 @@ fn path(filter: &Filter, left: u64, cursor: Option<&str>) -> String {
 
 async fn read<T: DeserializeOwned>(transports: &Transports, path_and_query: &str) -> Result<T, Failure> {
     let (status, body) = transports.read(path_and_query).await?;
+    let foreign = || {
+        let message =
+            format!("what answers there is not Fourwire's logger: status {status} with another body");
+        Failure::new(Code::Unavailable, message)
+    };
     if status == 200 {
-        return data(&body);
+        let envelope: Option<Envelope<T>> = serde_json::from_slice(&body).ok();
+        return envelope.and_then(|envelope| envelope.data).ok_or_else(foreign);
     }
-    let envelope: Envelope<FailureData> = serde_json::from_slice(&body).map_err(foreign)?;
-    let code = envelope.data.map_or(Code::Unavailable, |data| data.code);
-    Err(Failure::new(code, envelope.message))
-}
-
-fn data<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
-    let envelope: Envelope<T> = serde_json::from_slice(body).map_err(foreign)?;
-    envelope.data.ok_or_else(|| foreign("an answer without data"))
-}
-
-fn foreign(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-    Failure::new(Code::Unavailable, "what answers there is not Fourwire's logger").because(cause)
+    let refusal: Option<Envelope<FailureData>> = serde_json::from_slice(&body).ok();
+    let Some(Envelope { message, data: Some(data), .. }) = refusal else { return Err(foreign()) };
+    Err(Failure::new(data.code, message).about_reading())
 }
 
 fn failed(failure: Failure) -> Problem {
@@ -129,12 +163,12 @@ mod tests {
             name: Some("a b&c=d".into()),
             level: None,
             transport: Some(Transport::Rpc),
-            since: Some("2026-01-31T12:00:00+01:00".into()),
+            since: Some("2026-01-31T12:00:00+01:00".parse().expect("a time")),
             until: None,
             contains: Some("ж%".into()),
         };
-        let expected = "/logs?limit=1000&name=a+b%26c%3Dd&transport=rpc&since=2026-01-31T12%3A00%3A00%2B01%3A00\
+        let expected = "/logs?limit=1000&name=a+b%26c%3Dd&transport=rpc&since=2026-01-31T11%3A00%3A00Z\
                         &contains=%D0%B6%25&cursor=7";
-        assert_eq!(path(&filter, 5_000, Some("7")), expected);
+        assert_eq!(path(&filter, 5_000, Some(Cursor::after(7))), expected);
     }
 }

@@ -192,7 +192,7 @@ fn parse_created_at(text: &str) -> Result<Timestamp, Failure> {
 }
 
 /// Reads an RFC 3339 time of the years 0 to 9999; `None` if it is none.
-pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
+pub fn parse_time(text: &str) -> Option<Timestamp> {
     /// 0000-01-01T00:00:00Z and 9999-12-30T22:00:00Z in seconds: four digits of a year, as RFC 3339 has it.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_207_200;
     // jiff reads other forms of ISO 8601 too, and a time zone in brackets.

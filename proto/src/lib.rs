@@ -25,7 +25,7 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use bounded::Bounded;
-pub use entry::{EntryDraft, Level, LogEntry};
+pub use entry::{EntryDraft, Level, LogEntry, parse_time};
 pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use per_outcome::PerOutcome;

@@ -138,7 +138,8 @@ async fn the_exit_code_says_what_is_certain() {
         (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
         (vec!["get", "seven"], "not the id of an entry"),
-        (vec!["get", "--since", "noon"], "since"),
+        (vec!["get", "--since", "noon"], "--since"),
+        (vec!["get", "--cursor", "foo"], "--cursor"),
         (vec!["tail", "--max-lag", "0"], "max_lag"),
         (vec!["load", "nowhere.ndjson"], "nowhere.ndjson"),
         (vec!["load", "."], "directory"),
@@ -156,9 +157,14 @@ async fn the_exit_code_says_what_is_certain() {
     stack.logger.kill().await;
     for transport in tests::DIRECT {
         let ran = run(&stack, &["send", "--transport", transport.as_str(), "--name", "event", "hello"]).await;
-        assert!(ran.ended_with(3).err.contains("make run"));
+        let err = ran.ended_with(3).err;
+        assert!(err.contains("make run") && err.contains("because: Connection refused"), "{err}");
     }
-    run(&stack, &["get"]).await.ended_with(3);
+    for reading in [&["get"][..], &["get", &id]] {
+        let err = run(&stack, reading).await.ended_with(3).err;
+        assert!(err.contains("the logger cannot be reached\n  because: Connection refused"), "{err}");
+        assert!(!err.contains("again") && !err.contains("stored"), "{err}");
+    }
 }
 
 #[tokio::test]
@@ -213,7 +219,18 @@ async fn entries_are_found_by_conditions_and_read_page_by_page() {
     ] {
         let ran = run(&stack, &[&["get"], conditions].concat()).await.ended_with(0);
         assert_eq!(ran.out.lines().count(), count, "{conditions:?}");
+        let said = match count {
+            0 => "no entry meets the conditions",
+            20 | 1_500 => "there are more: --all prints all, and --cursor ",
+            _ => "",
+        };
+        assert!(ran.err.starts_with(said) && said.is_empty() == ran.err.is_empty(), "{ran:?}");
     }
+    let first = run(&stack, &["get", "--limit", "1", "--json"]).await.ended_with(0);
+    assert_eq!(first.json()["data"], "number 2499");
+    let cursor = first.err.split(' ').skip_while(|word| *word != "--cursor").nth(1).expect("a cursor");
+    let rest = run(&stack, &["get", "--limit", "2499", "--cursor", cursor]).await.ended_with(0);
+    assert_eq!((rest.out.lines().count(), rest.err.as_str()), (2_499, ""), "all are told");
     let all = run(&stack, &["get", "--all", "--json"]).await.ended_with(0).out;
     let read: Vec<StoredEntry> =
         all.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect();

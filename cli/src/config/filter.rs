@@ -1,7 +1,8 @@
 //! The conditions of `fourwire get` and `fourwire tail`.
 
 use clap::Args;
-use proto::{Level, TailDraft, TailQuery, Transport};
+use jiff::Timestamp;
+use proto::{Level, TailDraft, TailQuery, Transport, parse_time};
 
 use super::words;
 use crate::problem::Problem;
@@ -23,12 +24,12 @@ pub struct Filter {
     pub transport: Option<Transport>,
 
     /// Stored at this time or later, as RFC 3339: 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<Timestamp>,
 
     /// Stored before this time
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<Timestamp>,
 
     /// Whose data holds this text, letter case and all
     #[arg(long, value_name = "TEXT")]
@@ -44,10 +45,18 @@ impl Filter {
         checked(self.draft()).map(drop)
     }
 
+    /// Whether every entry meets them.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Filter { name, level, transport, since, until, contains } = self;
+        let texts = name.is_none() && contains.is_none();
+        texts && level.is_none() && transport.is_none() && since.is_none() && until.is_none()
+    }
+
     pub(super) fn draft(&self) -> TailDraft {
         let Filter { name, level, transport, since, until, contains } = self.clone();
         let level = level.map(|level| level.to_string());
         let transport = transport.map(|transport| transport.to_string());
+        let (since, until) = (since.map(|time| time.to_string()), until.map(|time| time.to_string()));
         TailDraft { name, level, transport, since, until, contains, after: None, max_lag: None }
     }
 }
@@ -58,4 +67,19 @@ impl Filter {
 /// With the condition that is out of its limits, and what it takes.
 pub(super) fn checked(draft: TailDraft) -> Result<TailQuery, Problem> {
     draft.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.message)))
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    parse_time(text).ok_or("give an RFC 3339 time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_asked_for_as_it_is_typed() {
+        assert_eq!(time("2026-01-31T13:00:00+01:00"), Ok("2026-01-31T12:00:00Z".parse().expect("a time")));
+        assert!(time("noon").is_err_and(|message| message.contains("+01:00") && !message.contains('%')));
+    }
 }

@@ -1,8 +1,9 @@
 //! The words of `fourwire get`.
 
 use clap::Args;
+use proto::Cursor;
 
-use super::Filter;
+use super::{Filter, number};
 
 pub(super) const GET_EXAMPLES: &str = "\
 Examples:
@@ -11,7 +12,13 @@ Examples:
   fourwire get --all --json > everything.ndjson
 
 A file that `get --all --json` has written can be loaded again once it has the fields of an entry alone:
-  fourwire get --all --json | jq -c '{id,name,data,level,created_at}' | fourwire load -";
+  fourwire get --all --json | jq -c '{id,name,data,level,created_at}' | fourwire load -
+
+What the store adds to an entry:
+  stored_at (\"stored at\")  when the logger has stored it
+  transport (\"came by\")    by which way it came first
+  attempts (\"written\")     how often this id was written: once, and once more for each time that it was sent again. It is
+                           stored once all the same";
 
 /// See the command.
 #[derive(Debug, Args)]
@@ -25,18 +32,22 @@ pub struct Get {
     pub filter: Filter,
 
     /// At most so many, the newest first
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = number(1..=u64::MAX))]
     pub limit: u64,
 
     /// All of them, however many
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
 
-    /// Go on where a reading was broken off: it says the cursor then
-    #[arg(long)]
-    pub cursor: Option<String>,
+    /// Go on where a reading has ended, or was broken off: it says the cursor then
+    #[arg(long, value_parser = cursor)]
+    pub cursor: Option<Cursor>,
 
     /// Print each entry as a line of JSON, exactly as it is stored
     #[arg(long)]
     pub json: bool,
+}
+
+fn cursor(text: &str) -> Result<Cursor, &'static str> {
+    text.parse::<Cursor>().map_err(|_| "take the number that a `fourwire get` before has named as its cursor")
 }

@@ -11,6 +11,7 @@ use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
+use super::number;
 use crate::problem::Problem;
 
 /// Longer than any answer of a logger that is well.
@@ -55,7 +56,7 @@ pub struct Stack {
         env,
         global = true,
         default_value_t = 5_000,
-        value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS)
+        value_parser = number(1..=MAX_DEADLINE_MS)
     )]
     pub fourwire_deadline_ms: u64,
 
