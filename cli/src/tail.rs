@@ -9,8 +9,8 @@ use crate::{
     again::again,
     config::{Stack, Tail, place},
     interrupt::Interrupt,
-    problem::{Problem, describe},
-    text::{entry_line, json_line, put, thousands},
+    problem::{Problem, root, what_to_look_at},
+    text::{counted, entry_line, escape, json_line, put},
 };
 
 /// An entry, and where to go on after it.
@@ -40,9 +40,8 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
             Some(Ok(Tailed::Lost(failure))) => reader.lose(&failure),
         }
     }
-    if let Some(cursor) = reader.cursor {
-        let dropped = [("--after", true), ("--since", true), ("--from-start", false)];
-        eprintln!("go on with: {}", again(&dropped, &["--after".to_owned(), cursor.into()]));
+    if let Some(command) = reader.goes_on_with(arguments) {
+        eprintln!("go on with: {command}");
     }
     Ok(Ending::Done)
 }
@@ -50,22 +49,22 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
 /// Who reads.
 struct Reader {
     json: bool,
-    /// Up to where all is told.
+    /// Up to where all is told; `None`: the logger was not there yet.
     cursor: Option<Cursor>,
     lost: bool,
 }
 
 impl Reader {
     fn tell(&mut self, event: &TailEvent, cursor: Cursor) -> Result<(), Problem> {
-        if std::mem::take(&mut self.lost) {
-            eprintln!("the logger is back");
-        } else if self.cursor.is_none() {
-            eprintln!("following; Ctrl-C ends it");
+        match (self.cursor, std::mem::take(&mut self.lost)) {
+            (None, _) => eprintln!("following; Ctrl-C ends it"),
+            (Some(_), true) => eprintln!("the logger is back"),
+            (Some(_), false) => {}
         }
         match event {
             TailEvent::Entry(entry) if self.json => put(&json_line(&Told { cursor, entry }))?,
             TailEvent::Entry(entry) => put(&entry_line(entry))?,
-            TailEvent::Missed(missed) => eprintln!("missed: {} entries", thousands(*missed)),
+            TailEvent::Missed(missed) => eprintln!("missed: {}", counted(*missed, "entry", "entries")),
             TailEvent::Reached => {}
         }
         self.cursor = Some(cursor);
@@ -74,7 +73,24 @@ impl Reader {
 
     fn lose(&mut self, failure: &Failure) {
         self.lost = true;
-        eprintln!("the logger is lost; waiting for it\n  {}", describe(failure, place(Transport::Grpc)));
+        let because = root(failure);
+        let because = escape(&because);
+        match self.cursor {
+            None => eprintln!(
+                "waiting for the logger, which is not there yet\n  because: {because}\n  {}",
+                what_to_look_at(place(Transport::Grpc))
+            ),
+            Some(_) => eprintln!("the logger is lost; waiting for it\n  because: {because}"),
+        }
+    }
+
+    /// The command that goes on where this one ends; `None` if nothing is missed by any.
+    fn goes_on_with(&self, arguments: &Tail) -> Option<String> {
+        let dropped = [("--after", true), ("--since", true), ("--from-start", false)];
+        match self.cursor {
+            Some(cursor) => Some(again(&dropped, &["--after".to_owned(), cursor.into()])),
+            None => arguments.begins_in_the_past().then(|| again(&[], &[])),
+        }
     }
 }
 

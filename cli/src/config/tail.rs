@@ -41,6 +41,11 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// Whether it begins with what is stored already.
+    pub(crate) fn begins_in_the_past(&self) -> bool {
+        self.after.is_some() || self.from_start || self.filter.since.is_some()
+    }
+
     /// The question that it comes to.
     ///
     /// # Errors

@@ -111,22 +111,47 @@ async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing()
     assert_eq!(told, stored);
 }
 
+/// A tail that cannot reach the logger, and has said so; what it says.
+async fn waiting(stack: &Stack, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>, String) {
+    let mut child = fourwire(stack, &[&["tail"], arguments].concat()).spawn().expect("it starts");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let said = until("make run", &mut err).await;
+    (child, err, said)
+}
+
+async fn until(word: &str, lines: &mut Lines<BufReader<ChildStderr>>) -> String {
+    let mut said = String::new();
+    while !said.contains(word) {
+        let line = timeout(SOON, lines.next_line()).await.expect("in time").expect("a pipe");
+        said.push_str(&line.unwrap_or_else(|| panic!("it ended without {word}: {said}")));
+    }
+    said
+}
+
 #[tokio::test]
 async fn a_tail_waits_for_a_logger_that_is_not_there_yet() {
     let mut stack = Stack::start_direct(&[]).await;
     stack.logger.kill().await;
-    let child = fourwire(&stack, &["tail", "--json"]).spawn();
-    let mut child = child.expect("it starts");
-    let mut err = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-    let mut said = String::new();
-    while !said.contains("make run") {
-        let line = timeout(SOON, err.next_line()).await.expect("in time").expect("a pipe").expect("a line");
-        said.push_str(&line);
-    }
+    let (_child, mut err, said) = waiting(&stack, &["--json"]).await;
+    assert!(said.starts_with("waiting for the logger") && said.matches("refused").count() == 1, "{said}");
+    assert!(!said.contains("lost") && !said.contains("stored"), "{said}");
     stack.start_logger().await;
-    while !said.contains("back") {
-        let line = timeout(SOON, err.next_line()).await.expect("in time").expect("a pipe").expect("a line");
-        said.push_str(&line);
+    until("following", &mut err).await;
+}
+
+#[tokio::test]
+async fn a_tail_that_has_not_begun_says_how_to_go_on_where_something_is_missed() {
+    let mut stack = Stack::start_direct(&[]).await;
+    stack.logger.kill().await;
+    for (arguments, goes_on) in
+        [(&["--from-start"][..], true), (&["--after", "7", "--json"], true), (&["--json"], false)]
+    {
+        let (mut child, mut err, _) = waiting(&stack, arguments).await;
+        signal(&child, Signal::SIGINT);
+        assert!(timeout(SOON, child.wait()).await.expect("it ends").expect("it ran").success());
+        let said = err.next_line().await.expect("a pipe").unwrap_or_default();
+        let command = format!("tail {}", arguments.join(" "));
+        assert!(said.starts_with("go on with: ") == goes_on && said.ends_with(&command) == goes_on, "{said}");
     }
 }
 
