@@ -5,6 +5,7 @@
 
 mod ledger;
 mod lines;
+mod mistakes;
 mod patience;
 mod progress;
 mod ways;

@@ -11,7 +11,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::progress::Meter;
+use super::{mistakes, progress::Meter};
 
 /// Longest line, in bytes: the longest entry with every byte escaped, and as much again of whatever else.
 pub(super) const LINE_BYTES: usize = 8 * DATA_BYTES;
@@ -149,9 +149,8 @@ impl Lines {
                 let entry = Err(too_long(bytes));
                 return Ok(Some(Line { number, text: None, entry, end: self.place }));
             }
-            let trimmed = text.trim_ascii();
-            if !trimmed.is_empty() {
-                let entry = entry(&self.source, number, trimmed);
+            if !text.trim_ascii().is_empty() {
+                let entry = entry(&self.source, number, &text);
                 return Ok(Some(Line { number, text: Some(text), entry, end: self.place }));
             }
         }
@@ -240,11 +239,11 @@ impl Lines {
     }
 }
 
-fn entry(source: &str, number: u64, text: &[u8]) -> Result<LogEntry, Failure> {
-    let mut draft = parse_entry(text).map_err(|failure| about_a_line(&failure))?;
+fn entry(source: &str, number: u64, line: &[u8]) -> Result<LogEntry, Failure> {
+    let text = line.trim_ascii();
+    let mut draft = parse_entry(text).map_err(|failure| mistakes::explained(line, &failure))?;
     if draft.transport.is_some() {
-        let message = "unknown field `transport`: by which way an entry goes is said with --over";
-        return Err(Failure::new(Code::BadField, message));
+        return Err(mistakes::added(&["transport"]));
     }
     draft.id.get_or_insert_with(|| id(source, number, text).to_string());
     draft.check(Timestamp::now())
@@ -258,13 +257,6 @@ fn id(source: &str, number: u64, text: &[u8]) -> Uuid {
 
 fn too_long(bytes: u64) -> Failure {
     Failure::new(Code::TooLarge, format!("the line has {bytes} bytes: the limit is {LINE_BYTES}"))
-}
-
-/// What reads a body says where in it the mistake is; here it is one line of many.
-fn about_a_line(failure: &Failure) -> Failure {
-    let message =
-        failure.message.replace("the body", "the line").replace(" at line 1 column ", " at column ");
-    Failure::new(failure.code, message)
 }
 
 #[cfg(test)]
@@ -377,11 +369,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_wrong_with_a_line_is_said_of_the_line() {
         for (text, code, words) in [
-            ("{", Code::BadJson, "the line is not JSON"),
+            ("  {", Code::BadJson, "column 3"),
             ("{\"name\":\"n\",\"data\":\"\",\"colour\":1}", Code::BadField, "`colour`"),
-            ("{\"name\":\"n\",\"data\":\"\",\"transport\":\"rpc\"}", Code::BadField, "--over"),
+            ("{\"name\":\"n\",\"data\":\"\",\"transport\":\"rpc\"}", Code::BadField, "`transport` is added"),
             ("{\"name\":\"\",\"data\":\"\"}", Code::InvalidEntry, "name is empty"),
-            ("[]", Code::BadField, "an object is expected"),
         ] {
             let failure = entry("", 1, text.as_bytes()).expect_err(text);
             assert_eq!(failure.code, code);
