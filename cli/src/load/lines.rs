@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, io, os::fd::AsFd, path::Path, sync::Arc};
 
+use anyhow::ensure;
 use jiff::Timestamp;
 use proto::{Code, Failure, LogEntry, json::parse_entry, limits::DATA_BYTES};
 use tokio::{
@@ -12,6 +13,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{mistakes, progress::Meter};
+use crate::text::counted;
 
 /// Longest line, in bytes: the longest entry with every byte escaped, and as much again of whatever else.
 pub(super) const LINE_BYTES: usize = 8 * DATA_BYTES;
@@ -111,14 +113,20 @@ impl Lines {
         Ok(Lines { reader, part: Vec::new(), part_bytes: 0, place, held, source, meter })
     }
 
-    /// Passes over the lines before a number.
+    /// Passes over the lines before a number. It may be the one after the last.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub(super) async fn skip_to(&mut self, number: u64) -> io::Result<()> {
+    /// If they cannot be read, or there are not so many.
+    pub(super) async fn skip_to(&mut self, number: u64) -> anyhow::Result<()> {
         while self.place.line < number && self.raw().await?.is_some() {
             self.settle(self.place);
         }
+        let lines = self.place.line - 1;
+        ensure!(
+            lines + 1 == number,
+            "--from-line {number}: the file has only {}",
+            counted(lines, "line", "lines")
+        );
         Ok(())
     }
 
@@ -387,10 +395,17 @@ mod tests {
     #[tokio::test]
     async fn one_begins_where_one_is_told_to() {
         let text: String = (1..=10).map(|number| line(&number.to_string()) + "\n").collect();
-        for (from, told) in [(1, 10), (4, 7), (10, 1), (11, 0), (50, 0)] {
+        for (from, told) in [(1, 10), (4, 7), (10, 1), (11, 0)] {
             for mut lines in [lines(text.as_bytes()).await, stream(text.as_bytes()).await] {
                 lines.skip_to(from).await.expect("read");
                 assert_eq!(rest(&mut lines).await.len(), told);
+            }
+        }
+        for (from, text, words) in [(12, text.as_str(), "10 lines"), (3, "{}", "1 line"), (2, "", "0 lines")]
+        {
+            for mut lines in [lines(text.as_bytes()).await, stream(text.as_bytes()).await] {
+                let error = lines.skip_to(from).await.expect_err("there are fewer").to_string();
+                assert_eq!(error, format!("--from-line {from}: the file has only {words}"));
             }
         }
     }
