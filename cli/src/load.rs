@@ -8,12 +8,14 @@ mod lines;
 mod mistakes;
 mod patience;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod ways;
 
 use std::{io, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use proto::{Certainty, Failure};
+use proto::{Certainty, Code, Failure};
 use serde::Serialize;
 
 use self::{
@@ -28,7 +30,7 @@ use crate::{
     config::{Load, Stack},
     interrupt::Interrupt,
     problem::{Problem, describe},
-    text::{escape, json_line, put, thousands},
+    text::{counted, escape, json_line, put, thousands},
 };
 
 /// How long a way waits for the next line before it brings what it has to an end.
@@ -74,6 +76,8 @@ struct Job {
     interrupt: Interrupt,
     /// Lines before this number may be stored though they are not settled.
     unsure_until: u64,
+    /// What is said of since the last progress.
+    told: Vec<Code>,
 }
 
 /// Why a way came to no good end.
@@ -104,7 +108,7 @@ impl Job {
         lines.skip_to(arguments.from_line.unwrap_or(1)).await?;
         let goes_on = arguments.from_line.is_some();
         let ledger = Ledger::new(lines.place(), arguments.rejects.as_deref(), goes_on, meter)?;
-        Ok(Job { lines, ledger, interrupt, unsure_until: 0 })
+        Ok(Job { lines, ledger, interrupt, unsure_until: 0, told: Vec::new() })
     }
 
     /// Sends all there is, as often as the way breaks and its patience lasts.
@@ -124,6 +128,7 @@ impl Job {
             let before = self.ledger.reached();
             let sent = way.send(self).await;
             if self.ledger.reached() != before && patience.regain() {
+                self.told.clear();
                 self.ledger.say(&format!("going on from line {}", before.line));
             }
             match sent {
@@ -155,11 +160,12 @@ impl Job {
         if failure.certainty() == Certainty::Rejected {
             return Err(Stopped { why: describe(failure, place), ending: Ending::Refused });
         }
-        if patience.is_fresh() {
+        if !self.told.contains(&failure.code) {
+            self.told.push(failure.code);
             self.ledger.say(&format!("waiting: {}", describe(failure, place)));
         }
         let Some(wait) = patience.next_wait() else {
-            return Err(self.stopped(describe(failure, place)));
+            return Err(self.stopped(format!("no progress for {}", patience.in_words())));
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -228,7 +234,8 @@ impl Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Counts { stored, queued, duplicate, refused } = self.counts;
-        write!(f, "{} lines in {:.2} s ({:.0}/s):", thousands(self.read), self.seconds, self.per_second)?;
+        let lines = counted(self.read, "line", "lines");
+        write!(f, "{lines} in {:.2} s ({:.0}/s):", self.seconds, self.per_second)?;
         if queued > 0 {
             write!(f, " {} queued,", thousands(queued))?;
         } else {

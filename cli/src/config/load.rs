@@ -18,9 +18,12 @@ same file again, or from a line in the middle, stores nothing twice, as long as 
 a file whose name others have had, or standard input, say with --source which it is: lines that are the same in the same
 place would be taken for those of before.
 
-When the logger is lost, restarts, or has no room, the load waits and goes on from the first line that is not settled.
-When its patience ends, or at Ctrl-C, it says with which command to go on. However large the file is, it takes little
-memory.";
+While it runs it says how far it has come. A line is done once it is stored, queued in RabbitMQ, known to be stored
+before, or refused; from when it is read until then it waits for an answer. Over write-logs one answer comes for many
+lines, so that for a while none is done.
+
+When the logger is lost, restarts, or has no room, the load waits and goes on from the first line that is not done. When
+its patience ends, or at Ctrl-C, it says with which command to go on. However large the file is, it takes little memory.";
 
 pub(super) const LOAD_EXAMPLES: &str = "\
 Examples:
@@ -34,6 +37,9 @@ The ways:
   sync-logs   one gRPC call in which the logger acknowledges each entry
   http, rpc, rabbitmq, grpc
               batches of up to 1,000 entries over that transport, a few at a time
+
+A file that `fourwire get --json` has written has fields in it that no entry is sent with; to load it, strip them:
+  jq -c '{id,name,data,level,created_at}' stored.ndjson | fourwire load -
 
 write-logs names only the first 100 refusals of a call; therefore, with --rejects, sync-logs takes its place.";
 

@@ -15,7 +15,7 @@ use super::{
     lines::{Line, Place},
     progress::{Meter, Progress},
 };
-use crate::text::{escape, thousands};
+use crate::text::{counted, escape, thousands};
 
 /// Most refused lines that are named on standard error; the others are counted.
 const NAMED: u64 = 100;
@@ -88,7 +88,7 @@ impl Ledger {
     /// Every line before `place` is settled.
     pub(super) fn reach(&mut self, place: Place) {
         self.reached = place;
-        self.meter.settle(self.counts.read());
+        self.meter.reach(place.line - 1);
     }
 
     /// Counts an entry that is settled.
@@ -139,10 +139,8 @@ impl Ledger {
     pub(super) fn refuse_unnamed(&mut self, lines: u64) {
         if lines > 0 {
             self.counts.refused += lines;
-            let count = thousands(lines);
-            self.say(&format!(
-                "{count} more lines are refused: load them with --rejects FILE to have them all"
-            ));
+            let count = counted(lines, "more line is", "more lines are");
+            self.say(&format!("{count} refused: load them with --rejects FILE to have them all"));
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use transport::Waits;
 
+use crate::text::counted;
+
 /// The first wait.
 const FIRST: Duration = Duration::from_millis(100);
 
@@ -23,9 +25,9 @@ impl Patience {
         Patience { lasts: Duration::from_secs(seconds), waits: waits(), since: None }
     }
 
-    /// Whether nothing has failed since the last progress.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.since.is_none()
+    /// How long it lasts.
+    pub(super) fn in_words(&self) -> String {
+        counted(self.lasts.as_secs(), "second", "seconds")
     }
 
     /// There was progress. Returns whether something had failed before.
@@ -53,14 +55,13 @@ mod tests {
     #[test]
     fn patience_ends_and_is_regained_by_progress() {
         let mut patience = Patience::new(60);
-        assert!(patience.is_fresh() && !patience.regain());
+        assert!(!patience.regain());
         assert!(patience.next_wait().is_some_and(|wait| wait >= FIRST));
-        assert!(!patience.is_fresh());
         patience.since = Instant::now().checked_sub(Duration::from_secs(59));
         assert!(patience.next_wait().is_some_and(|wait| wait <= Duration::from_secs(1)));
         patience.since = Instant::now().checked_sub(Duration::from_secs(60));
         assert_eq!(patience.next_wait(), None);
-        assert!(patience.regain() && patience.is_fresh());
+        assert!(patience.regain() && !patience.regain());
         assert_eq!(Patience::new(0).next_wait(), None, "no patience at all");
     }
 }

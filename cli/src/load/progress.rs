@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
-use crate::text::thousands;
+use crate::text::{counted, thousands};
 
 /// How often the bar moves.
 const BAR_EVERY: Duration = Duration::from_millis(100);
@@ -27,8 +27,10 @@ pub(super) struct Meter {
     total_bytes: AtomicU64,
     /// Before the first that is loaded.
     skipped: AtomicU64,
-    lines: AtomicU64,
-    settled: AtomicU64,
+    /// The number of the last that was read.
+    line: AtomicU64,
+    /// The number of the last up to which no answer is missing.
+    done: AtomicU64,
 }
 
 impl Meter {
@@ -39,26 +41,30 @@ impl Meter {
 
     /// So many lines are passed over.
     pub(super) fn skip(&self, lines: u64) {
-        self.skipped.store(lines, Ordering::Relaxed);
+        for count in [&self.skipped, &self.line, &self.done] {
+            count.store(lines, Ordering::Relaxed);
+        }
     }
 
     /// The line of that number was read; behind it the file has come to that offset.
     pub(super) fn read(&self, offset: u64, number: u64) {
         self.offset.store(offset, Ordering::Relaxed);
-        self.lines.store(number, Ordering::Relaxed);
+        self.line.store(number, Ordering::Relaxed);
     }
 
-    /// So many lines are settled.
-    pub(super) fn settle(&self, lines: u64) {
-        self.settled.store(lines, Ordering::Relaxed);
+    /// It is known what became of the lines up to that number.
+    pub(super) fn reach(&self, number: u64) {
+        self.done.store(number, Ordering::Relaxed);
     }
 
-    fn tell(&self, begun: Instant) -> String {
-        let (line, settled) = (self.lines.load(Ordering::Relaxed), self.settled.load(Ordering::Relaxed));
-        let lines = line.saturating_sub(self.skipped.load(Ordering::Relaxed));
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = thousands(lines.saturating_mul(1_000) / elapsed_ms);
-        format!("line {}, {rate}/s, {} settled", thousands(line), thousands(settled))
+    fn tell(&self, elapsed: Duration) -> String {
+        let [line, done, skipped] =
+            [&self.line, &self.done, &self.skipped].map(|count| count.load(Ordering::Relaxed));
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = thousands(line.saturating_sub(skipped).saturating_mul(1_000) / elapsed_ms);
+        let (waiting, done) = (line.saturating_sub(done), done.saturating_sub(skipped));
+        let (done, waiting) = (counted(done, "line", "lines"), thousands(waiting));
+        format!("line {} ({rate}/s): {done} done, {waiting} waiting for an answer", thousands(line))
     }
 }
 
@@ -108,7 +114,7 @@ async fn follow(meter: Arc<Meter>, bar: ProgressBar, on_terminal: bool) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(every).await;
-        let now = meter.tell(begun);
+        let now = meter.tell(begun.elapsed());
         if on_terminal {
             bar.set_position(meter.offset.load(Ordering::Relaxed));
             bar.set_message(now);
@@ -121,4 +127,21 @@ async fn follow(meter: Arc<Meter>, bar: ProgressBar, on_terminal: bool) {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is sound")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_and_not_answered_waits() {
+        let meter = Meter::default();
+        meter.skip(1_000);
+        let second = Duration::from_secs(1);
+        assert_eq!(meter.tell(second), "line 1,000 (0/s): 0 lines done, 0 waiting for an answer");
+        meter.read(7, 6_000);
+        assert_eq!(meter.tell(second), "line 6,000 (5,000/s): 0 lines done, 5,000 waiting for an answer");
+        meter.reach(1_001);
+        assert_eq!(meter.tell(second), "line 6,000 (5,000/s): 1 line done, 4,999 waiting for an answer");
+    }
 }

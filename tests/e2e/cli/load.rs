@@ -183,6 +183,34 @@ async fn a_load_that_is_interrupted_says_how_to_go_on() {
 }
 
 #[tokio::test]
+async fn a_load_begins_at_a_line_that_is_there_or_behind_the_last() {
+    let stack = Stack::start_direct(&[]).await;
+    file(&stack, 13);
+    let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "100"]).await.ended_with(2);
+    assert!(ran.err.contains("--from-line 100: the file has only 13 lines"), "{ran:?}");
+    let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "14"]).await.ended_with(0);
+    assert!(ran.out.starts_with("0 lines in "), "{ran:?}");
+    let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "13"]).await.ended_with(0);
+    assert!(ran.out.starts_with("1 line in "), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_get_has_written_is_loaded_once_what_the_store_has_added_is_stripped() {
+    let stack = Stack::start_direct(&[]).await;
+    run(&stack, &["send", "--name", "event", "hello"]).await.ended_with(0);
+    let written = run(&stack, &["get", "--json"]).await.ended_with(0).out;
+    let ran = run_with(&stack, &["load", "-"], written.as_bytes()).await.ended_with(1);
+    assert!(ran.err.contains("`stored_at`") && ran.err.contains("jq -c"), "{ran:?}");
+    let mut stored: Value = serde_json::from_str(&written).expect("an entry");
+    let (_, stripped) = ran.err.split_once("jq -c '{").expect("a filter");
+    let (fields, _) = stripped.split_once("}'").expect("its end");
+    let fields: Vec<_> = fields.split(',').collect();
+    stored.as_object_mut().expect("an object").retain(|field, _| fields.contains(&field.as_str()));
+    let ran = run_with(&stack, &["load", "-", "--json"], stored.to_string().as_bytes()).await.ended_with(0);
+    assert_eq!(ran.json()["duplicate"], 1, "{ran:?}");
+}
+
+#[tokio::test]
 async fn a_load_gives_up_when_its_patience_ends() {
     let mut stack = Stack::start_direct(&[]).await;
     file(&stack, 10);
@@ -190,7 +218,8 @@ async fn a_load_gives_up_when_its_patience_ends() {
     for way in ["write-logs", "sync-logs", "http"] {
         let arguments = ["load", "entries.ndjson", "--over", way, "--patience", "1"];
         let ran = run(&stack, &arguments).await.ended_with(3);
-        assert!(ran.err.contains("--from-line 1") && ran.err.contains("make run"), "{ran:?}");
+        assert!(ran.err.contains("--from-line 1") && ran.err.contains("no progress for 1 second"), "{ran:?}");
+        assert_eq!(ran.err.matches("make run").count(), 1, "a reason is told once: {ran:?}");
     }
 }
 
