@@ -25,7 +25,8 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:50001")]
     pub logger_grpc_listen: SocketAddr,
 
-    /// Where entries are kept: sqlite:PATH; `nothing` forgets them all, to measure what keeping them costs
+    /// Where entries are kept: sqlite:PATH, which one logger at a time may use (PATH.lock says so); `nothing` forgets
+    /// them all, to measure what keeping them costs
     #[arg(long, env, default_value = "sqlite:data/logs.db")]
     pub logger_store: StoreUrl,
 

@@ -55,6 +55,7 @@ mod ports;
 mod reading;
 mod settings;
 mod status;
+mod store_lock;
 mod streaming;
 mod tls;
 mod torture;

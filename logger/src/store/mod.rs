@@ -129,6 +129,20 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// Another process has it open for writing.
+    #[error("another logger uses {}: stop that one first, or name another file", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that keeps two loggers from using one store cannot be had.
+    #[error("cannot open {}", path.display())]
+    Lock {
+        /// That file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file was written by a later version.
     #[error(
         "{} has version {found} of the format, and this logger knows up to {known}: use a newer logger",

@@ -4,6 +4,7 @@
 
 mod checksum;
 mod follow;
+mod lock;
 mod page;
 mod prune;
 mod read;
@@ -24,7 +25,7 @@ use proto::{Code, Failure};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 pub(super) use self::read::SqliteReader;
-use self::write::Broken;
+use self::{lock::Lock, write::Broken};
 use super::{Answer, Batch, OpenError, Retention};
 
 /// The write end of a SQLite file.
@@ -36,6 +37,8 @@ pub struct Sqlite {
     /// What the entries of the last group got, so that a clock that is set back does not turn the order.
     last_stored_at_us: i64,
     damage: Damage,
+    /// Given back after the connection is closed.
+    _lock: Lock,
 }
 
 impl Sqlite {
@@ -43,13 +46,16 @@ impl Sqlite {
         // From here on the name means the same file, whatever becomes of the working directory.
         let path =
             std::path::absolute(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        schema::prepare(&path)?;
+        let lock = Lock::take(&path)?;
         let connection = schema::open_or_create(&path)?;
         let last_stored_at_us = connection
             .query_row("SELECT stored_at FROM entries ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
             .optional()
             .map_err(|error| schema::open_error(&path, error))?
             .unwrap_or(i64::MIN);
-        Ok(Sqlite { path, connection: Some(connection), last_stored_at_us, damage: Damage::default() })
+        let damage = Damage::default();
+        Ok(Sqlite { path, connection: Some(connection), last_stored_at_us, damage, _lock: lock })
     }
 
     pub(super) fn reader(&self) -> SqliteReader {

@@ -71,7 +71,16 @@ const WRITE_PRAGMAS: &str = "
     -- 16 MiB, so that ids that are not in the order of time still find their pages.
     PRAGMA cache_size = -16384;";
 
-/// Opens the file for writing, and creates it if it is missing or empty.
+/// Sees to it that files may be put beside the store: it is nobody else's, and its directory is there.
+pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
+    if exists(path)? {
+        return identify(path);
+    }
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    create_directory(parent).map_err(|source| OpenError::Directory { path: parent.to_owned(), source })
+}
+
+/// Opens the file for writing, and creates it if it is missing or empty. [`prepare`] comes before.
 pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
     if !exists(path)? {
         create(path)?;
@@ -124,18 +133,14 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 }
 
 fn create(path: &Path) -> Result<(), OpenError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_directory(parent)
-            .map_err(|source| OpenError::Directory { path: parent.to_owned(), source })?;
-    }
     let in_path = |error| open_error(path, error);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(in_path)?;
     connection.execute_batch(PRAGMAS).map_err(in_path)?;
     // One transaction, and before WAL: so the file's own header says from the first moment whose it is, and
-    // two loggers that start at once do not meet half a store. INCREMENTAL lets the file shrink in small
-    // steps; it must be said before the first table.
+    // a start that is killed leaves no half a store. INCREMENTAL lets the file shrink in small steps; it must be
+    // said before the first table.
     let everything = format!(
         "PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA synchronous = FULL;
@@ -306,7 +311,8 @@ mod tests {
     fn missing_directories_are_made() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a/b/logs.db");
-        open_or_create(&path).expect("a new store in a new directory");
+        prepare(&path).expect("a new directory");
+        open_or_create(&path).expect("a new store in it");
         assert!(path.is_file());
     }
 
@@ -314,7 +320,7 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_named() {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("file"), "").expect("a file in the way");
-        let error = open_or_create(&directory.path().join("file/logs.db")).expect_err("no directory");
+        let error = prepare(&directory.path().join("file/logs.db")).expect_err("no directory");
         assert!(error.to_string().contains("file"), "{error}");
     }
 
@@ -331,7 +337,9 @@ mod tests {
             .expect("somebody else's database");
         for path in [text, short, other] {
             let before = fs::read(&path).expect("readable");
-            let error = open_or_create(&path).expect_err("refused");
+            let error = prepare(&path).expect_err("refused");
+            assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
+            let error = crate::store::sqlite::Sqlite::open(&path).expect_err("refused");
             assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
             assert!(error.to_string().contains("name another file"), "{error}");
             assert_eq!(fs::read(&path).expect("readable"), before);
