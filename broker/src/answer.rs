@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,6 +12,7 @@ use proto::{
     limits::RETRY_AFTER,
 };
 use serde::Serialize;
+use service::Json;
 use uuid::Uuid;
 
 /// The header that browsers show in their network view.

@@ -1,8 +1,9 @@
 //! The addresses that the course has besides: they say that the broker is there.
 
-use axum::{Json, body::Body};
+use axum::body::Body;
 use proto::json::Envelope;
 use serde::Serialize;
+use service::Json;
 use utoipa::ToSchema;
 
 /// `data` of an answer that has none.

@@ -167,7 +167,9 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         keys::describe(&mut description);
     }
     // Written out once: whoever asks for it again and again costs little.
-    let description = Bytes::from(serde_json::to_vec(&description).expect("a description has a JSON form"));
+    let mut description = serde_json::to_vec(&description).expect("a description has a JSON form");
+    description.push(b'\n');
+    let description = Bytes::from(description);
     let described = || async { ([(CONTENT_TYPE, "application/json")], description) };
     router
         .route("/openapi.json", get(described))

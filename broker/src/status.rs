@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use proto::{
     Transport,
     json::{Envelope, FailureData},
 };
 use serde::{Deserialize, Serialize};
+use service::Json;
 use tokio::sync::Mutex;
 use transport::{
     Tls, Transports,

@@ -1,7 +1,7 @@
 //! The addresses that operators and orchestrators ask for: alive, ready, metrics.
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Telemetry;
+use crate::{Json, Telemetry};
 
 /// What `/readyz` says.
 #[derive(Debug, Clone, Serialize)]

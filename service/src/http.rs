@@ -3,7 +3,7 @@
 use std::{any::Any, time::Duration};
 
 use axum::{
-    Json, Router,
+    Router,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,7 @@ use hyper_util::{
 use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{Acceptor, GRACE, Shutdown};
+use crate::{Acceptor, GRACE, Json, Shutdown};
 
 /// How long a client may take to send its headers, and how long a kept connection may idle.
 /// A client's pool must let go of a connection before that.

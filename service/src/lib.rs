@@ -17,12 +17,14 @@ pub mod tls;
 
 mod accept;
 mod body;
+mod json;
 mod process;
 mod shutdown;
 mod traced;
 
 pub use accept::{Acceptor, Connection};
 pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
+pub use json::Json;
 pub use shutdown::{GRACE, Shutdown};
 pub use telemetry::Telemetry;
 pub use traced::{Calls, traced};

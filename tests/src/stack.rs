@@ -360,6 +360,9 @@ impl Stack {
         let bytes = response.bytes().await.expect("a whole answer");
         tls::assert_no_secret("an answer", &String::from_utf8_lossy(&bytes));
         tls::assert_no_secret("a header of an answer", &format!("{headers:?}"));
+        if headers.get("content-type").is_some_and(|is| is == "application/json") {
+            assert!(bytes.ends_with(b"\n"), "JSON ends in a line feed: {}", String::from_utf8_lossy(&bytes));
+        }
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Answer { status, headers, body, took: begun.elapsed() }
     }

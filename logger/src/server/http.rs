@@ -1,7 +1,7 @@
 //! `http`: JSON over HTTP/1.1. The course's `POST /log`, batches, and the reading of entries.
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, header},
@@ -16,7 +16,7 @@ use proto::{
     parse_entry_id,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Calls, Room, Shutdown, network, traced};
+use service::{Acceptor, BodyError, Calls, Json, Room, Shutdown, network, traced};
 
 use crate::{intake::Intake, store::Reader};
 
