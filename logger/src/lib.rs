@@ -25,6 +25,7 @@ use service::{
     Acceptor, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
+    telemetry::LogFormat,
     tls::{Callers, Protocol},
 };
 use tokio::task::JoinSet;
@@ -151,10 +152,10 @@ impl Logger {
 }
 
 /// How the process ends: as every service's, but with 3 if the store is damaged.
-pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     let reason = result.as_ref().err().and_then(|error| error.downcast_ref());
     let damaged = matches!(reason, Some(OpenError::Damaged { .. }));
-    let code = service::exit_code(result);
+    let code = service::exit_code(result, format);
     if damaged { ExitCode::from(DAMAGED) } else { code }
 }
 

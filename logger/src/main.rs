@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use logger::Config;
 use service::{Shutdown, Telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    logger::exit_code(run(Config::parse()).await)
+    let config: Config = service::settings();
+    let format = config.telemetry.log_format;
+    logger::exit_code(run(config).await, format)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

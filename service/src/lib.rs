@@ -20,25 +20,13 @@ mod body;
 mod json;
 mod process;
 mod shutdown;
+mod start;
 mod traced;
 
 pub use accept::{Acceptor, Connection};
 pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
 pub use json::Json;
 pub use shutdown::{GRACE, Shutdown};
+pub use start::{exit_code, settings};
 pub use telemetry::Telemetry;
 pub use traced::{Calls, traced};
-
-use std::process::ExitCode;
-
-/// How the process ends: with the whole reason on one line, also where `RUST_BACKTRACE` is set, since what stops
-/// a service is mostly a setting.
-pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}

@@ -40,6 +40,19 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Says on standard error why the process ends, whatever `RUST_LOG` leaves out.
+    pub(crate) fn last_word(self, reason: &str) {
+        match self {
+            LogFormat::Text => eprintln!("error: {reason}"),
+            LogFormat::Json => {
+                let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr);
+                tracing::subscriber::with_default(log.finish(), || tracing::error!("{reason}"));
+            }
+        }
+    }
+}
+
 /// A handle on what the process tells of itself.
 #[derive(Debug, Clone)]
 pub struct Telemetry {

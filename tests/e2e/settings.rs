@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use serde_json::Value;
 use tests::process::{Process, binary};
 
 /// Where each service listens.
@@ -213,6 +214,26 @@ async fn a_taken_port_is_named_with_its_setting() {
             let (success, output) = run_to_its_end(service, &settings).await;
             assert!(!success, "{output}");
             assert!(output.contains(setting) && output.contains(&address), "{output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_so_in_the_format_of_the_log() {
+    for (service, ports) in LISTENS {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address").to_string();
+        for (setting, value) in [(ports[0], address.as_str()), (ports[0], "nowhere"), ("RUST_LOG", "a=b=c")] {
+            let mut settings = listens(service, "127.0.0.1:0");
+            settings.insert("LOG_FORMAT", "json".to_owned());
+            settings.insert(setting, value.to_owned());
+            let (success, output) = run_to_its_end(service, &settings).await;
+            assert!(!success, "{output}");
+            let lines = output.lines().map(|line| serde_json::from_str::<Value>(line));
+            let lines = lines.collect::<Result<Vec<_>, _>>().unwrap_or_else(|_| panic!("no JSON: {output}"));
+            let last = lines.last().expect("a reason");
+            assert_eq!(last["level"], "ERROR", "{output}");
+            assert!(last["message"].as_str().is_some_and(|message| message.contains(setting)), "{output}");
         }
     }
 }

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use broker::keys::new::NewKey;
 use clap::Parser;
+use service::telemetry::LogFormat;
 
 fn main() -> ExitCode {
-    service::exit_code(run(&NewKey::parse()))
+    service::exit_code(run(&NewKey::parse()), LogFormat::Text)
 }
 
 /// The key alone goes to standard output, so that `KEY=$(make key …)` holds it and nothing else.
