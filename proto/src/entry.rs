@@ -229,8 +229,8 @@ fn is_like(text: &[u8], layout: &[u8]) -> bool {
 
 fn check_text(field: &str, text: &str, limit_bytes: usize) -> Result<(), Failure> {
     if text.len() > limit_bytes {
-        let bytes = text.len();
-        return Err(invalid(format!("{field} has {bytes} bytes: the limit is {limit_bytes}")));
+        // Not how long: whoever has read no further than that it is too long does not know.
+        return Err(invalid(format!("{field} is longer than {limit_bytes} bytes: make it shorter")));
     }
     if text.contains('\0') {
         return Err(invalid(format!("{field} holds U+0000, which not every store can keep: remove it")));
@@ -280,8 +280,8 @@ mod tests {
             ..draft()
         };
         assert!(at(NAME_BYTES, DATA_BYTES).check(Timestamp::UNIX_EPOCH).is_ok());
-        assert!(refusal(at(NAME_BYTES + 1, 1)).contains("name has 257 bytes"));
-        assert!(refusal(at(1, DATA_BYTES + 1)).contains("data has 262145 bytes"));
+        assert!(refusal(at(NAME_BYTES + 1, 1)).contains("name is longer than 256 bytes"));
+        assert!(refusal(at(1, DATA_BYTES + 1)).contains("data is longer than 262144 bytes"));
         assert!(refusal(at(0, 1)).contains("name is empty"));
     }
 
