@@ -57,11 +57,18 @@ pub(crate) struct Attempts {
     waits: Waits,
     failing: bool,
     reconnects: Counter,
+    /// One of many to the same peer: what each meets is no news.
+    quiet: bool,
 }
 
 impl Attempts {
     pub(crate) fn new(peer: &'static str, reconnects: Counter) -> Self {
-        Attempts { peer, waits: waits(), failing: false, reconnects }
+        Attempts { peer, waits: waits(), failing: false, reconnects, quiet: false }
+    }
+
+    /// Of which the log has lines at `debug` alone, and which nothing counts.
+    pub(crate) fn quiet(peer: &'static str) -> Self {
+        Attempts { quiet: true, ..Attempts::new(peer, Counter::noop()) }
     }
 
     /// Whether the last one failed.
@@ -71,7 +78,10 @@ impl Attempts {
 
     /// An attempt went well.
     pub(crate) fn succeeded(&mut self) {
-        tracing::info!(peer = self.peer, "connected");
+        match self.quiet {
+            true => tracing::debug!(peer = self.peer, "connected"),
+            false => tracing::info!(peer = self.peer, "connected"),
+        }
         if self.failing {
             self.reconnects.increment(1);
         }
@@ -81,10 +91,10 @@ impl Attempts {
     /// An attempt failed, or the connection was lost. Returns how long to wait. Of an outage, the log is told
     /// once.
     pub(crate) fn failed(&mut self, reason: &str) -> Duration {
-        if self.failing {
-            tracing::debug!(peer = self.peer, reason, "still not connected");
-        } else {
-            tracing::warn!(peer = self.peer, reason, "not connected; trying again");
+        match (self.failing, self.quiet) {
+            (true, _) => tracing::debug!(peer = self.peer, reason, "still not connected"),
+            (false, true) => tracing::debug!(peer = self.peer, reason, "not connected; trying again"),
+            (false, false) => tracing::warn!(peer = self.peer, reason, "not connected; trying again"),
         }
         self.failing = true;
         self.waits.next_wait()

@@ -6,7 +6,7 @@ mod tail;
 pub use streams::{Acknowledged, Loaded, Streams};
 pub use tail::{Tail, Tailed};
 
-use std::{error::Error, str::FromStr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use http::Uri;
 
@@ -113,14 +113,14 @@ impl Grpc {
     fn failure(&self, status: Status) -> Failure {
         if is_connect(&status) || refused_by_alert(&status) {
             self.gate.close();
-            return Failure::unreachable(LOGGER).because(status);
+            return Failure::unreachable(LOGGER).because(Reason(status));
         }
         match grpc::failure(&status) {
             Some(refusal) => {
                 self.gate.reopen();
                 refusal
             }
-            None => Failure::unknown(LOGGER).because(status),
+            None => Failure::unknown(LOGGER).because(Reason(status)),
         }
     }
 }
@@ -157,6 +157,35 @@ fn is_connect(status: &Status) -> bool {
     false
 }
 
+/// Why a call failed, in words. The status itself would show what lies behind it in a form for debugging.
+#[derive(Debug)]
+struct Reason(Status);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason(status) = self;
+        let mut words = match status.message() {
+            "" => status.code().description().to_owned(),
+            message => message.to_owned(),
+        };
+        let mut cause = status.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !words.ends_with(&more) {
+                words = format!("{words}: {more}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&words)
+    }
+}
+
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 fn receipt(response: LogResponse) -> Result<Receipt, Failure> {
     // The course's logger says no more than `result`.
     if response.outcome.is_empty() {
@@ -174,4 +203,22 @@ fn entry_result(result: EntryResult) -> Result<Result<Outcome, Failure>, Failure
 
 fn read_word<T: std::str::FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, Failure> {
     word.parse().map_err(|error| Failure::unknown(LOGGER).because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_in_words() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens");
+        let shown = |status: Status| Reason(status).to_string();
+        assert_eq!(shown(Status::from_error(Box::new(refused))), "nobody listens");
+        assert_eq!(shown(Status::unavailable("")), "The service is currently unavailable");
+        let mut wrapped = Status::unavailable("tcp connect error");
+        wrapped.set_source(Arc::new(io::Error::other("nobody listens")));
+        assert_eq!(shown(wrapped), "tcp connect error: nobody listens");
+    }
 }

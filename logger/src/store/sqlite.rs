@@ -81,7 +81,7 @@ impl Sqlite {
         let connection = match self.take_connection() {
             Ok(connection) => connection,
             Err(failure) => {
-                tracing::warn!(error = ?failure, "the store cannot be opened again");
+                tracing::warn!(error = failure.cause(), "the store cannot be opened again");
                 return false;
             }
         };

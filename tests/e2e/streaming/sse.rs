@@ -135,6 +135,10 @@ async fn a_stream_lives_through_a_restart_of_the_logger() {
     stack.start_logger().await;
     assert_eq!(events.named("state").await.data["connected"], true);
     assert_eq!(events.named("entry").await.data["id"], second.as_str());
+    // There may be many streams, and the log tells of the logger once for each transport.
+    let log = stack.broker.log();
+    assert!(log.contains("not connected") && !log.contains("for a tail"), "{log}");
+    assert!(!log.contains("source:"), "words, and no dump of a type: {log}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::{LOGGER, Tail, client, endpoint, entry_result, is_connect};
+use super::{LOGGER, Reason, Tail, client, endpoint, entry_result, is_connect};
 use crate::{Settings, dial::Dialer, tls::refused_by_alert};
 
 /// Most bytes that the other end may send and that are not taken yet.
@@ -134,13 +134,13 @@ async fn in_time<T>(
 /// What an error of the protocol says.
 pub(super) fn failure(status: Status) -> Failure {
     if is_connect(&status) || refused_by_alert(&status) {
-        return Failure::unreachable(LOGGER).because(status);
+        return Failure::unreachable(LOGGER).because(Reason(status));
     }
     if status.code() == tonic::Code::Unimplemented {
         let message = "the logger does not have this call: it is of another release, or the course's";
-        return Failure::new(Code::NotFound, message).because(status);
+        return Failure::new(Code::NotFound, message).because(Reason(status));
     }
-    grpc::failure(&status).unwrap_or_else(|| Failure::unknown(LOGGER).because(status))
+    grpc::failure(&status).unwrap_or_else(|| Failure::unknown(LOGGER).because(Reason(status)))
 }
 
 fn loaded(response: WriteLogsResponse) -> Result<Loaded, Failure> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use metrics::Counter;
 use proto::{
     Certainty, Cursor, Failure, TailEvent, TailQuery,
     grpc::{TailResponse, tail_event},
@@ -42,8 +41,8 @@ pub struct Tail {
 
 impl Tail {
     pub(super) fn new(streams: Streams, query: TailQuery) -> Self {
-        // A tail is no transport: those count their own.
-        let attempts = Attempts::new("the logger, for a tail", Counter::noop());
+        // A tail is no transport: those count and log their own.
+        let attempts = Attempts::quiet("the logger, for a tail");
         Tail { streams, query, responses: None, attempts, wait: Duration::ZERO, ended: false }
     }
 
