@@ -6,9 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use metrics::{Counter, Unit, counter, describe_counter};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::descriptors;
+
+const LOST_SPANS: &str = "traces_lost_spans_total";
 
 /// Bytes in what the system calls a kB.
 const KIB: u64 = 1024;
@@ -47,6 +50,19 @@ impl Process {
         family(text, name, "gauge", "1, with the version as a label");
         let _ = writeln!(text, "{name}{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     }
+}
+
+/// Counts the spans that are lost. Call it after the recorder of the metrics is installed.
+pub(crate) fn lost_spans() -> Counter {
+    describe_counter!(
+        LOST_SPANS,
+        Unit::Count,
+        "Spans that the collector of traces did not take, or that there was no room for"
+    );
+    let lost = counter!(LOST_SPANS);
+    // There from the start, so that the first is an increase too.
+    lost.increment(0);
+    lost
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {

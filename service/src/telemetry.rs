@@ -3,12 +3,16 @@
 pub mod traces;
 
 mod collector;
+mod export;
 
 use anyhow::Context;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 use self::traces::Traces;
-use crate::metrics::{Recorded, Recording};
+use crate::{
+    metrics::{Recorded, Recording},
+    process,
+};
 
 /// What a process tells of itself, and where.
 #[derive(Debug, Clone, clap::Args)]
@@ -80,11 +84,11 @@ impl Telemetry {
             LogFormat::Text => log.finish().try_init()?,
             LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,
         }
-        let traces = Traces::init(&settings.traces, service, allowed)?;
         let metrics = match settings.metrics {
             Recording::On => Some(Recorded::begin()?),
             Recording::Off => None,
         };
+        let traces = Traces::init(&settings.traces, service, allowed, process::lost_spans())?;
         Ok(Telemetry { metrics, traces })
     }
 

@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{
+    client,
     collector::{Collector, Exported},
     eventually,
     process::Process,
@@ -475,6 +476,13 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
             .await;
             let told = process.log().lines().filter(|line| line.contains("collector")).count();
             assert!(told <= 2, "{}", process.log());
+        }
+        let metrics = client().get(format!("{}://{}/metrics", tls::scheme(), stack.broker_at)).send().await;
+        let metrics = metrics.expect("an answer").text().await.expect("text");
+        let lost = metrics.lines().find_map(|line| line.strip_prefix("traces_lost_spans_total "));
+        assert!(lost.and_then(|lost| lost.parse().ok()).is_some_and(|lost: u64| lost > 0), "{lost:?}");
+        let listener = stack.listener.as_mut().expect("it runs");
+        for process in [&mut stack.broker, listener, &mut stack.logger] {
             let begun = Instant::now();
             process.signal(Signal::SIGTERM);
             assert!(process.ended().await.success(), "{}", process.log());

@@ -1,44 +1,24 @@
 //! Traces: where they go, and which are recorded. The settings are OpenTelemetry's own.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use http::Uri;
+use metrics::Counter;
 use opentelemetry::global;
-use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithTonicConfig};
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
-    error::{OTelSdkError, OTelSdkResult},
     propagation::TraceContextPropagator,
-    trace::{
-        BatchConfigBuilder, BatchSpanProcessor, Sampler as SdkSampler, SdkTracerProvider, SpanData,
-        SpanExporter,
-    },
+    trace::{Sampler as SdkSampler, SdkTracerProvider},
 };
-use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
 
-use super::collector::{self, Connector};
+use super::{
+    collector::{self, Connector},
+    export::{EXPORT_TIMEOUT, Queue},
+};
 use crate::network;
-
-/// Most spans that wait to be sent: some MiB. What comes then is left out, and no request waits.
-const QUEUE_SPANS: usize = 2_048;
-
-/// Most spans that are sent at a time, so that a message stays far below the 4 MiB that a collector takes.
-const EXPORT_SPANS: usize = 512;
-
-/// How long a span may wait for others.
-const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long sending to the collector may take, with connecting and its answer.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long sending what is left may take when the process ends: what its drain, with the logger's closing of its
 /// store, leaves of the ten seconds that container engines wait.
@@ -116,21 +96,19 @@ pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Turns traces on for the whole process, if `settings` name a collector. It is not waited for.
-    /// `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
+    /// `allowed` is the word of `ALLOW_INSECURE_NETWORK`; `lost` counts the spans that are not sent.
     ///
     /// # Errors
     /// If the collector cannot be called so; the message names the setting.
-    pub(super) fn init(settings: &Settings, service: &'static str, allowed: bool) -> anyhow::Result<Self> {
+    pub(super) fn init(
+        settings: &Settings,
+        service: &'static str,
+        allowed: bool,
+        lost: Counter,
+    ) -> anyhow::Result<Self> {
         let Some(channel) = settings.collector(allowed)? else { return Ok(Traces(None)) };
-        let exporter = OtlpExporter::builder().with_tonic().with_channel(channel).build();
+        let exporter = SpanExporter::builder().with_tonic().with_channel(channel).build();
         let exporter = exporter.context("the settings OTEL_EXPORTER_OTLP_… cannot be used")?;
-        let exporter =
-            Exporter { otlp: Arc::new(exporter), runtime: Handle::current(), lost: AtomicUsize::new(0) };
-        let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE_SPANS)
-            .with_max_export_batch_size(EXPORT_SPANS)
-            .with_scheduled_delay(EXPORT_INTERVAL)
-            .build();
         let name = match settings.otel_service_name.as_str() {
             "" => service,
             name => name,
@@ -139,7 +117,7 @@ impl Traces {
             .with_resource(Resource::builder().with_service_name(name.to_owned()).build())
             .with_sampler(settings.sampler())
             .with_max_links_per_span(LINKS)
-            .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
+            .with_span_processor(Queue::new(exporter, lost))
             .build();
         global::set_tracer_provider(provider.clone());
         global::set_text_map_propagator(TraceContextPropagator::new());
@@ -213,45 +191,4 @@ fn parse_endpoint(text: &str) -> Option<Uri> {
 fn parse_part(text: &str) -> Result<f64, String> {
     let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
     part.ok_or_else(|| "give a number from 0 to 1, such as 0.01".to_owned())
-}
-
-/// Sends spans to the collector; one that is away costs a line when it goes, and one when it is back.
-#[derive(Debug)]
-struct Exporter {
-    otlp: Arc<OtlpExporter>,
-    runtime: Handle,
-    /// Spans that could not be sent since it last worked.
-    lost: AtomicUsize,
-}
-
-impl SpanExporter for Exporter {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let (otlp, spans) = (Arc::clone(&self.otlp), batch.len());
-        // The processor's own thread has no clock of tokio's, and no limit covers all of tonic's waits.
-        let sent =
-            self.runtime.spawn(async move { tokio::time::timeout(EXPORT_TIMEOUT, otlp.export(batch)).await });
-        let result = match sent.await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(OTelSdkError::Timeout(EXPORT_TIMEOUT)),
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
-        };
-        match &result {
-            Ok(()) => match self.lost.swap(0, Ordering::Relaxed) {
-                0 => {}
-                lost => tracing::info!(lost_spans = lost, "the collector of traces takes spans again"),
-            },
-            Err(error) => match self.lost.fetch_add(spans, Ordering::Relaxed) {
-                0 => tracing::warn!(%error, "the collector of traces takes no spans; they are lost"),
-                _ => tracing::debug!(%error, spans, "spans are lost"),
-            },
-        }
-        result
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        // Nobody else has it yet.
-        if let Some(otlp) = Arc::get_mut(&mut self.otlp) {
-            otlp.set_resource(resource);
-        }
-    }
 }
