@@ -17,12 +17,13 @@ const LISTENS: [(&str, &[&str]); 3] = [
 ];
 
 /// What each service tells of itself, with its default.
-const TELEMETRY: [(&str, &str); 11] = [
+const TELEMETRY: [(&str, &str); 12] = [
     ("METRICS", "on"),
     ("RUST_LOG", "info,tarpc=warn"),
     ("LOG_FORMAT", "text"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""),
+    ("OTEL_TRACES_EXPORTER", "otlp"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", ""),
     ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
@@ -171,6 +172,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.7:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     (&["broker"], "OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     (&["broker", "logger", "listener"], "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc"),
+    (&["broker", "logger", "listener"], "OTEL_TRACES_EXPORTER", "zipkin", "otlp, none"),
     (&["broker", "logger", "listener"], "OTEL_TRACES_SAMPLER", "sometimes", "parentbased_traceidratio"),
     (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1%", "0.01"),
     (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1.01", "0.01"),

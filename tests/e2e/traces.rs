@@ -373,19 +373,18 @@ fn properties(traceparent: AMQPValue) -> BasicProperties {
 async fn a_trace_and_its_state_go_on_over_the_wire_and_without_a_collector_nothing_does() {
     let collector = Collector::start();
     let (logger, mut heads, _server) = logger_that_shows_heads().await;
-    for (endpoint, disabled, expected) in [
-        (collector.endpoint(), "false", Some("01")),
-        (String::new(), "false", None),
-        (collector.endpoint(), "true", None),
+    for (endpoint, setting, value, expected) in [
+        (collector.endpoint(), "OTEL_SDK_DISABLED", "1", Some("01")),
+        (String::new(), "OTEL_SDK_DISABLED", "false", None),
+        (collector.endpoint(), "OTEL_SDK_DISABLED", "TRUE", None),
+        (collector.endpoint(), "OTEL_TRACES_EXPORTER", "none", None),
     ] {
-        let settings = [
-            (ENDPOINT, endpoint),
-            ("OTEL_SDK_DISABLED", disabled.to_owned()),
-            ("LOGGER_HTTP_URL", logger.clone()),
-        ];
+        let settings =
+            [(ENDPOINT, endpoint), (setting, value.to_owned()), ("LOGGER_HTTP_URL", logger.clone())];
         let settings: Vec<(&'static str, &str)> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let stack = Stack::start_without_listener(&settings).await;
+        assert_eq!(stack.broker.log().contains("counts as false"), value == "1", "{}", stack.broker.log());
         for flags in ["01", "00"] {
             let traceparent = traceparent(TRACE, flags);
             let sent =

@@ -1,6 +1,6 @@
 //! Traces: where they go, and which are recorded. The settings are OpenTelemetry's own.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use http::Uri;
@@ -40,6 +40,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_exporter_otlp_traces_endpoint: String,
 
+    /// Who sends them; none: nobody, and there are no traces
+    #[arg(long, env, value_enum, default_value_t = Exporter::Otlp)]
+    pub otel_traces_exporter: Exporter,
+
     /// The protocol; there is no other
     #[arg(long, env, value_enum, default_value_t = Protocol::Grpc)]
     pub otel_exporter_otlp_protocol: Protocol,
@@ -60,9 +64,46 @@ pub struct Settings {
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_service_name: String,
 
-    /// No traces, whatever else is set
-    #[arg(long, env)]
-    pub otel_sdk_disabled: bool,
+    /// true: no traces, whatever else is set; any other value counts as false
+    #[arg(
+        long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "",
+        hide_default_value = true
+    )]
+    pub otel_sdk_disabled: Disabled,
+}
+
+/// Who sends traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Exporter {
+    /// OpenTelemetry's own protocol.
+    Otlp,
+    /// Nobody.
+    #[value(name = "none")]
+    Nobody,
+}
+
+/// The word of `OTEL_SDK_DISABLED`. As OpenTelemetry has it, none is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled(String);
+
+impl Disabled {
+    /// Whether it is `true`, in letters of any case. The log is told of what is neither that nor `false`.
+    fn is_true(&self) -> bool {
+        let Disabled(word) = self;
+        if !["", "true", "false"].iter().any(|known| word.eq_ignore_ascii_case(known)) {
+            let value = word.as_str();
+            tracing::warn!(value, "OTEL_SDK_DISABLED counts as false: only true switches traces off");
+        }
+        word.eq_ignore_ascii_case("true")
+    }
+}
+
+impl FromStr for Disabled {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        Ok(Disabled(word.to_owned()))
+    }
 }
 
 /// How traces are sent.
@@ -142,7 +183,11 @@ impl Settings {
             "" => ("OTEL_EXPORTER_OTLP_ENDPOINT", self.otel_exporter_otlp_endpoint.as_str()),
             endpoint => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
         };
-        if endpoint.is_empty() || self.otel_sdk_disabled {
+        let off = match self.otel_traces_exporter {
+            Exporter::Otlp => endpoint.is_empty(),
+            Exporter::Nobody => true,
+        };
+        if self.otel_sdk_disabled.is_true() || off {
             return Ok(None);
         }
         let uri = parse_endpoint(endpoint).with_context(|| {
@@ -191,4 +236,24 @@ fn parse_endpoint(text: &str) -> Option<Uri> {
 fn parse_part(text: &str) -> Result<f64, String> {
     let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
     part.ok_or_else(|| "give a number from 0 to 1, such as 0.01".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_true_disables_in_letters_of_any_case() {
+        for (word, disabled) in [
+            ("true", true),
+            ("TRUE", true),
+            ("True", true),
+            ("", false),
+            ("false", false),
+            ("1", false),
+            ("on", false),
+        ] {
+            assert_eq!(word.parse().map(|word: Disabled| word.is_true()), Ok(disabled), "{word}");
+        }
+    }
 }
