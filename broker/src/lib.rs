@@ -188,7 +188,9 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
 
 fn health_routes(app: &Arc<App>, telemetry: Telemetry) -> Router {
     let (read_off, app) = (Arc::clone(app), Arc::clone(app));
+    let open_streams = metrics::open_streams();
     let telemetry = telemetry.reading_off(move || {
+        open_streams.set(read_off.tails.open() as f64);
         Transport::ALL.into_iter().for_each(|transport| read_off.transports.set_gauges(transport));
     });
     let readiness = move || Readiness {

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use proto::{Code, Outcome, PerOutcome, Transport};
 
 const REQUESTS: &str = "broker_requests_total";
 const REQUEST_SECONDS: &str = "broker_request_seconds";
 const AUTH_REFUSED: &str = "broker_auth_refused_total";
+const OPEN_STREAMS: &str = "broker_open_streams";
 
 /// The label of a request that was refused before it was known which transport it names.
 const NO_TRANSPORT: &str = "none";
@@ -61,6 +65,12 @@ impl Requests {
     pub(crate) fn took(&self, transport: Transport, took: Duration) {
         self.seconds[transport as usize].record(took);
     }
+}
+
+/// How many readers of `/logs/stream` there are. Call it after the recorder of the metrics is installed.
+pub(crate) fn open_streams() -> Gauge {
+    describe_gauge!(OPEN_STREAMS, Unit::Count, "Readers of /logs/stream");
+    gauge!(OPEN_STREAMS)
 }
 
 /// Counts those who are not let in for a reason.

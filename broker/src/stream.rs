@@ -45,6 +45,11 @@ impl Tails {
     pub(crate) fn new(settings: &Settings) -> Self {
         Tails { streams: Streams::new(settings), slots: Arc::new(Semaphore::new(STREAMS)) }
     }
+
+    /// How many there are now.
+    pub(crate) fn open(&self) -> usize {
+        STREAMS - self.slots.available_permits()
+    }
 }
 
 /// Stored entries as they come, one event for each. All conditions must be met.

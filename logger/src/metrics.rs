@@ -17,6 +17,7 @@ const COMMIT_SECONDS: &str = "logger_commit_seconds";
 const QUEUE_ENTRIES: &str = "logger_queue_entries";
 const STORE_BYTES: &str = "logger_store_bytes";
 const STORE_HEALTHY: &str = "logger_store_healthy";
+const OPEN_STREAMS: &str = "logger_open_streams";
 
 /// How long the requests of each server take. Made when the first comes: there is no server of `rabbitmq`.
 #[derive(Debug)]
@@ -80,6 +81,59 @@ impl Commits {
             };
             self.by_transport[arrival.came_by as usize].of(ending).increment(1);
         }
+    }
+}
+
+/// The calls that are open for as long as somebody likes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StreamCall {
+    WriteLogs,
+    SyncLogs,
+    TailLogs,
+}
+
+impl StreamCall {
+    const ALL: [StreamCall; 3] = [StreamCall::WriteLogs, StreamCall::SyncLogs, StreamCall::TailLogs];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            StreamCall::WriteLogs => "WriteLogs",
+            StreamCall::SyncLogs => "SyncLogs",
+            StreamCall::TailLogs => "TailLogs",
+        }
+    }
+}
+
+/// How many streams of each call are open.
+#[derive(Debug)]
+pub(crate) struct OpenStreams([Gauge; StreamCall::ALL.len()]);
+
+impl OpenStreams {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_gauge!(OPEN_STREAMS, Unit::Count, "Streams that are open, by their call");
+        OpenStreams(StreamCall::ALL.map(|call| {
+            let open = gauge!(OPEN_STREAMS, "call" => call.as_str());
+            open.set(0.0);
+            open
+        }))
+    }
+
+    /// One more, until what this returns is dropped.
+    pub(crate) fn open(&self, call: StreamCall) -> OpenStream {
+        let open = self.0[call as usize].clone();
+        open.increment(1.0);
+        OpenStream(open)
+    }
+}
+
+/// Counts as long as it is there.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

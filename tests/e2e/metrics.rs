@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use futures_util::stream;
 use lapin::BasicProperties;
 use proto::{Code, Transport};
 use serde_json::{Value, json};
@@ -118,6 +119,44 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
         let broker = scrape(&stack, "broker").await;
         let reconnects = |transport| broker.value("transport_reconnects_total", &[("transport", transport)]);
         counts.iter().all(|(transport, count)| reconnects(transport) == Some(*count)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_are_counted_for_as_long_as_they_are_open() {
+    let stack = Stack::start_direct(&[]).await;
+    let calls = ["WriteLogs", "SyncLogs", "TailLogs"].map(|call| ("call", call));
+    for label in calls {
+        await_streams(&stack, label, 0.0).await;
+    }
+    let [write, sync, tail] = calls;
+
+    let url = format!("{}://{}/logs/stream", tls::scheme(), stack.broker_at);
+    let reader = client().get(url).send().await.expect("an answer");
+    assert_eq!(reader.status(), 200);
+    await_number(&stack, "broker", "broker_open_streams", 1.0).await;
+    await_streams(&stack, tail, 1.0).await;
+    drop(reader);
+    await_number(&stack, "broker", "broker_open_streams", 0.0).await;
+    await_streams(&stack, tail, 0.0).await;
+
+    let streams = stack.streams();
+    let load = tokio::spawn(async move { streams.write_logs(stream::pending()).await });
+    await_streams(&stack, write, 1.0).await;
+    load.abort();
+    await_streams(&stack, write, 0.0).await;
+
+    let acknowledgements = stack.streams().sync_logs(stream::pending()).await.expect("it begins");
+    await_streams(&stack, sync, 1.0).await;
+    drop(acknowledgements);
+    await_streams(&stack, sync, 0.0).await;
+}
+
+async fn await_streams(stack: &Stack, label: (&str, &str), number: f64) {
+    eventually(&format!("{} has {number} streams", label.1), async || {
+        let open = scrape(stack, "logger").await.value("logger_open_streams", &[label]);
+        (open == Some(number)).then_some(())
     })
     .await;
 }

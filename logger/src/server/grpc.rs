@@ -31,7 +31,11 @@ use self::{
     tail::Tail,
     upload::{Settled, Uploads},
 };
-use crate::{intake::Intake, store::Reader};
+use crate::{
+    intake::Intake,
+    metrics::{OpenStream, OpenStreams, StreamCall},
+    store::Reader,
+};
 
 /// The calls that are traced.
 const TRACED: Calls = &[
@@ -84,8 +88,7 @@ pub async fn serve(
         .max_decoding_message_size(QUESTION_BYTES);
     let server = Server {
         uploads: Uploads::new(intake.clone(), shutdown.clone()),
-        upload_slots: Arc::new(Semaphore::new(UPLOADS)),
-        tail_slots: Arc::new(Semaphore::new(TAILS)),
+        slots: Slots::new(),
         shutdown: shutdown.clone(),
         intake,
         reader,
@@ -130,10 +133,9 @@ pub async fn serve(
 struct Server {
     intake: Intake,
     uploads: Uploads,
-    upload_slots: Arc<Semaphore>,
+    slots: Slots,
     reader: Reader,
     commits: watch::Receiver<()>,
-    tail_slots: Arc<Semaphore>,
     shutdown: Shutdown,
 }
 
@@ -174,7 +176,7 @@ impl LogService for Server {
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<WriteLogsResponse>, Status> {
-        let _slot = slot(&self.upload_slots)?;
+        let _slot = self.slots.take(StreamCall::WriteLogs)?;
         let mut settled = pin!(self.uploads.settle(request.into_inner()));
         let mut response = WriteLogsResponse::default();
         while let Some(settled) = settled.next().await {
@@ -193,7 +195,7 @@ impl LogService for Server {
         &self,
         request: Request<TailRequest>,
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
-        let slot = slot(&self.tail_slots)?;
+        let slot = self.slots.take(StreamCall::TailLogs)?;
         let deadline = deadline::of(request.metadata());
         let query = TailDraft::from(request.into_inner()).check();
         let begun = async {
@@ -207,7 +209,7 @@ impl LogService for Server {
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
-        let slot = slot(&self.upload_slots)?;
+        let slot = self.slots.take(StreamCall::SyncLogs)?;
         let deadline = deadline::of(request.metadata());
         let settled = self.uploads.settle(request.into_inner());
         let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
@@ -215,10 +217,35 @@ impl LogService for Server {
     }
 }
 
-/// A place among the streams that are served at a time.
-fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
-    let slot = Arc::clone(slots).try_acquire_owned();
-    slot.map_err(|_| status(&Failure::overloaded("the logger")))
+/// How many streams are served at a time.
+#[derive(Debug)]
+struct Slots {
+    uploads: Arc<Semaphore>,
+    tails: Arc<Semaphore>,
+    open: OpenStreams,
+}
+
+/// A place among them, for as long as it is held.
+type Slot = (OwnedSemaphorePermit, OpenStream);
+
+impl Slots {
+    fn new() -> Self {
+        Slots {
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            tails: Arc::new(Semaphore::new(TAILS)),
+            open: OpenStreams::new(),
+        }
+    }
+
+    fn take(&self, call: StreamCall) -> Result<Slot, Status> {
+        let slots = match call {
+            StreamCall::WriteLogs | StreamCall::SyncLogs => &self.uploads,
+            StreamCall::TailLogs => &self.tails,
+        };
+        let slot = Arc::clone(slots).try_acquire_owned();
+        let slot = slot.map_err(|_| status(&Failure::overloaded("the logger")))?;
+        Ok((slot, self.open.open(call)))
+    }
 }
 
 /// Adds what became of some entries to the summary.
