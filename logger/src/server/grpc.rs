@@ -2,6 +2,7 @@
 
 mod body;
 mod deadline;
+mod stall;
 mod tail;
 mod upload;
 
@@ -28,6 +29,7 @@ use tonic::{
 
 use self::{
     body::{Sends, bounded},
+    stall::Watched,
     tail::Tail,
     upload::{Settled, Uploads},
 };
@@ -202,7 +204,8 @@ impl LogService for Server {
             Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
         };
         let tail = begun.await.map_err(|failure| status(&failure))?;
-        Ok(Response::new(deadline::within(deadline, tail.responses(), slot).boxed()))
+        let responses = deadline::within(deadline, tail.responses(), slot);
+        Ok(Response::new(Watched::new(responses).boxed()))
     }
 
     async fn sync_logs(
@@ -213,7 +216,8 @@ impl LogService for Server {
         let deadline = deadline::of(request.metadata());
         let settled = self.uploads.settle(request.into_inner());
         let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
-        Ok(Response::new(deadline::within(deadline, responses, slot).boxed()))
+        let responses = deadline::within(deadline, responses, slot);
+        Ok(Response::new(Watched::new(responses).boxed()))
     }
 }
 

@@ -1,0 +1,135 @@
+//! The end of a stream that nobody reads: its place is for others.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::Stream;
+use proto::{Code, Failure, grpc::status};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+
+/// How long a stream may not be asked for more. One that is read is asked whenever it has something: a tail every 10 s at
+/// least, acknowledgements after the longest pause of their sender (300 s), which this must be longer than.
+const STALL_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
+/// told so, and nothing more.
+pub(super) struct Watched<S> {
+    shared: Arc<Mutex<Shared<S>>>,
+    ended: bool,
+    _watch: AbortOnDropHandle<()>,
+}
+
+struct Shared<S> {
+    /// `None` once they are dropped.
+    responses: Option<Pin<Box<S>>>,
+    asked_at: Instant,
+}
+
+impl<S: Send + 'static> Watched<S> {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(responses: S) -> Self {
+        let asked_at = Instant::now();
+        let shared = Arc::new(Mutex::new(Shared { responses: Some(Box::pin(responses)), asked_at }));
+        let watch = tokio::spawn(watch(Arc::downgrade(&shared)));
+        Watched { shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
+    }
+}
+
+impl<S: Stream<Item = Result<T, Status>>, T> Stream for Watched<S> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Watched { shared, ended, .. } = self.get_mut();
+        let mut shared = lock(shared);
+        shared.asked_at = Instant::now();
+        match &mut shared.responses {
+            Some(responses) => responses.as_mut().poll_next(cx),
+            None => {
+                let told = std::mem::replace(ended, true);
+                Poll::Ready((!told).then(|| Err(status(&stalled()))))
+            }
+        }
+    }
+}
+
+/// Drops the responses when the time has come.
+async fn watch<S>(shared: Weak<Mutex<Shared<S>>>) {
+    let mut next_look = Instant::now() + STALL_TIMEOUT;
+    loop {
+        tokio::time::sleep_until(next_look).await;
+        let Some(shared) = shared.upgrade() else { return };
+        match look(&shared) {
+            Some(later) => next_look = later,
+            None => return tracing::debug!("a stream that was not read has lost its place"),
+        }
+    }
+}
+
+/// When to look again; `None`: the responses are dropped.
+fn look<S>(shared: &Mutex<Shared<S>>) -> Option<Instant> {
+    let mut shared = lock(shared);
+    let limit = shared.asked_at + STALL_TIMEOUT;
+    if Instant::now() < limit {
+        return Some(limit);
+    }
+    shared.responses = None;
+    None
+}
+
+fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stalled() -> Failure {
+    let seconds = STALL_TIMEOUT.as_secs();
+    let message =
+        format!("the stream was not read for {seconds} s: begin again after the last that was read");
+    Failure::new(Code::Unavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use tokio::sync::Semaphore;
+
+    use super::{super::deadline::within, *};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_gives_up_its_place_and_says_so_later() {
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
+        let numbers = stream::iter(0..).map(Ok::<i32, Status>);
+        let mut watched = Watched::new(within(None, numbers, place));
+        for number in 0..3 {
+            tokio::time::sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
+            assert_eq!(watched.next().await.and_then(Result::ok), Some(number), "it is slow, and read");
+            assert_eq!(places.available_permits(), 0);
+        }
+        tokio::time::sleep(STALL_TIMEOUT + Duration::from_secs(1)).await;
+        assert_eq!(places.available_permits(), 1);
+        let told = watched.next().await.expect("a last word").expect_err("the reason");
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(told.message().contains("not read"), "{told}");
+        assert!(watched.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_or_is_dropped_gives_up_its_place_at_once() {
+        let places = Arc::new(Semaphore::new(1));
+        for reads in [true, false] {
+            let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
+            let mut watched = Watched::new(within(None, stream::empty::<Result<i32, Status>>(), place));
+            if reads {
+                assert!(watched.next().await.is_none());
+                assert_eq!(places.available_permits(), 1);
+            }
+        }
+        assert_eq!(places.available_permits(), 1);
+    }
+}
