@@ -114,7 +114,8 @@ impl Consumer {
             if crate::faults::Fault::AckOnReceipt.is_on() {
                 acknowledge(&batch).await?;
                 deliveries.acknowledged();
-                self.settle(&batch).await;
+                let stored = self.settle(&batch).await;
+                metrics::stored().increment(stored as u64);
                 continue;
             }
             let settled = tokio::select! {
@@ -122,26 +123,30 @@ impl Consumer {
                 reason = deliveries.gather() => return Err(reason),
                 settled = tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)) => settled,
             };
-            if settled.is_err() {
+            let Ok(stored) = settled else {
                 self.unsettled = decode(&batch).0.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
                 return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
-            }
+            };
             acknowledge(&batch).await?;
             deliveries.acknowledged();
+            // What is not acknowledged comes again, and is counted then.
+            metrics::stored().increment(stored as u64);
         }
     }
 
-    /// Brings every delivery of a batch to where it may be acknowledged: stored, or among the dead letters.
-    async fn settle(&mut self, batch: &[Delivery]) {
+    /// Brings every delivery of a batch to where it may be acknowledged: stored, or among the dead letters. Returns how
+    /// many are stored.
+    async fn settle(&mut self, batch: &[Delivery]) -> usize {
         let spans = BatchSpans::of(batch);
         let (entries, mut dead) = decode(batch);
         dead.extend(spans.hand_over.around(self.hand_over.store(entries)).await);
-        metrics::stored().increment((batch.len() - dead.len()) as u64);
+        let stored = batch.len() - dead.len();
         for (position, failure) in dead {
-            metrics::dead_letters(failure.code).increment(1);
             let trace_id = spans.dead(position, &failure);
             self.dead_letters.put(&batch[position], &failure, trace_id).await;
+            metrics::dead_letters(failure.code).increment(1);
         }
+        stored
     }
 }
 

@@ -15,8 +15,16 @@ const QUEUE_MESSAGES: &str = "rabbitmq_queue_messages";
 
 /// Says of each what it is, and begins to count.
 pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
-    describe_counter!(STORED, Unit::Count, "Deliveries that the logger has stored, or had stored before");
-    describe_counter!(DEAD_LETTERS, Unit::Count, "Deliveries that can never be stored, by the reason");
+    describe_counter!(
+        STORED,
+        Unit::Count,
+        "Deliveries that the logger has stored, or had stored before, and that are acknowledged"
+    );
+    describe_counter!(
+        DEAD_LETTERS,
+        Unit::Count,
+        "Deliveries that can never be stored and are among the dead letters, by the reason"
+    );
     describe_counter!(
         RECONNECTS,
         Unit::Count,

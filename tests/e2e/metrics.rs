@@ -89,8 +89,12 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
     send_by_each(&stack).await;
     stack.rabbitmq.publish("logs_topic", "log.INFO", b"no JSON", BasicProperties::default()).await;
     await_number(&stack, "listener", "listener_stored_total", SENT as f64).await;
-    let listener = scrape(&stack, "listener").await;
-    assert_eq!(listener.value("listener_dead_letters_total", &[("code", "bad_json")]), Some(1.0));
+    eventually("a dead letter", async || {
+        let listener = scrape(&stack, "listener").await;
+        let dead = listener.value("listener_dead_letters_total", &[("code", "bad_json")]);
+        (dead == Some(1.0)).then_some(())
+    })
+    .await;
 
     stack.logger.kill().await;
     for _ in 0..QUEUED {
@@ -121,6 +125,29 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
         counts.iter().all(|(transport, count)| reconnects(transport) == Some(*count)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_counts_once_rabbitmq_has_it() {
+    const QUEUE_BYTES: usize = 1_000;
+    let stack = Stack::start().await;
+    stack.rabbitmq.limit_queues(QUEUE_BYTES).await;
+    let publish = async |bytes| {
+        let body = vec![b'x'; bytes];
+        stack.rabbitmq.publish("logs_topic", "log.INFO", &body, BasicProperties::default()).await;
+    };
+    let counted = async || scrape(&stack, "listener").await.sum("listener_dead_letters_total");
+    publish(2 * QUEUE_BYTES).await;
+    eventually("the first fills the queue", async || (counted().await == 1.0).then_some(())).await;
+    publish(1).await;
+    let listener = stack.listener.as_ref().expect("it runs");
+    eventually("the second finds no room", async || {
+        listener.log().contains("cannot publish a dead letter").then_some(())
+    })
+    .await;
+    assert_eq!(counted().await, 1.0);
+    stack.rabbitmq.get("logs.dead").await.expect("the first");
+    eventually("there is room again", async || (counted().await == 2.0).then_some(())).await;
 }
 
 #[tokio::test]
