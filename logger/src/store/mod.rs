@@ -332,6 +332,17 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+impl Reader {
+    /// Takes every place of those that read at once, until what this returns is dropped.
+    pub(crate) fn read_by_others(&self) -> tokio::sync::OwnedSemaphorePermit {
+        match self {
+            Reader::Sqlite(reader) => reader.read_by_others(),
+            Reader::Nothing => panic!("nobody waits to read nothing"),
+        }
+    }
+}
+
 fn not_of_this_store() -> Failure {
     let message = "after is the cursor of an entry that this store does not have yet: it is of another store, or \
         this one was put back from a copy. Begin again without it";

@@ -151,3 +151,73 @@ async fn past(time: Option<Timestamp>) {
         tokio::time::sleep(left.min(MOST) + COMMIT).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::Query;
+
+    use super::*;
+    use crate::store::{Store, fixtures::*};
+
+    /// A tail after `after`, which has told that it begins, and the end at which commits are told.
+    async fn tail(store: &Store, filter: Query, after: i64) -> (Tail, watch::Sender<()>) {
+        let (committed, commits) = watch::channel(());
+        let query = TailQuery { filter, after: Some(Cursor::after(after)), max_lag: None };
+        let tail = Tail::begin(store.reader(), commits, query, Shutdown::default()).await;
+        let mut tail = tail.expect("the store can be read");
+        assert_eq!(told(&mut tail).await, Some((false, Cursor::after(after))));
+        (tail, committed)
+    }
+
+    /// Whether what it tells next is an entry, and where it has come by it; `None` at its end.
+    async fn told(tail: &mut Tail) -> Option<(bool, Cursor)> {
+        let response = tail.next().await?.expect("no failure");
+        let (event, cursor) = proto::grpc::tail_event(response).expect("of this version");
+        Some((matches!(event, TailEvent::Entry(_)), cursor))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_that_finds_nothing_tells_how_far_it_is_before_it_ends() {
+        let (_directory, _, mut store) = new_store();
+        store_one(&mut store, arrival(1, "text")).expect("stored");
+        let filter = Query { contains: Some("what is nowhere".into()), ..Query::default() };
+        let (mut tail, _committed) = tail(&store, filter, 0).await;
+        tokio::time::advance(TELL_EVERY).await;
+        assert!(tail.more, "it has not looked at all yet");
+        assert_eq!(told(&mut tail).await, Some((false, Cursor::after(0))));
+        assert_eq!(
+            told(&mut tail).await,
+            Some((false, Cursor::after(1))),
+            "when there is nothing more to search"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_is_told_after_all_that_was_stored_before_it_though_many_read_at_once() {
+        /// So long nobody else finds room to read.
+        const BUSY_FOR: Duration = Duration::from_secs(5);
+        let (_directory, _, mut store) = new_store();
+        let reader = store.reader();
+        store_one(&mut store, arrival(1, "text")).expect("stored");
+        let filter = Query { until: Some(Timestamp::now()), ..Query::default() };
+        let (mut tail, _committed) = tail(&store, filter, 0).await;
+        // It waits for its end, and knows of no commit.
+        tail.more = false;
+        let others = reader.read_by_others();
+        let released = async {
+            tokio::time::sleep(BUSY_FOR).await;
+            drop(others);
+        };
+        let entry = async {
+            loop {
+                match told(&mut tail).await {
+                    Some((false, _)) => {}
+                    told => return told,
+                }
+            }
+        };
+        let ((), told_first) = tokio::join!(released, entry);
+        assert_eq!(told_first, Some((true, Cursor::after(1))));
+        assert_eq!(told(&mut tail).await, None);
+    }
+}

@@ -77,6 +77,13 @@ impl SqliteReader {
         self.read(move |connection| follow::follow(connection, &query, after, page::Budget::FOLLOW)).await
     }
 
+    /// Takes every place of those that read at once, until what this returns is dropped.
+    #[cfg(test)]
+    pub(in crate::store) fn read_by_others(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(CONNECTIONS).expect("few");
+        Arc::clone(&self.pool.permits).try_acquire_many_owned(all).expect("nobody reads")
+    }
+
     /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
     pub(in crate::store) fn disk_bytes(&self) -> Option<u64> {
         let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());

@@ -1,4 +1,5 @@
 mod failing;
+mod following;
 mod model;
 mod paging;
 mod pruning;
