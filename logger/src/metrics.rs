@@ -87,19 +87,19 @@ impl Commits {
 /// The calls that are open for as long as somebody likes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum StreamCall {
-    WriteLogs,
-    SyncLogs,
-    TailLogs,
+    Write,
+    Sync,
+    Tail,
 }
 
 impl StreamCall {
-    const ALL: [StreamCall; 3] = [StreamCall::WriteLogs, StreamCall::SyncLogs, StreamCall::TailLogs];
+    const ALL: [StreamCall; 3] = [StreamCall::Write, StreamCall::Sync, StreamCall::Tail];
 
     const fn as_str(self) -> &'static str {
         match self {
-            StreamCall::WriteLogs => "WriteLogs",
-            StreamCall::SyncLogs => "SyncLogs",
-            StreamCall::TailLogs => "TailLogs",
+            StreamCall::Write => "WriteLogs",
+            StreamCall::Sync => "SyncLogs",
+            StreamCall::Tail => "TailLogs",
         }
     }
 }

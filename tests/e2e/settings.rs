@@ -231,7 +231,7 @@ async fn a_start_that_fails_says_so_in_the_format_of_the_log() {
             settings.insert(setting, value.to_owned());
             let (success, output) = run_to_its_end(service, &settings).await;
             assert!(!success, "{output}");
-            let lines = output.lines().map(|line| serde_json::from_str::<Value>(line));
+            let lines = output.lines().map(serde_json::from_str::<Value>);
             let lines = lines.collect::<Result<Vec<_>, _>>().unwrap_or_else(|_| panic!("no JSON: {output}"));
             let last = lines.last().expect("a reason");
             assert_eq!(last["level"], "ERROR", "{output}");

@@ -178,7 +178,7 @@ impl LogService for Server {
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<WriteLogsResponse>, Status> {
-        let _slot = self.slots.take(StreamCall::WriteLogs)?;
+        let _slot = self.slots.take(StreamCall::Write)?;
         let mut settled = pin!(self.uploads.settle(request.into_inner()));
         let mut response = WriteLogsResponse::default();
         while let Some(settled) = settled.next().await {
@@ -197,7 +197,7 @@ impl LogService for Server {
         &self,
         request: Request<TailRequest>,
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
-        let slot = self.slots.take(StreamCall::TailLogs)?;
+        let slot = self.slots.take(StreamCall::Tail)?;
         let deadline = deadline::of(request.metadata());
         let query = TailDraft::from(request.into_inner()).check();
         let begun = async {
@@ -212,7 +212,7 @@ impl LogService for Server {
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
-        let slot = self.slots.take(StreamCall::SyncLogs)?;
+        let slot = self.slots.take(StreamCall::Sync)?;
         let deadline = deadline::of(request.metadata());
         let settled = self.uploads.settle(request.into_inner());
         let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
@@ -243,8 +243,8 @@ impl Slots {
 
     fn take(&self, call: StreamCall) -> Result<Slot, Status> {
         let slots = match call {
-            StreamCall::WriteLogs | StreamCall::SyncLogs => &self.uploads,
-            StreamCall::TailLogs => &self.tails,
+            StreamCall::Write | StreamCall::Sync => &self.uploads,
+            StreamCall::Tail => &self.tails,
         };
         let slot = Arc::clone(slots).try_acquire_owned();
         let slot = slot.map_err(|_| status(&Failure::overloaded("the logger")))?;
