@@ -38,12 +38,15 @@ impl Lock {
     }
 }
 
-/// Where the lock of a store is. A link leads to the same one as the file that it leads to.
+/// Where the lock of a store is. A link leads to the same one as the file that it leads to, there or not yet there.
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let mut name: OsString = match fs::canonicalize(path) {
-        Ok(file) => file.into(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.into(),
-        Err(error) => return Err(error),
+    let mut name: OsString = match (fs::canonicalize(path), fs::read_link(path)) {
+        (Ok(file), _) => file.into(),
+        (Err(error), Ok(target)) if error.kind() == io::ErrorKind::NotFound => {
+            return beside(&path.parent().unwrap_or(Path::new("")).join(target));
+        }
+        (Err(error), Err(_)) if error.kind() == io::ErrorKind::NotFound => path.into(),
+        (Err(error), _) => return Err(error),
     };
     name.push(".lock");
     Ok(name.into())
@@ -69,9 +72,12 @@ mod tests {
     fn a_link_to_a_store_has_its_lock() {
         let directory = tempfile::tempdir().expect("a directory");
         let (path, link) = (directory.path().join("logs.db"), directory.path().join("other.db"));
-        fs::write(&path, "").expect("a file");
-        std::os::unix::fs::symlink(&path, &link).expect("a link");
-        let _first = Lock::take(&path).expect("nobody has it");
-        assert!(matches!(Lock::take(&link), Err(OpenError::InUse { .. })));
+        std::os::unix::fs::symlink("logs.db", &link).expect("a link");
+        let _first = Lock::take(&link).expect("nobody has it, and there is no store yet");
+        for _ in 0..2 {
+            assert!(matches!(Lock::take(&path), Err(OpenError::InUse { .. })));
+            assert!(matches!(Lock::take(&link), Err(OpenError::InUse { .. })));
+            fs::write(&path, "").expect("a file");
+        }
     }
 }
