@@ -11,6 +11,7 @@ use proto::{
         self, EntryResult, LogRequest, SyncResponse, WriteLogsResponse, log_service_client::LogServiceClient,
     },
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
@@ -84,7 +85,7 @@ impl Streams {
     }
 
     /// Stores entries, and says of each when it is settled. At most 1,024 are under way: beyond that the entries are
-    /// taken as the acknowledgements are.
+    /// taken as the acknowledgements are. When the stream of acknowledgements is dropped, no more entries are taken.
     ///
     /// # Errors
     /// If the connection is not there. One that is lost later is the last item of the stream: what became of the entries
@@ -94,9 +95,17 @@ impl Streams {
         entries: impl Stream<Item = LogEntry> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Acknowledged, Failure>>, Failure> {
         let mut client = self.client();
+        // To HTTP/2 the call goes on until both ends have ended it.
+        let dropped = CancellationToken::new();
+        let requests = entries.map(request).take_until(dropped.clone().cancelled_owned());
+        let read = dropped.drop_guard();
         // Without an answer in time, some may be sent already.
-        let answer = in_time(client.sync_logs(entries.map(request)), Failure::unknown).await?;
-        Ok(answer.into_inner().map(|response| acknowledged(response.map_err(failure)?)).boxed())
+        let answer = in_time(client.sync_logs(requests), Failure::unknown).await?;
+        let acknowledgements = answer.into_inner().map(move |response| {
+            let _lasts = &read;
+            acknowledged(response.map_err(failure)?)
+        });
+        Ok(acknowledgements.boxed())
     }
 
     /// Follows what is stored, over losses of the connection too.
