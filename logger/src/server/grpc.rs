@@ -205,7 +205,7 @@ impl LogService for Server {
         };
         let tail = begun.await.map_err(|failure| status(&failure))?;
         let responses = deadline::within(deadline, tail.responses(), slot);
-        Ok(Response::new(Watched::new(responses).boxed()))
+        Ok(Response::new(Watched::new(responses, stall::tail()).boxed()))
     }
 
     async fn sync_logs(
@@ -217,7 +217,7 @@ impl LogService for Server {
         let settled = self.uploads.settle(request.into_inner());
         let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
         let responses = deadline::within(deadline, responses, slot);
-        Ok(Response::new(Watched::new(responses).boxed()))
+        Ok(Response::new(Watched::new(responses, stall::acknowledgements()).boxed()))
     }
 }
 

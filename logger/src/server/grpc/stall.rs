@@ -13,13 +13,14 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-/// How long a stream may not be asked for more. One that is read is asked whenever it has something: a tail every 10 s at
-/// least, acknowledgements after the longest pause of their sender (300 s), which this must be longer than.
+/// How long a stream that has given something may not be asked for more. One that is waited for may take its time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
 
 /// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
 /// told so, and nothing more.
 pub(super) struct Watched<S> {
+    /// What who reads on is told.
+    stalled: Failure,
     shared: Arc<Mutex<Shared<S>>>,
     ended: bool,
     _watch: AbortOnDropHandle<()>,
@@ -28,16 +29,17 @@ pub(super) struct Watched<S> {
 struct Shared<S> {
     /// `None` once they are dropped.
     responses: Option<Pin<Box<S>>>,
-    asked_at: Instant,
+    /// Since when what was given is not read; `None` while somebody waits for more.
+    unread_since: Option<Instant>,
 }
 
 impl<S: Send + 'static> Watched<S> {
-    /// Must be called within a tokio runtime.
-    pub(super) fn new(responses: S) -> Self {
-        let asked_at = Instant::now();
-        let shared = Arc::new(Mutex::new(Shared { responses: Some(Box::pin(responses)), asked_at }));
+    /// Must be called within a tokio runtime. `stalled` is what is told at the end.
+    pub(super) fn new(responses: S, stalled: Failure) -> Self {
+        let unread_since = Some(Instant::now());
+        let shared = Arc::new(Mutex::new(Shared { responses: Some(Box::pin(responses)), unread_since }));
         let watch = tokio::spawn(watch(Arc::downgrade(&shared)));
-        Watched { shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
+        Watched { stalled, shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
     }
 }
 
@@ -45,16 +47,15 @@ impl<S: Stream<Item = Result<T, Status>>, T> Stream for Watched<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Watched { shared, ended, .. } = self.get_mut();
+        let Watched { stalled, shared, ended, .. } = self.get_mut();
         let mut shared = lock(shared);
-        shared.asked_at = Instant::now();
-        match &mut shared.responses {
-            Some(responses) => responses.as_mut().poll_next(cx),
-            None => {
-                let told = std::mem::replace(ended, true);
-                Poll::Ready((!told).then(|| Err(status(&stalled()))))
-            }
-        }
+        let Some(responses) = &mut shared.responses else {
+            let told = std::mem::replace(ended, true);
+            return Poll::Ready((!told).then(|| Err(status(stalled))));
+        };
+        let polled = responses.as_mut().poll_next(cx);
+        shared.unread_since = polled.is_ready().then(Instant::now);
+        polled
     }
 }
 
@@ -74,8 +75,9 @@ async fn watch<S>(shared: Weak<Mutex<Shared<S>>>) {
 /// When to look again; `None`: the responses are dropped.
 fn look<S>(shared: &Mutex<Shared<S>>) -> Option<Instant> {
     let mut shared = lock(shared);
-    let limit = shared.asked_at + STALL_TIMEOUT;
-    if Instant::now() < limit {
+    let now = Instant::now();
+    let limit = shared.unread_since.unwrap_or(now) + STALL_TIMEOUT;
+    if now < limit {
         return Some(limit);
     }
     shared.responses = None;
@@ -86,11 +88,22 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stalled() -> Failure {
+/// What the reader of a tail is told.
+pub(super) fn tail() -> Failure {
     let seconds = STALL_TIMEOUT.as_secs();
     let message =
         format!("the stream was not read for {seconds} s: begin again after the last that was read");
     Failure::new(Code::Unavailable, message)
+}
+
+/// What who takes no acknowledgements is told.
+pub(super) fn acknowledgements() -> Failure {
+    let seconds = STALL_TIMEOUT.as_secs();
+    let message = format!(
+        "the acknowledgements were not read for {seconds} s: what is not acknowledged may be stored, and sending it \
+         again with the same id is safe"
+    );
+    Failure::new(Code::OutcomeUnknown, message)
 }
 
 #[cfg(test)]
@@ -105,7 +118,7 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
         let numbers = stream::iter(0..).map(Ok::<i32, Status>);
-        let mut watched = Watched::new(within(None, numbers, place));
+        let mut watched = Watched::new(within(None, numbers, place), tail());
         for number in 0..3 {
             tokio::time::sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
             assert_eq!(watched.next().await.and_then(Result::ok), Some(number), "it is slow, and read");
@@ -120,11 +133,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_late_stream_keeps_it() {
+        let late = stream::once(async {
+            tokio::time::sleep(3 * STALL_TIMEOUT).await;
+            Ok::<_, Status>(7)
+        });
+        let mut watched = Watched::new(late, acknowledgements());
+        assert_eq!(watched.next().await.and_then(Result::ok), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stream_that_ends_or_is_dropped_gives_up_its_place_at_once() {
         let places = Arc::new(Semaphore::new(1));
         for reads in [true, false] {
             let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
-            let mut watched = Watched::new(within(None, stream::empty::<Result<i32, Status>>(), place));
+            let nothing = stream::empty::<Result<i32, Status>>();
+            let mut watched = Watched::new(within(None, nothing, place), tail());
             if reads {
                 assert!(watched.next().await.is_none());
                 assert_eq!(places.available_permits(), 1);
