@@ -377,7 +377,8 @@ async fn a_trace_and_its_state_go_on_over_the_wire_and_without_a_collector_nothi
         (collector.endpoint(), "OTEL_SDK_DISABLED", "1", Some("01")),
         (String::new(), "OTEL_SDK_DISABLED", "false", None),
         (collector.endpoint(), "OTEL_SDK_DISABLED", "TRUE", None),
-        (collector.endpoint(), "OTEL_TRACES_EXPORTER", "none", None),
+        (collector.endpoint(), "OTEL_TRACES_EXPORTER", "None", None),
+        (collector.endpoint(), "OTEL_TRACES_EXPORTER", "", Some("01")),
     ] {
         let settings =
             [(ENDPOINT, endpoint), (setting, value.to_owned()), ("LOGGER_HTTP_URL", logger.clone())];

@@ -41,7 +41,7 @@ pub struct Settings {
     pub otel_exporter_otlp_traces_endpoint: String,
 
     /// Who sends them; none: nobody, and there are no traces
-    #[arg(long, env, value_enum, default_value_t = Exporter::Otlp)]
+    #[arg(long, env, value_enum, ignore_case = true, default_value_t = Exporter::Otlp)]
     pub otel_traces_exporter: Exporter,
 
     /// The protocol; there is no other
@@ -64,7 +64,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_service_name: String,
 
-    /// true: no traces, whatever else is set; any other value counts as false
+    /// true: no traces; any other value counts as false
     #[arg(
         long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "",
         hide_default_value = true
@@ -76,6 +76,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Exporter {
     /// OpenTelemetry's own protocol.
+    // To OpenTelemetry a variable without a value is not set.
+    #[value(alias = "")]
     Otlp,
     /// Nobody.
     #[value(name = "none")]
@@ -87,14 +89,17 @@ pub enum Exporter {
 pub struct Disabled(String);
 
 impl Disabled {
-    /// Whether it is `true`, in letters of any case. The log is told of what is neither that nor `false`.
+    /// Whether it is `true`, in letters of any case.
     fn is_true(&self) -> bool {
-        let Disabled(word) = self;
-        if !["", "true", "false"].iter().any(|known| word.eq_ignore_ascii_case(known)) {
-            let value = word.as_str();
+        self.0.eq_ignore_ascii_case("true")
+    }
+
+    /// Tells the log of what is neither that nor `false`.
+    fn warn_if_unknown(&self) {
+        let value = self.0.as_str();
+        if !["", "true", "false"].iter().any(|known| value.eq_ignore_ascii_case(known)) {
             tracing::warn!(value, "OTEL_SDK_DISABLED counts as false: only true switches traces off");
         }
-        word.eq_ignore_ascii_case("true")
     }
 }
 
@@ -147,6 +152,7 @@ impl Traces {
         allowed: bool,
         lost: Counter,
     ) -> anyhow::Result<Self> {
+        settings.otel_sdk_disabled.warn_if_unknown();
         let Some(channel) = settings.collector(allowed)? else { return Ok(Traces(None)) };
         let exporter = SpanExporter::builder().with_tonic().with_channel(channel).build();
         let exporter = exporter.context("the settings OTEL_EXPORTER_OTLP_… cannot be used")?;
