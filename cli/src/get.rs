@@ -12,6 +12,7 @@ use transport::Transports;
 
 use crate::{
     Ending,
+    again::again,
     config::{Filter, Get, Stack, place},
     problem::Problem,
     text::{entry_line, escape, json_line, put},
@@ -60,8 +61,7 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
     while told < most {
         let page = page(transports, filter, most - told, cursor).await.map_err(|failure| {
             if let (Some(cursor), true) = (cursor, failure.certainty() != Certainty::Rejected) {
-                let cursor = String::from(cursor);
-                eprintln!("broken off: add --cursor {cursor} to the same command to go on");
+                eprintln!("broken off; go on with: {}", goes_on(arguments, cursor, most - told));
             }
             failed(failure)
         })?;
@@ -82,6 +82,15 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The command that goes on after `cursor`, with what is left to be told.
+fn goes_on(arguments: &Get, cursor: Cursor, left: u64) -> String {
+    let mut added = vec!["--cursor".to_owned(), cursor.into()];
+    if !arguments.all {
+        added.extend(["--limit".to_owned(), left.to_string()]);
+    }
+    again(&[("--cursor", true), ("--limit", true)], &added)
+}
+
 fn why_none(arguments: &Get) -> &'static str {
     match (arguments.cursor, arguments.filter.is_empty()) {
         (Some(_), _) => "there are no more entries",
@@ -100,7 +109,9 @@ async fn tell_of_more(transports: &Transports, filter: &Filter, cursor: Cursor) 
         Ok(_) | Err(_) => "may be",
     };
     let cursor = String::from(cursor);
-    eprintln!("there {are} more: --all prints all, and --cursor {cursor} goes on after these");
+    eprintln!(
+        "there {are} more: --all in place of --limit prints all, and --cursor {cursor} goes on after these"
+    );
 }
 
 async fn page(

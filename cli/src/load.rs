@@ -15,7 +15,7 @@ mod ways;
 use std::{io, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use proto::{Certainty, Code, Failure};
+use proto::{Certainty, Failure};
 use serde::Serialize;
 
 use self::{
@@ -77,7 +77,7 @@ struct Job {
     /// Lines before this number may be stored though they are not settled.
     unsure_until: u64,
     /// What is said of since the last progress.
-    told: Vec<Code>,
+    told: Option<String>,
 }
 
 /// Why a way came to no good end.
@@ -108,7 +108,7 @@ impl Job {
         lines.skip_to(arguments.from_line.unwrap_or(1)).await?;
         let goes_on = arguments.from_line.is_some();
         let ledger = Ledger::new(lines.place(), arguments.rejects.as_deref(), goes_on, meter)?;
-        Ok(Job { lines, ledger, interrupt, unsure_until: 0, told: Vec::new() })
+        Ok(Job { lines, ledger, interrupt, unsure_until: 0, told: None })
     }
 
     /// Sends all there is, as often as the way breaks and its patience lasts.
@@ -128,7 +128,7 @@ impl Job {
             let before = self.ledger.reached();
             let sent = way.send(self).await;
             if self.ledger.reached() != before && patience.regain() {
-                self.told.clear();
+                self.told = None;
                 self.ledger.say(&format!("going on from line {}", before.line));
             }
             match sent {
@@ -160,13 +160,16 @@ impl Job {
         if failure.certainty() == Certainty::Rejected {
             return Err(Stopped { why: describe(failure, place), ending: Ending::Refused });
         }
-        if !self.told.contains(&failure.code) {
-            self.told.push(failure.code);
-            self.ledger.say(&format!("waiting: {}", describe(failure, place)));
-        }
+        let why = describe(failure, place);
+        let is_new = self.told.as_ref() != Some(&why);
         let Some(wait) = patience.next_wait() else {
-            return Err(self.stopped(format!("no progress for {}", patience.in_words())));
+            let because = if is_new { format!(": {why}") } else { String::new() };
+            return Err(self.stopped(format!("no progress for {}{because}", patience.in_words())));
         };
+        if is_new {
+            self.ledger.say(&format!("waiting: {why}"));
+            self.told = Some(why);
+        }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.interrupt.begun() => {}

@@ -1,6 +1,6 @@
 //! `fourwire tail`: follows what is stored.
 
-use proto::{Cursor, Failure, StoredEntry, TailEvent, Transport};
+use proto::{Code, Cursor, Failure, StoredEntry, TailEvent, Transport};
 use serde::Serialize;
 use transport::grpc::{Streams, Tailed};
 
@@ -76,10 +76,11 @@ impl Reader {
         let because = root(failure);
         let because = escape(&because);
         match self.cursor {
-            None => eprintln!(
+            None if failure.code == Code::Unavailable => eprintln!(
                 "waiting for the logger, which is not there yet\n  because: {because}\n  {}",
                 what_to_look_at(place(Transport::Grpc))
             ),
+            None => eprintln!("waiting for the logger\n  because: {because}"),
             Some(_) => eprintln!("the logger is lost; waiting for it\n  because: {because}"),
         }
     }

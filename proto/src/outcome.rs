@@ -340,12 +340,16 @@ impl Failure {
     /// unknown.
     #[must_use]
     pub fn about_reading(mut self) -> Self {
-        if self.certainty() == Certainty::Unknown {
-            self.code = Code::Unavailable;
-        }
+        let unknown = self.certainty() == Certainty::Unknown;
         let plain = [NOT_STORED, UNSURE].into_iter().find_map(|end| self.message.strip_suffix(end));
-        if let Some(bytes) = plain.map(str::len) {
-            self.message.truncate(bytes);
+        match plain.map(str::len) {
+            Some(bytes) => self.message.truncate(bytes),
+            // It speaks of sending in words of its own.
+            None if unknown => self.message = "no answer that can be used".to_owned(),
+            None => {}
+        }
+        if unknown {
+            self.code = Code::Unavailable;
         }
         self
     }
