@@ -36,6 +36,9 @@ const LOGGER: &str = "the logger";
 /// One connection's end.
 type Client = LogRpcClient<Calls>;
 
+/// Why a connection is not there that was never tried to its end.
+const NOT_YET: &str = "not connected yet";
+
 /// An open connection, or why there is none.
 type Connection = Result<Client, String>;
 
@@ -89,7 +92,7 @@ impl Rpc {
         let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.rpc)));
         let connections = (0..CONNECTIONS)
             .map(|_| {
-                let (publish, connection) = watch::channel(Err("not connected yet".to_owned()));
+                let (publish, connection) = watch::channel(Err(NOT_YET.to_owned()));
                 supervisors.spawn(keep_connected(dialer.clone(), settings.logger_rpc_addr.clone(), publish));
                 connection
             })
@@ -130,11 +133,12 @@ impl Rpc {
     /// The next connection in turn that is open.
     fn connection(&self) -> Result<Client, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut lost = String::new();
+        let mut lost = NOT_YET.to_owned();
         for offset in 0..CONNECTIONS {
             match self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone() {
                 Ok(client) => return Ok(client),
-                Err(reason) => lost = reason,
+                Err(reason) if reason != NOT_YET => lost = reason,
+                Err(_) => {}
             }
         }
         Err(Failure::unreachable(LOGGER).because(lost))
@@ -210,7 +214,7 @@ async fn lost(client: Client, mut dispatch: Dispatch) -> String {
     };
     tokio::select! {
         ended = dispatch.join_next() => {
-            ended.map_or_else(String::new, |ended| ended.unwrap_or_else(|error| error.to_string()))
+            ended.map_or_else(|| "closed".to_owned(), |ended| ended.unwrap_or_else(|error| error.to_string()))
         }
         reason = silent => reason,
     }
