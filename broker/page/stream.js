@@ -26,7 +26,7 @@ async function run(path, { event, state }, stopped) {
   let wait = WAIT[0];
   state('connecting');
   while (!stopped.aborted) {
-    if (document.hidden) await seen(stopped);
+    while (document.hidden && !stopped.aborted) await seen(stopped);
     if (stopped.aborted) return;
     const connection = new AbortController();
     const end = () => connection.abort();
@@ -89,12 +89,15 @@ async function run(path, { event, state }, stopped) {
   }
 }
 
-// Waits until somebody can see the page.
-function seen(stopped) {
-  return new Promise((resolve) => {
-    document.addEventListener('visibilitychange', resolve, { once: true });
-    stopped.addEventListener('abort', resolve, { once: true });
+// Waits until somebody may see the page.
+async function seen(stopped) {
+  const waited = new AbortController();
+  const { signal } = waited;
+  await new Promise((resolve) => {
+    document.addEventListener('visibilitychange', resolve, { signal });
+    stopped.addEventListener('abort', resolve, { signal });
   });
+  waited.abort();
 }
 
 function pause(ms, stopped) {

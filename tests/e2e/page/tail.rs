@@ -1,6 +1,6 @@
 //! The live tail.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use proto::Transport;
 use serde_json::json;
@@ -149,7 +149,13 @@ async fn a_tab_that_nobody_sees_gives_its_connection_back_and_misses_nothing() {
     page.eventually(&format!("{COUNT} === 1")).await;
     page.run(hide, json!([true])).await;
     page.tail_is("connecting").await;
-    stack.log(Transport::Http, &log("unseen")).await;
+    let unseen = stack.log(Transport::Http, &log("unseen")).await.id();
+    eventually("it can be read", async || {
+        (stack.get(&format!("/logs/{unseen}")).await.status == 200).then_some(())
+    })
+    .await;
+    // It is stored, and whoever still followed would show it within a moment.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(page.texts("#tail-rows .data").await, ["before"]);
     page.run(hide, json!([false])).await;
     page.tail_is("live").await;
