@@ -221,7 +221,7 @@ async fn entries_are_found_by_conditions_and_read_page_by_page() {
         assert_eq!(ran.out.lines().count(), count, "{conditions:?}");
         let said = match count {
             0 => "no entry meets the conditions",
-            20 | 1_500 => "there are more: --all prints all, and --cursor ",
+            20 | 1_500 => "there are more: --all in place of --limit prints all, and --cursor ",
             _ => "",
         };
         assert!(ran.err.starts_with(said) && said.is_empty() == ran.err.is_empty(), "{ran:?}");
