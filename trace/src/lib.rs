@@ -3,8 +3,9 @@
 //!
 //! Traces are on in a process that has installed a propagator and a provider of tracers before the first call of
 //! anything here; `service::Telemetry` does, if the settings say so. [`extract`] reads who calls, [`Span::entering`]
-//! is the span of a call that came in, [`Span::beginning`] that of one with which a trace may begin, [`Span::within`] that of a part of it, and [`inject`] writes into a call that
-//! goes out which span it is made in. What [`Span::around`] runs has that span as its current one.
+//! is the span of a call that came in, [`Span::beginning`] that of one with which a trace may begin, [`Span::within`]
+//! that of a part of it, and [`inject`] writes into a call that goes out which span it is made in. What
+//! [`Span::around`] runs has that span as its current one.
 //!
 //! Whether a trace is recorded is decided once, where it begins: by the caller, or by the process that callers from
 //! outside come to. Of one that the caller does not record no span is made: it is only passed on. Of one that is not
