@@ -17,6 +17,11 @@ const INSERT: &str = "
           AND entries.data = excluded.data
     RETURNING attempts";
 
+/// Gives back the number that [`INSERT`] took for a row that was there already: SQLite counts it as given. The numbers
+/// of rows have no gaps, so that the distance of two of them is a count of entries. A store that an earlier version has
+/// begun may have some.
+const GIVE_BACK: &str = "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = 'entries'";
+
 /// Stores an id once more.
 #[cfg(feature = "faults")]
 const INSERT_AGAIN: &str = "
@@ -109,6 +114,9 @@ fn store_one(connection: &Connection, arrival: &Arrival, stored_at_us: i64) -> E
             |row| row.get::<_, i64>(0),
         )
         .optional();
+    if let Ok(None | Some(2..)) = attempts {
+        connection.prepare_cached(GIVE_BACK)?.execute([])?;
+    }
     match attempts {
         Ok(Some(1)) => Ok(Ok(Outcome::Stored)),
         Ok(Some(_)) => Ok(Ok(Outcome::Duplicate)),

@@ -2,13 +2,91 @@
 
 use std::time::Duration;
 
-use proto::{Cursor, Query, TailQuery, limits::DATA_BYTES};
+use proto::{Code, Cursor, Outcome, Query, TailQuery, limits::DATA_BYTES};
 
 use super::{
-    super::{follow, page::Budget},
-    connection,
+    super::{follow, page::Budget, prune},
+    connection, leave_gap,
 };
-use crate::store::fixtures::*;
+use crate::store::{Followed, Store, fixtures::*};
+
+/// What a tail without a filter finds after an entry.
+fn after(store: &mut Store, cursor: i64, max_lag: Option<u64>) -> Followed {
+    let query = TailQuery { filter: Query::default(), after: None, max_lag };
+    follow::follow(connection(store), &query, Cursor::after(cursor), Budget::FOLLOW).expect("readable")
+}
+
+/// Sends what is stored again: as a duplicate, as a conflict, and as part of a batch that is refused.
+fn send_again(store: &mut Store, number: u128) {
+    assert_eq!(store_one(store, arrival(number, "text")), Ok(Outcome::Duplicate));
+    let conflict = store_one(store, arrival(number, "other")).expect_err("other content");
+    assert_eq!(conflict.code, Code::Conflict);
+    let refused = all_or_none(vec![arrival(1_000, "new"), arrival(number, "text"), arrival(number, "other")]);
+    let answers = store.commit(&[refused]).expect("committed");
+    assert_eq!(answers[0].as_ref().expect_err("a conflict").code, Code::Conflict);
+}
+
+#[test]
+fn what_came_twice_is_not_missed() {
+    let (_directory, url, mut store) = new_store();
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    for _ in 0..3 {
+        send_again(&mut store, 1);
+        drop(store);
+        store = Store::open(&url).expect("opened again");
+    }
+    // In one group with what is new.
+    let group = [each(vec![arrival(1, "text"), arrival(2, "text"), arrival(2, "text"), arrival(3, "text")])];
+    store.commit(&group).expect("committed");
+    send_again(&mut store, 3);
+
+    for (max_lag, missed, entries) in [(None, 0, 2), (Some(2), 0, 2), (Some(1), 1, 1)] {
+        let followed = after(&mut store, 1, max_lag);
+        assert_eq!((followed.missed, followed.entries.len()), (missed, entries), "{max_lag:?}");
+        assert_eq!((followed.reached, followed.more), (Cursor::after(3), false), "{max_lag:?}");
+    }
+}
+
+#[test]
+fn a_store_of_an_earlier_version_is_followed_and_its_gaps_count_as_missed() {
+    let (_directory, _, mut store) = new_store();
+    for number in 1..=3 {
+        store_one(&mut store, arrival(number, "text")).expect("stored");
+        leave_gap(&mut store);
+    }
+    for (max_lag, missed, entries) in [(None, 0, 2), (Some(2), 2, 1), (Some(1), 3, 0)] {
+        let followed = after(&mut store, 2, max_lag);
+        assert_eq!((followed.missed, followed.entries.len()), (missed, entries), "{max_lag:?}");
+        assert_eq!((followed.reached, followed.more), (Cursor::after(6), false), "{max_lag:?}");
+    }
+    store_one(&mut store, arrival(4, "text")).expect("stored");
+    let followed = after(&mut store, 6, Some(1));
+    assert_eq!((followed.missed, followed.entries.len(), followed.reached), (0, 1, Cursor::after(7)));
+}
+
+#[test]
+fn what_is_deleted_is_missed_and_what_came_twice_is_not() {
+    let (_directory, _, mut store) = new_store();
+    for number in 1..=3 {
+        store_one(&mut store, arrival(number, "text")).expect("stored");
+        send_again(&mut store, number);
+    }
+    let delete_all =
+        |store: &mut Store| prune::step(connection(store), Some(i64::MAX), None).expect("deleted");
+    delete_all(&mut store);
+    let followed = after(&mut store, 1, None);
+    assert_eq!((followed.missed, followed.entries.len(), followed.reached), (2, 0, Cursor::after(3)));
+
+    // A deleted entry that comes again is new, and its number is.
+    assert_eq!(store_one(&mut store, arrival(3, "text")), Ok(Outcome::Stored));
+    send_again(&mut store, 3);
+    let followed = after(&mut store, 3, Some(1));
+    assert_eq!((followed.missed, followed.entries.len(), followed.reached), (0, 1, Cursor::after(4)));
+    delete_all(&mut store);
+    store_one(&mut store, arrival(4, "text")).expect("stored");
+    let followed = after(&mut store, 1, None);
+    assert_eq!((followed.missed, followed.entries.len(), followed.reached), (3, 1, Cursor::after(5)));
+}
 
 #[test]
 fn a_search_for_a_text_looks_at_the_clock_between_two_entries() {

@@ -7,7 +7,7 @@ use proto::{Cursor, Level, Page, Query, StoredEntry, Transport};
 
 use super::{
     super::page::{self, Budget},
-    connection, get, sqlite, walk,
+    connection, get, leave_gap, sqlite, walk,
 };
 use crate::store::{Store, fixtures::*};
 
@@ -15,7 +15,7 @@ use crate::store::{Store, fixtures::*};
 const SMALL: Budget = Budget { time: Duration::from_secs(60), window: 7, bytes: usize::MAX };
 
 /// 100 entries in groups of 3, each group a second after the one before, of three names, all levels and
-/// transports, with a duplicate here and there, which leaves a gap in the sequence.
+/// transports. Behind each group there is a gap in the sequence, as earlier versions left one for each duplicate.
 fn filled() -> (tempfile::TempDir, Store) {
     let (directory, _, mut store) = new_store();
     let numbers: Vec<u128> = (0..100).collect();
@@ -23,6 +23,7 @@ fn filled() -> (tempfile::TempDir, Store) {
         let arrivals = group.iter().map(|number| sample(*number)).collect();
         sqlite(&mut store).last_stored_at_us = second_us(group[0]);
         store.commit(&[each(arrivals), each(vec![sample(0)])]).expect("stored");
+        leave_gap(&mut store);
     }
     (directory, store)
 }
