@@ -88,16 +88,21 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
     open(path)
 }
 
-/// Opens a file that must be there for writing, after looking for damage.
+/// Opens a file that must be there for writing, after looking for damage. It is not looked at without SQLite, since
+/// others of this process may read it: whoever closes a file drops all the locks that its process has on it
+/// (<https://sqlite.org/howtocorrupt.html>, 2.2).
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
-    identify(path)?;
     let in_path = |error| open_error(path, error);
+    fs::metadata(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     // No SQLITE_OPEN_CREATE: a store that vanished while it was in use must not come back empty.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(in_path)?;
     connection.execute_batch(PRAGMAS).map_err(in_path)?;
-    // The header that `identify` saw may be older than what the write-ahead log holds.
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(in_path)?;
+    let mark = |name| connection.pragma_query_value(None, name, |row| row.get(0)).map_err(in_path);
+    if mark("application_id")? != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let version = mark("user_version")?;
     known_version(path, version)?;
     connection.execute_batch(WRITE_PRAGMAS).map_err(in_path)?;
     prove_durable(path, &connection)?;

@@ -2,10 +2,17 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    libc::{F_RDLCK, F_WRLCK, SEEK_SET, flock},
+};
 use proto::{Code, Outcome, Query};
 use rusqlite::{Connection, ffi};
 
-use super::{super::write::Broken, connection, count, get, sqlite};
+use super::{
+    super::{schema, write::Broken},
+    connection, count, get, sqlite,
+};
 use crate::store::{Retention, Store, StoreUrl, fixtures::*};
 
 fn sqlite_error(code: std::ffi::c_int) -> rusqlite::Error {
@@ -72,6 +79,34 @@ fn an_error_says_no_more_than_is_certain() {
         assert_eq!(failure.code, code, "{error} at_commit={at_commit}");
         assert!(std::error::Error::source(&failure).is_some(), "the log is told the cause");
     }
+}
+
+#[test]
+fn opening_again_drops_no_lock_of_those_who_read() {
+    /// Where SQLite locks a file that it reads: the first of its "shared bytes".
+    const SHARED_FIRST: i64 = 0x4000_0002;
+    let (_directory, url, mut store) = new_store();
+    store_one(&mut store, arrival(0, "text")).expect("stored");
+    let reader = schema::open_read_only(file(&url)).expect("opened");
+    let read = || reader.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0));
+    assert_eq!(read(), Ok(1));
+    for number in 1..3 {
+        sqlite(&mut store).connection = None;
+        store_one(&mut store, arrival(number, "text")).expect("opened again, and stored");
+    }
+    // A lock of an open file and not of a process, so that those of this one keep it out. Closing it drops them: it
+    // comes last.
+    let other = File::options().read(true).write(true).open(file(&url)).expect("opened");
+    let mut lock = flock {
+        l_type: F_WRLCK as i16,
+        l_whence: SEEK_SET as i16,
+        l_start: SHARED_FIRST,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&other, FcntlArg::F_OFD_GETLK(&mut lock)).expect("asked");
+    assert_eq!(i32::from(lock.l_type), F_RDLCK, "somebody else may believe that nobody reads");
+    assert_eq!(read(), Ok(3));
 }
 
 #[test]
