@@ -14,6 +14,7 @@ use futures_util::{Stream, stream};
 use proto::{
     Code, Cursor, Failure, TailDraft, TailEvent,
     json::{Envelope, FailureData},
+    unread_query,
 };
 use serde_json::json;
 use service::Shutdown;
@@ -77,7 +78,7 @@ pub async fn follow(
     headers: HeaderMap,
     query: Result<Query<TailDraft>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let Query(mut draft) = query.map_err(|error| Failure::new(Code::BadQuery, error.body_text()))?;
+    let Query(mut draft) = query.map_err(|error| unread_query(&error.body_text()))?;
     if let Some(last) = headers.get("last-event-id") {
         // What is no text is no cursor either.
         draft.after = Some(last.to_str().unwrap_or("?").to_owned());

@@ -4,6 +4,7 @@
 
 mod answer;
 mod ignored;
+mod words;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
 use self::ignored::Ignored;
+pub use self::words::in_plain_words;
 use crate::{
     BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES,
 };
@@ -66,7 +68,8 @@ impl Handle {
     /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
         let body: HandleBody<'_> = parse_object(body)?;
-        let action = match body.action.as_str() {
+        let missing = || Failure::new(Code::BadField, "missing field `action`: give it \"log\" or \"echo\"");
+        let action = match body.action.as_deref().ok_or_else(missing)? {
             "log" => Action::Log,
             "echo" => Action::Echo,
             other => {
@@ -156,8 +159,8 @@ pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Trans
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct HandleBody<'a> {
     /// What is to be done.
-    #[schema(value_type = Action)]
-    action: String,
+    #[schema(value_type = Action, required)]
+    action: Option<String>,
     /// By which transport; left out: by the broker's default.
     #[schema(value_type = Option<Transport>)]
     transport: Option<String>,
@@ -293,6 +296,12 @@ fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     if text.is_empty() {
         return Err(Failure::new(Code::BadJson, "the body is empty: send a JSON object"));
     }
+    if text.starts_with("\u{feff}".as_bytes()) {
+        return Err(Failure::new(
+            Code::BadJson,
+            "a byte order mark comes first: send JSON in UTF-8 without one",
+        ));
+    }
     if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
         return Err(Failure::new(Code::BadField, "an object is expected: send {\"name\": value, …}"));
     }
@@ -314,16 +323,19 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
 }
 
 fn describe(error: &serde_json::Error, path: &str) -> Failure {
-    let text = error.to_string();
     match error.classify() {
         Category::Data => {
+            let text = error.to_string();
             // The place is dropped: in a batch it would count from the start of the entry.
             let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
             let field = if path == "." { String::new() } else { format!("field `{path}`: ") };
             Failure::new(Code::BadField, format!("{field}{what}"))
         }
         Category::Syntax | Category::Eof | Category::Io => {
-            Failure::new(Code::BadJson, format!("the body is not JSON that can be read: {text}"))
+            let (line, column, what) = (error.line(), error.column(), in_plain_words(error));
+            let message =
+                format!("the body is not JSON that can be read: line {line} column {column}: {what}");
+            Failure::new(Code::BadJson, message)
         }
     }
 }

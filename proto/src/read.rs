@@ -227,6 +227,12 @@ fn bad_query(failure: Failure) -> Failure {
     Failure::new(Code::BadQuery, failure.message)
 }
 
+/// The refusal of parameters that could not be read, from what axum says of them.
+pub fn unread_query(text: &str) -> Failure {
+    let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    Failure::new(Code::BadQuery, text.replace("field `", "parameter `"))
+}
+
 /// Reads the id of an entry from an address.
 ///
 /// # Errors

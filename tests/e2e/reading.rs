@@ -73,7 +73,9 @@ async fn a_question_that_cannot_be_answered_says_why() {
     for (path, status, code, word) in [
         ("/logs?limit=0", 400, "bad_query", "limit"),
         ("/logs?limit=ten", 400, "bad_query", "limit"),
-        ("/logs?colour=red", 400, "bad_query", "colour"),
+        ("/logs?colour=red", 400, "bad_query", "unknown parameter `colour`"),
+        ("/logs?limit=1&limit=2", 400, "bad_query", "duplicate parameter `limit`"),
+        ("/logs/stream?colour=red", 400, "bad_query", "unknown parameter `colour`"),
         ("/logs?level=INFO", 400, "bad_query", "level"),
         ("/logs?transport=amqp", 400, "bad_query", "rabbitmq"),
         ("/logs?since=yesterday", 400, "bad_query", "since"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use proto::{Code, Failure};
+use proto::{Code, Failure, json::in_plain_words};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -17,6 +17,9 @@ const NEEDED: [&str; 2] = ["name", "data"];
 
 /// What the store adds to an entry, and what `tail --json` does.
 const ADDED: [&str; 4] = ["transport", "stored_at", "attempts", "cursor"];
+
+/// Where the file seems to be one list.
+const OF_A_LIST: &str = "; of a list, jq -c '.[]' makes a line for each entry";
 
 /// The refusal of a line that was read as an entry and is none, with the column of the mistake where it has one.
 pub(super) fn explained(line: &[u8], failure: &Failure) -> Failure {
@@ -58,51 +61,30 @@ fn no_object(text: &str, error: &serde_json::Error) -> Failure {
     }
     match error.classify() {
         Category::Data => {
-            let message =
-                "an entry is an object in one line, such as {\"name\":\"event\",\"data\":\"hello\"}";
+            let hint = if text.trim().starts_with('[') { OF_A_LIST } else { "" };
+            let message = format!(
+                "an entry is an object in one line, such as {{\"name\":\"event\",\"data\":\"hello\"}}{hint}"
+            );
             Failure::new(Code::BadField, message)
         }
         Category::Syntax | Category::Eof | Category::Io => {
             // It counts bytes.
             let column = text.char_indices().take_while(|(at, _)| *at < error.column()).count().max(1);
-            Failure::new(Code::BadJson, format!("column {column}: {}", plain(error)))
+            let hint = hint(text.trim(), error);
+            Failure::new(Code::BadJson, format!("column {column}: {}{hint}", in_plain_words(error)))
         }
     }
 }
 
-/// What the parser says of JSON, in other words.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-    let plain = match what {
-        "EOF while parsing a string" => "the line ends within a text: its closing \" is missing",
-        "EOF while parsing an object" => {
-            "the line ends before its object does: a } is missing, or it goes on in the next line"
-        }
-        "EOF while parsing a list" => {
-            "the line ends before its list does: a ] is missing, or it goes on in the next line"
-        }
-        "EOF while parsing a value" => "the line ends where a value is missing",
-        "expected value" | "expected ident" => "no JSON: a text stands in \"…\"",
-        "expected `:`" => "a : is missing between a field and its value",
-        "expected `,` or `}`" => "a , or a } is missing",
-        "expected `,` or `]`" => "a , or a ] is missing",
-        "key must be a string" => "the name of a field is missing, which stands in \"…\"",
-        "trailing comma" => "nothing comes after the last comma: leave it out",
-        "trailing characters" => "more text comes after the entry: each stands in a line of its own",
-        "invalid escape" => {
-            "what comes after a \\ in a text is none of \" \\ / b f n r t u: for a \\ write \\\\"
-        }
-        "lone leading surrogate in hex escape"
-        | "unexpected end of hex escape"
-        | "invalid unicode code point" => "half of a character: a \\ud800 goes with a \\udc00",
-        "invalid number" => "no number that JSON knows",
-        other if other.starts_with("control character") => {
-            "a control character stands in a text as it is: write it as \\u0009, for instance"
-        }
-        other => other,
-    };
-    plain.to_owned()
+/// What there is to say besides where the line may be a part of JSON that is laid out over several.
+fn hint(text: &str, error: &serde_json::Error) -> &'static str {
+    let trails = error.to_string().starts_with("trailing characters");
+    match error.classify() {
+        Category::Eof => "; an entry stands in one line: jq -c . makes one of several",
+        Category::Syntax if text.starts_with(']') || (trails && text.ends_with(',')) => OF_A_LIST,
+        Category::Syntax if trails => "; each entry stands in a line of its own",
+        Category::Syntax | Category::Data | Category::Io => "",
+    }
 }
 
 /// Of a line whose JSON and fields are well, it is one of the values that cannot be kept.
@@ -199,23 +181,28 @@ mod tests {
     #[test]
     fn a_line_that_is_no_json_is_told_in_plain_words_with_its_column() {
         for (line, words) in [
-            (&b"no json"[..], "column 2: no JSON"),
-            (b"{\"name\":event}", "column 9: no JSON"),
-            (b"{\"name\":\"event", "column 14: the line ends within a text"),
-            (b"{\"name\":\"event\"", "column 15: the line ends before its object"),
-            (b"{", "column 1: the line ends before its object"),
-            (b"{\"name\":[1", "column 10: the line ends before its list"),
-            (b"{\"name\":", "column 8: the line ends where a value is missing"),
+            (&b"no json"[..], "column 2: no value"),
+            (b"{\"name\":event}", "column 9: no value"),
+            (b"{\"name\":\"event", "column 14: it ends within a text"),
+            (b"{\"name\":\"event\"", "column 15: it ends before the object"),
+            (b"{", "column 1: it ends before the object"),
+            (b"{\"name\":[1", "column 10: it ends before the list"),
+            (b"{\"name\":", "column 8: it ends where a field or a value is missing"),
             (b"{\"name\" \"event\"}", "column 9: a : is missing"),
             (b"{\"name\":\"a\" \"data\":\"b\"}", "column 13: a , or a }"),
             (b"{\"name\":[1 2]}", "column 12: a , or a ]"),
             (b"{name:\"a\"}", "column 2: the name of a field is missing"),
             (b"{\"name\":\"a\",}", "column 13: nothing comes after the last comma"),
             (b"{\"name\":\"a\",\"data\":\"b\"} {", "column 25: more text"),
-            (b"{\"name\":\"a\\x\"}", "column 12: what comes after a \\"),
+            (b"{\"name\":\"a\\x\"}", "column 12: after a \\"),
+            (b"]", "jq -c '.[]'"),
+            (b"  {\"name\":\"a\",\"data\":\"b\"},", "jq -c '.[]'"),
+            (b"  {", "jq -c . makes"),
+            (b"{\"name\":\"a\",", "jq -c . makes"),
+            (b"{\"name\":\"\\u00zz\"}", "four hexadecimal digits"),
             (b"{\"name\":01}", "column 10: no number"),
             (b"{\"name\":\"a\tb\"}", "a control character"),
-            ("  {\"имя\": да}".as_bytes(), "column 11: no JSON"),
+            ("  {\"имя\": да}".as_bytes(), "column 11: no value"),
             (b"{\"name\":\"\xff\"}", "column 10: no text in UTF-8"),
             ("\u{feff}{}".as_bytes(), "byte order mark"),
             (b"{\"name\":\"\\ud800\",\"data\":\"\"}", "half of a character"),
@@ -235,6 +222,8 @@ mod tests {
     fn a_field_that_does_not_belong_is_named() {
         for (line, words) in [
             ("[]", "such as {\"name\""),
+            ("[", "jq -c '.[]'"),
+            ("[{\"name\":\"a\",\"data\":1},", "jq -c '.[]'"),
             ("7", "such as {\"name\""),
             ("{\"data\":1}", "`name` is missing"),
             ("{\"name\":\"n\"}", "`data` is missing"),

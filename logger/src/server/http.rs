@@ -13,7 +13,7 @@ use proto::{
     Code, Failure, Page, QueryDraft, StoredEntry, Transport,
     json::{self, Envelope, Written, WrittenBatch},
     limits::{IN_FLIGHT_BYTES, LOGGER_BODY_BYTES, RETRY_AFTER},
-    parse_entry_id,
+    parse_entry_id, unread_query,
 };
 use serde::Serialize;
 use service::{Acceptor, BodyError, Calls, Json, Room, Shutdown, network, traced};
@@ -87,7 +87,7 @@ async fn list(
     State(reader): State<Reader>,
     query: Result<Query<QueryDraft>, QueryRejection>,
 ) -> Answer<Page> {
-    let Query(draft) = query.map_err(|error| Failure::new(Code::BadQuery, error.body_text()))?;
+    let Query(draft) = query.map_err(|error| unread_query(&error.body_text()))?;
     let page = reader.page(draft.check()?).await?;
     let message = match page.entries.len() {
         1 => "1 entry".to_owned(),
