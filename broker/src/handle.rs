@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use proto::{
     BatchMode, Code, Failure, Outcome, Transport,
@@ -13,7 +18,7 @@ use proto::{
     limits::BODY_BYTES,
 };
 use serde::Serialize;
-use service::BodyError;
+use service::{BodyError, traced};
 use trace::attribute;
 use utoipa::{IntoResponses, ToSchema};
 
@@ -65,9 +70,10 @@ enum Answers {
     post, path = "/handle", request_body = HandleBody,
     responses(Answers)
 )]
-pub async fn handle(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refusal> {
-    let answer = by_any(&app, body).await;
-    counted(&app, answer)
+pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let answer = by_any(&app, body).map(|answer| counted(&app, answer));
+    traced::beginning("POST /handle", &head.headers, answer).await
 }
 
 async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
@@ -81,9 +87,10 @@ async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
     post, path = "/log-grpc", request_body = HandleBody,
     responses(Answers)
 )]
-pub async fn log_grpc(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refusal> {
-    let answer = by_grpc(&app, body).await;
-    counted(&app, answer)
+pub async fn log_grpc(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let answer = by_grpc(&app, body).map(|answer| counted(&app, answer));
+    traced::beginning("POST /log-grpc", &head.headers, answer).await
 }
 
 async fn by_grpc(app: &App, body: Body) -> Result<Response, Refusal> {

@@ -32,11 +32,10 @@ use proto::{
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
 use service::{
-    Acceptor, Calls, Room, Shutdown, Telemetry,
+    Acceptor, Room, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     tls::{Callers, Protocol},
-    traced,
 };
 use transport::Transports;
 use utoipa::OpenApi;
@@ -46,9 +45,6 @@ use crate::{
     answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard,
     metrics::Requests, status::Services, stream::Tails,
 };
-
-/// The calls that are traced: those that bring entries.
-const TRACED: Calls = &[("/handle", "POST /handle"), ("/log-grpc", "POST /log-grpc")];
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -125,8 +121,6 @@ impl Broker {
         let app = Arc::new(App { shutdown: shutdown.clone(), ..self.app });
         let health = health_routes(&app, self.telemetry);
         let router = routes(app, self.guard.is_some()).merge(health);
-        // Within the check of keys: who has none makes no spans.
-        let router = traced(router, TRACED, true);
         let router = match &self.guard {
             Some(guard) => guard.stand_before(router),
             None => router,

@@ -14,6 +14,7 @@ pub mod network;
 pub mod secret;
 pub mod telemetry;
 pub mod tls;
+pub mod traced;
 
 mod accept;
 mod body;
@@ -21,7 +22,6 @@ mod json;
 mod process;
 mod shutdown;
 mod start;
-mod traced;
 
 pub use accept::{Acceptor, Connection};
 pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
@@ -29,4 +29,3 @@ pub use json::Json;
 pub use shutdown::{GRACE, Shutdown};
 pub use start::{exit_code, settings};
 pub use telemetry::Telemetry;
-pub use traced::{Calls, traced};

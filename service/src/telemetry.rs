@@ -40,7 +40,7 @@ pub struct Settings {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line, with the fields of `Text` under their names.
+    /// One JSON object a line, with what the text names as fields.
     Json,
 }
 

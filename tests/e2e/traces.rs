@@ -298,6 +298,31 @@ async fn a_failed_delivery_is_a_failed_span_and_a_line_with_both_ids() {
 }
 
 #[tokio::test]
+async fn what_the_logger_refuses_is_a_failed_span_there_but_over_http_where_it_has_the_status() {
+    let (collector, mut stack) = traced_stack().await;
+    let stored = entry();
+    assert_eq!(stack.log(Transport::Http, &stored).await.status.as_u16(), 202);
+    let other = json!({ "name": "other", "data": "", "id": stored["id"] });
+    for transport in tests::DIRECT {
+        assert_eq!(stack.log(transport, &other).await.code(), "conflict");
+    }
+    let spans = all_spans(&collector, &mut stack).await;
+    let of_logger = |name: &str| {
+        let mut named = spans.iter().filter(|span| span.service == "logger" && span.name == name);
+        named.next_back().unwrap_or_else(|| panic!("{name}: {spans:#?}"))
+    };
+    for name in ["LogRpc/write", "logs.LogService/WriteLog"] {
+        let span = of_logger(name);
+        assert_eq!((span.failed, span.attributes["error.type"].as_str()), (true, "conflict"), "{span:?}");
+    }
+    let refused = |span: &&Exported| {
+        span.attributes.get("http.response.status_code").is_some_and(|status| status == "409")
+    };
+    let of_http = |span: &&Exported| span.service == "logger" && span.name == "POST /log";
+    assert!(spans.iter().filter(of_http).find(refused).is_some_and(|span| !span.failed), "{spans:#?}");
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_a_line_with_both_ids_and_a_failed_span() {
     let collector = Collector::start();
     let settings = [(ENDPOINT, collector.endpoint()), ("LOG_FORMAT", "json".to_owned())];

@@ -9,9 +9,9 @@ mod upload;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, middleware};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use proto::{
-    Code, EntryDraft, Failure, Gathered, Outcome, TailDraft, Transport,
+    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailDraft, Transport,
     grpc::{
         BatchRequest, BatchResponse, EntryResult, FILE_DESCRIPTOR_SET, LogRequest, LogResponse, Refusal,
         SyncResponse, TailRequest, TailResponse, WriteLogsResponse,
@@ -20,12 +20,14 @@ use proto::{
     },
     limits::{FRAME_BYTES, HELD_BYTES},
 };
-use service::{Acceptor, Calls, GRACE, Room, Shutdown, traced};
+use service::{Acceptor, GRACE, Room, Shutdown};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{
-    Request, Response, Status, Streaming, codegen::BoxStream, service::Routes,
+    Request, Response, Status, Streaming, codegen::BoxStream, metadata::MetadataMap, service::Routes,
     transport::server::Server as TonicServer,
 };
+use trace::{KeyValue, Span, SpanKind};
+use uuid::Uuid;
 
 use self::{
     body::{Sends, bounded},
@@ -38,12 +40,6 @@ use crate::{
     metrics::{OpenStream, OpenStreams, StreamCall},
     store::Reader,
 };
-
-/// The calls that are traced.
-const TRACED: Calls = &[
-    ("/logs.LogService/WriteLog", "logs.LogService/WriteLog"),
-    ("/logs.LogService/WriteBatch", "logs.LogService/WriteBatch"),
-];
 
 /// Most calls at a time on one connection.
 const STREAMS: u32 = 1_024;
@@ -109,8 +105,7 @@ pub async fn serve(
         async move { request.map(|body| bounded(body, part, sends)) }
     });
     let logs = Routes::new(logs).prepare().into_axum_router().layer(bounded);
-    let routes =
-        Routes::from(traced(logs, TRACED, false)).add_service(health_service).add_service(reflection);
+    let routes = Routes::from(logs).add_service(health_service).add_service(reflection);
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
@@ -141,15 +136,37 @@ struct Server {
     shutdown: Shutdown,
 }
 
+impl Server {
+    async fn write(&self, request: LogRequest) -> Result<(Uuid, Receipt), Failure> {
+        let log = request.log_entry.ok_or_else(missing_entry)?;
+        self.intake.write(EntryDraft::from(log), Transport::Grpc).await
+    }
+}
+
+/// Answers a call within a span of its own in the trace of its caller. Not an `async fn`, which would hold the answer
+/// once more.
+fn traced<T>(
+    name: &'static str,
+    metadata: &MetadataMap,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> impl Future<Output = Result<T, Status>> {
+    let caller = trace::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
+    let span = Span::entering(name, SpanKind::Server, caller);
+    span.note(|| [KeyValue::new("rpc.system", "grpc"), KeyValue::new("rpc.service", "logs.LogService")]);
+    span.around(answer).map(move |answer| {
+        answer.map_err(|failure| {
+            span.fail(failure.code.as_str());
+            status(&failure)
+        })
+    })
+}
+
 #[tonic::async_trait]
 impl LogService for Server {
     async fn write_log(&self, request: Request<LogRequest>) -> Result<Response<LogResponse>, Status> {
-        let log = request.into_inner().log_entry.ok_or_else(|| status(&missing_entry()))?;
-        let (id, receipt) = self
-            .intake
-            .write(EntryDraft::from(log), Transport::Grpc)
-            .await
-            .map_err(|failure| status(&failure))?;
+        let (metadata, _, request) = request.into_parts();
+        let written = self.write(request);
+        let (id, receipt) = traced("logs.LogService/WriteLog", &metadata, written).await?;
         Ok(Response::new(LogResponse {
             // The course's own word.
             result: "logged!".to_owned(),
@@ -160,14 +177,11 @@ impl LogService for Server {
     }
 
     async fn write_batch(&self, request: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
-        let mode = request.get_ref().mode().into();
-        let drafts =
-            request.into_inner().log_entries.into_iter().map(|log| Ok(EntryDraft::from(log))).collect();
-        let receipt = self
-            .intake
-            .write_batch(drafts, mode, Transport::Grpc)
-            .await
-            .map_err(|failure| status(&failure))?;
+        let (metadata, _, request) = request.into_parts();
+        let mode = request.mode().into();
+        let drafts = request.log_entries.into_iter().map(|log| Ok(EntryDraft::from(log))).collect();
+        let written = self.intake.write_batch(drafts, mode, Transport::Grpc);
+        let receipt = traced("logs.LogService/WriteBatch", &metadata, written).await?;
         Ok(Response::new(BatchResponse {
             results: receipt.results.into_iter().map(Into::into).collect(),
             store_us: receipt.store_us.unwrap_or_default(),

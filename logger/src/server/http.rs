@@ -16,12 +16,9 @@ use proto::{
     parse_entry_id, unread_query,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Calls, Json, Room, Shutdown, network, traced};
+use service::{Acceptor, BodyError, Json, Room, Shutdown, network, traced};
 
 use crate::{intake::Intake, store::Reader};
-
-/// The calls that are traced.
-const TRACED: Calls = &[("/log", "POST /log"), ("/logs", "POST /logs")];
 
 /// Serves HTTP until `shutdown`, and what `health` adds.
 /// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
@@ -47,8 +44,7 @@ pub async fn serve(
                 "this address takes another method: the header Allow names it",
             ))
         });
-    let router =
-        traced(router, TRACED, false).layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
+    let router = router.layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
     service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
 }
 
@@ -68,7 +64,12 @@ async fn refuse_pages(State(own_hosts_only): State<bool>, request: Request, next
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
 
-async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<Written> {
+async fn write(State((intake, room)): State<(Intake, Room)>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    traced::entering("POST /log", &head.headers, write_one(&intake, &room, body)).await
+}
+
+async fn write_one(intake: &Intake, room: &Room, body: Body) -> Answer<Written> {
     let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?)?;
     let (id, receipt) = intake.write(draft, Transport::Http).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
@@ -76,7 +77,12 @@ async fn write(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answ
     accepted("logged", written)
 }
 
-async fn write_batch(State((intake, room)): State<(Intake, Room)>, body: Body) -> Answer<WrittenBatch> {
+async fn write_batch(State((intake, room)): State<(Intake, Room)>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    traced::entering("POST /logs", &head.headers, write_many(&intake, &room, body)).await
+}
+
+async fn write_many(intake: &Intake, room: &Room, body: Body) -> Answer<WrittenBatch> {
     let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?)?;
     let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();

@@ -1,4 +1,5 @@
-//! The way of spans to the collector. Each is sent, or counted as lost.
+//! The way of spans to the collector. Those that are not sent are counted as lost, but for what the last flush leaves
+//! when the process ends, and what a collector takes and then leaves out (OTLP's `partial_success`).
 
 use std::{
     sync::{
