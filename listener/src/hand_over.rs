@@ -55,7 +55,7 @@ impl HandOver {
             for ((position, entry), result) in entries.into_iter().zip(results) {
                 match result {
                     Ok(_) => {}
-                    Err(failure) if is_about_the_entry(failure.code) => dead.push((position, failure)),
+                    Err(failure) if failure.code.is_about_the_entry() => dead.push((position, failure)),
                     Err(_) => waiting.push((position, entry)),
                 }
             }
@@ -72,34 +72,6 @@ impl HandOver {
     async fn attempt(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
         let delivered = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
         Ok(delivered.receipt.results)
-    }
-}
-
-/// Whether a refusal speaks of the entry itself, so that it can never be stored.
-pub(crate) fn is_about_the_entry(code: Code) -> bool {
-    match code {
-        Code::BadJson
-        | Code::BadField
-        | Code::UnknownTransport
-        | Code::InvalidEntry
-        | Code::Conflict
-        | Code::TooLarge => true,
-        Code::BadBatch
-        | Code::BadQuery
-        | Code::UnknownAction
-        | Code::Unauthorized
-        | Code::Forbidden
-        | Code::ForbiddenOrigin
-        | Code::NotFound
-        | Code::MethodNotAllowed
-        | Code::SlowRequest
-        | Code::RateLimited
-        | Code::Overloaded
-        | Code::Unavailable
-        | Code::Blocked
-        | Code::Draining
-        | Code::StorageFull
-        | Code::OutcomeUnknown => false,
     }
 }
 

@@ -30,11 +30,7 @@ use service::{
 use transport::{Transports, rabbitmq::AmqpUrl};
 
 use crate::{
-    config::Checked,
-    consume::Consumer,
-    dead_letters::DeadLetters,
-    hand_over::{HandOver, is_about_the_entry},
-    state::State,
+    config::Checked, consume::Consumer, dead_letters::DeadLetters, hand_over::HandOver, state::State,
 };
 
 /// A listener whose port is open, but which takes nothing yet.
@@ -63,7 +59,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let dead_letters = DeadLetters::new(rabbitmq.clone());
     let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
     let consumer = Consumer::new(rabbitmq, prefetch, hand_over, dead_letters, Arc::clone(&state));
-    metrics::begin(Code::ALL.into_iter().filter(|code| is_about_the_entry(*code)));
+    metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
     Ok(Listener { http, consumer, state, amqp_url, telemetry })
 }
 

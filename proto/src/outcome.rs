@@ -238,6 +238,34 @@ impl Code {
         }
     }
 
+    /// Whether it speaks of the entry itself, so that this can never be stored.
+    pub const fn is_about_the_entry(self) -> bool {
+        match self {
+            Code::BadJson
+            | Code::BadField
+            | Code::UnknownTransport
+            | Code::InvalidEntry
+            | Code::Conflict
+            | Code::TooLarge => true,
+            Code::BadBatch
+            | Code::BadQuery
+            | Code::UnknownAction
+            | Code::Unauthorized
+            | Code::Forbidden
+            | Code::ForbiddenOrigin
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::SlowRequest
+            | Code::RateLimited
+            | Code::Overloaded
+            | Code::Unavailable
+            | Code::Blocked
+            | Code::Draining
+            | Code::StorageFull
+            | Code::OutcomeUnknown => false,
+        }
+    }
+
     /// What it says about the store.
     pub const fn certainty(self) -> Certainty {
         match self {

@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use proto::{
-    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport,
+    BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport,
     json::{self, Envelope, FailureData, Written, WrittenBatch},
     limits::{FRAME_BYTES, IN_FLIGHT_CALLS},
 };
@@ -191,14 +191,50 @@ fn read_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::unknown(LOGGER).because(error))
 }
 
+/// Whether a refusal says that the address leads to another server, a broker for instance, or that who calls may not:
+/// what was sent has nothing to do with it.
+fn is_of_another_server(code: Code) -> bool {
+    let about_what_was_sent = code.is_about_the_entry() || code == Code::BadBatch;
+    code.certainty() == Certainty::Rejected && !about_what_was_sent
+}
+
 /// Our logger marks its refusals with a code; without one, nothing is certain.
 fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
     match envelope.data {
+        Some(data) if is_of_another_server(data.code) => {
+            Failure::unreachable(LOGGER).because(format!("{}: {}", data.code, envelope.message))
+        }
         Some(data) => {
             let mut failure = Failure::new(data.code, envelope.message);
             failure.position = data.position;
             failure
         }
         None => Failure::unknown(LOGGER).because(format!("status {status} without a code")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: Code) -> Failure {
+        let envelope = Envelope::failure(&Failure::new(code, "the server's own words"), None, &[]);
+        let envelope = serde_json::to_vec(&envelope).expect("it serialises");
+        refusal(StatusCode::BAD_REQUEST, read_json(&envelope).expect("our own JSON"))
+    }
+
+    #[test]
+    fn what_another_server_refuses_is_not_the_entrys_fault() {
+        for code in [Code::NotFound, Code::Unauthorized, Code::ForbiddenOrigin, Code::UnknownAction] {
+            let failure = refused(code);
+            assert_eq!((failure.code, failure.certainty()), (Code::Unavailable, Certainty::NotStored));
+            assert!(failure.cause().contains("the server's own words"), "{failure:?}");
+        }
+        for code in [Code::Conflict, Code::InvalidEntry, Code::BadBatch, Code::StorageFull] {
+            assert_eq!(
+                (refused(code).code, refused(code).message.as_str()),
+                (code, "the server's own words")
+            );
+        }
     }
 }
