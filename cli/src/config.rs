@@ -46,6 +46,7 @@ Exit codes:
   2  the command makes no sense, or a file or setting cannot be used
   3  not all is done, and what is not is certainly not stored
   4  it may or may not be stored; sending it again with the same id is safe
+  5  it could not be written to standard output; what was sent is done, and told on standard error
 
 `make run` starts the stack that all this talks to.";
 

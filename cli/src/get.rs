@@ -61,7 +61,7 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
     while told < most {
         let page = page(transports, filter, most - told, cursor).await.map_err(|failure| {
             if let (Some(cursor), true) = (cursor, failure.certainty() != Certainty::Rejected) {
-                eprintln!("broken off; go on with: {}", goes_on(arguments, cursor, most - told));
+                say!("broken off; go on with: {}", goes_on(arguments, cursor, most - told));
             }
             failed(failure)
         })?;
@@ -75,7 +75,7 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
         }
     }
     match cursor {
-        None if told == 0 => eprintln!("{}", why_none(arguments)),
+        None if told == 0 => say!("{}", why_none(arguments)),
         None => {}
         Some(cursor) => tell_of_more(transports, filter, cursor).await,
     }
@@ -109,9 +109,7 @@ async fn tell_of_more(transports: &Transports, filter: &Filter, cursor: Cursor) 
         Ok(_) | Err(_) => "may be",
     };
     let cursor = String::from(cursor);
-    eprintln!(
-        "there {are} more: --all in place of --limit prints all, and --cursor {cursor} goes on after these"
-    );
+    say!("there {are} more: --all in place of --limit prints all, and --cursor {cursor} goes on after these");
 }
 
 async fn page(

@@ -3,6 +3,14 @@
 //!
 //! Standard output has what was asked for, standard error what is said about it. How it ends is an [`Ending`].
 
+/// As `eprintln!`, which ends the process in a panic where nobody can read it.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+
 pub mod config;
 
 mod again;

@@ -30,7 +30,7 @@ use crate::{
     config::{Load, Stack},
     interrupt::Interrupt,
     problem::{Problem, describe},
-    text::{counted, escape, json_line, put, thousands},
+    text::{counted, escape, json_line, put_or_tell, thousands},
 };
 
 /// How long a way waits for the next line before it brings what it has to an end.
@@ -57,12 +57,16 @@ pub(crate) async fn load(arguments: &Load, stack: &Stack) -> Result<Ending, Prob
     let summary = Summary::new(job.ledger.counts(), begun, stopped.as_ref().map(|_| reached.line));
     // Ends the bar.
     drop(job);
-    put(&if arguments.json { json_line(&summary) } else { summary.to_string() })?;
+    let told = put_or_tell(&if arguments.json { json_line(&summary) } else { summary.to_string() });
     let Some(Stopped { why, ending }) = stopped else {
-        return Ok(if summary.counts.refused > 0 { Ending::Refused } else { Ending::Done });
+        if summary.counts.refused > 0 {
+            return Ok(Ending::Refused);
+        }
+        told?;
+        return Ok(Ending::Done);
     };
-    eprintln!("stopped before line {}: {why}", reached.line);
-    eprintln!(
+    say!("stopped before line {}: {why}", reached.line);
+    say!(
         "go on with: {}",
         again(&[("--from-line", true)], &["--from-line".into(), reached.line.to_string()])
     );

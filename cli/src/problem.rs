@@ -19,6 +19,8 @@ pub enum Ending {
     NotStored = 3,
     /// What became of an entry is not known. Sending it again with the same id is safe.
     Unknown = 4,
+    /// What was asked for is done, as far as it goes, but could not be written to standard output.
+    Untold = 5,
 }
 
 impl From<Ending> for ExitCode {
@@ -53,18 +55,18 @@ impl Problem {
     pub(crate) fn tell(self) -> Ending {
         match self {
             Problem::Usage(error) => {
-                eprintln!("error: {}", escape(&format!("{error:#}")));
+                say!("error: {}", escape(&format!("{error:#}")));
                 Ending::Usage
             }
             Problem::Failed(failure, place) => {
-                eprintln!("error: {}", describe(&failure, place));
+                say!("error: {}", describe(&failure, place));
                 failure.certainty().into()
             }
             // `| head` has seen enough.
             Problem::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ending::Done,
             Problem::Output(error) => {
-                eprintln!("error: cannot write to standard output: {error}");
-                Ending::NotStored
+                say!("error: cannot write to standard output: {error}");
+                Ending::Untold
             }
         }
     }
@@ -87,6 +89,10 @@ pub(crate) fn describe(failure: &Failure, place: &str) -> String {
     }
     if failure.code == Code::Unavailable {
         text.push_str(&format!("\n  {}", what_to_look_at(place)));
+    }
+    if failure.code == Code::OutcomeUnknown {
+        // It may have answered in its own way.
+        text.push_str(&format!("\n  If it is always so: does {place} lead to another server?"));
     }
     text
 }

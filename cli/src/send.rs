@@ -16,7 +16,7 @@ use crate::{
     Ending,
     config::{Send, Stack, place},
     problem::Problem,
-    text::{json_line, put},
+    text::{json_line, put_or_tell},
 };
 
 /// How long a transport that connects by itself is given for it. One that is there needs some milliseconds.
@@ -41,7 +41,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     let delivered = transports.write(transport, &entry).await;
     let delivered = delivered.inspect_err(|failure| {
         if failure.certainty() != Certainty::Rejected {
-            eprintln!("the entry's id is {}: send it again with --id {0}", entry.id());
+            say!("the entry's id is {}: send it again with --id {0}", entry.id());
         }
     });
     let delivered = delivered.map_err(failed)?;
@@ -51,25 +51,21 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         store: delivered.receipt.store_us,
     };
     let (id, outcome) = (entry.id(), delivered.receipt.outcome);
-    if arguments.json {
-        put(&json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us }))?;
+    let became = if arguments.json {
+        json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
     } else {
         let store =
             timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
-        put(&format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total)))?;
-    }
+        format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total))
+    };
+    put_or_tell(&became)?;
     Ok(Ending::Done)
 }
 
-/// Waits until a transport that connects by itself has done so, or long enough.
+/// Waits until a transport that connects by itself has done so, or could not, or long enough.
 pub(crate) async fn connected(transports: &Transports, transport: Transport) {
-    let connected = async {
-        while !transports.reachable(transport) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
     // If it has not, the delivery says so.
-    let _ = tokio::time::timeout(CONNECT_PATIENCE, connected).await;
+    let _ = tokio::time::timeout(CONNECT_PATIENCE, transports.tried(transport)).await;
 }
 
 async fn data(argument: &str) -> anyhow::Result<String> {

@@ -1,5 +1,7 @@
 //! `fourwire tail`: follows what is stored.
 
+use std::io;
+
 use proto::{Code, Cursor, Failure, StoredEntry, TailEvent, Transport};
 use serde::Serialize;
 use transport::grpc::{Streams, Tailed};
@@ -27,23 +29,27 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
     let interrupt = Interrupt::on_signal().map_err(Problem::Usage)?;
     let mut reader = Reader { json: arguments.json, cursor: None, lost: false };
     let mut tail = Streams::new(&stack.settings(None)?).tail(query);
-    loop {
+    let ended = loop {
         let tailed = tokio::select! {
             biased;
-            () = interrupt.begun() => break,
+            () = interrupt.begun() => break Ok(Ending::Done),
             tailed = tail.next() => tailed,
         };
         match tailed {
             None => return Ok(Ending::Done),
             Some(Err(failure)) => return Err(failed(failure)),
-            Some(Ok(Tailed::Event(event, cursor))) => reader.tell(&event, cursor)?,
+            Some(Ok(Tailed::Event(event, cursor))) => match reader.tell(&event, cursor) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error.into()),
+                Err(error) => break Err(error.into()),
+            },
             Some(Ok(Tailed::Lost(failure))) => reader.lose(&failure),
         }
-    }
+    };
     if let Some(command) = reader.goes_on_with(arguments) {
-        eprintln!("go on with: {command}");
+        say!("go on with: {command}");
     }
-    Ok(Ending::Done)
+    ended
 }
 
 /// Who reads.
@@ -55,16 +61,16 @@ struct Reader {
 }
 
 impl Reader {
-    fn tell(&mut self, event: &TailEvent, cursor: Cursor) -> Result<(), Problem> {
+    fn tell(&mut self, event: &TailEvent, cursor: Cursor) -> io::Result<()> {
         match (self.cursor, std::mem::take(&mut self.lost)) {
-            (None, _) => eprintln!("following; Ctrl-C ends it"),
-            (Some(_), true) => eprintln!("the logger is back"),
+            (None, _) => say!("following; Ctrl-C ends it"),
+            (Some(_), true) => say!("the logger is back"),
             (Some(_), false) => {}
         }
         match event {
             TailEvent::Entry(entry) if self.json => put(&json_line(&Told { cursor, entry }))?,
             TailEvent::Entry(entry) => put(&entry_line(entry))?,
-            TailEvent::Missed(missed) => eprintln!("missed: {}", counted(*missed, "entry", "entries")),
+            TailEvent::Missed(missed) => say!("missed: {}", counted(*missed, "entry", "entries")),
             TailEvent::Reached => {}
         }
         self.cursor = Some(cursor);
@@ -76,12 +82,12 @@ impl Reader {
         let because = root(failure);
         let because = escape(&because);
         match self.cursor {
-            None if failure.code == Code::Unavailable => eprintln!(
+            None if failure.code == Code::Unavailable => say!(
                 "waiting for the logger, which is not there yet\n  because: {because}\n  {}",
                 what_to_look_at(place(Transport::Grpc))
             ),
-            None => eprintln!("waiting for the logger\n  because: {because}"),
-            Some(_) => eprintln!("the logger is lost; waiting for it\n  because: {because}"),
+            None => say!("waiting for the logger\n  because: {because}"),
+            Some(_) => say!("the logger is lost; waiting for it\n  because: {because}"),
         }
     }
 

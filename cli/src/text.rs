@@ -85,6 +85,14 @@ pub(crate) fn put(line: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{line}")
 }
 
+/// As [`put`], for what became of entries: if it cannot be written there, it is told on standard error.
+///
+/// # Errors
+/// As there.
+pub(crate) fn put_or_tell(line: &str) -> io::Result<()> {
+    put(line).inspect_err(|_| say!("{line}"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -4,8 +4,10 @@ mod load;
 mod tail;
 
 use std::{
+    fs::File,
     path::Path,
     process::{Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
@@ -165,6 +167,65 @@ async fn the_exit_code_says_what_is_certain() {
         assert!(err.contains("the logger cannot be reached\n  because: Connection refused"), "{err}");
         assert!(!err.contains("again") && !err.contains("stored"), "{err}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_told_on_standard_error() {
+    let stack = Stack::start_direct(&[]).await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, "{\"name\":\"event\",\"data\":\"hello\"}\n").expect("written");
+    let path = file.path().to_str().expect("a name");
+    for (arguments, words) in [
+        (&["send", "--name", "event", "hello"][..], "stored by http"),
+        (&["load", path], "1 line in"),
+        (&["get"], "cannot write"),
+        (&["tail", "--from-start"], "go on with: "),
+    ] {
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let child = fourwire(&stack, arguments).stdout(full).spawn().expect("it starts");
+        let ran = ended(child).await.ended_with(5);
+        assert!(ran.err.contains(words) && ran.err.contains("cannot write to standard output"), "{ran:?}");
+        // Nowhere is left to tell it, and the code still says so.
+        let full = || File::options().write(true).open("/dev/full").expect("Linux has it");
+        let mut command = fourwire(&stack, arguments);
+        ended(command.stdout(full()).stderr(full()).spawn().expect("it starts")).await.ended_with(5);
+    }
+}
+
+#[tokio::test]
+async fn without_a_logger_or_rabbitmq_one_is_told_at_once() {
+    let stack = Stack::start_direct(&[]).await;
+    let (rpc, amqp) = if tls::directory().is_some() { ("tls://", "amqps") } else { ("", "amqp") };
+    let (rpc, amqp) = (format!("{rpc}127.0.0.1:1"), format!("{amqp}://guest:guest@127.0.0.1:1/%2f"));
+    let nobody = ["--logger-rpc-addr", rpc.as_str(), "--amqp-url", amqp.as_str()];
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, "{\"name\":\"event\",\"data\":\"hello\"}\n").expect("written");
+    let path = file.path().to_str().expect("a name");
+    for transport in [Transport::Rpc, Transport::Rabbitmq] {
+        let transport = transport.as_str();
+        for arguments in [
+            &["send", "--transport", transport, "--name", "event", "hello"][..],
+            &["load", "--over", transport, "--patience", "0", path],
+        ] {
+            let begun = Instant::now();
+            let ran = run(&stack, &[arguments, &nobody].concat()).await.ended_with(3);
+            assert!(ran.err.contains("Connection refused"), "{ran:?}");
+            assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}: {ran:?}", begun.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_that_are_refused_need_no_logger() {
+    let stack = Stack::start_direct(&[]).await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, "[1]\n\nno json\n").expect("written");
+    let path = file.path().to_str().expect("a name");
+    let scheme = if tls::directory().is_some() { "https" } else { "http" };
+    let nobody = format!("{scheme}://127.0.0.1:1");
+    let load = ["load", "--logger-grpc-url", nobody.as_str(), "--patience", "0", path];
+    let ran = run(&stack, &load).await.ended_with(1);
+    assert!(ran.out.contains("2 refused") && !ran.err.contains("go on with"), "{ran:?}");
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl Rabbitmq {
     /// by RabbitMQ: so a test can show that each caller gets its own answer.
     pub fn bound_by(settings: &Settings, binding_key: &'static str) -> Self {
         let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
-        let (publish, state) = watch::channel(State::Down);
+        let (publish, state) = watch::channel(State::Beginning);
         let (count, counted) = watch::channel(None);
         let mut supervisor = JoinSet::new();
         let queue = Arc::new(Mutex::new(queue));
@@ -121,6 +121,12 @@ impl Rabbitmq {
     /// Whether there is a connection to RabbitMQ, and it takes messages.
     pub fn reachable(&self) -> bool {
         *self.state.borrow() == State::Up
+    }
+
+    /// Waits until there is a connection, or none could be made at the first attempt.
+    pub async fn tried(&self) {
+        // Without its supervisor, which ends with this client alone, there would be no more attempts.
+        let _ = self.state.clone().wait_for(|state| *state != State::Beginning).await;
     }
 
     /// How many messages wait, as RabbitMQ has said lately; `None` if it has not.
@@ -184,6 +190,8 @@ type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Before the end of the first attempt to connect.
+    Beginning,
     Down,
     Up,
     /// Connected, but RabbitMQ takes no messages.
@@ -210,7 +218,10 @@ async fn keep_connected(
                 counted.send_replace(None);
                 reason
             }
-            Err(failure) => failure.cause(),
+            Err(failure) => {
+                state.send_replace(State::Down);
+                failure.cause()
+            }
         };
         refusing(&jobs, &reason, tokio::time::sleep(attempts.failed(&reason))).await;
     }

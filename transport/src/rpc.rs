@@ -130,6 +130,15 @@ impl Rpc {
         self.connections.iter().any(|connection| connection.borrow().is_ok())
     }
 
+    /// Waits until each connection is there, or could not be made at the first attempt.
+    pub async fn tried(&self) {
+        let tried = |connection: &Connection| !connection.as_ref().is_err_and(|reason| reason == NOT_YET);
+        for connection in &self.connections {
+            // Without its supervisor, which ends with this client alone, there would be no more attempts.
+            let _ = connection.clone().wait_for(tried).await;
+        }
+    }
+
     /// The next connection in turn that is open.
     fn connection(&self) -> Result<Client, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -128,6 +128,15 @@ impl Transports {
         }
     }
 
+    /// Waits until a transport that connects by itself has tried to, for the first time. The others connect on demand.
+    pub async fn tried(&self, transport: Transport) {
+        match transport {
+            Transport::Rpc => self.rpc.tried().await,
+            Transport::Rabbitmq => self.rabbitmq.tried().await,
+            Transport::Http | Transport::Grpc => {}
+        }
+    }
+
     /// How many messages wait in RabbitMQ; `None` if it has not said so lately.
     pub fn depths(&self) -> Option<Depths> {
         self.rabbitmq.depths()

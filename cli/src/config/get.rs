@@ -32,7 +32,7 @@ pub struct Get {
     pub filter: Filter,
 
     /// At most so many, the newest first
-    #[arg(long, default_value_t = 20, value_parser = number(1..=u64::MAX))]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
     pub limit: u64,
 
     /// All of them, however many

@@ -55,7 +55,13 @@ pub struct Load {
 
     /// Most entries of one call of write-logs; 0: the whole file in one call. From what is no file a call has at most 16
     /// MiB, which are kept until it is answered
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = number(0..=u64::MAX))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100_000,
+        allow_negative_numbers = true,
+        value_parser = number(0..=u64::MAX)
+    )]
     pub entries_per_call: u64,
 
     /// Write each line that is refused to this file as it was; only those beyond 2 MiB are left out. The file must not be
@@ -64,7 +70,7 @@ pub struct Load {
     pub rejects: Option<PathBuf>,
 
     /// Go on at this line, counted from 1
-    #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
     pub from_line: Option<u64>,
 
     /// What the lines belong to, for the ids of those that bring none; by default the file's name. Two sources with the
@@ -73,7 +79,13 @@ pub struct Load {
     pub source: Option<String>,
 
     /// How many seconds to wait without any progress before giving up
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = number(0..=u64::MAX))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        allow_negative_numbers = true,
+        value_parser = number(0..=u64::MAX)
+    )]
     pub patience: u64,
 
     /// Print the summary as JSON

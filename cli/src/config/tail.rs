@@ -13,8 +13,9 @@ Examples:
   fourwire tail --from-start             all that is stored, and then what comes
   fourwire tail --after 4711             goes on after the entry with that cursor
 
-Ctrl-C ends it, and says with which cursor to go on. Nothing is missed and nothing is told twice, also when the logger
-is restarted meanwhile. What retention has deleted, or --max-lag skipped, is counted on standard error.";
+\"following\" is said once it has begun: what was stored before is not told, unless it was asked for. Ctrl-C ends it,
+and says with which cursor to go on. Nothing is missed and nothing is told twice, also when the logger is restarted
+meanwhile. What retention has deleted, or --max-lag skipped, is counted on standard error.";
 
 /// See the command.
 #[derive(Debug, Args)]

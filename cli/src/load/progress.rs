@@ -98,7 +98,7 @@ impl Progress {
 
     /// Says something on standard error, beside the bar.
     pub(super) fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| say!("{text}"));
     }
 }
 
@@ -119,7 +119,7 @@ async fn follow(meter: Arc<Meter>, bar: ProgressBar, on_terminal: bool) {
             bar.set_position(meter.offset.load(Ordering::Relaxed));
             bar.set_message(now);
         } else if now != told {
-            eprintln!("{now}");
+            say!("{now}");
             told = now;
         }
     }

@@ -8,7 +8,10 @@ use tokio::sync::mpsc;
 use transport::grpc::{Loaded, Streams};
 
 use super::received;
-use crate::load::{Broken, Job, lines::Place};
+use crate::load::{
+    Broken, Job,
+    lines::{Line, Place},
+};
 
 /// Entries that are handed over and not taken yet; each may have 256 KiB.
 const HANDED_OVER: usize = 16;
@@ -40,14 +43,15 @@ impl WriteLogs {
     /// Makes one call.
     pub(in crate::load) async fn send(&mut self, job: &mut Job) -> Result<(), Broken> {
         let most = if self.lost { self.entries_per_call.min(AFTER_LOSS) } else { self.entries_per_call };
-        let begin = job.lines.place();
+        let Some(first) = first_entry(job).await? else { return Ok(()) };
+        let begin = job.ledger.reached();
         let mut fed = Fed { entries: 0, end: begin };
         let (sender, receiver) = mpsc::channel(HANDED_OVER);
         let answer = {
             let mut call = pin!(self.streams.write_logs(received(receiver)));
             tokio::select! {
                 answer = &mut call => answer,
-                given = feed(job, sender, most, &mut fed) => {
+                given = feed(job, first, sender, most, &mut fed) => {
                     given?;
                     call.await
                 }
@@ -62,11 +66,28 @@ impl WriteLogs {
     }
 }
 
-/// Gives a call what there is; ends early if the call does.
-async fn feed(job: &mut Job, sender: mpsc::Sender<LogEntry>, most: u64, fed: &mut Fed) -> io::Result<()> {
-    while fed.entries < most
-        && let Some(line) = job.next().await?
-    {
+/// The next line that is an entry. Those before it are refused, and settled: no call is needed for them.
+async fn first_entry(job: &mut Job) -> io::Result<Option<Line>> {
+    while let Some(line) = job.next().await? {
+        match line.entry {
+            Ok(_) => return Ok(Some(line)),
+            Err(ref failure) => job.ledger.refuse_once(&line, failure)?,
+        }
+        job.reach(line.end);
+    }
+    Ok(None)
+}
+
+/// Gives a call what there is, from `first` on; ends early if the call does.
+async fn feed(
+    job: &mut Job,
+    first: Line,
+    sender: mpsc::Sender<LogEntry>,
+    most: u64,
+    fed: &mut Fed,
+) -> io::Result<()> {
+    let mut next = Some(first);
+    while let Some(line) = next {
         match line.entry {
             Ok(entry) => {
                 // The call is over, and says why.
@@ -76,6 +97,7 @@ async fn feed(job: &mut Job, sender: mpsc::Sender<LogEntry>, most: u64, fed: &mu
             Err(ref failure) => job.ledger.refuse_once(&line, failure)?,
         }
         fed.end = line.end;
+        next = if fed.entries < most { job.next().await? } else { None };
     }
     Ok(())
 }
