@@ -6,6 +6,9 @@ FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
 SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser \
   cli::an_entry cli::tail::a_tail_shows
+# All that is released, as `make run` builds it: for some of it alone cargo would choose other features, and build anew.
+BUILD := cargo build --release --bins --locked
+RELEASE := $${CARGO_TARGET_DIR:-target}/release
 .PHONY: help run demo key certs test check torture compare fuzz bench bench-store
 
 help: ## lists the targets
@@ -15,12 +18,13 @@ run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
 	@exec deploy/run.sh
 
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
-	@cargo run --release --locked -p tests --bin demo
+	@$(BUILD)
+	@"$(RELEASE)/demo"
 
 key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 	$(if $(NAME),,$(error say whose key it is: make key NAME=alice))
-	@cargo run --release --locked -p broker --bin new-key -- \
-		"$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
+	@$(BUILD)
+	@"$(RELEASE)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 # With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
@@ -42,8 +46,8 @@ torture: ## breaks the stack under load, over and over (ONLY=name of a trial, RO
 
 compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)
 	@deploy/rabbitmq.sh install
-	cargo build --release --locked -p broker -p listener -p logger -p compare
-	@"$${CARGO_TARGET_DIR:-target}/release/compare" $(ARGS)
+	$(BUILD)
+	@"$(RELEASE)/compare" $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
 	@fuzz/run.sh "$(TARGET)" $(SECONDS)

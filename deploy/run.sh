@@ -58,11 +58,13 @@ already_running() {
 }
 
 check_ports() {
-  local setting taken=0
+  local setting port taken=0
   ! is_fourwire "$BROKER_HTTP_LISTEN" || already_running
   for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_GRPC_LISTEN LISTENER_HTTP_LISTEN; do
     if answers "${!setting}"; then
-      echo "${!setting} is taken: set $setting to another address, such as $setting=127.0.0.1:1${!setting##*:}." >&2
+      port=${!setting##*:}
+      port=$((port < 55536 ? port + 10000 : port - 10000))
+      echo "${!setting} is taken: set $setting to another address, such as $setting=127.0.0.1:$port." >&2
       taken=1
     fi
   done
