@@ -11,9 +11,11 @@ use tests::{
 
 use super::Page;
 
-const SCREENS: [Screen; 4] = [
+const SCREENS: [Screen; 6] = [
     Screen { width: 1280, height: 900, dark: false },
     Screen { width: 1280, height: 900, dark: true },
+    Screen { width: 768, height: 900, dark: false },
+    Screen { width: 500, height: 800, dark: false },
     Screen { width: 360, height: 740, dark: false },
     Screen { width: 360, height: 740, dark: true },
 ];
