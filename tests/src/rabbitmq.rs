@@ -9,6 +9,7 @@ use lapin::{
     types::FieldTable,
 };
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::{node::Node, required, tls};
 
@@ -33,7 +34,10 @@ impl VirtualHost {
         let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
         put(&format!("permissions/{name}/guest"), all.clone()).await;
         if let Some(password) = tls::rabbitmq_password() {
-            put(&format!("users/{SERVICES}"), json!({ "password": password, "tags": "" })).await;
+            // Several tests that make the same user at the same moment are told 400 now and then.
+            static USER: OnceCell<()> = OnceCell::const_new();
+            let user = json!({ "password": password, "tags": "" });
+            USER.get_or_init(async || put(&format!("users/{SERVICES}"), user.clone()).await).await;
             put(&format!("permissions/{name}/{SERVICES}"), all).await;
         }
         VirtualHost { server: required("FOURWIRE_TEST_AMQP"), name }
