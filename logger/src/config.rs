@@ -34,7 +34,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0)]
     pub logger_retention_hours: u32,
 
-    /// Past so many bytes of store the oldest entries are deleted; at least 1048576, or 0 for no bound
+    /// Past so many bytes of entries the oldest are deleted; at least 1048576, or 0 for no bound. On the disk a few MiB
+    /// come to it: the write-ahead log, and room that is free again
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 

@@ -73,7 +73,7 @@ pub enum TlsError {
     #[error("a certificate or key is not in PEM")]
     Pem,
     /// An address asks for TLS.
-    #[error("{0} asks for TLS: give the settings TLS_CERT, TLS_KEY and TLS_CA of this service as well")]
+    #[error("{0} asks for TLS: give the three settings that end with TLS_CERT, TLS_KEY and TLS_CA as well")]
     NoCertificates(String),
     /// An address does not ask for TLS.
     #[error(
