@@ -207,10 +207,15 @@ async fn without_a_logger_or_rabbitmq_one_is_told_at_once() {
             &["send", "--transport", transport, "--name", "event", "hello"][..],
             &["load", "--over", transport, "--patience", "0", path],
         ] {
-            let begun = Instant::now();
-            let ran = run(&stack, &[arguments, &nobody].concat()).await.ended_with(3);
-            assert!(ran.err.contains("Connection refused"), "{ran:?}");
-            assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}: {ran:?}", begun.elapsed());
+            // The machine may be busy: the fastest of some counts.
+            let mut fastest = Duration::MAX;
+            for _ in 0..5 {
+                let begun = Instant::now();
+                let ran = run(&stack, &[arguments, &nobody].concat()).await.ended_with(3);
+                assert!(ran.err.contains("Connection refused"), "{ran:?}");
+                fastest = fastest.min(begun.elapsed());
+            }
+            assert!(fastest < Duration::from_millis(1_500), "{arguments:?}: {fastest:?}");
         }
     }
 }

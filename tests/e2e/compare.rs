@@ -39,12 +39,19 @@ async fn a_thousandth_that_is_lost_is_found() {
         }
         site.start_logger().await.expect("a logger");
         site.start_broker().await.expect("a broker");
-        let load = load(&site, Transport::Grpc, 64);
-        let seen = load.run_beside().await.expect("it does not panic");
+        let mut sent = 0;
+        let (load, seen, dropped) = loop {
+            let load = load(&site, Transport::Grpc, 64);
+            let seen = load.run_beside().await.expect("it does not panic");
+            let dropped = seen.ids.iter().filter(|id| id.as_u128().is_multiple_of(1_000)).count() as u64;
+            if dropped > 0 || !loses {
+                break (load, seen, dropped);
+            }
+            // By chance none was one to drop, which is likely where a busy machine sends few.
+            sent += seen.ids.len();
+            assert!(sent < 20_000, "none of {sent} ids was one to drop");
+        };
         let found = held_against_the_store(&site, &load, &seen);
-        let dropped = seen.ids.iter().filter(|id| id.as_u128().is_multiple_of(1_000)).count() as u64;
-        assert!(seen.ids.len() > 1_000, "{} entries", seen.ids.len());
-        assert!(!loses || dropped > 0, "none of {} ids was one to drop", seen.ids.len());
         assert_eq!(found.kept.lost, if loses { dropped } else { 0 }, "{:?}", found.kept);
         assert_eq!(found.kept.is_sound(), found.kept.lost == 0);
         assert_eq!(found.kept.stored + found.kept.lost, seen.ids.len() as u64);

@@ -131,7 +131,7 @@ async fn a_full_queue_refuses_at_once_and_answers_all_that_it_took() {
     let asked_at = Instant::now();
     let failure = it.writer.write(arrival(9_999, "text")).await.expect_err("overloaded");
     assert_eq!(failure.code, Code::Overloaded);
-    assert!(asked_at.elapsed() < Duration::from_millis(100));
+    assert!(asked_at.elapsed() < Duration::from_secs(2), "it waited for room");
     drop(lock);
     assert!(writes.join_all().await.iter().all(Result::is_ok));
     it.writer.write(arrival(9_999, "text")).await.expect("there is room again");
