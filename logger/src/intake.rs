@@ -13,7 +13,11 @@ use proto::{
 use service::Shutdown;
 use uuid::Uuid;
 
-use crate::{metrics::Requests, store::Arrival, writer::Writer};
+use crate::{
+    metrics::Requests,
+    store::Arrival,
+    writer::{Queued, Writer},
+};
 
 /// Takes drafts from the three servers. Clones share one writer.
 #[derive(Debug, Clone)]
@@ -84,8 +88,12 @@ impl Intake {
                 self.writer.write_batch(sound, mode).await
             }
             BatchMode::Each => {
-                let write = async |sound| self.writer.write_batch(sound, BatchMode::Each).await;
-                write_sound(arrivals.collect(), write).await
+                let (sound, checked) = sort(arrivals);
+                let written = match sound.is_empty() {
+                    true => None,
+                    false => Some(self.writer.write_batch(sound, BatchMode::Each).await?),
+                };
+                Ok(merge(checked, written))
             }
         }
     }
@@ -99,17 +107,23 @@ impl Intake {
         Ok(Arrival { entry: draft.check(Timestamp::now())?, came_by })
     }
 
-    /// Stores some entries of a stream, each for itself, and waits up to `patience` for room. Answers a result for each.
+    /// Puts some entries of a stream into the writer's queue, each for itself, and waits up to `patience` for room. What is
+    /// queued after this has returned is stored after them.
     ///
     /// # Errors
     /// What is certain of all of them.
-    pub async fn write_some(
+    pub async fn queue_some(
         &self,
         arrivals: Vec<Result<Arrival, Failure>>,
         patience: Duration,
-    ) -> Result<BatchReceipt, Failure> {
+    ) -> Result<QueuedSome, Failure> {
         self.check_open()?;
-        write_sound(arrivals, async |sound| self.writer.write_patiently(sound, patience).await).await
+        let (sound, checked) = sort(arrivals.into_iter());
+        let queued = match sound.is_empty() {
+            true => None,
+            false => Some(self.writer.queue_patiently(sound, patience).await?),
+        };
+        Ok(QueuedSome { checked, queued })
     }
 
     fn check_open(&self) -> Result<(), Failure> {
@@ -117,24 +131,46 @@ impl Intake {
     }
 }
 
-/// Writes those entries that can be stored, and puts the results of all into their order.
-async fn write_sound(
-    arrivals: Vec<Result<Arrival, Failure>>,
-    write: impl AsyncFnOnce(Vec<Arrival>) -> Result<BatchReceipt, Failure>,
-) -> Result<BatchReceipt, Failure> {
-    let mut sound = Vec::with_capacity(arrivals.len().min(BATCH_ENTRIES));
-    let mut results = Vec::with_capacity(sound.capacity());
+/// Some entries of a stream, of which those that can be stored are in the queue.
+#[derive(Debug)]
+pub struct QueuedSome {
+    checked: Vec<Checked>,
+    queued: Option<Queued>,
+}
+
+impl QueuedSome {
+    /// Waits until they are committed and synced. Answers a result for each.
+    ///
+    /// # Errors
+    /// What is certain of all of them.
+    pub async fn answered(self) -> Result<BatchReceipt, Failure> {
+        let written = match self.queued {
+            Some(queued) => Some(queued.answered().await?),
+            None => None,
+        };
+        Ok(merge(self.checked, written))
+    }
+}
+
+/// Whether an entry can be stored.
+type Checked = Result<(), Failure>;
+
+/// Takes out the entries that can be stored.
+fn sort(arrivals: impl Iterator<Item = Result<Arrival, Failure>>) -> (Vec<Arrival>, Vec<Checked>) {
+    let most = arrivals.size_hint().0.min(BATCH_ENTRIES);
+    let (mut sound, mut checked) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for arrival in arrivals {
-        results.push(arrival.map(|arrival| sound.push(arrival)));
+        checked.push(arrival.map(|arrival| sound.push(arrival)));
     }
-    if sound.is_empty() {
-        let results = results.into_iter().filter_map(Result::err).map(Err).collect();
-        return Ok(BatchReceipt { results, store_us: Some(0) });
-    }
-    let receipt = write(sound).await?;
-    let mut written = receipt.results.into_iter();
+    (sound, checked)
+}
+
+/// Puts the results of all into their order again. `written` is of those that could be stored, if there were any.
+fn merge(checked: Vec<Checked>, written: Option<BatchReceipt>) -> BatchReceipt {
+    let BatchReceipt { results, store_us } =
+        written.unwrap_or(BatchReceipt { results: Vec::new(), store_us: Some(0) });
+    let mut written = results.into_iter();
     let lost = || Err(Failure::unknown("the store").because("the writer gave too few results"));
-    let results =
-        results.into_iter().map(|result| result.and_then(|()| written.next().unwrap_or_else(lost))).collect();
-    Ok(BatchReceipt { results, store_us: receipt.store_us })
+    let result = |checked: Checked| checked.and_then(|()| written.next().unwrap_or_else(lost));
+    BatchReceipt { results: checked.into_iter().map(result).collect(), store_us }
 }

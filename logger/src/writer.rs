@@ -128,19 +128,19 @@ impl Writer {
         check_batch_len(arrivals.len())?;
         let batch = Batch { arrivals, mode };
         let permits = self.shared.permits(&batch)?;
-        self.put(batch, permits).await
+        self.queue(batch, permits)?.answered().await
     }
 
-    /// Stores entries as [`Writer::write_batch`] does, each for itself, but waits up to `patience` for room in the queue:
-    /// for a stream, whose sender is slowed by it.
+    /// Queues entries as [`Writer::write_batch`] does, each for itself, but waits up to `patience` for room in the queue:
+    /// for a stream, whose sender is slowed by it. What is queued after this has returned is stored after them.
     ///
     /// # Errors
     /// As [`Writer::write`], for the batch as a whole.
-    pub async fn write_patiently(
+    pub async fn queue_patiently(
         &self,
         arrivals: Vec<Arrival>,
         patience: Duration,
-    ) -> Result<BatchReceipt, Failure> {
+    ) -> Result<Queued, Failure> {
         check_batch_len(arrivals.len())?;
         let batch = Batch { arrivals, mode: BatchMode::Each };
         let deadline = Instant::now() + patience;
@@ -153,7 +153,7 @@ impl Writer {
                 permits => break permits?,
             }
         };
-        self.put(batch, permits).await
+        self.queue(batch, permits)
     }
 
     /// Changes after each commit: what was committed before can be read.
@@ -171,17 +171,7 @@ impl Writer {
         self.shared.queued_entries()
     }
 
-    /// Queues a batch, and waits for its answer.
-    async fn put(&self, batch: Batch, permits: Permits) -> Result<BatchReceipt, Failure> {
-        // Only a panic of the thread drops a request without an answer; how far it came is not known.
-        self.queue(batch, permits)?.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
-    }
-
-    fn queue(
-        &self,
-        batch: Batch,
-        permits: Permits,
-    ) -> Result<oneshot::Receiver<Result<BatchReceipt, Failure>>, Failure> {
+    fn queue(&self, batch: Batch, permits: Permits) -> Result<Queued, Failure> {
         if let Some(first) = batch.arrivals.first() {
             trace::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
         }
@@ -196,7 +186,22 @@ impl Writer {
         let waiting = Waiting { answer, queued_at: Instant::now(), span, _permits: permits };
         let request = Request { batch, payload_bytes, waiting };
         queue.send(request).map_err(|_| Failure::unreachable("the store"))?;
-        Ok(answered)
+        Ok(Queued(answered))
+    }
+}
+
+/// Entries in the queue. They are stored, also when this is dropped.
+#[derive(Debug)]
+pub struct Queued(oneshot::Receiver<Result<BatchReceipt, Failure>>);
+
+impl Queued {
+    /// Waits until they are committed and synced.
+    ///
+    /// # Errors
+    /// As [`Writer::write_batch`].
+    pub async fn answered(self) -> Result<BatchReceipt, Failure> {
+        // Only a panic of the thread drops a request without an answer; how far it came is not known.
+        self.0.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
     }
 }
 

@@ -37,6 +37,8 @@ The ways:
   sync-logs   one gRPC call in which the logger acknowledges each entry
   http, rpc, rabbitmq, grpc
               batches of up to 1,000 entries over that transport, a few at a time
+The first two store in the order of the file, unless a failure makes them send some again; batches that are on their
+way together may overtake each other.
 
 A file that `fourwire get --json` has written has fields in it that no entry is sent with; to load it, strip them:
   jq -c '{id,name,data,level,created_at}' stored.ndjson | fourwire load -

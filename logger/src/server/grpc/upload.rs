@@ -1,7 +1,7 @@
 //! Entries off a stream, on their way to the writer: what `WriteLogs` and `SyncLogs` share.
 //!
-//! They are taken in chunks of what has come, a few chunks at a time; the results come out in the order of the stream.
-//! It reads on as far as its results are taken, and ends with who takes them.
+//! They are taken in chunks of what has come, a few chunks at a time, and stored in the order of the stream, in which the
+//! results come out as well. It reads on as far as its results are taken, and ends with who takes them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use proto::{
     grpc::{self, LogRequest},
 };
 use service::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 use uuid::Uuid;
@@ -64,15 +64,30 @@ impl Uploads {
         requests: Streaming<LogRequest>,
     ) -> impl Stream<Item = Result<Settled, Failure>> + Send + use<> {
         let incoming = Incoming { requests, position: 0, end: None, shutdown: self.shutdown.clone() };
-        let upload =
-            Upload { uploads: self.clone(), incoming, in_flight: FuturesOrdered::new(), told: false };
+        let (uploads, in_flight) = (self.clone(), FuturesOrdered::new());
+        let upload = Upload { uploads, incoming, in_flight, last_queued: None, told: false };
         stream::unfold(upload, |mut upload| async { upload.next().await.map(|settled| (settled, upload)) })
     }
 
-    async fn store(self, chunk: Chunk) -> Result<Settled, Failure> {
+    /// Stores a chunk once the one before it is queued, and says when this one is. Where one cannot be queued none that comes
+    /// after it is: the order of the stream would be lost.
+    async fn store(
+        self,
+        chunk: Chunk,
+        after: Option<oneshot::Receiver<()>>,
+        queued: oneshot::Sender<()>,
+    ) -> Result<Settled, Failure> {
+        if let Some(after) = after {
+            after
+                .await
+                .map_err(|_| Failure::unreachable("the store").because("an earlier chunk was not queued"))?;
+        }
         let _turn = self.turns.acquire().await.map_err(|_| Failure::draining("the logger"))?;
         let Chunk { first, ids, arrivals, .. } = chunk;
-        let BatchReceipt { results, store_us } = self.intake.write_some(arrivals, PATIENCE).await?;
+        let in_queue = self.intake.queue_some(arrivals, PATIENCE).await?;
+        // The next may be gone, with the stream.
+        let _ = queued.send(());
+        let BatchReceipt { results, store_us } = in_queue.answered().await?;
         let entries = ids.into_iter().zip(results).collect();
         Ok(Settled { first, entries, store_us: store_us.unwrap_or_default() })
     }
@@ -84,6 +99,8 @@ struct Upload {
     incoming: Incoming,
     /// Each a task of its own: one that waits for its sender to take acknowledgements must not keep a turn meanwhile.
     in_flight: FuturesOrdered<AbortOnDropHandle<Result<Settled, Failure>>>,
+    /// Tells that the last of them is queued.
+    last_queued: Option<oneshot::Receiver<()>>,
     /// A failure was told, and nothing comes after it.
     told: bool,
 }
@@ -102,7 +119,9 @@ impl Upload {
                 }
                 chunk = self.incoming.read(), if reads => {
                     if !chunk.arrivals.is_empty() {
-                        let stored = tokio::spawn(self.uploads.clone().store(chunk));
+                        let (queued, told) = oneshot::channel();
+                        let after = self.last_queued.replace(told);
+                        let stored = tokio::spawn(self.uploads.clone().store(chunk, after, queued));
                         self.in_flight.push_back(AbortOnDropHandle::new(stored));
                     }
                 }
@@ -186,4 +205,86 @@ fn unreadable(status: &tonic::Status) -> Failure {
         let message = format!("the next message of the stream cannot be read: {}", status.message());
         Failure::new(Code::BadField, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use prost::Message;
+    use proto::{Query, grpc::Log};
+    use tonic::codec::Codec;
+    use tonic_prost::ProstCodec;
+
+    use super::*;
+    use crate::{
+        store::{Retention, fixtures::new_store},
+        writer::Writer,
+    };
+
+    /// A stream of entries that has come as a whole.
+    fn streaming(names: impl Iterator<Item = u64>) -> Streaming<LogRequest> {
+        let mut body = Vec::new();
+        for name in names {
+            let log = Log { name: name.to_string(), ..Log::default() };
+            let message = LogRequest { log_entry: Some(log) }.encode_to_vec();
+            body.push(0);
+            body.extend(u32::try_from(message.len()).expect("small").to_be_bytes());
+            body.extend(message);
+        }
+        let decoder = ProstCodec::<LogRequest, LogRequest>::default().decoder();
+        Streaming::new_request(decoder, Body::from(body), None, None)
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_chunk_that_is_not_queued_is_not_either() {
+        let (_directory, _, store) = new_store();
+        let reader = store.reader();
+        let (writer, _thread) = Writer::start(store, Retention::default()).expect("a thread");
+        let shutdown = Shutdown::default();
+        let uploads = Uploads::new(Intake::new(writer, shutdown.clone()), shutdown);
+        let chunk = || {
+            let mut chunk = Chunk { first: 0, ids: Vec::new(), arrivals: Vec::new(), bytes: 0 };
+            chunk.push(LogRequest { log_entry: Some(Log { name: "event".into(), ..Log::default() }) });
+            chunk
+        };
+        let (before, after) = oneshot::channel();
+        let (queued, told) = oneshot::channel();
+        drop(before);
+        let failure = uploads.clone().store(chunk(), Some(after), queued).await.expect_err("not queued");
+        assert_eq!((failure.code, told.await.is_err()), (Code::Unavailable, true));
+        assert_eq!(reader.page(Query::default()).await.expect("readable").entries, []);
+        let (queued, told) = oneshot::channel();
+        let settled = uploads.store(chunk(), None, queued).await.expect("stored");
+        assert_eq!((settled.entries.len(), told.await), (1, Ok(())));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_comes_in_a_stream_is_stored_in_its_order() {
+        const ENTRIES: u64 = 10 * CHUNK_ENTRIES as u64;
+        let (_directory, _, store) = new_store();
+        let reader = store.reader();
+        let (writer, _thread) = Writer::start(store, Retention::default()).expect("a thread");
+        let shutdown = Shutdown::default();
+        let uploads = Uploads::new(Intake::new(writer, shutdown.clone()), shutdown);
+        for round in 0..20 {
+            let names = round * ENTRIES..(round + 1) * ENTRIES;
+            // On a thread of the runtime, where the newest task runs first.
+            let settled = tokio::spawn(uploads.settle(streaming(names)).collect::<Vec<_>>());
+            let settled = settled.await.expect("no panic");
+            assert!(settled.iter().all(|settled| settled.is_ok()), "{settled:?}");
+        }
+        let mut names = (0..20 * ENTRIES).rev();
+        let mut query = Query { limit: 1_000, ..Query::default() };
+        loop {
+            let page = reader.page(query.clone()).await.expect("readable");
+            for entry in page.entries {
+                assert_eq!(Some(entry.name), names.next().map(|name| name.to_string()));
+            }
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(names.next(), None);
+    }
 }
