@@ -131,9 +131,11 @@ async fn a_batch_that_grows_on_its_way_gets_the_same_answer_over_each_transport(
         assert!((15 * MIB..16 * MIB).contains(&body.len()), "{} bytes", body.len());
         let mut answer = stack.post("/handle", body.clone()).await;
         for _ in 1..ATTEMPTS {
-            if answer.status == 202 || answer.code() != "outcome_unknown" {
+            // It came too late, or the one before that did takes the room still.
+            if !["outcome_unknown", "overloaded"].contains(&answer.code()) {
                 break;
             }
+            tokio::time::sleep(Duration::from_secs(1)).await;
             answer = stack.post("/handle", body.clone()).await;
         }
         assert_eq!(answer.status, 202, "{transport}: {}", answer.body);
