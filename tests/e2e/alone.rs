@@ -73,7 +73,7 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
     site.start_listener().await.expect("a listener");
     let mut differences = Vec::new();
     // What else this machine does may add to one of the two, and does not each time.
-    for _ in 0..4 {
+    for _ in 0..12 {
         relay.set_both(Fault::None);
         let before = report_of(&site).await;
         relay.set_both(SLOW);

@@ -11,7 +11,7 @@ use lapin::{
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::{node::Node, required, tls};
+use crate::{eventually, node::Node, required, tls};
 
 /// As whom the services come to RabbitMQ in a run over encrypted hops.
 const SERVICES: &str = "services";
@@ -102,6 +102,15 @@ impl VirtualHost {
     /// If there is no such queue.
     pub async fn depth(&self, queue: &str) -> u32 {
         self.queue(queue).await.expect("the queue is there").message_count()
+    }
+
+    /// Waits until so many messages are counted: RabbitMQ that is busy may say 0 of a quorum queue at first.
+    ///
+    /// # Panics
+    /// If there never are, or there is no such queue.
+    pub async fn holds(&self, queue: &str, messages: usize) {
+        let what = format!("{queue} holds {messages}");
+        eventually(&what, async || (self.depth(queue).await as usize == messages).then_some(())).await;
     }
 
     /// Whether there is such a queue.

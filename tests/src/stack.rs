@@ -44,8 +44,9 @@ pub struct Stack {
     wrapper: &'static [&'static str],
     client: Client,
     dir: TempDir,
-    /// Keeps the listener's port for it: the broker, which asks there, is started before it.
-    _listener_port: TcpSocket,
+    /// Keep the ports for the three: the broker asks the listener's before that is there, and who is started again must
+    /// get its own.
+    _ports: [TcpSocket; 5],
 }
 
 /// Where a logger listens.
@@ -173,16 +174,16 @@ impl Stack {
         settings: &[(&'static str, &str)],
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener_port = reserve(any);
-        let listener_at = listener_port.local_addr().expect("its address");
+        let reserved = [(); 5].map(|()| reserve());
+        let [listener_at, broker_at, http, rpc, grpc] =
+            reserved.each_ref().map(|port| port.local_addr().expect("its address"));
         let mut all = BTreeMap::from([
             ("AMQP_URL", rabbitmq.service_url()),
-            ("BROKER_HTTP_LISTEN", any.to_string()),
+            ("BROKER_HTTP_LISTEN", broker_at.to_string()),
             ("LISTENER_HTTP_LISTEN", listener_at.to_string()),
             ("LISTENER_HTTP_URL", format!("{}://{listener_at}", tls::scheme())),
         ]);
-        all.extend(LoggerAddresses { http: any, rpc: any, grpc: any }.listens());
+        all.extend(LoggerAddresses { http, rpc, grpc }.listens());
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
         all.extend(keys::setting(dir.path()).map(|(name, file)| (name, file.display().to_string())));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
@@ -208,7 +209,7 @@ impl Stack {
             wrapper,
             client: crate::client(),
             dir,
-            _listener_port: listener_port,
+            _ports: reserved,
         };
         for direct in DIRECT {
             stack.reaches(direct).await;
@@ -408,7 +409,11 @@ impl Stack {
 
 /// A port that nobody gets by chance while the socket is there, and a service that asks for it does: a service's port
 /// may be bound again, as this one, and this one does not listen.
-fn reserve(any: SocketAddr) -> TcpSocket {
+///
+/// # Panics
+/// If there is none.
+pub fn reserve() -> TcpSocket {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option");
     socket.bind(any).expect("a free port");

@@ -1,7 +1,11 @@
 //! Entries that RabbitMQ takes and entries that it returns, all mixed, through our publishers: each caller must get
 //! the answer to its own.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, future::join_all};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
@@ -31,6 +35,9 @@ const CALL_ENTRIES: usize = 9;
 const ROUTABLE: Level = Level::Info;
 const UNROUTABLE: Level = Level::Error;
 
+/// How often the queue is counted again where too few messages are in it.
+const COUNTS: u32 = 20;
+
 /// Publishes so many times 1,000 entries.
 ///
 /// # Panics
@@ -52,7 +59,7 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         progress(round + 1);
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let queued = all_queued(&rabbitmq).await;
+    let queued = all_queued(&rabbitmq, told.routable.len()).await;
     told.judge(rounds, &queued, seconds)
 }
 
@@ -147,9 +154,15 @@ async fn publish(publisher: Arc<Rabbitmq>, mut random: StdRng) -> Told {
     told
 }
 
-/// Takes all that is in the queue.
-async fn all_queued(rabbitmq: &VirtualHost) -> Vec<Uuid> {
-    let depth = rabbitmq.depth(QUEUE).await as usize;
+/// Takes all that is in the queue. It should hold `expected`, and RabbitMQ that is busy may count none at first.
+async fn all_queued(rabbitmq: &VirtualHost, expected: usize) -> Vec<Uuid> {
+    let mut depth = rabbitmq.depth(QUEUE).await as usize;
+    for _ in 0..COUNTS {
+        if depth < expected {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            depth = depth.max(rabbitmq.depth(QUEUE).await as usize);
+        }
+    }
     let (_connection, channel) = rabbitmq.channel().await;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let consumer = channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await;

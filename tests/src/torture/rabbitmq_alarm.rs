@@ -126,8 +126,10 @@ impl Measured {
             (answer == Answer::Refused(Code::Blocked)).then_some(())
         })
         .await;
-        let backlog = stack.rabbitmq.depth(QUEUE).await;
-        assert!(u64::from(backlog) >= BACKLOG, "{backlog} are queued");
+        eventually("the backlog is counted", async || {
+            (u64::from(stack.rabbitmq.depth(QUEUE).await) >= BACKLOG).then_some(())
+        })
+        .await;
         let (begun, answered, memory_kib) = (Instant::now(), load.answered(), stack.broker.memory_kib());
         stack.start_listener().await;
         for round in 1..=rounds {

@@ -100,7 +100,7 @@ async fn cause(fault: Breakage, stack: &mut Stack, relay: &Relay) {
         }
         Breakage::LoggerStopped => {
             stack.logger.signal(Signal::SIGTERM);
-            assert!(stack.logger.ended().await.success(), "{}", stack.logger.log());
+            stack.logger.ends_well().await;
             stack.start_logger().await;
         }
         Breakage::LoggerFrozen => {
