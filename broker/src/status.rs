@@ -34,7 +34,8 @@ pub struct Status {
     logger: Logger,
     listener: Listener,
     rabbitmq: Rabbitmq,
-    /// Whether each transport's last word was that its peer is there.
+    /// Whether each transport's last word was that its peer is there. Those that dial on demand notice an outage with the
+    /// next entry, and the end of it by themselves.
     #[schema(value_type = BTreeMap<String, bool>)]
     transports: BTreeMap<&'static str, bool>,
 }

@@ -10,7 +10,7 @@ use lapin::{
 use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::json;
-use tests::{eventually, stack::Stack, tls, torture::Load};
+use tests::{DIRECT, eventually, stack::Stack, tls, torture::Load};
 use uuid::Uuid;
 
 for_each_transport!(
@@ -108,6 +108,34 @@ async fn a_refusal_over_grpc_shows_that_the_logger_is_back() {
     })
     .await;
     assert_eq!(stack.get("/readyz").await.body["detail"]["reachable"]["grpc"], true);
+}
+
+#[tokio::test]
+async fn each_transport_finds_the_logger_again_though_nobody_calls() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let reachable = async |stack: &Stack, is: bool| {
+        let ready = stack.get("/readyz").await;
+        DIRECT
+            .iter()
+            .all(|transport| ready.body["detail"]["reachable"][transport.as_str()] == is)
+            .then_some(())
+    };
+    for _ in 0..2 {
+        stack.logger.kill().await;
+        eventually("the loss is noticed", async || {
+            for transport in DIRECT {
+                stack.log(transport, &json!({ "name": "event", "data": "" })).await;
+            }
+            reachable(&stack, false).await
+        })
+        .await;
+        stack.start_logger_unasked().await;
+        eventually("it is found again", async || reachable(&stack, true).await).await;
+        for transport in DIRECT {
+            let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
+            assert_eq!(answer.outcome(), "stored", "{transport}: {}", answer.body);
+        }
+    }
 }
 
 #[tokio::test]

@@ -259,11 +259,16 @@ impl Stack {
 
     /// Starts the logger again, on the ports and with the store that it had.
     pub async fn start_logger(&mut self) {
-        self.logger = self.process("logger");
-        self.logger.ready().await;
+        self.start_logger_unasked().await;
         // A broker that has just failed to dial refuses for a moment.
         eventually("the broker reads again", async || (self.get("/logs").await.status == 200).then_some(()))
             .await;
+    }
+
+    /// As [`Stack::start_logger`], and nobody calls it yet.
+    pub async fn start_logger_unasked(&mut self) {
+        self.logger = self.process("logger");
+        self.logger.ready().await;
     }
 
     /// Starts the broker again, on the port that it had.

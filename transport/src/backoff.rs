@@ -1,16 +1,18 @@
 //! How long to wait before the next attempt to connect.
 
 use std::{
+    convert::Infallible,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use metrics::Counter;
 use proto::Failure;
+use tokio::{sync::Notify, time::Instant};
 
 /// The first wait.
 const FIRST: Duration = Duration::from_millis(20);
@@ -18,6 +20,9 @@ const FIRST: Duration = Duration::from_millis(20);
 /// The longest wait, before jitter of up to as much again: short enough that every transport is back within a
 /// second of its peer.
 const LONGEST: Duration = Duration::from_millis(400);
+
+/// How long a peer that is looked for may take to answer, the connection included.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits that double from a first one to a longest, for ever, each with up to as much again of jitter, so that clients
 /// who lost the same server do not return in step.
@@ -101,12 +106,14 @@ impl Attempts {
     }
 }
 
-/// For clients that dial on demand: after a failed dial, calls are refused at once until the wait is over.
-/// So a black hole costs one call its connect timeout, not every call.
+/// For clients that dial on demand: after a failed dial, calls are refused at once, with its reason, until the wait is
+/// over. So a black hole costs one call its connect timeout, not every call.
 #[derive(Debug)]
 pub(crate) struct Gate {
     open: AtomicBool,
     closed: Mutex<Closed>,
+    /// Told when it closes.
+    closing: Notify,
     reconnects: Counter,
 }
 
@@ -114,13 +121,16 @@ pub(crate) struct Gate {
 struct Closed {
     waits: Waits,
     until: Instant,
+    /// Why the last dial failed; `None` before the first that did.
+    why: Option<Failure>,
 }
 
 impl Gate {
     pub(crate) fn new(reconnects: Counter) -> Self {
         Gate {
             open: AtomicBool::new(true),
-            closed: Mutex::new(Closed { waits: waits(), until: Instant::now() }),
+            closed: Mutex::new(Closed { waits: waits(), until: Instant::now(), why: None }),
+            closing: Notify::new(),
             reconnects,
         }
     }
@@ -130,22 +140,28 @@ impl Gate {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Refuses a call while the wait after a failed dial is not over.
-    pub(crate) fn check(&self, place: &str) -> Result<(), Failure> {
-        if !self.is_open() && Instant::now() < self.lock().until {
-            return Err(Failure::unreachable(place).because("waiting to dial again"));
+    /// Refuses a call while the wait after a failed dial is not over, for the reason of that dial.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.is_open() {
+            return Ok(());
         }
-        Ok(())
+        let closed = self.lock();
+        match &closed.why {
+            Some(why) if Instant::now() < closed.until => Err(why.clone()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A dial failed.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, why: &Failure) {
         let mut closed = self.lock();
         // Calls that dialled at the same time count as one failure.
         if self.is_open() || closed.until <= Instant::now() {
             closed.until = Instant::now() + closed.waits.next_wait();
         }
+        closed.why = Some(why.clone());
         self.open.store(false, Ordering::Relaxed);
+        self.closing.notify_one();
     }
 
     /// The peer answered.
@@ -161,6 +177,30 @@ impl Gate {
         }
     }
 
+    /// While it is closed, looks for `place` as often as a call may dial, so that it opens though nobody calls. While it
+    /// is open, sends nothing.
+    pub(crate) async fn heal<F>(&self, place: &str, mut probe: impl FnMut() -> F) -> Infallible
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        loop {
+            self.closing.notified().await;
+            while !self.is_open() {
+                let until = self.lock().until;
+                tokio::time::sleep_until(until).await;
+                // A call may have found it meanwhile.
+                if self.is_open() {
+                    break;
+                }
+                match tokio::time::timeout(PROBE_TIMEOUT, probe()).await {
+                    Ok(Ok(())) => self.reopen(),
+                    Ok(Err(failure)) => self.close(&failure),
+                    Err(_) => self.close(&Failure::unreachable(place).because("no answer in time")),
+                }
+            }
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Closed> {
         // Nothing in here can panic half-way, so a poisoned lock still holds a sound state.
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
@@ -169,6 +209,8 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -180,16 +222,54 @@ mod tests {
         }
     }
 
+    fn refused() -> Failure {
+        Failure::unreachable("it").because("nobody listens")
+    }
+
     #[test]
-    fn a_closed_gate_refuses_until_its_wait_is_over() {
+    fn a_closed_gate_refuses_for_the_reason_of_the_last_dial_until_its_wait_is_over() {
         let gate = Gate::new(Counter::noop());
-        assert!(gate.check("it").is_ok());
-        gate.close();
+        assert!(gate.check().is_ok());
+        gate.close(&refused());
         assert!(!gate.is_open());
-        assert!(gate.check("it").is_err());
+        // So that it holds on a busy machine.
+        gate.lock().until = Instant::now() + Duration::from_secs(600);
+        assert_eq!(gate.check().expect_err("it is closed").cause(), "nobody listens");
         gate.lock().until = Instant::now();
-        assert!(gate.check("it").is_ok(), "the wait is over: one may dial");
+        assert!(gate.check().is_ok(), "the wait is over: one may dial");
         gate.reopen();
         assert!(gate.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_opens_without_a_call_once_its_peer_is_back_and_an_open_one_looks_for_nobody() {
+        let gate = Gate::new(Counter::noop());
+        let (probes, up) = (Cell::new(0), Cell::new(true));
+        let probe = || {
+            probes.set(probes.get() + 1);
+            let up = up.get();
+            async move { if up { Ok(()) } else { Err(refused()) } }
+        };
+        let outage = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(probes.get(), 0, "nothing is wrong");
+            for round in 1..=2 {
+                up.set(false);
+                gate.close(&refused());
+                while probes.get() < 10 * round {
+                    tokio::time::sleep(LONGEST).await;
+                    assert!(!gate.is_open());
+                }
+                up.set(true);
+                while !gate.is_open() {
+                    tokio::time::sleep(FIRST).await;
+                }
+            }
+        };
+        tokio::select! {
+            never = gate.heal("it", probe) => match never {},
+            () = outage => {}
+        }
+        assert!(gate.check().is_ok());
     }
 }

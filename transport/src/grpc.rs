@@ -6,7 +6,7 @@ mod tail;
 pub use streams::{Acknowledged, Loaded, Streams};
 pub use tail::{Tail, Tailed};
 
-use std::{error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use http::Uri;
 
@@ -18,10 +18,12 @@ use proto::{
     },
     limits::FRAME_BYTES,
 };
+use tokio::task::JoinSet;
 use tonic::{
     ConnectError, Request, Status,
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     AddressError, Settings, backoff::Gate, dial::Dialer, metrics::reconnects, parse_base_url, spans,
@@ -39,8 +41,9 @@ const LOGGER: &str = "the logger";
 #[derive(Debug)]
 pub struct Grpc {
     client: LogServiceClient<Channel>,
-    gate: Gate,
+    gate: Arc<Gate>,
     came_by: Option<Transport>,
+    _healer: JoinSet<Infallible>,
 }
 
 /// The logger's gRPC address: scheme, host and port.
@@ -64,15 +67,15 @@ impl GrpcUrl {
 }
 
 impl Grpc {
-    /// Makes the client; it dials when there is something to send.
+    /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
         let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
         let channel = endpoint(settings).connect_with_connector_lazy(dialer);
-        Grpc {
-            client: client(channel),
-            gate: Gate::new(reconnects(Transport::Grpc)),
-            came_by: settings.came_by,
-        }
+        let gate = Arc::new(Gate::new(reconnects(Transport::Grpc)));
+        let (healed, prober) = (Arc::clone(&gate), channel.clone());
+        let mut healer = JoinSet::new();
+        healer.spawn(async move { healed.heal(LOGGER, || answers(prober.clone())).await });
+        Grpc { client: client(channel), gate, came_by: settings.came_by, _healer: healer }
     }
 
     /// Delivers one entry.
@@ -80,7 +83,7 @@ impl Grpc {
     /// # Errors
     /// What is certain of the entry.
     pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        self.gate.check(LOGGER)?;
+        self.gate.check()?;
         let request = LogRequest { log_entry: Some(grpc::log(entry, self.came_by)) };
         let response = self.client.clone().write_log(in_trace(request)).await;
         receipt(self.answered(response)?.into_inner())
@@ -91,7 +94,7 @@ impl Grpc {
     /// # Errors
     /// What is certain of all its entries.
     pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
-        self.gate.check(LOGGER)?;
+        self.gate.check()?;
         let log_entries = entries.iter().map(|entry| grpc::log(entry, self.came_by)).collect();
         let request = BatchRequest { log_entries, mode: GrpcBatchMode::from(mode).into() };
         let response = self.client.clone().write_batch(in_trace(request)).await;
@@ -112,8 +115,9 @@ impl Grpc {
     /// What an error of the protocol says of the entry: without a connection nothing was sent.
     fn failure(&self, status: Status) -> Failure {
         if is_connect(&status) || refused_by_alert(&status) {
-            self.gate.close();
-            return Failure::unreachable(LOGGER).because(Reason(status));
+            let failure = Failure::unreachable(LOGGER).because(Reason(status));
+            self.gate.close(&failure);
+            return failure;
         }
         match grpc::failure(&status) {
             Some(refusal) => {
@@ -137,6 +141,15 @@ fn client(channel: Channel) -> LogServiceClient<Channel> {
     LogServiceClient::new(channel)
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES)
+}
+
+/// Whether the logger is there. The course's does not know this call, and is there all the same.
+async fn answers(channel: Channel) -> Result<(), Failure> {
+    match HealthClient::new(channel).check(HealthCheckRequest::default()).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == tonic::Code::Unimplemented => Ok(()),
+        Err(status) => Err(Failure::unreachable(LOGGER).because(Reason(status))),
+    }
 }
 
 /// A call that says in which span it is made.

@@ -2,14 +2,14 @@
 
 mod probe;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, Error},
+    client::legacy::{Client, Error, ResponseFuture},
     rt::{TokioExecutor, TokioTimer},
 };
 use proto::{
@@ -18,6 +18,7 @@ use proto::{
     limits::{FRAME_BYTES, IN_FLIGHT_CALLS},
 };
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
 use crate::{
@@ -41,8 +42,9 @@ const LOGGER: &str = "the logger";
 pub struct Http {
     client: Client<Dialer, Full<Bytes>>,
     base: Uri,
-    gate: Gate,
+    gate: Arc<Gate>,
     came_by: Option<Transport>,
+    _healer: JoinSet<Infallible>,
 }
 
 /// The logger's HTTP address: scheme, host and port.
@@ -66,11 +68,16 @@ impl HttpUrl {
 }
 
 impl Http {
-    /// Makes the client; it dials when there is something to send.
+    /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
         let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
         let base = settings.logger_http_url.0.clone();
-        Http { client, base, gate: Gate::new(reconnects(Transport::Http)), came_by: settings.came_by }
+        let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
+        let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
+        let (healed, prober) = (Arc::clone(&gate), client.clone());
+        let mut healer = JoinSet::new();
+        healer.spawn(async move { healed.heal(LOGGER, || answers(prober.get(healthz.clone()))).await });
+        Http { client, base, gate, came_by: settings.came_by, _healer: healer }
     }
 
     /// Delivers one entry.
@@ -132,7 +139,7 @@ impl Http {
         path: &str,
         body: String,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        self.gate.check(LOGGER)?;
+        self.gate.check()?;
         let request = self.request(method, path, body)?;
         let response = self.client.request(request).await.map_err(|error| self.failure(error))?;
         self.gate.reopen();
@@ -157,11 +164,20 @@ impl Http {
     /// What an error of the protocol says of the entry: without a connection nothing was sent.
     fn failure(&self, error: Error) -> Failure {
         if error.is_connect() || refused_by_alert(&error) {
-            self.gate.close();
-            return Failure::unreachable(LOGGER).because(error);
+            let failure = Failure::unreachable(LOGGER).because(error);
+            self.gate.close(&failure);
+            return failure;
         }
         Failure::unknown(LOGGER).because(error)
     }
+}
+
+/// Whether the logger is there: whatever it answers, it is.
+async fn answers(answer: ResponseFuture) -> Result<(), Failure> {
+    let response = answer.await.map_err(|error| Failure::unreachable(LOGGER).because(error))?;
+    // Read to its end, the connection is kept for the next call.
+    let _ = whole(response, FRAME_BYTES).await;
+    Ok(())
 }
 
 /// The address of a path, and what is asked there.

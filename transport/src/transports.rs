@@ -118,7 +118,8 @@ impl Transports {
         self.deliver(transport, Form::Batch, entries, best_outcome, delivery).await
     }
 
-    /// Whether the transport's last word was that its peer is there. It sends nothing.
+    /// Whether the transport's last word was that its peer is there. It sends nothing; but where the last word was that
+    /// it is not, the transport goes on looking by itself.
     pub fn reachable(&self, transport: Transport) -> bool {
         match transport {
             Transport::Http => self.http.reachable(),
