@@ -19,9 +19,6 @@ use crate::{
     text::{json_line, put_or_tell},
 };
 
-/// How long a transport that connects by itself is given for it. One that is there needs some milliseconds.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Sends one entry, and prints what became of it.
 pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Problem> {
     let transport = arguments.transport;
@@ -36,7 +33,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     };
     let entry = draft.check(Timestamp::now()).map_err(failed)?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
-    connected(&transports, transport).await;
+    connected(&transports, transport, stack.deadline()).await;
     let begun = Instant::now();
     let delivered = transports.write(transport, &entry).await;
     let delivered = delivered.inspect_err(|failure| {
@@ -62,10 +59,11 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     Ok(Ending::Done)
 }
 
-/// Waits until a transport that connects by itself has done so, or could not, or long enough.
-pub(crate) async fn connected(transports: &Transports, transport: Transport) {
+/// Waits until a transport that connects by itself has done so, or could not, for as long as a delivery may take: so
+/// that who is refused is told why.
+pub(crate) async fn connected(transports: &Transports, transport: Transport, deadline: Duration) {
     // If it has not, the delivery says so.
-    let _ = tokio::time::timeout(CONNECT_PATIENCE, transports.tried(transport)).await;
+    let _ = tokio::time::timeout(deadline, transports.tried(transport)).await;
 }
 
 async fn data(argument: &str) -> anyhow::Result<String> {

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::Uri;
@@ -21,9 +22,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 use tower_service::Service;
 
-use crate::CONNECT_TIMEOUT;
+use crate::{CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
 
-/// Opens connections, each within [`CONNECT_TIMEOUT`], with its TLS handshake.
+/// Opens connections, each within [`CONNECT_TIMEOUT`], and shakes hands over TLS within [`HANDSHAKE_TIMEOUT`].
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     tls: Option<Arc<ClientConfig>>,
@@ -46,23 +47,30 @@ impl Dialer {
     /// # Errors
     /// If there is no such host, nobody answers in time, or the other end is not who it should be.
     pub(crate) async fn dial(&self, host: &str, port: u16, encrypted: bool) -> io::Result<Stream> {
-        let dialed = tokio::time::timeout(CONNECT_TIMEOUT, self.open(host, port, encrypted)).await;
-        dialed.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long to connect")))
-    }
-
-    async fn open(&self, host: &str, port: u16, encrypted: bool) -> io::Result<Stream> {
         // As it stands in a URL, an IPv6 address has brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, port)).await?;
+        let late = "it took too long to connect";
+        let stream = in_time(CONNECT_TIMEOUT, late, TcpStream::connect((host, port))).await?;
         stream.set_nodelay(true)?;
         if !encrypted {
             return Ok(Either::Left(stream));
         }
         let config = self.tls.clone().ok_or_else(|| io::Error::other("no certificates to encrypt with"))?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
+        let late = "it took too long to shake hands over TLS";
+        let stream =
+            in_time(HANDSHAKE_TIMEOUT, late, TlsConnector::from(config).connect(name, stream)).await?;
         Ok(Either::Right(Box::new(stream)))
     }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    late: &'static str,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, late)))
 }
 
 /// As hyper and tonic ask for a connection.

@@ -30,8 +30,13 @@ use std::time::Duration;
 
 use ::http::Uri;
 
-/// How long a connection may take to open. Far above a healthy one, far below the deadline.
+/// How long a connection may take to open, which the other end's kernel sees to. Far above a healthy one, far below the
+/// deadline.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long the other end itself may take for its first answer on an open connection: to shake hands over TLS, or to say
+/// its version. It has other work too; with [`CONNECT_TIMEOUT`] it is half of the deadline.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An address that no connection can be made with: what it should be, with an example. It leaves out what was
 /// given, which may hold a password.

@@ -21,7 +21,9 @@ use tarpc::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{AddressError, CONNECT_TIMEOUT, Settings, backoff::Attempts, dial::Dialer, metrics::reconnects};
+use crate::{
+    AddressError, HANDSHAKE_TIMEOUT, Settings, backoff::Attempts, dial::Dialer, metrics::reconnects,
+};
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
@@ -174,14 +176,13 @@ fn failure(error: RpcError) -> Failure {
 async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection>) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
-        let reason = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&dialer, &address)).await {
-            Ok(Ok((client, dispatch))) => {
+        let reason = match dial(&dialer, &address).await {
+            Ok((client, dispatch)) => {
                 attempts.succeeded();
                 publish.send_modify(|connection| *connection = Ok(client.clone()));
                 lost(client, dispatch).await
             }
-            Ok(Err(reason)) => reason,
-            Err(_) => "it took too long to connect".to_owned(),
+            Err(reason) => reason,
         };
         publish.send_modify(|connection| *connection = Err(reason.clone()));
         tokio::time::sleep(attempts.failed(&reason)).await;
@@ -201,12 +202,14 @@ async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), 
     let (client, dispatch) = connect(config, stream);
     let mut driver = JoinSet::new();
     driver.spawn(async move { dispatch.await.err().map_or("closed".into(), |error| error.to_string()) });
-    match client.version(within(CONNECT_TIMEOUT)).await {
-        Ok(VERSION) => Ok((client, driver)),
-        Ok(other) => {
+    let version = client.version(within(HANDSHAKE_TIMEOUT));
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, version).await {
+        Ok(Ok(VERSION)) => Ok((client, driver)),
+        Ok(Ok(other)) => {
             Err(format!("the logger speaks version {other}, not {VERSION}: use the same release of both"))
         }
-        Err(error) => Err(error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it took too long to say its version".to_owned()),
     }
 }
 

@@ -80,6 +80,11 @@ impl Stack {
         self.check(transport == Some(Transport::Rabbitmq)).map_err(Problem::Usage)
     }
 
+    /// No delivery and no reading takes longer.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.fourwire_deadline_ms)
+    }
+
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {
         let tls = self.tls()?;
         let amqp_url = with_rabbitmq.then(|| self.amqp_url()).transpose()?;
@@ -96,7 +101,7 @@ impl Stack {
             logger_grpc_url: self.logger_grpc_url.clone(),
             amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref())),
             tls,
-            deadline: Duration::from_millis(self.fourwire_deadline_ms),
+            deadline: self.deadline(),
             came_by: None,
         })
     }

@@ -36,7 +36,8 @@ impl Way {
         let streams = || stack.settings(None).map(|settings| Streams::new(&settings));
         let batches = |transport| {
             let settings = stack.settings(Some(transport))?;
-            Ok(Way::Batches(Box::new(Batches::new(Transports::new(&settings), transport))))
+            let transports = Transports::new(&settings);
+            Ok(Way::Batches(Box::new(Batches::new(transports, transport, stack.deadline()))))
         };
         match arguments.over {
             // Its summary does not name all that are refused.

@@ -1,6 +1,6 @@
 //! Batches over one of the four transports, a few at a time.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Transport, limits::BATCH_ENTRIES};
@@ -21,6 +21,7 @@ const IN_FLIGHT: usize = 3;
 pub(in crate::load) struct Batches {
     transports: Transports,
     transport: Transport,
+    deadline: Duration,
 }
 
 /// Lines that go together.
@@ -32,8 +33,9 @@ struct Batch {
 }
 
 impl Batches {
-    pub(in crate::load) fn new(transports: Transports, transport: Transport) -> Self {
-        Batches { transports, transport }
+    /// A way over `transport`, which takes no longer than `deadline` to connect.
+    pub(in crate::load) fn new(transports: Transports, transport: Transport, deadline: Duration) -> Self {
+        Batches { transports, transport, deadline }
     }
 
     pub(in crate::load) fn transport(&self) -> Transport {
@@ -42,7 +44,7 @@ impl Batches {
 
     /// Sends batches until there is nothing to send for now.
     pub(in crate::load) async fn send(&mut self, job: &mut Job) -> Result<(), Broken> {
-        connected(&self.transports, self.transport).await;
+        connected(&self.transports, self.transport, self.deadline).await;
         let mut calls = FuturesOrdered::new();
         let mut next = Batch::default();
         let mut more = true;
