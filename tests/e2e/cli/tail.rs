@@ -3,8 +3,10 @@
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpListener,
     process::{ChildStderr, ChildStdout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 
@@ -162,4 +164,45 @@ async fn a_tail_ends_at_its_time() {
     let until = (jiff::Timestamp::now() + std::time::Duration::from_secs(1)).to_string();
     let ran = run(&stack, &["tail", "--from-start", "--until", &until]).await.ended_with(0);
     assert!(ran.out.lines().count() == 1 && ran.out.contains("event: hello"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_loggers_is_told_and_not_waited_for() {
+    let stack = Stack::start_direct(&[]).await;
+    let other = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let other_at = other.local_addr().expect("its address");
+    let _greeting = AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = other.accept().await.expect("a caller");
+            // As another server greets, or one that speaks only TLS.
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+        }
+    }));
+    for address in [stack.logger_at.http, stack.logger_at.rpc, other_at] {
+        let url = format!("http://{address}");
+        let ran = run(&stack, &["tail", "--logger-grpc-url", &url]).await.ended_with(3);
+        let (_, told) = ran.err.split_once("error: ").expect("an error");
+        assert!(told.contains("no Fourwire logger") && told.contains("LOGGER_GRPC_URL"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tail_that_was_there_before_the_logger_misses_nothing_of_it() {
+    let mut stack = Stack::start_direct(&[]).await;
+    send(&stack, Transport::Http, "before").await;
+    stack.logger.kill().await;
+    let (mut child, mut err, _) = waiting(&stack, &["--json"]).await;
+    // However fast others are, it comes after them.
+    signal(&child, Signal::SIGSTOP);
+    stack.start_logger().await;
+    let early = send(&stack, Transport::Http, "early").await;
+    signal(&child, Signal::SIGCONT);
+    until("following", &mut err).await;
+    let late = send(&stack, Transport::Rpc, "late").await;
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    for id in [early, late] {
+        let line = timeout(SOON, out.next_line()).await.expect("in time").expect("a pipe").expect("a line");
+        let told: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(told["id"], id.as_str());
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proto::{
-    Certainty, Cursor, Failure, TailEvent, TailQuery,
+    Certainty, Code, Cursor, Failure, TailEvent, TailQuery,
     grpc::{TailResponse, tail_event},
 };
 use tonic::Streaming;
@@ -16,6 +17,10 @@ use crate::backoff::Attempts;
 
 /// The logger says something every 10 s: a tail that is silent for so long is lost.
 const SILENCE: Duration = Duration::from_secs(25);
+
+/// Who takes so many connections in a row and never says a word of gRPC is no logger. One that dies or starts ends a few
+/// at most.
+const WORDLESS: u32 = 8;
 
 /// What there is to say of a tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,26 +41,38 @@ pub struct Tail {
     attempts: Attempts,
     /// Before the next attempt to connect.
     wait: Duration,
+    start: Start,
     ended: bool,
+}
+
+/// How far a tail has come with its beginning.
+enum Start {
+    /// It was made at that moment. So many connections in a row were taken, and ended without a word.
+    Pending { made_at: Timestamp, wordless: u32 },
+    /// The logger was not there at first: what is asked for is what was stored since that moment.
+    Late { wordless: u32 },
+    /// It knows a cursor.
+    Begun,
 }
 
 impl Tail {
     pub(super) fn new(streams: Streams, query: TailQuery) -> Self {
         // A tail is no transport: those count and log their own.
         let attempts = Attempts::quiet("the logger, for a tail");
-        Tail { streams, query, responses: None, attempts, wait: Duration::ZERO, ended: false }
+        let start = Start::Pending { made_at: Timestamp::now(), wordless: 0 };
+        Tail { streams, query, responses: None, attempts, wait: Duration::ZERO, start, ended: false }
     }
 
     /// What there is to say next; `None` after the end of the times that were asked for, and after an error. Waits for as
     /// long as there is nothing.
     ///
     /// # Errors
-    /// If the logger refuses the question: asking again would not help.
+    /// If the logger refuses the question, or what answers is none: asking again would not help.
     pub async fn next(&mut self) -> Option<Result<Tailed, Failure>> {
         while !self.ended {
             match self.step().await {
                 Ok(Some((event, cursor))) => {
-                    self.query.after = Some(cursor);
+                    self.begin(cursor);
                     if self.attempts.is_failing() {
                         self.attempts.succeeded();
                     }
@@ -65,6 +82,10 @@ impl Tail {
                 Err(failure) if failure.certainty() == Certainty::Rejected => {
                     self.ended = true;
                     return Some(Err(failure));
+                }
+                Err(failure) if self.fails_to_begin(&failure) => {
+                    self.ended = true;
+                    return Some(Err(no_logger().because(failure)));
                 }
                 Err(failure) => {
                     self.responses = None;
@@ -78,6 +99,41 @@ impl Tail {
             }
         }
         None
+    }
+
+    /// It has come to `cursor`.
+    fn begin(&mut self, cursor: Cursor) {
+        self.query.after = Some(cursor);
+        if matches!(std::mem::replace(&mut self.start, Start::Begun), Start::Late { .. }) {
+            // The moment has led to a place. As a condition it would leave entries out, where the logger's clock is
+            // behind ours.
+            self.query.filter.since = None;
+            self.responses = None;
+        }
+    }
+
+    /// Takes note of a failure. Returns whether what answers is no logger.
+    fn fails_to_begin(&mut self, failure: &Failure) -> bool {
+        // Of a connection that was made and then ended, nothing certain is known.
+        let more = |wordless| if failure.code == Code::OutcomeUnknown { wordless + 1 } else { 0 };
+        self.start = match self.start {
+            Start::Begun => return false,
+            Start::Late { wordless } => Start::Late { wordless: more(wordless) },
+            Start::Pending { made_at, wordless } => {
+                let filter = &self.query.filter;
+                let from_now = self.query.after.is_none() && filter.since.is_none();
+                if from_now && filter.until.is_none_or(|until| made_at < until) {
+                    self.query.filter.since = Some(made_at);
+                    Start::Late { wordless: more(wordless) }
+                } else {
+                    Start::Pending { made_at, wordless: more(wordless) }
+                }
+            }
+        };
+        match self.start {
+            Start::Pending { wordless, .. } | Start::Late { wordless } => wordless >= WORDLESS,
+            Start::Begun => false,
+        }
     }
 
     /// Connects, or waits for the next response.
@@ -97,6 +153,11 @@ impl Tail {
             }
         }
     }
+}
+
+fn no_logger() -> Failure {
+    let message = "what answers there is no Fourwire logger: it takes connections and speaks no gRPC";
+    Failure::new(Code::Unavailable, message)
 }
 
 impl std::fmt::Debug for Tail {
