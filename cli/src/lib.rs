@@ -21,18 +21,20 @@ mod problem;
 mod send;
 mod tail;
 mod text;
+mod unread;
 
 pub use config::Config;
 pub use problem::Ending;
 
 use config::Command;
+use unread::while_read;
 
 /// Runs the command that was asked for, and says on standard error why it could not.
 pub async fn run(config: Config) -> Ending {
     let result = match &config.command {
         Command::Send(arguments) => send::send(arguments, &config.stack).await,
-        Command::Get(arguments) => get::get(arguments, &config.stack).await,
-        Command::Tail(arguments) => tail::tail(arguments, &config.stack).await,
+        Command::Get(arguments) => while_read(get::get(arguments, &config.stack)).await,
+        Command::Tail(arguments) => while_read(tail::tail(arguments, &config.stack)).await,
         Command::Load(arguments) => load::load(arguments, &config.stack).await,
     };
     result.unwrap_or_else(|problem| problem.tell())

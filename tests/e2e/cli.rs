@@ -5,6 +5,7 @@ mod tail;
 
 use std::{
     fs::File,
+    os::fd::OwnedFd,
     path::Path,
     process::{Output, Stdio},
     time::{Duration, Instant},
@@ -320,6 +321,37 @@ async fn who_has_seen_enough_is_sent_no_more() {
         assert_eq!(ran.out.lines().count(), 1);
         assert!(!ran.err.contains("error"), "{ran:?}");
     }
+}
+
+#[tokio::test]
+async fn a_tail_ends_when_nobody_reads_it_though_nothing_more_comes() {
+    let stack = Stack::start_direct(&[]).await;
+    run(&stack, &["send", "--name", "once", "hello"]).await.ended_with(0);
+    // A pipe, as of `| head`, and a socket, as of a service manager.
+    let (pipe, other_end_of_pipe) = std::io::pipe().expect("a pipe");
+    let (socket, other_end_of_socket) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let outputs: [(OwnedFd, Stdio); 2] =
+        [(pipe.into(), other_end_of_pipe.into()), (socket.into(), OwnedFd::from(other_end_of_socket).into())];
+    for (read, written) in outputs {
+        let arguments = ["tail", "--from-start", "--name", "once"];
+        let child = fourwire(&stack, &arguments).stdout(written).spawn().expect("it starts");
+        let first = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            let mut lines = std::io::BufReader::new(File::from(read));
+            std::io::BufRead::read_line(&mut lines, &mut line).map(|_| line)
+        });
+        assert!(first.await.expect("no panic").expect("it can be read").contains("once: hello"));
+        let ran = ended(child).await.ended_with(0);
+        assert!(!ran.err.contains("error"), "{ran:?}");
+    }
+    // What has work to do does it all the same.
+    let (read, written) = std::io::pipe().expect("a pipe");
+    drop(read);
+    let lines = "{\"name\":\"event\",\"data\":\"\"}\n".repeat(1_000);
+    write(&stack.dir().join("entries.ndjson"), &lines);
+    let child = fourwire(&stack, &["load", "entries.ndjson"]).stdout(written).spawn().expect("it starts");
+    ended(child).await.ended_with(0);
+    assert_eq!(stack.all_stored().await.len(), 1_001);
 }
 
 #[tokio::test]
