@@ -1,5 +1,6 @@
 //! What bad input gets: the same clear answer over all four transports, and nothing stored.
 
+mod protobuf;
 mod table;
 
 use proto::{Failure, Transport, grpc, rpc::LogRpcClient};

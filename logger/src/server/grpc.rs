@@ -10,6 +10,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, middleware};
 use futures_util::{FutureExt, StreamExt, stream};
+use http::HeaderMap;
 use proto::{
     Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailDraft, Transport,
     grpc::{
@@ -44,8 +45,11 @@ use crate::{
 /// Most calls at a time on one connection.
 const STREAMS: u32 = 1_024;
 
-/// Most bytes of headers of a call.
+/// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
 const HEADER_BYTES: u32 = 16 * 1024;
+
+/// Most bytes of metadata of a call, counted as HTTP/2 does: what most clients of gRPC take by default.
+const METADATA_BYTES: usize = 8 * 1024;
 
 /// Most bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
 /// of one connection hold as much together, if each is half sent.
@@ -79,11 +83,14 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_service = health_service.max_decoding_message_size(QUESTION_BYTES);
     health.set_serving::<LogServiceServer<Server>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?
-        .max_decoding_message_size(QUESTION_BYTES);
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection = described().build_v1()?.max_decoding_message_size(QUESTION_BYTES);
+    // Many clients ask by its older name alone.
+    let reflection_v1alpha = described().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES);
     let server = Server {
         uploads: Uploads::new(intake.clone(), shutdown.clone()),
         slots: Slots::new(),
@@ -102,10 +109,14 @@ pub async fn serve(
     let room = Room::new(FRAME_BYTES, HELD_BYTES);
     let bounded = middleware::map_request(move |request: http::Request<Body>| {
         let (part, sends) = (room.part(), Sends::by(request.uri().path()));
-        async move { request.map(|body| bounded(body, part, sends)) }
+        async move {
+            check_metadata(request.headers()).map_err(|failure| status(&failure).into_http::<Body>())?;
+            Ok::<_, http::Response<Body>>(request.map(|body| bounded(body, part, sends)))
+        }
     });
     let logs = Routes::new(logs).prepare().into_axum_router().layer(bounded);
     let routes = Routes::from(logs).add_service(health_service).add_service(reflection);
+    let routes = routes.add_service(reflection_v1alpha);
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
@@ -300,6 +311,17 @@ fn acknowledgements(settled: Result<Settled, Failure>) -> Vec<Result<SyncRespons
         Ok(SyncResponse { position, id, outcome, code, message, store_us })
     });
     responses.collect()
+}
+
+fn check_metadata(headers: &HeaderMap) -> Result<(), Failure> {
+    /// What HTTP/2 adds for each.
+    const EACH: usize = 32;
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH).sum();
+    if bytes > METADATA_BYTES {
+        let message = format!("the metadata has {bytes} bytes: the limit is {METADATA_BYTES} bytes");
+        return Err(Failure::new(Code::TooLarge, message));
+    }
+    Ok(())
 }
 
 fn missing_entry() -> Failure {

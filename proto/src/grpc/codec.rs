@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use prost::{Message, bytes::Buf};
+use prost::{DecodeError, Message, bytes::Buf};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder},
@@ -16,22 +16,31 @@ use super::{
     BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, TailResponse,
     WriteLogsResponse, status,
 };
-use crate::{json::too_many, limits::BATCH_ENTRIES};
+use crate::{Code, Failure, json::too_many, limits::BATCH_ENTRIES};
 
 /// What a message may hold.
 pub(super) trait FieldBound: Message + Default + 'static {
     /// Most fields of a message, those of repeated fields counted each; `None`: as many as there are.
     const FIELDS: Option<usize> = None;
+
+    /// Whether a caller sends it. One that cannot be read is refused then, and was not stored; of an answer that cannot
+    /// be read nothing certain follows.
+    const ASKS: bool = false;
 }
 
 impl FieldBound for BatchRequest {
     /// The entries, and room for the mode and for what a later version may add.
     const FIELDS: Option<usize> = Some(BATCH_ENTRIES + 16);
+    const ASKS: bool = true;
 }
 
 /// A field that is given twice is merged or overwritten: it takes no more memory.
-impl FieldBound for LogRequest {}
-impl FieldBound for TailRequest {}
+impl FieldBound for LogRequest {
+    const ASKS: bool = true;
+}
+impl FieldBound for TailRequest {
+    const ASKS: bool = true;
+}
 
 /// The logger's answers are as long as what was asked.
 impl FieldBound for LogResponse {}
@@ -78,8 +87,17 @@ impl<In: FieldBound> Decoder for BoundedDecoder<In> {
         if In::FIELDS.is_some_and(|limit| has_more_fields(message.clone(), limit)) {
             return Err(status(&too_many()));
         }
-        In::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
+        In::decode(message).map(Some).map_err(|error| match In::ASKS {
+            true => status(&unreadable(&error)),
+            false => Status::internal(error.to_string()),
+        })
     }
+}
+
+fn unreadable(error: &DecodeError) -> Failure {
+    let text = error.to_string();
+    let (_, what) = text.split_once(": ").unwrap_or(("", &text));
+    Failure::new(Code::BadField, format!("the message is not as logs.proto has it: {what}"))
 }
 
 /// Whether a message has more than `limit` fields. Those within a group count too. It looks no further than to
@@ -128,12 +146,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        Code,
-        grpc::{
-            Log, failure,
-            log_service_server::{LogService, LogServiceServer},
-        },
+    use crate::grpc::{
+        Log, failure,
+        log_service_server::{LogService, LogServiceServer},
     };
 
     const LIMIT: usize = BATCH_ENTRIES + 16;
@@ -199,14 +214,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_left_to_prost() {
-        for broken in [&[0x0a, 200, 1][..], &[0x0f], &[0x80], &[0xff; 11], &[0x31, 1]] {
+    async fn what_is_no_message_is_refused_in_our_own_words() {
+        let not_utf8 = [0x0a, 3, 0x0a, 1, 0xff];
+        for broken in [&[0x0a, 200, 1][..], &[0x0f], &[0x80], &[0xff; 11], &[0x31, 1], &not_utf8] {
             let refusal = decode(broken).await.expect_err("broken");
-            assert_eq!((refusal.code(), failure(&refusal)), (tonic::Code::Internal, None), "{broken:?}");
+            let failure = failure(&refusal).expect("it is marked");
+            assert_eq!((refusal.code(), failure.code), (tonic::Code::InvalidArgument, Code::BadField));
+            assert!(failure.message.starts_with("the message is not as logs.proto has it: "), "{failure}");
         }
+        let refusal = decode(&not_utf8).await.expect_err("not UTF-8");
+        assert!(refusal.message().contains("Log.name") && refusal.message().contains("UTF-8"), "{refusal}");
         let log = Log { name: "a".into(), ..Log::default() };
         let sound = BatchRequest { log_entries: vec![log; BATCH_ENTRIES], mode: 1 };
         assert_eq!(decode(&sound.encode_to_vec()).await.ok(), Some(sound));
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_that_cannot_be_read_nothing_is_certain() {
+        let decoder = BoundedCodec::<LogRequest, LogResponse>::default().decoder();
+        let status = http::StatusCode::OK;
+        let mut stream = Streaming::new_response(decoder, framed(&[0x0f]), status, None, None);
+        let error = stream.message().await.expect_err("broken");
+        assert_eq!((error.code(), failure(&error)), (tonic::Code::Internal, None));
     }
 
     #[test]

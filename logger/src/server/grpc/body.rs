@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
 };
 use futures_util::{StreamExt, stream};
-use proto::{Code, Failure, grpc::status};
+use proto::{Code, Failure, grpc::status, limits::FRAME_BYTES};
 use service::{BODY_TIMEOUT, BodyError, Part};
 use tokio::time::Instant;
 
@@ -40,11 +40,12 @@ pub(super) fn bounded(body: Body, part: Part, sends: Sends) -> Body {
         Sends::One => BODY_TIMEOUT,
         Sends::Many => IDLE_TIMEOUT,
     };
-    let state = Bounded { part, sends, messages: Messages::default(), deadline: Instant::now() + first };
+    let deadline = Instant::now() + first;
+    let state = Bounded { part, sends, messages: Messages::default(), whole_messages: 0, deadline };
     let frames = stream::unfold(Some((body.into_data_stream(), state)), |reading| async {
         let (mut frames, mut state) = reading?;
         let frame = match tokio::time::timeout_at(state.deadline, frames.next()).await {
-            Ok(None) => return None,
+            Ok(None) => Err(BoxError::from(status(&state.end()?))),
             Ok(Some(Ok(data))) => state.take(data).map_err(|failure| BoxError::from(status(&failure))),
             Ok(Some(Err(error))) => Err(BoxError::from(error)),
             Err(_) => Err(status(&Failure::new(Code::SlowRequest, BodyError::TooSlow.to_string())).into()),
@@ -60,6 +61,7 @@ struct Bounded {
     part: Part,
     sends: Sends,
     messages: Messages,
+    whole_messages: usize,
     /// When the next bytes must be there.
     deadline: Instant,
 }
@@ -70,15 +72,34 @@ impl Bounded {
         let kept = self.messages.half_bytes() + data.len();
         self.part.resize(kept).map_err(|_| Failure::overloaded("the logger"))?;
         let begins = self.messages.half_bytes() == 0;
-        let ended = self.messages.pass(&data);
+        let ended = self.messages.pass(&data)?;
+        self.whole_messages += ended;
         match self.sends {
+            // tonic would drop what comes after the first.
+            Sends::One if self.whole_messages > 1 || (self.whole_messages == 1 && self.is_in_message()) => {
+                return Err(Failure::new(Code::BadField, "this call takes one message, and more came"));
+            }
             // The whole body has one deadline.
             Sends::One => {}
-            Sends::Many if self.messages.half_bytes() == 0 => self.deadline = Instant::now() + IDLE_TIMEOUT,
-            Sends::Many if begins || ended => self.deadline = Instant::now() + BODY_TIMEOUT,
+            Sends::Many if !self.is_in_message() => self.deadline = Instant::now() + IDLE_TIMEOUT,
+            Sends::Many if begins || ended > 0 => self.deadline = Instant::now() + BODY_TIMEOUT,
             Sends::Many => {}
         }
         Ok(data)
+    }
+
+    fn is_in_message(&self) -> bool {
+        self.messages.half_bytes() > 0
+    }
+
+    /// What is wrong with a body that ends here.
+    fn end(&self) -> Option<Failure> {
+        let what = match self.sends {
+            _ if self.is_in_message() => "the message breaks off: send it whole",
+            Sends::One if self.whole_messages == 0 => "there is no message: this call takes one",
+            Sends::One | Sends::Many => return None,
+        };
+        Some(Failure::new(Code::BadField, what))
     }
 }
 
@@ -98,9 +119,12 @@ impl Messages {
         self.prefix_bytes + self.message_bytes - self.left_bytes
     }
 
-    /// Passes over some bytes. Returns whether a message has ended in them.
-    fn pass(&mut self, mut bytes: &[u8]) -> bool {
-        let mut ended = false;
+    /// Passes over some bytes. Returns how many messages have ended in them.
+    ///
+    /// # Errors
+    /// `too_large` or `bad_field` for a message whose prefix says that it will not be read.
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<usize, Failure> {
+        let mut ended = 0;
         while !bytes.is_empty() {
             if self.prefix_bytes < self.prefix.len() {
                 let (head, rest) = bytes.split_at(bytes.len().min(self.prefix.len() - self.prefix_bytes));
@@ -108,8 +132,9 @@ impl Messages {
                 self.prefix_bytes += head.len();
                 bytes = rest;
                 if self.prefix_bytes == self.prefix.len() {
-                    let [_, length @ ..] = self.prefix;
+                    let [flags, length @ ..] = self.prefix;
                     self.message_bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                    check_prefix(flags, self.message_bytes)?;
                     self.left_bytes = self.message_bytes;
                 }
             } else {
@@ -119,10 +144,22 @@ impl Messages {
             }
             if self.prefix_bytes == self.prefix.len() && self.left_bytes == 0 {
                 *self = Messages::default();
-                ended = true;
+                ended += 1;
             }
         }
-        ended
+        Ok(ended)
+    }
+}
+
+/// tonic would refuse the same, in words that say nothing of what was stored.
+fn check_prefix(flags: u8, message_bytes: usize) -> Result<(), Failure> {
+    if message_bytes > FRAME_BYTES {
+        let message = format!("the message has {message_bytes} bytes: the limit is {FRAME_BYTES} bytes");
+        return Err(Failure::new(Code::TooLarge, message));
+    }
+    match flags {
+        0 => Ok(()),
+        _ => Err(Failure::new(Code::BadField, "the message is compressed: send it as it is")),
     }
 }
 
@@ -144,9 +181,44 @@ mod tests {
             for piece in body.chunks(step) {
                 let last_end =
                     ends.iter().rev().find(|end| **end <= passed + piece.len()).copied().unwrap_or(0);
-                assert_eq!(messages.pass(piece), last_end > passed, "{step} {passed}");
+                let ended = messages.pass(piece).expect("small and plain");
+                let expected = ends.iter().filter(|end| (passed + 1..=passed + piece.len()).contains(end));
+                assert_eq!(ended, expected.count(), "{step} {passed}");
                 passed += piece.len();
                 assert_eq!(messages.half_bytes(), passed - last_end, "{step} {passed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_as_the_call_takes_it_is_refused_with_a_code_however_it_is_cut() {
+        let large = [&[0][..], &u32::try_from(FRAME_BYTES + 1).expect("small").to_be_bytes(), b"d"].concat();
+        let packed = [&[1][..], &message(3)[1..]].concat();
+        let two = [message(3), message(0)].concat();
+        let cases: [(&[u8], Option<Code>, Option<Code>); 7] = [
+            (&message(3), None, None),
+            (&message(3)[..7], Some(Code::BadField), Some(Code::BadField)),
+            (&message(3)[..2], Some(Code::BadField), Some(Code::BadField)),
+            (&[], Some(Code::BadField), None),
+            (&two, Some(Code::BadField), None),
+            (&large, Some(Code::TooLarge), Some(Code::TooLarge)),
+            (&packed, Some(Code::BadField), Some(Code::BadField)),
+        ];
+        for (body, one, many) in cases {
+            for (sends, code) in [(Sends::One, one), (Sends::Many, many)] {
+                for step in [1, 2, 5, 8, 100] {
+                    let room = service::Room::new(1_000, 1_000);
+                    let pieces: Vec<_> =
+                        body.chunks(step).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+                    let pieces = Body::from_stream(stream::iter(pieces));
+                    let frames: Vec<_> =
+                        bounded(pieces, room.part(), sends).into_data_stream().collect().await;
+                    let refusal = frames.into_iter().find_map(Result::err).map(|error| {
+                        let status = tonic::Status::from_error(error.into());
+                        proto::grpc::failure(&status).expect("it is marked").code
+                    });
+                    assert_eq!(refusal, code, "{body:?} {sends:?} {step}");
+                }
             }
         }
     }
