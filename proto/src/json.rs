@@ -4,19 +4,20 @@
 
 mod answer;
 mod ignored;
+mod part;
 mod words;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
-use self::ignored::Ignored;
-pub use self::words::in_plain_words;
+use self::{ignored::Ignored, part::Part};
+pub use self::{part::mistake, words::in_plain_words};
 use crate::{
     BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES,
 };
@@ -67,7 +68,9 @@ impl Handle {
     /// # Errors
     /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
-        let body: HandleBody<'_> = parse_object(body)?;
+        let whole = Part::whole(body)?;
+        let body: HandleBody<'_> =
+            whole.parse_object().map_err(|failure| unlisted(failure, &["auth", "mail"]))?;
         let missing = || Failure::new(Code::BadField, "missing field `action`: give it \"log\" or \"echo\"");
         let action = match body.action.as_deref().ok_or_else(missing)? {
             "log" => Action::Log,
@@ -81,10 +84,11 @@ impl Handle {
         let log = body.log.ok_or_else(|| {
             Failure::new(Code::BadField, "missing field `log`: give it an entry, or an array of entries")
         })?;
-        let entries = if log.get().starts_with('[') {
-            Entries::Batch(check_batch(log.get(), now)?)
+        let log = whole.value(log);
+        let entries = if log.text().starts_with('[') {
+            Entries::Batch(check_batch(log, now)?)
         } else {
-            Entries::One(check_one(log.get(), now)?)
+            Entries::One(check_one(log, now)?)
         };
         Ok(Handle { action, transport, entries })
     }
@@ -105,7 +109,7 @@ pub struct BatchDraft {
 /// # Errors
 /// [`Code::BadJson`] or [`Code::BadField`].
 pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
-    parse_object::<EntryBody<'_>>(body)?.try_into()
+    draft(Part::whole(body)?)
 }
 
 /// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone.
@@ -113,14 +117,15 @@ pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
 /// # Errors
 /// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for no entries or too many.
 pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
-    let is_array = body.trim_ascii_start().starts_with(b"[");
+    let whole = Part::whole(body)?;
+    let is_array = whole.text().trim_ascii_start().starts_with('[');
     let BatchBody { mode, entries } = if is_array {
-        BatchBody { mode: BatchMode::default(), entries: parse(body)? }
+        BatchBody { mode: BatchMode::default(), entries: whole.parse()? }
     } else {
-        parse_object(body)?
+        whole.parse_object()?
     };
     check_batch_len(entries.len())?;
-    let entries = entries.into_iter().map(|raw| parse_entry(raw.get().as_bytes())).collect();
+    let entries = entries.into_iter().map(|raw| draft(whole.value(raw))).collect();
     Ok(BatchDraft { mode, entries })
 }
 
@@ -226,21 +231,6 @@ struct EntryBody<'a> {
     transport: Option<String>,
 }
 
-impl TryFrom<EntryBody<'_>> for EntryDraft {
-    type Error = Failure;
-
-    fn try_from(body: EntryBody<'_>) -> Result<Self, Failure> {
-        Ok(EntryDraft {
-            name: body.name,
-            data: data_text(body.data)?,
-            id: body.id,
-            level: body.level,
-            created_at: body.created_at,
-            transport: body.transport,
-        })
-    }
-}
-
 #[derive(Serialize)]
 struct EntryOut<'a> {
     id: Uuid,
@@ -258,17 +248,17 @@ struct BatchOut<'a> {
     entries: Vec<EntryOut<'a>>,
 }
 
-fn check_batch(array: &str, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
-    let raw: Bounded<&RawValue> = parse(array.as_bytes())?;
+fn check_batch(array: Part<'_>, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
+    let raw: Bounded<&RawValue> = array.parse()?;
     check_batch_len(raw.len())?;
     raw.into_iter()
         .enumerate()
-        .map(|(position, raw)| check_one(raw.get(), now).map_err(|failure| failure.at(position)))
+        .map(|(position, raw)| check_one(array.value(raw), now).map_err(|failure| failure.at(position)))
         .collect()
 }
 
-fn check_one(object: &str, now: Timestamp) -> Result<LogEntry, Failure> {
-    let draft = parse_entry(object.as_bytes())?;
+fn check_one(object: Part<'_>, now: Timestamp) -> Result<LogEntry, Failure> {
+    let draft = draft(object).map_err(|failure| unlisted(failure, &["transport"]))?;
     if draft.transport.is_some() {
         let message = "unknown field `transport` in `log`: it belongs beside `action`";
         return Err(Failure::new(Code::BadField, message));
@@ -276,68 +266,36 @@ fn check_one(object: &str, now: Timestamp) -> Result<LogEntry, Failure> {
     draft.check(now)
 }
 
+fn draft(object: Part<'_>) -> Result<EntryDraft, Failure> {
+    let body: EntryBody<'_> = object.parse_object()?;
+    Ok(EntryDraft {
+        name: body.name,
+        data: data_text(object.value(body.data))?,
+        id: body.id,
+        level: body.level,
+        created_at: body.created_at,
+        transport: body.transport,
+    })
+}
+
 /// A string as it is; any other JSON value as its text.
-fn data_text(raw: &RawValue) -> Result<String, Failure> {
-    if raw.get().starts_with('"') {
-        return parse(raw.get().as_bytes());
+fn data_text(value: Part<'_>) -> Result<String, Failure> {
+    if value.text().starts_with('"') {
+        return value.parse();
     }
     // A raw value is only skipped over. Parsing it finds what is nested too deeply or holds half a surrogate.
-    parse::<Ignored>(raw.get().as_bytes())?;
-    Ok(raw.get().to_owned())
+    value.parse::<Ignored>()?;
+    Ok(value.text().to_owned())
 }
 
-/// serde would take an array for a struct too, its elements for the fields in their order.
-fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    const OTHER_VALUES: [&[u8]; 16] = [
-        b"[", b"\"", b"null", b"true", b"false", b"-", b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8",
-        b"9",
-    ];
-    let text = body.trim_ascii_start();
-    if text.is_empty() {
-        return Err(Failure::new(Code::BadJson, "the body is empty: send a JSON object"));
+/// Leaves fields out of the list of those that are expected: they are read, and nobody has a use for them there.
+fn unlisted(mut failure: Failure, fields: &[&str]) -> Failure {
+    if let Some((unknown, list)) = failure.message.split_once(", expected one of ") {
+        let fields = fields.iter().map(|field| format!(", `{field}`"));
+        let list = fields.fold(list.to_owned(), |list, field| list.replace(&field, ""));
+        failure.message = format!("{unknown}, expected one of {list}");
     }
-    if text.starts_with("\u{feff}".as_bytes()) {
-        return Err(Failure::new(
-            Code::BadJson,
-            "a byte order mark comes first: send JSON in UTF-8 without one",
-        ));
-    }
-    if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
-        return Err(Failure::new(Code::BadField, "an object is expected: send {\"name\": value, …}"));
-    }
-    parse(body)
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let message = format!("the body is not UTF-8 at byte {}: send JSON in UTF-8", error.valid_up_to());
-        Failure::new(Code::BadJson, message)
-    })?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        describe(error.inner(), &path)
-    })?;
-    json.end().map_err(|error| describe(&error, "."))?;
-    Ok(value)
-}
-
-fn describe(error: &serde_json::Error, path: &str) -> Failure {
-    match error.classify() {
-        Category::Data => {
-            let text = error.to_string();
-            // The place is dropped: in a batch it would count from the start of the entry.
-            let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-            let field = if path == "." { String::new() } else { format!("field `{path}`: ") };
-            Failure::new(Code::BadField, format!("{field}{what}"))
-        }
-        Category::Syntax | Category::Eof | Category::Io => {
-            let (line, column, what) = (error.line(), error.column(), in_plain_words(error));
-            let message =
-                format!("the body is not JSON that can be read: line {line} column {column}: {what}");
-            Failure::new(Code::BadJson, message)
-        }
-    }
+    failure
 }
 
 fn entry_out(entry: &LogEntry, transport: Option<Transport>) -> EntryOut<'_> {
@@ -405,6 +363,69 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_is_what_a_caller_has_a_use_for() {
+        let (_, message) = refusal(r#"{"action":"log","colour":1}"#);
+        assert_eq!(
+            message,
+            "field `colour`: unknown field `colour`, expected one of `action`, `transport`, `log`"
+        );
+        let (_, message) = refusal(r#"{"action":"log","log":{"colour":1}}"#);
+        assert!(
+            message.ends_with("expected one of `name`, `data`, `id`, `level`, `created_at`"),
+            "{message}"
+        );
+        let logger = parse_entry(br#"{"colour":1}"#).expect_err("no such field").message;
+        assert!(logger.ends_with("`created_at`, `transport`"), "{logger}");
+    }
+
+    #[test]
+    fn a_mistake_is_told_by_its_place_in_the_whole_body_however_deep_it_stands() {
+        let mistake = r#""ж\ud800""#.to_owned();
+        let place = |body: &str| {
+            let (begin, _) = body.split_once(&mistake).expect("it is there");
+            let line = begin.matches('\n').count() + 1;
+            let column = begin.rsplit('\n').next().expect("a line").chars().count();
+            (line, column)
+        };
+        let told = |message: &str| {
+            let (_, rest) = message.split_once("line ").expect("a line");
+            let (line, rest) = rest.split_once(" column ").expect("a column");
+            let (column, _) = rest.split_once(':').expect("what");
+            (line.parse::<usize>().expect("a number"), column.parse::<usize>().expect("a number"))
+        };
+        let entry = |data: &str| format!("{{\"name\":\"ж\",\n \"data\":{data}}}");
+        let good = entry("1");
+        for data in [mistake.clone(), format!("[1,\n\n {{\"ж\": {mistake}}}]")] {
+            let bad = entry(&data);
+            let bodies = [
+                format!("{{\"action\":\"log\",\n\"log\":{bad}}}"),
+                format!("{{\"action\":\"log\", \"log\": [{good},\n\n {good}, {bad}]}}"),
+            ];
+            for body in bodies {
+                let (code, message) = refusal(&body);
+                assert_eq!(code, Code::BadJson, "{body}");
+                let ((line, column), (told_line, told_column)) = (place(&body), told(&message));
+                // Somewhere in the text that is at fault.
+                let within = column..=column + mistake.chars().count();
+                assert!(told_line == line && within.contains(&told_column), "{body}: {message}");
+            }
+            let bodies = [
+                format!("\n[{good}, {bad}]"),
+                format!("{{\"mode\":\"each\",\n \"entries\":[{good},\n {bad}]}}"),
+            ];
+            for body in bodies {
+                let batch = parse_batch(body.as_bytes()).expect("the batch itself is sound");
+                let message = &batch.entries[1].as_ref().expect_err("half of a character").message;
+                let ((line, column), (told_line, told_column)) = (place(&body), told(message));
+                let within = column..=column + mistake.chars().count();
+                assert!(told_line == line && within.contains(&told_column), "{body}: {message}");
+            }
+            let failure = parse_entry(bad.as_bytes()).expect_err("half of a character");
+            assert_eq!(told(&failure.message).0, place(&bad).0, "{}", failure.message);
+        }
+    }
+
+    #[test]
     fn deep_nesting_is_refused_wherever_it_stands() {
         let deep = "[".repeat(10_000) + &"]".repeat(10_000);
         let body = format!(r#"{{"action":"log","log":{{"name":"n","data":{deep}}}}}"#);
@@ -442,7 +463,10 @@ mod tests {
     #[test]
     fn no_more_entries_are_kept_than_tell_that_the_batch_is_too_long() {
         let body = format!(r#"{{"entries":[{}]}}"#, vec!["1"; 5_000].join(","));
-        let kept = parse_object::<BatchBody<'_>>(body.as_bytes()).expect("a batch").entries;
+        let kept = Part::whole(body.as_bytes())
+            .and_then(Part::parse_object::<BatchBody<'_>>)
+            .expect("a batch")
+            .entries;
         assert_eq!(kept.len(), BATCH_ENTRIES + 1);
         assert_eq!(parse_batch(body.as_bytes()).map_err(|failure| failure.code), Err(Code::BadBatch));
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use proto::{Code, Failure, json::in_plain_words};
+use proto::{
+    Code, Failure,
+    json::{in_plain_words, mistake, parse_entry},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -28,7 +31,7 @@ pub(super) fn explained(line: &[u8], failure: &Failure) -> Failure {
         Err(error) => no_object(text, &error),
         Ok(look) => match look.mistake() {
             Some(mistake) => Failure::new(Code::BadField, mistake),
-            None => a_value(failure),
+            None => a_value(line, failure),
         },
     }
 }
@@ -88,12 +91,14 @@ fn hint(text: &str, error: &serde_json::Error) -> &'static str {
 }
 
 /// Of a line whose JSON and fields are well, it is one of the values that cannot be kept.
-fn a_value(failure: &Failure) -> Failure {
-    if failure.code != Code::BadJson {
-        return failure.clone();
+fn a_value(line: &[u8], failure: &Failure) -> Failure {
+    // The place is to count from the begin of the line, with what is blank before the entry.
+    let whole = parse_entry(line).err();
+    let told = whole.as_ref().and_then(mistake).and_then(|told| told.strip_prefix("line 1 "));
+    match told {
+        Some(told) if failure.code == Code::BadJson => Failure::new(Code::BadJson, told),
+        Some(_) | None => failure.clone(),
     }
-    let message = "a value is nested too deeply, has half of a character (\\ud800 alone), or is a number beyond all bounds";
-    Failure::new(Code::BadJson, message)
 }
 
 /// A look at the fields of an object. Nothing is kept of their values.
@@ -206,6 +211,8 @@ mod tests {
             (b"{\"name\":\"\xff\"}", "column 10: no text in UTF-8"),
             ("\u{feff}{}".as_bytes(), "byte order mark"),
             (b"{\"name\":\"\\ud800\",\"data\":\"\"}", "half of a character"),
+            ("  {\"name\":\"имя\",\"data\":\"\\ud800\"}".as_bytes(), "column 31: half of a character"),
+            (b"{\"name\":\"n\",\"data\":[1e999]}", "column 25: a number beyond all bounds"),
         ] {
             let (code, message) = told(line);
             let shown = String::from_utf8_lossy(line);
