@@ -55,8 +55,12 @@ pub(crate) async fn load(arguments: &Load, stack: &Stack) -> Result<Ending, Prob
     let stopped = loaded.unwrap_or_else(|| Err(job.insisted())).err();
     let reached = job.ledger.reached();
     let summary = Summary::new(job.ledger.counts(), begun, stopped.as_ref().map(|_| reached.line));
+    let share_ids = job.lines.share_ids();
     // Ends the bar.
     drop(job);
+    if let Some(doubt) = doubt(summary.counts).filter(|_| share_ids) {
+        say!("{doubt}{WITHOUT_A_NAME}");
+    }
     let told = put_or_tell(&if arguments.json { json_line(&summary) } else { summary.to_string() });
     let Some(Stopped { why, ending }) = stopped else {
         if summary.counts.refused > 0 {
@@ -71,6 +75,20 @@ pub(crate) async fn load(arguments: &Load, stack: &Stack) -> Result<Ending, Prob
         again(&[("--from-line", true)], &["--from-line".into(), reached.line.to_string()])
     );
     Ok(ending)
+}
+
+/// Why a line that is new may count as stored before.
+const WITHOUT_A_NAME: &str = ": a line without an id gets one of its number, its text and what it is from, and what is no \
+    file has no name. If they are new, load them with --source and a name that no other input has";
+
+/// What is not certain where other inputs have had the same ids; `None` where all is.
+fn doubt(counts: Counts) -> Option<String> {
+    let Counts { queued, duplicate, .. } = counts;
+    if duplicate > 0 {
+        Some(format!("{} stored before", counted(duplicate, "line counts as", "lines count as")))
+    } else {
+        (queued > 0).then(|| "lines that are equal to those of an earlier input are stored once".to_owned())
+    }
 }
 
 /// What a way needs to do its work.

@@ -16,7 +16,8 @@ named on standard error with its number, and does not stop the load.
 A line without an id gets one that is made of the file's name, its number and its text (UUID version 5). So loading the
 same file again, or from a line in the middle, stores nothing twice, as long as the lines before are still as many. For
 a file whose name others have had, or standard input, say with --source which it is: lines that are the same in the same
-place would be taken for those of before.
+place would be taken for those of before. A job that loads a line each day gives --source a name of that day; where it
+gives none and a line counts as stored before, a warning says so.
 
 While it runs it says how far it has come. A line is done once it is stored, queued in RabbitMQ, known to be stored
 before, or refused; from when it is read until then it waits for an answer. Over write-logs one answer comes for many
@@ -29,7 +30,8 @@ pub(super) const LOAD_EXAMPLES: &str = "\
 Examples:
   fourwire load entries.ndjson
   fourwire load entries.ndjson --rejects refused.ndjson
-  zcat entries.ndjson.gz | fourwire load -
+  zcat entries.ndjson.gz | fourwire load - --source entries
+  backup --report | fourwire load - --source \"backup $(date +%F)\"
   fourwire load entries.ndjson --over rabbitmq
 
 The ways:

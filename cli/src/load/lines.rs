@@ -64,8 +64,18 @@ pub(super) struct Lines {
     /// What cannot be read again is held until it is settled; `None`: it is a file.
     held: Option<Held>,
     /// What the lines belong to, for the ids of those that bring none.
-    source: String,
+    source: Source,
     meter: Arc<Meter>,
+}
+
+/// What lines belong to.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    /// It is the name of this input, and not of whatever comes by this way.
+    own: bool,
+    /// It is in the id of a line that brings none.
+    used: bool,
 }
 
 /// Lines that are not settled.
@@ -108,7 +118,8 @@ impl Lines {
         let held = (!metadata.is_file()).then(|| Held { first: 1, ..Held::default() });
         let reader = BufReader::with_capacity(BUFFER_BYTES, file);
         let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let source = source.map_or_else(name, str::to_owned);
+        let own = source.is_some() || (metadata.is_file() && path != Path::new("-"));
+        let source = Source { name: source.map_or_else(name, str::to_owned), own, used: false };
         let place = Place { line: 1, offset };
         Ok(Lines { reader, part: Vec::new(), part_bytes: 0, place, held, source, meter })
     }
@@ -128,6 +139,12 @@ impl Lines {
             counted(lines, "line", "lines")
         );
         Ok(())
+    }
+
+    /// Whether lines have got an id of a name that every standard input has: those of another one, equal and in the same
+    /// place, have the same.
+    pub(super) fn share_ids(&self) -> bool {
+        self.source.used && !self.source.own
     }
 
     /// Where the next line begins.
@@ -158,7 +175,7 @@ impl Lines {
                 return Ok(Some(Line { number, text: None, entry, end: self.place }));
             }
             if !text.trim_ascii().is_empty() {
-                let entry = entry(&self.source, number, &text);
+                let entry = entry(&mut self.source, number, &text);
                 return Ok(Some(Line { number, text: Some(text), entry, end: self.place }));
             }
         }
@@ -247,13 +264,16 @@ impl Lines {
     }
 }
 
-fn entry(source: &str, number: u64, line: &[u8]) -> Result<LogEntry, Failure> {
+fn entry(source: &mut Source, number: u64, line: &[u8]) -> Result<LogEntry, Failure> {
     let text = line.trim_ascii();
     let mut draft = parse_entry(text).map_err(|failure| mistakes::explained(line, &failure))?;
     if draft.transport.is_some() {
         return Err(mistakes::added(&["transport"]));
     }
-    draft.id.get_or_insert_with(|| id(source, number, text).to_string());
+    draft.id.get_or_insert_with(|| {
+        source.used = true;
+        id(&source.name, number, text).to_string()
+    });
     draft.check(Timestamp::now())
 }
 
@@ -382,7 +402,8 @@ mod tests {
             ("{\"name\":\"n\",\"data\":\"\",\"transport\":\"rpc\"}", Code::BadField, "`transport` is added"),
             ("{\"name\":\"\",\"data\":\"\"}", Code::InvalidEntry, "name is empty"),
         ] {
-            let failure = entry("", 1, text.as_bytes()).expect_err(text);
+            let mut source = Source { name: String::new(), own: true, used: false };
+            let failure = entry(&mut source, 1, text.as_bytes()).expect_err(text);
             assert_eq!(failure.code, code);
             assert!(
                 failure.message.contains(words) && !failure.message.contains("line 1"),

@@ -301,3 +301,34 @@ async fn a_load_of_any_length_takes_little_memory() {
     println!("peak: fourwire {peak_kib} KiB, logger {logger_kib} KiB");
     assert!(peak_kib > 0 && peak_kib < MOST_KIB && logger_kib < MOST_KIB, "{peak_kib} and {logger_kib} KiB");
 }
+
+#[tokio::test]
+async fn a_line_that_counts_as_stored_before_though_its_input_has_no_name_is_a_warning() {
+    let stack = Stack::start().await;
+    let line = b"{\"name\":\"backup\",\"data\":\"done\"}\n";
+    let with_id = format!("{{\"name\":\"backup\",\"data\":\"done\",\"id\":\"{}\"}}\n", Uuid::now_v7());
+    let warns = |ran: &Ran| ran.err.contains("--source");
+    // A job that runs each day, and has nothing new to say.
+    let first = run_with(&stack, &["load", "-", "--json"], line).await.ended_with(0);
+    assert!(first.json()["stored"] == 1 && !warns(&first), "{first:?}");
+    let second = run_with(&stack, &["load", "-", "--json"], line).await.ended_with(0);
+    assert!(second.json()["duplicate"] == 1 && warns(&second), "{second:?}");
+    assert!(second.err.contains("1 line counts as stored before"), "{second:?}");
+    // RabbitMQ does not say what was stored before.
+    let queued = run_with(&stack, &["load", "-", "--over", "rabbitmq"], line).await.ended_with(0);
+    assert!(warns(&queued), "{queued:?}");
+    for (load, text) in [
+        (&["load", "-", "--source", "today", "--json"][..], &line[..]),
+        (&["load", "-", "--json"], with_id.as_bytes()),
+    ] {
+        for outcome in ["stored", "duplicate"] {
+            let ran = run_with(&stack, load, text).await.ended_with(0);
+            assert!(ran.json()[outcome] == 1 && !warns(&ran), "{ran:?}");
+        }
+    }
+    write(&stack.dir().join("one.ndjson"), std::str::from_utf8(line).expect("text"));
+    for outcome in ["stored", "duplicate"] {
+        let ran = run(&stack, &["load", "one.ndjson", "--json"]).await.ended_with(0);
+        assert!(ran.json()[outcome] == 1 && !warns(&ran), "a file has its name: {ran:?}");
+    }
+}
