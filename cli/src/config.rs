@@ -43,7 +43,7 @@ Examples:
 Exit codes:
   0  done: stored, queued, or stored before
   1  refused: it will be refused again as it is; or there is no such entry
-  2  the command makes no sense, or a file or setting cannot be used
+  2  usage error: the command makes no sense, or a value, a file or a setting cannot be used
   3  not all is done, and what is not is certainly not stored
   4  it may or may not be stored; sending it again with the same id is safe
   5  it could not be written to standard output; what was sent is done, and told on standard error

@@ -5,24 +5,25 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use proto::{
-    Certainty, EntryDraft, Transport,
-    json::{Accepted, Timing},
+    Certainty, EntryDraft, Failure, Transport,
+    json::{Accepted, Envelope, FailureData, Timing},
     limits::DATA_BYTES,
 };
+use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use transport::Transports;
+use uuid::Uuid;
 
 use crate::{
     Ending,
     config::{Send, Stack, place},
     problem::Problem,
-    text::{json_line, put_or_tell},
+    text::{json_line, put, put_or_tell},
 };
 
 /// Sends one entry, and prints what became of it.
 pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Problem> {
     let transport = arguments.transport;
-    let failed = |failure| Problem::Failed(failure, place(transport));
     let draft = EntryDraft {
         name: arguments.name.clone(),
         data: data(&arguments.data).await.map_err(Problem::Usage)?,
@@ -31,17 +32,28 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         created_at: arguments.created_at.clone(),
         transport: None,
     };
-    let entry = draft.check(Timestamp::now()).map_err(failed)?;
+    let id = draft.id.as_deref().and_then(|id| id.parse().ok());
+    let told = |failure: &Failure, id| {
+        if arguments.json {
+            // Where it cannot be written, standard error has it, and the code says more than that would.
+            let _ = put(&json_line(&Failed::new(failure, transport, id)));
+        }
+    };
+    let entry = draft.check(Timestamp::now()).map_err(|failure| {
+        told(&failure, id);
+        Problem::Usage(anyhow::anyhow!(failure.message))
+    })?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
     connected(&transports, transport, stack.deadline()).await;
     let begun = Instant::now();
     let delivered = transports.write(transport, &entry).await;
     let delivered = delivered.inspect_err(|failure| {
+        told(failure, Some(entry.id()));
         if failure.certainty() != Certainty::Rejected {
             say!("the entry's id is {}: send it again with --id {0}", entry.id());
         }
     });
-    let delivered = delivered.map_err(failed)?;
+    let delivered = delivered.map_err(|failure| Problem::Failed(failure, place(transport)))?;
     let timing_us = Timing {
         total: micros(begun.elapsed()),
         transport: Some(micros(delivered.took)),
@@ -57,6 +69,21 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     };
     put_or_tell(&became)?;
     Ok(Ending::Done)
+}
+
+/// What `--json` prints of an entry that was not accepted: `data` as the broker answers it, and its message.
+#[derive(Serialize)]
+struct Failed<'a> {
+    message: &'a str,
+    #[serde(flatten)]
+    data: Option<FailureData>,
+}
+
+impl<'a> Failed<'a> {
+    fn new(failure: &'a Failure, transport: Transport, id: Option<Uuid>) -> Self {
+        let data = Envelope::failure(failure, Some(transport), id.as_slice()).data;
+        Failed { message: &failure.message, data }
+    }
 }
 
 /// Waits until a transport that connects by itself has done so, or could not, for as long as a delivery may take: so

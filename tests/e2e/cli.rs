@@ -127,8 +127,6 @@ async fn the_exit_code_says_what_is_certain() {
     let id = Uuid::now_v7().to_string();
     run(&stack, &["send", "--name", "event", "--id", &id, "hello"]).await.ended_with(0);
     for (refused, words) in [
-        (vec!["send", "--name", "", "hello"], "name is empty"),
-        (vec!["send", "--name", "event", "--id", "7", "hello"], "not a UUID"),
         (vec!["send", "--name", "event", "--id", &id, "other"], "conflict"),
         (vec!["get", "01a1fc81-0c09-763f-8df2-a41011d222e4"], "not_found"),
         (vec!["tail", "--after", "4711"], "after"),
@@ -138,6 +136,9 @@ async fn the_exit_code_says_what_is_certain() {
     }
     for (nonsense, words) in [
         (vec![], "Exit codes:"),
+        (vec!["send", "--name", "", "hello"], "name is empty"),
+        (vec!["send", "--name", "event", "--id", "7", "hello"], "not a UUID"),
+        (vec!["send", "--name", "event", "--created-at", "noon", "hello"], "RFC 3339"),
         (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
         (vec!["get", "seven"], "not the id of an entry"),
@@ -219,6 +220,32 @@ async fn without_a_logger_or_rabbitmq_one_is_told_at_once() {
             assert!(fastest < Duration::from_millis(1_500), "{arguments:?}: {fastest:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_json_gets_it_of_a_failure_too() {
+    let stack = Stack::start_direct(&[]).await;
+    let id = Uuid::now_v7().to_string();
+    let send = |data, more: &[&'static str]| {
+        let words = ["send", "--json", "--name", "event", "--id", &id, data];
+        let words: Vec<String> = words.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
+        words
+    };
+    let run =
+        async |words: Vec<String>| run(&stack, &words.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    run(send("hello", &[])).await.ended_with(0);
+    let conflict = run(send("other", &["--transport", "grpc"])).await.ended_with(1).json();
+    assert_eq!(
+        (&conflict["code"], &conflict["transport"], &conflict["id"], &conflict["retryable"]),
+        (&json!("conflict"), &json!("grpc"), &json!(id), &json!(false)),
+    );
+    assert!(conflict["message"].as_str().is_some_and(|message| !message.is_empty()), "{conflict}");
+    let scheme = if tls::directory().is_some() { "https" } else { "http" };
+    let nobody: &'static str = format!("--logger-http-url={scheme}://127.0.0.1:1").leak();
+    let down = run(send("hello", &[nobody])).await.ended_with(3).json();
+    assert_eq!((&down["code"], &down["retryable"]), (&json!("unavailable"), &json!(true)));
+    let bad = run(send("hello", &["--created-at", "noon"])).await.ended_with(2).json();
+    assert_eq!((&bad["code"], &bad["id"]), (&json!("invalid_entry"), &json!(id)));
 }
 
 #[tokio::test]

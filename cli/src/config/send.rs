@@ -37,7 +37,7 @@ pub struct Send {
     #[arg(long)]
     pub created_at: Option<String>,
 
-    /// Print the outcome as JSON, as the broker answers it in `data`
+    /// Print the outcome as JSON, as the broker answers it in `data`; of a failure with its message
     #[arg(long)]
     pub json: bool,
 }
