@@ -4,7 +4,7 @@
 //! a text became markup by mistake.
 
 use axum::{
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     http::header,
     response::{IntoResponse, Response},
 };
@@ -64,7 +64,9 @@ pub async fn index() -> Response {
 }
 
 /// One of its files.
-pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
+pub(crate) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
+    // What is not UTF-8 names none of them.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     let no_such = || Failure::new(Code::NotFound, "no such file of the page: it begins at /");
     let file = FILES.into_iter().find(|file| file.name == name).ok_or_else(no_such)?;
     Ok(file.into_response())

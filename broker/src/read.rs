@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -48,7 +48,12 @@ pub async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Res
         (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
     )
 )]
-pub async fn entry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub async fn entry(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    // What is not UTF-8 is no id either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     let id = parse_entry_id(&id)?;
     pass_on(&app, &format!("/logs/{id}")).await
 }

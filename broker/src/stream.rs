@@ -1,18 +1,19 @@
 //! `GET /logs/stream`: entries as they are stored, as server-sent events.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
-    http::HeaderMap,
+    extract::{Query, RawQuery, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
 };
 use futures_util::{Stream, stream};
+use jiff::Timestamp;
 use proto::{
-    Code, Cursor, Failure, TailDraft, TailEvent,
+    Code, Cursor, Failure, TailDraft, TailEvent, check_query_text,
     json::{Envelope, FailureData},
     unread_query,
 };
@@ -58,14 +59,21 @@ impl Tails {
 /// Events: `entry`, with the entry as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for
 /// `max_lag`; `state`, with `connected`: whether the logger is there, and if not, the stream goes on when it is back;
 /// `refused`, the last one, if it cannot go on. The `id` of an event is where to go on from, as `Last-Event-ID` or `after`.
+///
+/// Where `until` has passed and nothing is left to tell, the answer is 204: a browser's `EventSource`, which comes again
+/// after the end of every stream, stops at it.
 #[utoipa::path(
     get, path = "/logs/stream",
     params(
         TailDraft,
-        ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which it goes before: a browser sends it by itself"),
+        (
+            "Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$",
+            description = "As `after`, which it goes before: a browser sends it by itself. Empty, it says nothing",
+        ),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "Events, without end unless `until` is given"),
+        (status = 204, description = "`until` has passed, and there is nothing to tell, now or later"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
         (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
         (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
@@ -76,10 +84,13 @@ impl Tails {
 pub async fn follow(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
+    RawQuery(raw): RawQuery,
     query: Result<Query<TailDraft>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    check_query_text(raw.as_deref())?;
     let Query(mut draft) = query.map_err(|error| unread_query(&error.body_text()))?;
-    if let Some(last) = headers.get("last-event-id") {
+    // Empty, it says that no event was seen.
+    if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         // What is no text is no cursor either.
         draft.after = Some(last.to_str().unwrap_or("?").to_owned());
     }
@@ -89,14 +100,26 @@ pub async fn follow(
     }
     let slot = Arc::clone(&app.tails.slots).try_acquire_owned();
     let slot = slot.map_err(|_| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
+    let is_over = query.filter.until.is_some_and(|until| until <= Timestamp::now());
     let mut tail = app.tails.streams.tail(query);
+    let mut found = VecDeque::new();
     // Whoever asks while the logger is down is told so, as by the other addresses.
-    let first = match tail.next().await {
+    match tail.next().await {
         Some(Ok(Tailed::Lost(failure)) | Err(failure)) => return Err(about_reading(failure).into()),
-        Some(Ok(Tailed::Event(event, cursor))) => Some((event, cursor)),
-        None => None,
-    };
-    let follower = Follower { tail, shutdown: app.shutdown.clone(), connected: false, first, _slot: slot };
+        Some(told @ Ok(Tailed::Event(..))) => found.push_back(told),
+        None => return Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+    if is_over {
+        // What follows is there already. A long search says every ten seconds how far it is.
+        let next = tokio::select! {
+            () = app.shutdown.begun() => return Err(Failure::draining("the broker").into()),
+            next = tail.next() => next,
+        };
+        let Some(told) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+        found.push_back(told);
+    }
+    let shutdown = app.shutdown.clone();
+    let follower = Follower { tail, shutdown, begun: false, connected: false, found, _slot: slot };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(follower.events()).keep_alive(keep_alive).into_response())
 }
@@ -105,9 +128,12 @@ pub async fn follow(
 struct Follower {
     tail: Tail,
     shutdown: Shutdown,
+    /// Whether anything was told.
+    begun: bool,
     /// What was told last of the logger.
     connected: bool,
-    first: Option<(TailEvent, Cursor)>,
+    /// What was found before the answer began.
+    found: VecDeque<Result<Tailed, Failure>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -120,15 +146,20 @@ impl Follower {
     }
 
     async fn next(&mut self) -> Option<Event> {
-        if let Some((event, cursor)) = self.first.take() {
-            return Some(self.told(event, cursor).retry(RETRY));
-        }
-        let tailed = tokio::select! {
-            // A browser comes again by itself, to the next broker.
-            () = self.shutdown.begun() => return None,
-            tailed = self.tail.next() => tailed?,
+        let tailed = match self.found.pop_front() {
+            Some(tailed) => tailed,
+            None => tokio::select! {
+                // A browser comes again by itself, to the next broker.
+                () = self.shutdown.begun() => return None,
+                tailed = self.tail.next() => tailed?,
+            },
         };
-        Some(match tailed {
+        let event = self.event(tailed);
+        Some(if std::mem::replace(&mut self.begun, true) { event } else { event.retry(RETRY) })
+    }
+
+    fn event(&mut self, tailed: Result<Tailed, Failure>) -> Event {
+        match tailed {
             Ok(Tailed::Event(event, cursor)) => self.told(event, cursor),
             Ok(Tailed::Lost(failure)) => {
                 self.connected = false;
@@ -136,7 +167,7 @@ impl Follower {
                 named("state", &json!({ "connected": false, "message": message }))
             }
             Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message })),
-        })
+        }
     }
 
     fn told(&mut self, event: TailEvent, cursor: Cursor) -> Event {

@@ -3,8 +3,8 @@
 use axum::extract::Query as UrlQuery;
 use http::Uri;
 use proto::{
-    Cursor, Query, QueryDraft,
-    limits::{CONTAINS_BYTES, NAME_BYTES, PAGE_ENTRIES},
+    Cursor, Query, QueryDraft, check_query_text,
+    limits::{CONTAINS_CHARS, NAME_CHARS, PAGE_ENTRIES},
     parse_entry_id,
 };
 
@@ -39,6 +39,7 @@ pub fn query(bytes: &[u8]) {
 /// As the logger's server does it; `None` for what it refuses.
 fn read(path_and_query: Vec<u8>) -> Option<Query> {
     let uri = Uri::try_from(path_and_query).ok()?;
+    check_query_text(uri.query()).inspect_err(check_refusal).ok()?;
     let UrlQuery(draft) = UrlQuery::<QueryDraft>::try_from_uri(&uri).ok()?;
     draft.check().inspect_err(check_refusal).ok()
 }

@@ -29,6 +29,8 @@ pub use entry::{EntryDraft, Level, LogEntry, parse_time};
 pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
-pub use read::{Cursor, Page, Query, QueryDraft, StoredEntry, parse_entry_id, unread_query};
+pub use read::{
+    Cursor, Page, Query, QueryDraft, StoredEntry, check_query_text, parse_entry_id, unread_query,
+};
 pub use tail::{TailDraft, TailEvent, TailQuery};
 pub use transport::Transport;

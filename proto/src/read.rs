@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -227,6 +228,22 @@ fn bad_query(failure: Failure) -> Failure {
     Failure::new(Code::BadQuery, failure.message)
 }
 
+/// Refuses what stands behind the `?` of an address and is not UTF-8: whoever reads it replaces what is none, and would
+/// look for something else.
+///
+/// # Errors
+/// [`Code::BadQuery`], with the parameter.
+pub fn check_query_text(query: Option<&str>) -> Result<(), Failure> {
+    let is_text = |part: &str| percent_decode_str(part).decode_utf8().is_ok();
+    let broken = query.into_iter().flat_map(|query| query.split('&')).find(|pair| !is_text(pair));
+    broken.map_or(Ok(()), |pair| {
+        let parameter = pair.split('=').next().filter(|name| is_text(name));
+        let parameter = parameter.map_or_else(String::new, |name| format!(" `{name}`"));
+        let message = format!("the parameter{parameter} is not UTF-8: percent-encode the bytes of UTF-8");
+        Err(Failure::new(Code::BadQuery, message))
+    })
+}
+
 /// The refusal of parameters that could not be read, from what axum says of them.
 pub fn unread_query(text: &str) -> Failure {
     let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
@@ -274,6 +291,23 @@ mod tests {
             let failure = draft.check().expect_err(parameter);
             assert_eq!(failure.code, Code::BadQuery);
             assert!(failure.message.contains(parameter), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_utf8_is_named() {
+        for sound in ["", "contains=%D0%B6&name=a%26b", "contains=100%&x=%zz", "&&="] {
+            assert_eq!(check_query_text(Some(sound)), Ok(()), "{sound}");
+        }
+        assert_eq!(check_query_text(None), Ok(()));
+        for (query, word) in [
+            ("contains=%ff", "`contains`"),
+            ("level=info&name=a%C3", "`name`"),
+            ("contains=%c3&name=%a9", "`contains`"),
+            ("%ff=1", "the parameter is"),
+        ] {
+            let failure = check_query_text(Some(query)).expect_err(query);
+            assert!(failure.code == Code::BadQuery && failure.message.contains(word), "{failure}");
         }
     }
 

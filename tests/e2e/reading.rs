@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::{
     eventually,
     stack::{Answer, Stack},
+    tls,
 };
 
 async fn store(stack: &Stack, transport: Transport, name: &str, level: &str, data: &str) {
@@ -80,7 +81,12 @@ async fn a_question_that_cannot_be_answered_says_why() {
         ("/logs?transport=amqp", 400, "bad_query", "rabbitmq"),
         ("/logs?since=yesterday", 400, "bad_query", "since"),
         ("/logs?cursor=-1", 400, "bad_query", "cursor"),
+        ("/logs?contains=%ff", 400, "bad_query", "`contains` is not UTF-8"),
+        ("/logs?contains=%c3&name=%a9", 400, "bad_query", "`contains` is not UTF-8"),
+        ("/logs/stream?name=a%c3", 400, "bad_query", "`name` is not UTF-8"),
         ("/logs/7", 400, "bad_query", "UUID"),
+        ("/logs/%ff", 400, "bad_query", "UUID"),
+        ("/page/%ff", 404, "not_found", "no such file"),
         ("/logs/00000000-0000-0000-0000-000000000000", 400, "bad_query", "nil"),
         ("/logs/0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a", 404, "not_found", "no entry"),
         ("/nowhere", 404, "not_found", "address"),
@@ -88,6 +94,13 @@ async fn a_question_that_cannot_be_answered_says_why() {
     ] {
         let answer = stack.get(path).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{path}: {}", answer.body);
+        assert!(answer.message().contains(word), "{path}: {}", answer.message());
+    }
+    // Those who ask the logger itself are told the same.
+    for (path, word) in [("/logs?name=%ff", "`name` is not UTF-8"), ("/logs/%ff", "UUID")] {
+        let url = format!("{}://{}{path}", tls::scheme(), stack.logger_at.http);
+        let answer = stack.ask(tests::client().get(url)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_query"), "{path}: {}", answer.body);
         assert!(answer.message().contains(word), "{path}: {}", answer.message());
     }
 }

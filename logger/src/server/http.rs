@@ -3,14 +3,17 @@
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, RawQuery, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use proto::{
-    Code, Failure, Page, QueryDraft, StoredEntry, Transport,
+    Code, Failure, Page, QueryDraft, StoredEntry, Transport, check_query_text,
     json::{self, Envelope, Written, WrittenBatch},
     limits::{IN_FLIGHT_BYTES, LOGGER_BODY_BYTES, RETRY_AFTER},
     parse_entry_id, unread_query,
@@ -91,8 +94,10 @@ async fn write_many(intake: &Intake, room: &Room, body: Body) -> Answer<WrittenB
 
 async fn list(
     State(reader): State<Reader>,
+    RawQuery(raw): RawQuery,
     query: Result<Query<QueryDraft>, QueryRejection>,
 ) -> Answer<Page> {
+    check_query_text(raw.as_deref())?;
     let Query(draft) = query.map_err(|error| unread_query(&error.body_text()))?;
     let page = reader.page(draft.check()?).await?;
     let message = match page.entries.len() {
@@ -102,7 +107,9 @@ async fn list(
     Ok((StatusCode::OK, Json(Envelope::ok(message, page))))
 }
 
-async fn entry(State(reader): State<Reader>, Path(id): Path<String>) -> Answer<StoredEntry> {
+async fn entry(State(reader): State<Reader>, id: Result<Path<String>, PathRejection>) -> Answer<StoredEntry> {
+    // What is not UTF-8 is no id either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     let entry = reader.get(parse_entry_id(&id)?).await?;
     let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry of this id is stored"))?;
     Ok((StatusCode::OK, Json(Envelope::ok("1 entry", entry))))

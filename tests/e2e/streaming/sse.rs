@@ -184,3 +184,36 @@ async fn there_are_only_so_many_streams_and_those_that_are_closed_leave_room() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stream_whose_time_is_over_ends_for_good_once_all_is_told() {
+    let stack = Stack::start_direct(&[]).await;
+    let id = send(&stack, Transport::Http, "early").await;
+    let until = stack.eventually_stored(id).await.stored_at + Duration::from_millis(1);
+    // The logger's clock is past it.
+    eventually("the time is over", async || (Timestamp::now() > until).then_some(())).await;
+    let query = format!("?after=0&until={until}");
+    let mut events = Events::open(&stack, &query, None).await;
+    events.named("state").await;
+    let told = events.named("entry").await;
+    assert_eq!(told.data["id"], id.to_string());
+    assert_eq!(events.next().await, None, "it ends");
+    // A browser comes again by itself, and stops where it is told that there is no content.
+    let again = async |query: &str, last: &str| {
+        let url = format!("{}://{}/logs/stream{query}", tls::scheme(), stack.broker_at);
+        tests::client().get(url).header("Last-Event-ID", last).send().await.expect("an answer")
+    };
+    let answer = again(&query, &told.id).await;
+    assert_eq!(answer.status(), 204);
+    assert_eq!(answer.bytes().await.expect("a whole answer").len(), 0);
+    assert_eq!(again(&format!("?until={until}"), "").await.status(), 204, "from now on, there is nothing");
+}
+
+#[tokio::test]
+async fn an_empty_last_event_id_says_that_no_event_was_seen() {
+    let stack = Stack::start_direct(&[]).await;
+    let id = send(&stack, Transport::Http, "early").await;
+    let mut events = Events::open(&stack, "?after=0", Some("")).await;
+    events.named("state").await;
+    assert_eq!(events.named("entry").await.data["id"], id.to_string());
+}
