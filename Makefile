@@ -9,10 +9,10 @@ SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: ke
 # All that is released, as `make run` builds it: for some of it alone cargo would choose other features, and build anew.
 BUILD := cargo build --release --bins --locked
 RELEASE := $${CARGO_TARGET_DIR:-target}/release
-.PHONY: help run demo key certs test check torture compare fuzz bench bench-store
+.PHONY: help run demo key certs test check schemathesis torture compare fuzz bench bench-store
 
 help: ## lists the targets
-	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-12s %s\n", name, $$0 }' Makefile
+	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
 
 run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
 	@exec deploy/run.sh
@@ -38,6 +38,11 @@ check: ## format, clippy and docs, with warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+schemathesis: ## requests that a test suite of others makes of /openapi.json, against a stack of its own
+	deploy/tools.sh schemathesis
+	SCHEMATHESIS=$(CURDIR)/.run/schemathesis/bin/schemathesis deploy/rabbitmq.sh with-test-node \
+		cargo test --workspace --locked --test e2e -- --ignored --nocapture openapi::a_foreign_test_suite
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/tools.sh

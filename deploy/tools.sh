@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
 # `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; and Chromium with
-# its driver, for the page.
+# its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
+
+if [[ ${1:-} == schemathesis ]]; then
+  environment=$(dirname "$(dirname "$SELF")")/.run/schemathesis
+  # This version, so that a run does not fail for what a newer one has learned.
+  python3 -m venv "$environment"
+  "$environment/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5
+  exit
+fi
 
 missing=() # Debian's packages
 

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use proto::{
     BatchMode, Code, Failure, Outcome, Transport,
     json::{
-        Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, Handle, HandleBody,
-        Timing,
+        Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, GrpcHandleBody,
+        Handle, HandleBody, Timing,
     },
     limits::BODY_BYTES,
 };
@@ -84,7 +84,7 @@ async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
 
 /// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
 #[utoipa::path(
-    post, path = "/log-grpc", request_body = HandleBody,
+    post, path = "/log-grpc", request_body = GrpcHandleBody,
     responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<Arc<App>>, request: Request) -> Response {

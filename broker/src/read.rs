@@ -37,7 +37,7 @@ pub async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Res
 
 /// One stored entry.
 #[utoipa::path(
-    get, path = "/logs/{id}", params(("id" = uuid::Uuid, Path, description = "The entry's id")),
+    get, path = "/logs/{id}", params(("id" = String, Path, format = Uuid, pattern = "[1-9a-fA-F]", description = "The entry's id, not the nil one")),
     responses(
         (status = 200, body = Envelope<StoredEntry>, description = "The entry"),
         (status = 400, body = Envelope<FailureData>, description = "The id is no UUID"),

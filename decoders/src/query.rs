@@ -17,8 +17,8 @@ use crate::entry::check_refusal;
 /// and read again; or if a refusal is not one.
 pub fn query(bytes: &[u8]) {
     if let Some(query) = read([b"/logs?", bytes].concat()) {
-        assert!(query.name.as_ref().is_none_or(|name| name.len() <= NAME_BYTES));
-        assert!(query.contains.as_ref().is_none_or(|text| text.len() <= CONTAINS_BYTES));
+        assert!(query.name.as_ref().is_none_or(|name| name.chars().count() <= NAME_CHARS));
+        assert!(query.contains.as_ref().is_none_or(|text| text.chars().count() <= CONTAINS_CHARS));
         assert!((1..=PAGE_ENTRIES).contains(&query.limit), "a page of {}", query.limit);
         assert_eq!(read(written(&query)), Some(query));
     }

@@ -3,6 +3,7 @@
 //! Bytes are checked for UTF-8 as a whole before they are parsed, since a parser may skip what it ignores.
 
 mod answer;
+mod described;
 mod ignored;
 mod part;
 mod words;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
-use self::{ignored::Ignored, part::Part};
+pub use self::described::GrpcHandleBody;
+use self::{described::EntryOrBatch, ignored::Ignored, part::Part};
 pub use self::{part::mistake, words::in_plain_words};
 use crate::{
     BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES,
@@ -174,40 +176,13 @@ pub struct HandleBody<'a> {
     #[schema(value_type = EntryOrBatch)]
     log: Option<&'a RawValue>,
     /// Ignored: the course's Go clients send it along, empty.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     #[serde(rename = "auth")]
     _auth: Option<Ignored>,
     /// Ignored: the course's Go clients send it along, empty.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     #[serde(rename = "mail")]
     _mail: Option<Ignored>,
-}
-
-/// What stands in `log`.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it only describes")]
-enum EntryOrBatch {
-    One(EntrySchema),
-    Many(Vec<EntrySchema>),
-}
-
-/// An entry as a caller sends it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Entry)]
-struct EntrySchema {
-    /// What happened: 1 to 256 bytes of UTF-8 without U+0000.
-    #[schema(min_length = 1, max_length = 256)]
-    name: String,
-    /// Up to 256 KiB of text without U+0000. A value that is no string is kept as its JSON text.
-    data: serde_json::Value,
-    /// A UUID, not nil; left out: the broker makes one.
-    id: Option<Uuid>,
-    /// How serious it is; left out: `info`.
-    level: Option<Level>,
-    /// RFC 3339; left out: now, by the broker's clock.
-    #[schema(format = DateTime)]
-    created_at: Option<String>,
 }
 
 #[derive(Deserialize)]

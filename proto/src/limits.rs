@@ -48,9 +48,12 @@ pub const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 /// Most entries on one page of `GET /logs`.
 pub const PAGE_ENTRIES: usize = 1_000;
 
-/// Longest text that `contains` of `GET /logs` looks for, in bytes of UTF-8. A longer one hardly fits in a
-/// request line, and every entry is searched for it.
-pub const CONTAINS_BYTES: usize = 4 * 1024;
+/// Longest text that `contains` of `GET /logs` looks for, in characters. A longer one hardly fits in a request line, and
+/// every entry is searched for it.
+pub const CONTAINS_CHARS: usize = 4 * 1024;
+
+/// Longest `name` that `GET /logs` looks for, in characters: no entry has a longer one.
+pub const NAME_CHARS: usize = NAME_BYTES;
 
 /// Longest message to a caller, in characters: enough to say what to do, too short to echo a body.
 pub const MESSAGE_CHARS: usize = 300;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Code, Failure, Level, Transport,
     entry::parse_time,
-    limits::{CONTAINS_BYTES, NAME_BYTES, PAGE_ENTRIES},
+    limits::{CONTAINS_CHARS, NAME_CHARS, PAGE_ENTRIES},
 };
 
 /// An entry as the logger keeps it.
@@ -55,6 +55,9 @@ pub struct Page {
 pub struct Cursor(i64);
 
 impl Cursor {
+    /// No store comes so far: 18 digits can be told from each other by every reader.
+    const MAX: i64 = 999_999_999_999_999_999;
+
     /// The place just after the entry that the store numbered `sequence`.
     pub const fn after(sequence: i64) -> Self {
         Cursor(sequence)
@@ -84,7 +87,7 @@ impl FromStr for Cursor {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
-        let given = |sequence: &i64| *sequence > 0 && sequence.to_string() == text;
+        let given = |sequence: &i64| (1..=Self::MAX).contains(sequence) && sequence.to_string() == text;
         text.parse().ok().filter(given).map(Cursor).ok_or_else(|| {
             Failure::new(
                 Code::BadQuery,
@@ -113,6 +116,13 @@ pub struct Query {
     pub limit: usize,
     /// Where the page before ended.
     pub cursor: Option<Cursor>,
+}
+
+impl Query {
+    /// Whether no entry can meet it. It is answered with no entry, since it keeps all the limits that are described.
+    pub fn is_contradictory(&self) -> bool {
+        self.since.zip(self.until).is_some_and(|(since, until)| since > until)
+    }
 }
 
 impl Default for Query {
@@ -150,14 +160,14 @@ pub struct QueryDraft {
     /// Stored before this RFC 3339 time.
     #[param(format = DateTime)]
     pub(crate) until: Option<String>,
-    /// Whose data holds this text, of up to 4 KiB, letter case and all.
+    /// Whose data holds this text, letter case and all.
     #[param(max_length = 4096)]
     pub(crate) contains: Option<String>,
     /// Entries on the page: 1 to 1,000; 100 when left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<String>,
     /// `next` of the page before.
-    #[param(pattern = "^[0-9]{1,19}$")]
+    #[param(pattern = "^[1-9][0-9]{0,17}$")]
     pub(crate) cursor: Option<String>,
 }
 
@@ -167,23 +177,16 @@ impl QueryDraft {
     /// # Errors
     /// [`Code::BadQuery`], with the parameter and what it takes.
     pub fn check(self) -> Result<Query, Failure> {
-        let query = Query {
-            name: self.name.map(|text| within("name", text, NAME_BYTES)).transpose()?,
+        Ok(Query {
+            name: self.name.map(|text| within("name", text, NAME_CHARS)).transpose()?,
             level: self.level.as_deref().map(Level::from_str).transpose().map_err(bad_query)?,
             transport: self.transport.as_deref().map(Transport::from_str).transpose().map_err(bad_query)?,
             since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
             until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
-            contains: self.contains.map(|text| within("contains", text, CONTAINS_BYTES)).transpose()?,
+            contains: self.contains.map(|text| within("contains", text, CONTAINS_CHARS)).transpose()?,
             limit: self.limit.as_deref().map_or(Ok(Query::default().limit), parse_limit)?,
             cursor: self.cursor.as_deref().map(Cursor::from_str).transpose()?,
-        };
-        if query.since.zip(query.until).is_some_and(|(since, until)| since > until) {
-            return Err(Failure::new(
-                Code::BadQuery,
-                "since lies after until, so that no entry can meet both",
-            ));
-        }
-        Ok(query)
+        })
     }
 }
 
@@ -200,9 +203,10 @@ pub(crate) fn parse_cursor_or_start(text: &str) -> Result<Cursor, Failure> {
     })
 }
 
-fn within(parameter: &str, text: String, limit_bytes: usize) -> Result<String, Failure> {
-    if text.len() > limit_bytes {
-        let message = format!("{parameter} has {} bytes: the limit is {limit_bytes}", text.len());
+/// In characters, as the description at `/openapi.json` counts.
+fn within(parameter: &str, text: String, limit_chars: usize) -> Result<String, Failure> {
+    if text.chars().nth(limit_chars).is_some() {
+        let message = format!("{parameter} is longer than {limit_chars} characters: make it shorter");
         return Err(Failure::new(Code::BadQuery, message));
     }
     Ok(text)
@@ -270,9 +274,7 @@ mod tests {
 
     #[test]
     fn each_parameter_out_of_its_limits_is_named() {
-        let (early, late) = (Some("2026-01-31T12:00:00Z".into()), Some("2026-01-31T12:00:01Z".into()));
-        let refusals: [(QueryDraft, &str); 11] = [
-            (QueryDraft { since: late, until: early, ..QueryDraft::default() }, "since"),
+        let refusals: [(QueryDraft, &str); 10] = [
             (QueryDraft { limit: Some("0".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { limit: Some("1001".into()), ..QueryDraft::default() }, "limit"),
             (QueryDraft { cursor: Some("+5".into()), ..QueryDraft::default() }, "cursor"),
@@ -281,7 +283,7 @@ mod tests {
             (QueryDraft { since: Some("2026-01-31T12Z".into()), ..QueryDraft::default() }, "since"),
             (QueryDraft { until: Some("20260131T120000Z".into()), ..QueryDraft::default() }, "until"),
             (
-                QueryDraft { contains: Some("c".repeat(CONTAINS_BYTES + 1)), ..QueryDraft::default() },
+                QueryDraft { contains: Some("ж".repeat(CONTAINS_CHARS + 1)), ..QueryDraft::default() },
                 "contains",
             ),
             (QueryDraft { level: Some("INFO".into()), ..QueryDraft::default() }, "level"),
@@ -291,6 +293,19 @@ mod tests {
             let failure = draft.check().expect_err(parameter);
             assert_eq!(failure.code, Code::BadQuery);
             assert!(failure.message.contains(parameter), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_time_that_ends_before_it_begins_is_met_by_nothing() {
+        let [early, late] = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z"].map(|time| Some(time.into()));
+        let query = |since: &Option<String>, until: &Option<String>| {
+            let draft = QueryDraft { since: since.clone(), until: until.clone(), ..QueryDraft::default() };
+            draft.check().expect("each is a time")
+        };
+        assert!(query(&late, &early).is_contradictory());
+        for (since, until) in [(&early, &late), (&early, &early), (&late, &None), (&None, &early)] {
+            assert!(!query(since, until).is_contradictory());
         }
     }
 
@@ -313,14 +328,21 @@ mod tests {
 
     #[test]
     fn the_longest_text_is_looked_for() {
-        let contains = Some("c".repeat(CONTAINS_BYTES));
-        let query = QueryDraft { contains: contains.clone(), ..QueryDraft::default() }.check();
-        assert_eq!(query.map(|query| query.contains), Ok(contains));
+        // In characters, as they are described.
+        let (name, contains) = (Some("ж".repeat(NAME_CHARS)), Some("ж".repeat(CONTAINS_CHARS)));
+        let draft = QueryDraft { name: name.clone(), contains: contains.clone(), ..QueryDraft::default() };
+        let query = draft.check().expect("as long as they may be");
+        assert_eq!((query.name, query.contains), (name, contains));
     }
 
     #[test]
     fn a_cursor_survives_its_text() {
-        let cursor = Cursor::after(i64::MAX);
-        assert_eq!(String::from(cursor).parse(), Ok(cursor));
+        for sequence in [1, Cursor::MAX] {
+            let cursor = Cursor::after(sequence);
+            assert_eq!(String::from(cursor).parse(), Ok(cursor));
+        }
+        for sequence in [0, Cursor::MAX + 1, i64::MAX] {
+            assert!(sequence.to_string().parse::<Cursor>().is_err(), "{sequence}");
+        }
     }
 }

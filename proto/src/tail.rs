@@ -27,8 +27,10 @@ pub struct TailDraft {
     #[param(max_length = 256)]
     pub name: Option<String>,
     /// `info`, `warning` or `error`.
+    #[param(value_type = Option<crate::Level>)]
     pub level: Option<String>,
     /// `http`, `rpc`, `rabbitmq` or `grpc`.
+    #[param(value_type = Option<crate::Transport>)]
     pub transport: Option<String>,
     /// Stored at this RFC 3339 time or later: the stream begins there, unless `after` is given.
     #[param(format = DateTime)]
@@ -36,11 +38,11 @@ pub struct TailDraft {
     /// Stored before this RFC 3339 time: the stream ends there.
     #[param(format = DateTime)]
     pub until: Option<String>,
-    /// Whose data holds this text, of up to 4 KiB, letter case and all.
+    /// Whose data holds this text, letter case and all.
     #[param(max_length = 4096)]
     pub contains: Option<String>,
     /// The `id` of an event: the stream goes on after it. `0` is before the first entry; left out: from now.
-    #[param(pattern = "^[0-9]{1,19}$")]
+    #[param(pattern = "^(0|[1-9][0-9]{0,17})$")]
     pub after: Option<String>,
     /// A reader that is more entries behind is told how many it misses; left out: it may be as far behind as it likes.
     #[param(value_type = Option<u64>, minimum = 1)]

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{
-    eventually,
+    SOON, eventually,
     stack::{Answer, Stack},
 };
+use tokio::{process::Command, time::timeout};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -102,6 +103,111 @@ async fn the_described_form_of_an_answer_is_checked_here() {
         let complaints = description.complaints("post", "/handle", &broken);
         assert!(!complaints.is_empty(), "{} {}", broken.status, broken.body);
     }
+}
+
+#[tokio::test]
+async fn every_limit_that_is_enforced_stands_in_the_description() {
+    let stack = Stack::start_direct(&[]).await;
+    let description = stack.get("/openapi.json").await.body;
+    for (place, limit) in [
+        ("/components/schemas/Batch/minItems", json!(1)),
+        ("/components/schemas/Batch/maxItems", json!(1_000)),
+        ("/components/schemas/Entry/additionalProperties", json!(false)),
+        ("/components/schemas/Entry/properties/name/minLength", json!(1)),
+        ("/components/schemas/Entry/properties/name/maxLength", json!(256)),
+        ("/components/schemas/Entry/properties/name/pattern", json!("^[^\\u0000]*$")),
+        ("/components/schemas/Entry/properties/data/maxLength", json!(262_144)),
+        ("/components/schemas/Entry/properties/data/pattern", json!("^[^\\u0000]*$")),
+        ("/components/schemas/Entry/properties/id/format", json!("uuid")),
+        ("/components/schemas/Entry/properties/id/pattern", json!("[1-9a-fA-F]")),
+        ("/components/schemas/Entry/properties/created_at/format", json!("date-time")),
+        ("/components/schemas/HandleBody/additionalProperties", json!(false)),
+        ("/components/schemas/HandleBody/required", json!(["action", "log"])),
+        ("/components/schemas/GrpcTransport/enum", json!(["grpc"])),
+        ("/components/schemas/Level/enum", json!(["info", "warning", "error"])),
+    ] {
+        assert_eq!(description.pointer(place), Some(&limit), "{place}");
+    }
+    let parameter = |path: &str, name: &str| {
+        let all = description["paths"][path]["get"]["parameters"].as_array().expect("parameters");
+        all.iter().find(|parameter| parameter["name"] == name).expect(name)["schema"].clone()
+    };
+    for path in ["/logs", "/logs/stream"] {
+        assert_eq!(parameter(path, "name")["maxLength"], 256);
+        assert_eq!(parameter(path, "contains")["maxLength"], 4_096);
+        assert_eq!(parameter(path, "level")["$ref"], "#/components/schemas/Level");
+        assert_eq!(parameter(path, "transport")["$ref"], "#/components/schemas/Transport");
+    }
+    assert_eq!(parameter("/logs", "limit")["maximum"], 1_000);
+    assert_eq!(parameter("/logs", "cursor")["pattern"], "^[1-9][0-9]{0,17}$");
+    assert_eq!(parameter("/logs/stream", "after")["pattern"], "^(0|[1-9][0-9]{0,17})$");
+
+    // What is just within them is taken, and what is just beyond is not.
+    let entry = |field: &str, value: Value| {
+        let mut entry = json!({ "name": "event", "data": "" });
+        entry[field] = value;
+        entry
+    };
+    let id = |id: &str| entry("id", json!(id));
+    for (log, taken) in [
+        (json!([]), false),
+        (json!(vec![entry("data", json!(1)); 1_000]), true),
+        (json!(vec![entry("data", json!(1)); 1_001]), false),
+        (entry("name", json!("")), false),
+        (entry("name", json!("n".repeat(256))), true),
+        (entry("name", json!("n".repeat(257))), false),
+        (entry("name", json!("a\u{0}")), false),
+        (entry("data", json!("d".repeat(262_144))), true),
+        (entry("data", json!("d".repeat(262_145))), false),
+        (entry("data", json!("\u{0}")), false),
+        (entry("data", json!({ "\u{0}": [null, "\u{0}"] })), true),
+        (id("00000000-0000-0000-0000-000000000001"), true),
+        (id("00000000-0000-0000-0000-000000000000"), false),
+        (entry("colour", json!("red")), false),
+    ] {
+        let body = json!({ "action": "echo", "log": log }).to_string();
+        for path in ["/handle", "/log-grpc"] {
+            let answer = stack.post(path, body.clone()).await;
+            let status = if taken { 202 } else { 400 };
+            assert_eq!(answer.status, status, "{path}: {body:.200}: {}", answer.body);
+        }
+    }
+    let repeated = |count: usize| "%D0%B6".repeat(count);
+    for (query, taken) in [
+        (format!("name={}", repeated(256)), true),
+        (format!("name={}", repeated(257)), false),
+        (format!("contains={}", repeated(4_096)), true),
+        (format!("contains={}", repeated(4_097)), false),
+        ("limit=1000".to_owned(), true),
+        ("limit=1001".to_owned(), false),
+        ("cursor=999999999999999999".to_owned(), true),
+        ("cursor=1000000000000000000".to_owned(), false),
+        ("cursor=0".to_owned(), false),
+        // Each is within its limits: no entry meets both.
+        ("since=2026-01-31T12:00:01Z&until=2026-01-31T12:00:00Z".to_owned(), true),
+    ] {
+        let answer = stack.get(&format!("/logs?{query}")).await;
+        assert_eq!(answer.status, if taken { 200 } else { 400 }, "{query:.80}: {}", answer.body);
+    }
+}
+
+/// A test suite of others makes requests of the description: those that keep to it must be accepted, those that do not
+/// refused, and no answer may be another than is described.
+#[tokio::test]
+#[ignore = "needs schemathesis, which `make schemathesis` installs"]
+async fn a_foreign_test_suite_finds_no_difference_between_the_description_and_the_broker() {
+    let program = std::env::var_os("SCHEMATHESIS").expect("`make schemathesis` says where it is");
+    let stack = Stack::start().await;
+    let run = Command::new(program)
+        .args(["run", &format!("http://{}/openapi.json", stack.broker_at), "--max-examples", "60"])
+        .args(["--exclude-path", "/logs/stream", "--no-color"])
+        .current_dir(stack.dir())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(20 * SOON, run).await.expect("it ends").expect("it can be run");
+    let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}");
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 type Answered = (&'static str, &'static str, Answer);

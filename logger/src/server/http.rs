@@ -99,8 +99,11 @@ async fn list(
 ) -> Answer<Page> {
     check_query_text(raw.as_deref())?;
     let Query(draft) = query.map_err(|error| unread_query(&error.body_text()))?;
-    let page = reader.page(draft.check()?).await?;
+    let query = draft.check()?;
+    let is_contradictory = query.is_contradictory();
+    let page = reader.page(query).await?;
     let message = match page.entries.len() {
+        0 if is_contradictory => "0 entries: since lies after until".to_owned(),
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
     };
