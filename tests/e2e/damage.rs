@@ -26,7 +26,7 @@ async fn store() -> (TempDir, BTreeMap<&'static str, String>) {
         assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
     }
     lone.process.signal(Signal::SIGTERM);
-    assert!(lone.process.ended().await.success());
+    lone.process.ends_well().await;
     (dir, settings)
 }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use clap::Parser;
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{io::AsyncReadExt, net::TcpSocket};
 
 use super::*;
 use crate::config::{Command, Config};
@@ -30,8 +30,15 @@ async fn ending(url: &str, meanwhile: impl Future<Output = ()>) -> Ending {
 
 #[tokio::test]
 async fn what_was_sent_before_a_call_broke_may_be_stored() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // The first keeps the port, so that nobody is there once the second is gone.
+    let [kept, listening] = [(); 2].map(|()| TcpSocket::new_v4().expect("a socket"));
+    kept.set_reuseaddr(true).expect("an option");
+    kept.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = kept.local_addr().expect("its address");
+    listening.set_reuseaddr(true).expect("an option");
+    listening.bind(address).expect("the same");
+    let listener = listening.listen(16).expect("it listens");
+    let url = format!("http://{address}");
     let take_one = async {
         let (mut stream, _) = listener.accept().await.expect("it connects");
         let mut taken = Vec::new();

@@ -140,9 +140,10 @@ fn a_schedule_has_the_rate_and_the_gaps_of_independent_callers() {
 
 #[test]
 fn nobody_there_is_counted_and_nothing_is_dropped() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let nobody = closed.local_addr().expect("its address");
-    drop(closed);
+    // It does not listen, and nobody else gets its port.
+    let reserved = tokio::net::TcpSocket::new_v4().expect("a socket");
+    reserved.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let nobody = reserved.local_addr().expect("its address");
     let seen = load(nobody, Shape::Open { rate: 300.0 }, Duration::from_millis(500)).run();
     assert!(seen.samples.len() > 100);
     assert!(seen.samples.iter().all(|sample| sample.ending == Ending::Broken));
