@@ -2,6 +2,7 @@
 
 mod body;
 mod deadline;
+mod metadata;
 mod stall;
 mod tail;
 mod upload;
@@ -10,7 +11,6 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, middleware};
 use futures_util::{FutureExt, StreamExt, stream};
-use http::HeaderMap;
 use proto::{
     Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailDraft, Transport,
     grpc::{
@@ -47,9 +47,6 @@ const STREAMS: u32 = 1_024;
 
 /// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
 const HEADER_BYTES: u32 = 16 * 1024;
-
-/// Most bytes of metadata of a call, counted as HTTP/2 does: what most clients of gRPC take by default.
-const METADATA_BYTES: usize = 8 * 1024;
 
 /// Most bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
 /// of one connection hold as much together, if each is half sent.
@@ -110,7 +107,7 @@ pub async fn serve(
     let bounded = middleware::map_request(move |request: http::Request<Body>| {
         let (part, sends) = (room.part(), Sends::by(request.uri().path()));
         async move {
-            check_metadata(request.headers()).map_err(|failure| status(&failure).into_http::<Body>())?;
+            metadata::check(request.headers()).map_err(|failure| status(&failure).into_http::<Body>())?;
             Ok::<_, http::Response<Body>>(request.map(|body| bounded(body, part, sends)))
         }
     });
@@ -311,17 +308,6 @@ fn acknowledgements(settled: Result<Settled, Failure>) -> Vec<Result<SyncRespons
         Ok(SyncResponse { position, id, outcome, code, message, store_us })
     });
     responses.collect()
-}
-
-fn check_metadata(headers: &HeaderMap) -> Result<(), Failure> {
-    /// What HTTP/2 adds for each.
-    const EACH: usize = 32;
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH).sum();
-    if bytes > METADATA_BYTES {
-        let message = format!("the metadata has {bytes} bytes: the limit is {METADATA_BYTES} bytes");
-        return Err(Failure::new(Code::TooLarge, message));
-    }
-    Ok(())
 }
 
 fn missing_entry() -> Failure {
