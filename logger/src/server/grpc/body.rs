@@ -41,9 +41,13 @@ pub(super) fn bounded(body: Body, part: Part, sends: Sends) -> Body {
         Sends::Many => IDLE_TIMEOUT,
     };
     let deadline = Instant::now() + first;
-    let state = Bounded { part, sends, messages: Messages::default(), whole_messages: 0, deadline };
+    let state =
+        Bounded { part, sends, messages: Messages::default(), whole_messages: 0, deadline, refusal: None };
     let frames = stream::unfold(Some((body.into_data_stream(), state)), |reading| async {
         let (mut frames, mut state) = reading?;
+        if let Some(refusal) = state.refusal.take() {
+            return Some((Err(BoxError::from(status(&refusal))), None));
+        }
         let frame = match tokio::time::timeout_at(state.deadline, frames.next()).await {
             Ok(None) => Err(BoxError::from(status(&state.end()?))),
             Ok(Some(Ok(data))) => state.take(data).map_err(|failure| BoxError::from(status(&failure))),
@@ -64,6 +68,8 @@ struct Bounded {
     whole_messages: usize,
     /// When the next bytes must be there.
     deadline: Instant,
+    /// Of the message that comes next, once those before it are handed on.
+    refusal: Option<Failure>,
 }
 
 impl Bounded {
@@ -72,7 +78,14 @@ impl Bounded {
         let kept = self.messages.half_bytes() + data.len();
         self.part.resize(kept).map_err(|_| Failure::overloaded("the logger"))?;
         let begins = self.messages.half_bytes() == 0;
-        let ended = self.messages.pass(&data)?;
+        let ended = match self.messages.pass(&data) {
+            Ok(ended) => ended,
+            Err(Unread { failure, whole_bytes }) if self.sends == Sends::Many && whole_bytes > 0 => {
+                self.refusal = Some(failure);
+                return Ok(data.slice(..whole_bytes));
+            }
+            Err(Unread { failure, .. }) => return Err(failure),
+        };
         self.whole_messages += ended;
         match self.sends {
             // tonic would drop what comes after the first.
@@ -123,7 +136,8 @@ impl Messages {
     ///
     /// # Errors
     /// `too_large` or `bad_field` for a message whose prefix says that it will not be read.
-    fn pass(&mut self, mut bytes: &[u8]) -> Result<usize, Failure> {
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<usize, Unread> {
+        let (all_bytes, mut whole_bytes) = (bytes.len(), 0);
         let mut ended = 0;
         while !bytes.is_empty() {
             if self.prefix_bytes < self.prefix.len() {
@@ -134,7 +148,8 @@ impl Messages {
                 if self.prefix_bytes == self.prefix.len() {
                     let [flags, length @ ..] = self.prefix;
                     self.message_bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                    check_prefix(flags, self.message_bytes)?;
+                    check_prefix(flags, self.message_bytes)
+                        .map_err(|failure| Unread { failure, whole_bytes })?;
                     self.left_bytes = self.message_bytes;
                 }
             } else {
@@ -145,10 +160,19 @@ impl Messages {
             if self.prefix_bytes == self.prefix.len() && self.left_bytes == 0 {
                 *self = Messages::default();
                 ended += 1;
+                whole_bytes = all_bytes - bytes.len();
             }
         }
         Ok(ended)
     }
+}
+
+/// A message that is refused for its prefix.
+#[derive(Debug)]
+struct Unread {
+    failure: Failure,
+    /// So many of the bytes that were passed belong to whole messages before it.
+    whole_bytes: usize,
 }
 
 /// tonic would refuse the same, in words that say nothing of what was stored.
@@ -220,6 +244,27 @@ mod tests {
                     assert_eq!(refusal, code, "{body:?} {sends:?} {step}");
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_whole_before_a_message_that_is_refused_is_handed_on() {
+        let packed = [&[1][..], &message(3)[1..]].concat();
+        let body = [message(3), message(0), packed].concat();
+        for step in [1, 7, 14, 15, 100] {
+            let room = service::Room::new(1_000, 1_000);
+            let pieces: Vec<_> =
+                body.chunks(step).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+            let pieces = Body::from_stream(stream::iter(pieces));
+            let mut frames = bounded(pieces, room.part(), Sends::Many).into_data_stream();
+            let mut passed = Vec::new();
+            let refused = loop {
+                match frames.next().await.expect("a refusal before the end") {
+                    Ok(bytes) => passed.extend_from_slice(&bytes),
+                    Err(_) => break frames.next().await.is_none(),
+                }
+            };
+            assert!(refused && passed.starts_with(&body[..13]) && passed.len() < 18, "{step}: {passed:?}");
         }
     }
 
