@@ -18,7 +18,7 @@ pub use config::Config;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
 use futures_util::FutureExt;
 use service::{
@@ -34,7 +34,7 @@ use crate::{
     intake::Intake,
     metrics::Gauges,
     store::{OpenError, Reader, Store},
-    writer::{Writer, WriterThread},
+    writer::{Drained, Writer, WriterThread},
 };
 
 /// How long the store may take to close, after the servers have drained.
@@ -108,10 +108,11 @@ impl Logger {
         })
     }
 
-    /// Serves until `shutdown`; then answers what is in flight, commits what is queued, and closes the store.
+    /// Serves until `shutdown`; then answers what is in flight, commits what is queued, and closes the store. One that does
+    /// not close in time is left as it is, since nothing is lost by that.
     ///
     /// # Errors
-    /// If a server could not be set up, or the store did not close in time.
+    /// If a server could not be set up, or an entry that was let in could not be committed in time.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Addresses { http, rpc, grpc } = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
@@ -143,11 +144,30 @@ impl Logger {
             shutdown.begin();
             result = result.and(ended.context("a server panicked").and_then(|ended| ended));
         }
-        tokio::time::timeout(CLOSE_TIMEOUT, thread.drain())
-            .await
-            .context("the store did not close in time")?;
+        let result = result.and(told(thread.drain(CLOSE_TIMEOUT).await));
         tracing::info!("logger stopped");
         result
+    }
+}
+
+/// What a drain has come to, as an error only if a caller has lost something by it.
+fn told(drained: Drained) -> anyhow::Result<()> {
+    match drained {
+        Drained::Closed => Ok(()),
+        Drained::Closing => {
+            tracing::warn!(
+                "the store did not close in time; nothing is lost: all that was let in is committed, and the next start \
+                 takes over what is still in the write-ahead log"
+            );
+            Ok(())
+        }
+        Drained::Committing { entries } => bail!(
+            "the disk is too slow: {entries} entries that were let in were not committed in time, and their callers have \
+             no answer; all that was answered as stored is"
+        ),
+        Drained::Panicked => {
+            bail!("the writer had panicked: its callers have no answer; all that was answered as stored is")
+        }
     }
 }
 

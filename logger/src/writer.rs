@@ -205,6 +205,22 @@ impl Queued {
     }
 }
 
+/// How far a drain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All is committed, and the store is closed.
+    Closed,
+    /// All that was let in is committed and answered, but the store is not closed yet: nothing is lost by ending now.
+    Closing,
+    /// So many entries that were let in are not committed yet. Nobody was told that they are stored.
+    Committing {
+        /// How many.
+        entries: usize,
+    },
+    /// The thread has panicked. What became of the entries that it had taken and not answered is not known.
+    Panicked,
+}
+
 impl WriterThread {
     /// Waits until the thread ends. Without [`WriterThread::drain`] it does so only by a panic.
     pub async fn ended(&mut self) {
@@ -212,16 +228,19 @@ impl WriterThread {
         let _ = (&mut self.ended).await;
     }
 
-    /// Lets no more in, waits until all that was let in is committed and answered, and closes the store. New
-    /// writes are refused from the first poll on. The caller bounds the time; giving up loses no entry that
-    /// was answered.
-    pub async fn drain(mut self) {
+    /// Lets no more in, and waits until all that was let in is committed and answered, and the store is closed; for so
+    /// long at most. New writes are refused from the first poll on. Giving up loses no entry that was answered.
+    pub async fn drain(mut self, within: Duration) -> Drained {
         drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());
-        if !self.ended.is_terminated() {
-            self.ended().await;
+        if !self.ended.is_terminated() && tokio::time::timeout(within, self.ended()).await.is_err() {
+            return match self.shared.queued_entries() {
+                0 => Drained::Closing,
+                entries => Drained::Committing { entries },
+            };
         }
-        if self.thread.join().is_err() {
-            tracing::error!("the writer thread had panicked");
+        match self.thread.join() {
+            Ok(()) => Drained::Closed,
+            Err(_) => Drained::Panicked,
         }
     }
 }

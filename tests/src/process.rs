@@ -117,14 +117,13 @@ impl Process {
         self.0.ended(SOON).await.expect("it ends")
     }
 
-    /// Waits until it ends in order. A logger may find that its disk is too slow to close the store in its time: nothing
-    /// that it has answered is lost by that.
+    /// Waits until it ends in order.
     ///
     /// # Panics
     /// If it ends in another way, or not soon.
     pub async fn ends_well(&mut self) {
-        let well = self.ended().await.success();
-        assert!(well || self.log().contains("the store did not close in time"), "{}", self.log());
+        let status = self.ended().await;
+        assert!(status.success(), "{status}: {}", self.log());
     }
 
     /// Kills it without a chance to say goodbye, and waits until it is gone.

@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::store::{Reader, StoreUrl, fixtures::*};
 
+/// Far above what a drain takes.
+const LONG: Duration = Duration::from_secs(60);
+
 struct Running {
     _directory: tempfile::TempDir,
     url: StoreUrl,
@@ -174,16 +177,16 @@ async fn a_drain_answers_all_that_was_let_in_and_lets_no_more_in() {
     let lock = hold_commits(&it.url);
     let writes = spawn_writes(&it.writer, 0..100);
     until(|| it.writer.shared.queued_entries() == 100).await;
-    let mut drain = Box::pin(it.thread.drain());
+    let mut drain = Box::pin(it.thread.drain(LONG));
     tokio::select! {
         biased;
-        () = &mut drain => panic!("it does not wait for the queue"),
+        _ = &mut drain => panic!("it does not wait for the queue"),
         () = std::future::ready(()) => {}
     }
     let failure = it.writer.write(arrival(1_000, "text")).await.expect_err("draining");
     assert_eq!(failure.code, Code::Draining);
     drop(lock);
-    drain.await;
+    assert_eq!(drain.await, Drained::Closed);
     assert!(writes.join_all().await.iter().all(Result::is_ok));
     assert!(!it.writer.healthy());
     let path = file(&it.url);
@@ -191,6 +194,17 @@ async fn a_drain_answers_all_that_was_let_in_and_lets_no_more_in() {
     assert_eq!(wal, 0, "everything is in the main file");
     let mut again = Store::open(&it.url).expect("opened again");
     assert_eq!(store_one(&mut again, arrival(99, "text")), Ok(Outcome::Duplicate));
+}
+
+#[tokio::test]
+async fn a_drain_that_is_given_up_says_what_is_not_committed() {
+    let it = start();
+    let lock = hold_commits(&it.url);
+    let writes = spawn_writes(&it.writer, 0..7);
+    until(|| it.writer.shared.queued_entries() == 7).await;
+    assert_eq!(it.thread.drain(Duration::ZERO).await, Drained::Committing { entries: 7 });
+    drop(lock);
+    assert!(writes.join_all().await.iter().all(Result::is_ok), "the thread goes on");
 }
 
 #[tokio::test]
@@ -217,7 +231,7 @@ async fn a_thread_that_died_is_seen_and_writes_are_refused() {
     until(|| !writer.healthy()).await;
     let failure = writer.write(arrival(1, "text")).await.expect_err("nobody is there");
     assert_eq!(failure.code, Code::Unavailable);
-    WriterThread { shared, thread, ended }.drain().await;
+    assert_eq!(WriterThread { shared, thread, ended }.drain(LONG).await, Drained::Panicked);
 }
 
 #[tokio::test]
@@ -237,5 +251,5 @@ async fn retention_works_while_writes_go_on() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(reader.get(id(99)).await.expect("readable").is_some());
-    thread.drain().await;
+    assert_eq!(thread.drain(LONG).await, Drained::Closed);
 }
