@@ -1,6 +1,6 @@
 //! `make certs`: makes an authority and a certificate for each service and RabbitMQ, and says how they are used.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::Context;
 use certs::{Authority, Validity};
@@ -45,6 +45,6 @@ fn main() -> anyhow::Result<()> {
     }
     let path = directory.join("env");
     std::fs::write(&path, settings).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{}", directory.display());
-    Ok(())
+    writeln!(std::io::stdout(), "{}", directory.display())
+        .context("the certificates are made, but cannot be told of")
 }

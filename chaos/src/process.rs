@@ -16,6 +16,8 @@ use nix::{
 };
 use tokio::process::{Child, Command};
 
+use crate::{LogTo, Tap};
+
 /// How often something is looked at that is awaited.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -24,6 +26,7 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct Process {
     child: Child,
     log: PathBuf,
+    tap: Option<Tap>,
 }
 
 /// Why a service is not ready.
@@ -44,27 +47,51 @@ impl Process {
     /// # Errors
     /// If the log cannot be made or the command not be started.
     pub fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        command: Command,
+        settings: &BTreeMap<K, V>,
+        dir: &Path,
+        name: &str,
+    ) -> io::Result<Self> {
+        Self::start_logging(LogTo::File, command, settings, dir, name)
+    }
+
+    /// As [`Process::start`], with its log somewhere else. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_logging<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        to: LogTo,
         mut command: Command,
         settings: &BTreeMap<K, V>,
         dir: &Path,
         name: &str,
     ) -> io::Result<Self> {
         let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
+        let (tap, stderr) = match to {
+            LogTo::File => (None, fs::File::create(&log)?.into()),
+            LogTo::Pipe => Tap::open(&log).map(|(tap, writer)| (Some(tap), writer))?,
+            LogTo::Full => (None, fs::File::options().write(true).open("/dev/full")?.into()),
+        };
         let child = command
             .env_clear()
             .envs(settings)
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(fs::File::create(&log)?)
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Process { child, log })
+        Ok(Process { child, log, tap })
     }
 
     /// The file of its log.
     pub fn log_path(&self) -> &Path {
         &self.log
+    }
+
+    /// The reader of its log, if that goes through a pipe.
+    pub fn tap(&self) -> Option<&Tap> {
+        self.tap.as_ref()
     }
 
     /// What it has logged so far.

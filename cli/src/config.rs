@@ -75,7 +75,7 @@ impl Config {
             if !is_without_command(&error) {
                 error.exit();
             }
-            eprint!("{}", Config::command().render_long_help());
+            say!("{}", Config::command().render_long_help().to_string().trim_end());
             std::process::exit(Ending::Usage as i32)
         })
     }

@@ -29,6 +29,12 @@ pub use problem::Ending;
 use config::Command;
 use unread::while_read;
 
+/// Says on standard error that the system gives no threads to run in.
+pub fn cannot_start(error: &std::io::Error) -> Ending {
+    say!("error: cannot start: {error}");
+    Ending::NotStored
+}
+
 /// Runs the command that was asked for, and says on standard error why it could not.
 pub async fn run(config: Config) -> Ending {
     let result = match &config.command {

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use cli::{Config, Ending};
+use cli::Config;
 
 fn main() -> ExitCode {
     let config = Config::read();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return Ending::NotStored.into();
+            return cli::cannot_start(&error).into();
         }
     };
     let ending = runtime.block_on(cli::run(config));

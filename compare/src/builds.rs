@@ -32,7 +32,7 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
     let binaries =
         (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
-    eprintln!("Starting RabbitMQ and the services, twice…");
+    say!("Starting RabbitMQ and the services, twice…");
     let mut node = Node::start().await.context("RabbitMQ")?;
     node.serves().await?;
     let mut sides = Vec::new();
@@ -81,7 +81,7 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
                 seen.entry((at, side)).or_default().push(measured);
             }
         }
-        eprintln!("{} of {} rounds", round + 1, arguments.rounds);
+        say!("{} of {} rounds", round + 1, arguments.rounds);
     }
     Ok(table(&subjects, &seen, arguments))
 }
@@ -102,7 +102,7 @@ async fn fill(site: &Site, entries: u64) -> anyhow::Result<()> {
         let accepted = seen.samples.iter().filter(|sample| sample.ending == Ending::Accepted).count();
         ensure!(accepted > 0, "the store takes no batches");
         filled += (accepted * BATCH_ENTRIES) as u64;
-        eprintln!("{filled} of {} entries are in the store", entries.max(filled));
+        say!("{filled} of {} entries are in the store", entries.max(filled));
     }
     Ok(())
 }

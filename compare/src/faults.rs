@@ -140,11 +140,11 @@ pub async fn run(arguments: &config::Faults) -> anyhow::Result<(FaultsRecord, Pa
     let directory = run::out(arguments.common.out.as_deref(), "faults")?;
     let binaries = run::binaries(arguments.common.binaries.as_deref())?;
     let circumstances = Circumstances::now(arguments.common.seed);
-    eprintln!("Starting RabbitMQ and the services…");
+    say!("Starting RabbitMQ and the services…");
     let mut stack = Stack::start(&binaries, &[]).await?;
     let mut record = FaultsRecord { circumstances, rate: arguments.rate, faults: Vec::new() };
     for what in Break::ALL {
-        eprintln!("{}…", what.as_str());
+        say!("{}…", what.as_str());
         record.faults.push(suffer(&mut stack, what, arguments.rate, arguments.common.seed).await?);
     }
     write(&record, &directory)?;

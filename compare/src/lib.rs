@@ -4,6 +4,14 @@
 //! measured, and [`run`] measures all of them in turn; [`reconcile`] holds every entry against the store; [`record`]
 //! is what a run leaves, and [`report`] shows it. [`streams`] and [`builds`] are measurements of their own. docs/comparing.md says how it measures, and why.
 
+/// As `eprintln!`, which ends the process in a panic where nobody can read it: a measurement goes on.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+
 pub mod bare;
 pub mod builds;
 pub mod cell;

@@ -1,7 +1,13 @@
 //! The command `compare`.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{Write, stderr, stdout},
+    path::Path,
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use clap::Parser;
 use compare::{
     builds,
@@ -23,7 +29,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -40,31 +46,36 @@ async fn stopped() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows what was asked for.
+fn put(text: impl Display) -> anyhow::Result<()> {
+    writeln!(stdout(), "{text}").context("it cannot be written to standard output")
+}
+
 async fn act(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         None => {
             let (record, directory) = run::run(&arguments.measure).await?;
             report::write(&record, &directory)?;
-            println!("{}", report::summary(&record));
-            println!("The report is {}", directory.join("report.html").display());
+            put(report::summary(&record))?;
+            put(format_args!("The report is {}", directory.join("report.html").display()))?;
             anyhow::ensure!(record.is_sound(), "a promise was broken: see the warnings");
         }
         Some(Command::Draw { report }) => {
             let record = Record::read(&report)?;
             let directory = if report.is_dir() { Some(report.as_path()) } else { report.parent() };
             report::write(&record, directory.unwrap_or(Path::new(".")))?;
-            println!("{}", report::summary(&record));
+            put(report::summary(&record))?;
         }
-        Some(Command::Builds(arguments)) => println!("{}", builds::run(&arguments).await?),
-        Some(Command::Streams(arguments)) => println!("{}", streams::run(&arguments).await?),
+        Some(Command::Builds(arguments)) => put(builds::run(&arguments).await?)?,
+        Some(Command::Streams(arguments)) => put(streams::run(&arguments).await?)?,
         Some(Command::Diff { before, after }) => {
-            println!("{}", diff::diff(&Record::read(&before)?, &Record::read(&after)?));
+            put(diff::diff(&Record::read(&before)?, &Record::read(&after)?))?;
         }
         Some(Command::Faults(arguments)) => {
             let (record, directory) = faults::run(&arguments).await?;
             report::write_faults(&record, &directory)?;
-            println!("{}", report::faults_summary(&record));
-            println!("The report is {}", directory.join("report.html").display());
+            put(report::faults_summary(&record))?;
+            put(format_args!("The report is {}", directory.join("report.html").display()))?;
             anyhow::ensure!(record.is_sound(), "a promise was broken: see the table");
         }
     }

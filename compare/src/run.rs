@@ -114,7 +114,7 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
             System::Foreign(Box::new(Site::foreign(broker, logger)?))
         }
         (Some(binaries), None) => {
-            eprintln!("Starting RabbitMQ and the services…");
+            say!("Starting RabbitMQ and the services…");
             System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?))
         }
         (None, None) => unreachable!("a target comes with its logger"),

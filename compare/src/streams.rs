@@ -113,7 +113,7 @@ pub async fn run(arguments: &config::Streams) -> anyhow::Result<String> {
             let rate = logger.measure(call, duration).await.with_context(|| call.about())?;
             seen.entry(call).or_default().push(rate);
         }
-        eprintln!("{} of {} rounds", round + 1, arguments.rounds);
+        say!("{} of {} rounds", round + 1, arguments.rounds);
     }
     Ok(table(&seen, arguments))
 }

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::process::Process;
+use crate::{process::Process, telemetry::Log};
 
 /// How often measurements are folded into their histograms; in between they take memory.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ pub struct UnknownRecording;
 pub(crate) struct Recorded {
     recorder: PrometheusHandle,
     process: Process,
+    log: &'static Log,
     read_off: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -60,11 +61,11 @@ impl fmt::Debug for Recorded {
 }
 
 impl Recorded {
-    /// Records from now on, for the whole process. Must be called within a tokio runtime.
+    /// Records from now on, for the whole process, whose log it reads off. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If it was called before.
-    pub(crate) fn begin() -> anyhow::Result<Self> {
+    pub(crate) fn begin(log: &'static Log) -> anyhow::Result<Self> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("seconds".to_owned()), &SECONDS)?
             .set_buckets_for_metric(Matcher::Suffix("entries".to_owned()), &ENTRIES)?
@@ -78,7 +79,7 @@ impl Recorded {
                 folded.run_upkeep();
             }
         });
-        Ok(Recorded { recorder, process: Process::begun_now(), read_off: Arc::new(|| {}) })
+        Ok(Recorded { recorder, process: Process::begun_now(), log, read_off: Arc::new(|| {}) })
     }
 
     /// Has `read_off` set gauges each time before they are shown.
@@ -90,7 +91,7 @@ impl Recorded {
     pub(crate) fn text(&self) -> String {
         (self.read_off)();
         let mut text = known(&self.recorder.render());
-        self.process.describe(&mut text);
+        self.process.describe(&mut text, self.log.lost_lines());
         text
     }
 }

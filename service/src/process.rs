@@ -11,6 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::descriptors;
 
+const LOST_LINES: &str = "log_lost_lines_total";
 const LOST_SPANS: &str = "traces_lost_spans_total";
 
 /// Bytes in what the system calls a kB.
@@ -29,9 +30,9 @@ impl Process {
         Process { since_epoch }
     }
 
-    /// Adds it to `text` in Prometheus' text format: by hand, since the recorder has no counter that is no whole number.
-    /// What the system does not tell is left out.
-    pub(crate) fn describe(&self, text: &mut String) {
+    /// Adds it, and how many lines of its log are lost, to `text` in Prometheus' text format: by hand, since the recorder
+    /// has no counter that is no whole number. What the system does not tell is left out.
+    pub(crate) fn describe(&self, text: &mut String, lost_lines: u64) {
         let begun = Some(self.since_epoch.as_secs_f64());
         let most_fds = Some(descriptors::limit() as f64);
         for (name, kind, help, value) in [
@@ -46,6 +47,8 @@ impl Process {
                 let _ = writeln!(text, "{name} {value}\n");
             }
         }
+        family(text, LOST_LINES, "counter", "Lines of the log that could not be written, or not fast enough");
+        let _ = writeln!(text, "{LOST_LINES} {lost_lines}\n");
         let name = "fourwire_build_info";
         family(text, name, "gauge", "1, with the version as a label");
         let _ = writeln!(text, "{name}{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn the_system_tells_of_this_process() {
         let mut text = String::new();
-        Process::begun_now().describe(&mut text);
+        Process::begun_now().describe(&mut text, 7);
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{name} in {text}"))
@@ -103,5 +106,6 @@ mod tests {
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_max_fds") > value("process_open_fds"));
         assert!(value("process_start_time_seconds") > 1.7e9);
+        assert_eq!(value("log_lost_lines_total"), 7.0);
     }
 }

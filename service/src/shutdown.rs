@@ -26,12 +26,14 @@ impl Shutdown {
         let begun = shutdown.clone();
         // Not awaited: it lives as long as the process, and holds nothing.
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-                _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-                _ = hangup.recv(), if !reloads => tracing::info!("SIGHUP: draining"),
-            }
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                _ = hangup.recv(), if !reloads => "SIGHUP",
+            };
+            // First, whatever becomes of the line.
             begun.begin();
+            tracing::info!("{name}: draining");
         });
         Ok(shutdown)
     }

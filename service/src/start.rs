@@ -10,24 +10,25 @@ use crate::telemetry::LogFormat;
 /// here, with what clap says.
 pub fn settings<Settings: Parser>() -> Settings {
     Settings::try_parse().unwrap_or_else(|error| {
+        // To standard output goes what was asked for.
+        if !error.use_stderr() {
+            error.exit();
+        }
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let format = asked_format(std::env::args_os().map(lossy), std::env::var_os("LOG_FORMAT").map(lossy));
-        match format {
-            LogFormat::Json if error.use_stderr() => {
-                let reason = error.to_string();
-                format.last_word(reason.trim_start_matches("error: ").trim_end());
-                std::process::exit(error.exit_code())
-            }
-            LogFormat::Json | LogFormat::Text => error.exit(),
-        }
+        format.last_word(error.to_string().trim_start_matches("error: ").trim_end());
+        std::process::exit(error.exit_code())
     })
 }
 
-/// How the process ends: with the whole reason on one line, also where `RUST_BACKTRACE` is set, since what stops
-/// a service is mostly a setting.
+/// How the process ends, after its last lines: with the whole reason on one line, also where `RUST_BACKTRACE` is set,
+/// since what stops a service is mostly a setting.
 pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            format.log().flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             format.last_word(&format!("{error:#}"));
             ExitCode::FAILURE

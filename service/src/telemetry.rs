@@ -4,10 +4,15 @@ pub mod traces;
 
 mod collector;
 mod export;
+mod log;
+
+use std::{io, time::Duration};
 
 use anyhow::Context;
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
+pub(crate) use self::log::Log;
+pub use self::log::LogFormat;
 use self::traces::Traces;
 use crate::{
     metrics::{Recorded, Recording},
@@ -35,27 +40,8 @@ pub struct Settings {
     pub traces: traces::Settings,
 }
 
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line, with what the text names as fields.
-    Json,
-}
-
-impl LogFormat {
-    /// Says on standard error why the process ends, whatever `RUST_LOG` leaves out.
-    pub(crate) fn last_word(self, reason: &str) {
-        match self {
-            LogFormat::Text => eprintln!("error: {reason}"),
-            LogFormat::Json => {
-                let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr);
-                tracing::subscriber::with_default(log.finish(), || tracing::error!("{reason}"));
-            }
-        }
-    }
-}
+/// How often it is told how many lines of one kind were not shown.
+const TELL_HIDDEN_EVERY: Duration = Duration::from_secs(1);
 
 /// A handle on what the process tells of itself.
 #[derive(Debug, Clone)]
@@ -66,7 +52,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sets up logs, metrics and traces for the whole process: call it once, first. `service` is its name in traces;
+    /// Sets up logs, metrics and traces for the whole process: call it once, first, within a tokio runtime. `service` is its name in traces;
     /// `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
     ///
     /// # Errors
@@ -76,16 +62,27 @@ impl Telemetry {
         let filter = EnvFilter::builder()
             .parse(filter)
             .with_context(|| format!("RUST_LOG is {filter:?}: give a filter such as \"info\""))?;
-        let log = tracing_subscriber::fmt()
+        let log = settings.log_format.log();
+        let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            .with_writer(log)
+            // It would report them on standard error, by what panics there.
+            .log_internal_errors(false)
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
         match settings.log_format {
-            LogFormat::Text => log.finish().try_init()?,
-            LogFormat::Json => log.json().flatten_event(true).finish().try_init()?,
+            LogFormat::Text => lines.finish().with(log.limit()).try_init()?,
+            LogFormat::Json => lines.json().flatten_event(true).finish().with(log.limit()).try_init()?,
         }
+        // Not awaited: it lives as long as the process, and holds nothing.
+        tokio::spawn(async move {
+            let mut interval = tokio::time::interval(TELL_HIDDEN_EVERY);
+            loop {
+                interval.tick().await;
+                log.tell_hidden();
+            }
+        });
         let metrics = match settings.metrics {
-            Recording::On => Some(Recorded::begin()?),
+            Recording::On => Some(Recorded::begin(log)?),
             Recording::Off => None,
         };
         let traces = Traces::init(&settings.traces, service, allowed, process::lost_spans())?;

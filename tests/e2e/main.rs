@@ -47,6 +47,7 @@ mod hurts;
 mod keys;
 mod limits;
 mod listener;
+mod log;
 mod metrics;
 mod openapi;
 mod outage;

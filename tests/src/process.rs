@@ -11,14 +11,19 @@ use std::{
 };
 
 use anyhow::Context;
-use chaos::{NotReady, Usage};
+use chaos::{LogTo, NotReady, Tap, Usage};
 use nix::sys::signal::Signal;
+use tokio::net::TcpStream;
 
-use crate::SOON;
+use crate::{SOON, eventually};
 
 /// A running service: [`chaos::Process`], with panics for errors. It is killed when dropped.
 #[derive(Debug)]
-pub struct Process(chaos::Process);
+pub struct Process {
+    process: chaos::Process,
+    /// Where it listens, if its log will not say.
+    silent_at: Option<BTreeMap<String, SocketAddr>>,
+}
 
 impl Process {
     /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`. With a setting such
@@ -35,12 +40,29 @@ impl Process {
     /// # Panics
     /// If it cannot be started.
     pub fn start_under(wrapper: &[&str], name: &str, settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
+        Self::start_logging(LogTo::File, wrapper, name, settings, dir)
+    }
+
+    /// As [`Process::start_under`], with its log somewhere else. One that logs to a full disk must listen on ports that
+    /// are named in its settings.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_logging(
+        to: LogTo,
+        wrapper: &[&str],
+        name: &str,
+        settings: &BTreeMap<&str, String>,
+        dir: &Path,
+    ) -> Self {
         let faulty = settings.contains_key(format!("{}_FAULT", name.to_uppercase()).as_str());
         let binary = if faulty { faulty_binary(name) } else { binary(name) };
         let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let mut command = tokio::process::Command::new(words.next().expect("at least the binary"));
         command.args(words);
-        Self::spawn(command, name, settings, dir)
+        let mut process = Self::spawn(to, command, name, settings, dir);
+        process.silent_at = (to == LogTo::Full).then(|| listens(name, settings));
+        process
     }
 
     /// As [`Process::start`], with a trace of what it writes and syncs in the file `trace`.
@@ -54,23 +76,33 @@ impl Process {
         let mut strace = tokio::process::Command::new("strace");
         // With -D it is the service that is our child, and gets the signals. A page of the store is 4,096 bytes.
         strace.args(["-D", "-q", "-f", "-yy", "-s", "4200", "-e", CALLS, "-o"]).arg(trace).arg(binary(name));
-        Self::spawn(strace, name, settings, dir)
+        Self::spawn(LogTo::File, strace, name, settings, dir)
     }
 
     fn spawn(
+        to: LogTo,
         command: tokio::process::Command,
         name: &str,
         settings: &BTreeMap<&str, String>,
         dir: &Path,
     ) -> Self {
         let shown = format!("{command:?}");
-        let process = chaos::Process::start(command, settings, dir, name);
-        Process(process.unwrap_or_else(|error| panic!("cannot start {shown}: {error}")))
+        let process = chaos::Process::start_logging(to, command, settings, dir, name);
+        let process = process.unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
+        Process { process, silent_at: None }
+    }
+
+    /// The reader of its log.
+    ///
+    /// # Panics
+    /// If its log goes through no pipe.
+    pub fn tap(&self) -> &Tap {
+        self.process.tap().expect("its log goes through a pipe")
     }
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.0.log()
+        self.process.log()
     }
 
     /// Waits until it says that it is ready, and reads the addresses from that line: `http=127.0.0.1:4711`.
@@ -86,7 +118,17 @@ impl Process {
     /// # Errors
     /// How it ended.
     pub async fn ready_or_ended(&mut self) -> Result<BTreeMap<String, SocketAddr>, ExitStatus> {
-        match self.0.ready(SOON).await {
+        if let Some(addresses) = self.silent_at.clone() {
+            for address in addresses.values() {
+                let open = async || {
+                    let ended = self.process.ended(Duration::ZERO).await.ok();
+                    ended.map(Err).or(TcpStream::connect(address).await.ok().map(Ok))
+                };
+                eventually(&format!("{address} is open"), open).await?;
+            }
+            return Ok(addresses);
+        }
+        match self.process.ready(SOON).await {
             Ok(addresses) => Ok(addresses),
             Err(NotReady::Ended(status)) => Err(status),
             Err(late @ NotReady::Late) => panic!("{late}:\n{}", self.log()),
@@ -98,7 +140,7 @@ impl Process {
     /// # Panics
     /// If the process is gone.
     pub fn signal(&self, signal: Signal) {
-        self.0.signal(signal).expect("it is there");
+        self.process.signal(signal).expect("it is there");
     }
 
     /// Freezes it, and waits until every thread has stopped.
@@ -106,7 +148,7 @@ impl Process {
     /// # Panics
     /// If the process is gone, or this is not Linux.
     pub async fn freeze(&self) {
-        self.0.freeze().await.expect("it is there");
+        self.process.freeze().await.expect("it is there");
     }
 
     /// Waits until it ends.
@@ -114,7 +156,7 @@ impl Process {
     /// # Panics
     /// If it does not end soon.
     pub async fn ended(&mut self) -> ExitStatus {
-        self.0.ended(SOON).await.expect("it ends")
+        self.process.ended(SOON).await.expect("it ends")
     }
 
     /// Waits until it ends in order.
@@ -131,7 +173,7 @@ impl Process {
     /// # Panics
     /// If it was gone before.
     pub async fn kill(&mut self) {
-        self.0.kill().await.expect("it is there");
+        self.process.kill().await.expect("it is there");
     }
 
     /// The most memory that it has had, in KiB.
@@ -149,7 +191,7 @@ impl Process {
 
     /// How many file descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        self.0.descriptors().expect("it is there")
+        self.process.descriptors().expect("it is there")
     }
 
     /// The time that it has had on processors.
@@ -158,18 +200,28 @@ impl Process {
     }
 
     fn usage(&self) -> Usage {
-        self.0.usage().expect("it is there")
+        self.process.usage().expect("it is there")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.0.log_path().display(), tail(&self.log()));
+            eprintln!("--- {} ---\n{}", self.process.log_path().display(), tail(&self.log()));
         } else {
             crate::tls::assert_no_secret("a log", &self.log());
         }
     }
+}
+
+/// Where the settings tell a service to listen, by the names that it has for its ports in its log.
+fn listens(service: &str, settings: &BTreeMap<&str, String>) -> BTreeMap<String, SocketAddr> {
+    let prefix = format!("{}_", service.to_uppercase());
+    let ports = settings.iter().filter_map(|(setting, value)| {
+        let port = setting.strip_prefix(prefix.as_str())?.strip_suffix("_LISTEN")?;
+        Some((port.to_lowercase(), value.parse().expect("an address")))
+    });
+    ports.collect()
 }
 
 /// The path of one of our binaries. The first call builds them all, so that a test never runs an old one.

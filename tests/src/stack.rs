@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::Relay;
+use chaos::{LogTo, Relay};
 use proto::{Page, StoredEntry, Transport, json::Envelope};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ pub struct Stack {
     pub rabbitmq: VirtualHost,
     settings: BTreeMap<&'static str, String>,
     wrapper: &'static [&'static str],
+    log_to: LogTo,
     client: Client,
     dir: TempDir,
     /// Keep the ports for the three: the broker asks the listener's before that is there, and who is started again must
@@ -149,7 +150,7 @@ impl Stack {
 
     /// Starts all three on a RabbitMQ of the test's own.
     pub async fn start_on(rabbitmq: VirtualHost, settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_direct_on(rabbitmq, &[], settings).await;
+        let mut stack = Self::start_direct_on(rabbitmq, &[], LogTo::File, settings).await;
         stack.reaches(Transport::Rabbitmq).await;
         stack.start_listener().await;
         stack
@@ -157,12 +158,21 @@ impl Stack {
 
     /// Starts logger and broker, and waits until the broker reaches the logger.
     pub async fn start_direct(settings: &[(&'static str, &str)]) -> Self {
-        Self::start_direct_on(VirtualHost::create().await, &[], settings).await
+        Self::start_direct_on(VirtualHost::create().await, &[], LogTo::File, settings).await
     }
 
     /// Starts all three, each under a command that becomes it: see [`Process::start_under`].
     pub async fn start_under(wrapper: &'static [&'static str], settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_direct_on(VirtualHost::create().await, wrapper, settings).await;
+        let mut stack =
+            Self::start_direct_on(VirtualHost::create().await, wrapper, LogTo::File, settings).await;
+        stack.reaches(Transport::Rabbitmq).await;
+        stack.start_listener().await;
+        stack
+    }
+
+    /// Starts all three, with their logs somewhere else.
+    pub async fn start_logging(log_to: LogTo, settings: &[(&'static str, &str)]) -> Self {
+        let mut stack = Self::start_direct_on(VirtualHost::create().await, &[], log_to, settings).await;
         stack.reaches(Transport::Rabbitmq).await;
         stack.start_listener().await;
         stack
@@ -171,6 +181,7 @@ impl Stack {
     async fn start_direct_on(
         rabbitmq: VirtualHost,
         wrapper: &'static [&'static str],
+        log_to: LogTo,
         settings: &[(&'static str, &str)],
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -187,14 +198,14 @@ impl Stack {
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
         all.extend(keys::setting(dir.path()).map(|(name, file)| (name, file.display().to_string())));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let mut logger = Process::start_under(wrapper, "logger", &all, dir.path());
+        let mut logger = Process::start_logging(log_to, wrapper, "logger", &all, dir.path());
         let ports = logger.ready().await;
         let logger_at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
         all.extend(logger_at.listens());
         for (name, value) in logger_at.urls() {
             all.entry(name).or_insert(value);
         }
-        let mut broker = Process::start_under(wrapper, "broker", &all, dir.path());
+        let mut broker = Process::start_logging(log_to, wrapper, "broker", &all, dir.path());
         let broker_at = broker.ready().await["http"];
         all.insert("BROKER_HTTP_LISTEN", broker_at.to_string());
         let stack = Stack {
@@ -207,6 +218,7 @@ impl Stack {
             rabbitmq,
             settings: all,
             wrapper,
+            log_to,
             client: crate::client(),
             dir,
             _ports: reserved,
@@ -252,8 +264,16 @@ impl Stack {
     pub async fn start_listener(&mut self) {
         let mut listener = self.process("listener");
         self.listener_at = Some(listener.ready().await["http"]);
-        let log = || async { listener.log().contains("consuming").then_some(()) };
-        eventually("the listener consumes", log).await;
+        let consumes = || async {
+            match self.log_to {
+                LogTo::File | LogTo::Pipe => listener.log().contains("consuming").then_some(()),
+                LogTo::Full => {
+                    let ready = self.get_from_listener("/readyz").await;
+                    ready.body["detail"]["consuming"].as_bool().filter(|consuming| *consuming).map(|_| ())
+                }
+            }
+        };
+        eventually("the listener consumes", consumes).await;
         self.listener = Some(listener);
     }
 
@@ -277,8 +297,14 @@ impl Stack {
         self.broker.ready().await;
     }
 
+    /// As [`Stack::start_broker`], with its log somewhere else.
+    pub async fn start_broker_logging(&mut self, to: LogTo) {
+        self.broker = Process::start_logging(to, self.wrapper, "broker", &self.settings, self.dir.path());
+        self.broker.ready().await;
+    }
+
     fn process(&self, name: &str) -> Process {
-        Process::start_under(self.wrapper, name, &self.settings, self.dir.path())
+        Process::start_logging(self.log_to, self.wrapper, name, &self.settings, self.dir.path())
     }
 
     /// Waits until the broker reaches the other end of a transport.

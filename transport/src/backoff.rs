@@ -83,26 +83,27 @@ impl Attempts {
 
     /// An attempt went well.
     pub(crate) fn succeeded(&mut self) {
-        match self.quiet {
-            true => tracing::debug!(peer = self.peer, "connected"),
-            false => tracing::info!(peer = self.peer, "connected"),
-        }
+        // What it keeps comes before what it tells, here and below.
         if self.failing {
             self.reconnects.increment(1);
         }
         (self.waits, self.failing) = (waits(), false);
+        match self.quiet {
+            true => tracing::debug!(peer = self.peer, "connected"),
+            false => tracing::info!(peer = self.peer, "connected"),
+        }
     }
 
     /// An attempt failed, or the connection was lost. Returns how long to wait. Of an outage, the log is told
     /// once.
     pub(crate) fn failed(&mut self, reason: &str) -> Duration {
-        match (self.failing, self.quiet) {
+        let wait = self.waits.next_wait();
+        match (std::mem::replace(&mut self.failing, true), self.quiet) {
             (true, _) => tracing::debug!(peer = self.peer, reason, "still not connected"),
             (false, true) => tracing::debug!(peer = self.peer, reason, "not connected; trying again"),
             (false, false) => tracing::warn!(peer = self.peer, reason, "not connected; trying again"),
         }
-        self.failing = true;
-        self.waits.next_wait()
+        wait
     }
 }
 

@@ -1,7 +1,11 @@
 //! Makes a key for a caller of the broker: `make key NAME=alice SCOPES=write,read`.
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stderr, stdout},
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use broker::keys::new::NewKey;
 use clap::Parser;
 use service::telemetry::LogFormat;
@@ -14,9 +18,15 @@ fn main() -> ExitCode {
 fn run(new: &NewKey) -> anyhow::Result<()> {
     let (key, line) = new.make()?;
     let file = new.file.display();
-    eprintln!("Added to {file}:\n\n    {line}\n");
-    eprintln!("Start the broker with BROKER_KEYS_FILE={file}, or send SIGHUP to one that runs with it.");
-    eprintln!("The key, which is shown only now:\n");
-    println!("{key}");
-    Ok(())
+    // Who does not read it needs none of it.
+    let _ = write!(
+        stderr(),
+        "Added to {file}:\n\n    {line}\n\n\
+         Start the broker with BROKER_KEYS_FILE={file}, or send SIGHUP to one that runs with it.\n\
+         The key, which is shown only now:\n\n",
+    );
+    let shown = writeln!(stdout(), "{key}");
+    shown.with_context(|| {
+        format!("the key could not be shown, and is lost: take its line out of {file}, and try again")
+    })
 }

@@ -1,15 +1,7 @@
 //! Stands before the router: lets in who has a key for the address, and refuses the others before their body is
 //! read.
 
-use std::{
-    convert::Infallible,
-    num::NonZeroU32,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use axum::{
@@ -18,7 +10,6 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use governor::{DefaultDirectRateLimiter, Quota};
 use http::{HeaderValue, StatusCode, header};
 use proto::{Code, Failure};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,9 +28,6 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire
 /// The name of the scheme in the description.
 const SCHEME: &str = "key";
 
-/// How many lines per second refusals may add to the log: an attacker must not fill a disk.
-const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
-
 /// The check of keys.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -55,7 +43,7 @@ impl Guard {
     /// If the file cannot be used, of which the message names the setting and the line; or the signal not be
     /// handled.
     pub(crate) fn new(file: PathBuf, rate: u32) -> anyhow::Result<Self> {
-        let check = Arc::new(Check { keys: Keys::read(file, rate)?, log: Log::default() });
+        let check = Arc::new(Check { keys: Keys::read(file, rate)? });
         let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
         tracing::info!(keys = check.keys.count(), rate, "callers are asked for a key");
         Ok(Guard { check, hangups })
@@ -95,13 +83,12 @@ pub(crate) async fn reload_on_hangup(guard: Option<Guard>) -> Infallible {
 #[derive(Debug)]
 struct Check {
     keys: Keys,
-    log: Log,
 }
 
 impl Check {
     fn refuse(&self, reason: Reason) -> Response {
         auth_refused(reason.as_str()).increment(1);
-        self.log.refused(reason);
+        tracing::warn!(reason = reason.as_str(), "not let in");
         let mut response = Refusal::from(reason.failure()).into_response();
         if response.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -186,29 +173,5 @@ impl Reason {
             }
         };
         Failure::new(code, message)
-    }
-}
-
-/// Refusals in the log, of which one line per second speaks for all.
-#[derive(Debug)]
-struct Log {
-    lines: DefaultDirectRateLimiter,
-    untold: AtomicU64,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        let lines = DefaultDirectRateLimiter::direct(Quota::per_second(LINES_PER_SECOND));
-        Log { lines, untold: AtomicU64::new(0) }
-    }
-}
-
-impl Log {
-    fn refused(&self, reason: Reason) {
-        let untold = self.untold.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.lines.check().is_ok() {
-            self.untold.fetch_sub(untold, Ordering::Relaxed);
-            tracing::warn!(reason = reason.as_str(), since_last_line = untold, "not let in");
-        }
     }
 }
