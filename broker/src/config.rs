@@ -24,7 +24,7 @@ const MAX_KEY_RATE: i64 = 1_000_000;
 #[command(name = "broker", version)]
 pub struct Config {
     /// Where HTTP is served
-    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = service::listen_address)]
     pub broker_http_listen: SocketAddr,
 
     /// The logger's HTTP address, to write over http and to read back

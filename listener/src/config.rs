@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[command(name = "listener", version)]
 pub struct Config {
     /// Where health and metrics are served over HTTP
-    #[arg(long, env, default_value = "127.0.0.1:8083")]
+    #[arg(long, env, default_value = "127.0.0.1:8083", value_parser = service::listen_address)]
     pub listener_http_listen: SocketAddr,
 
     /// RabbitMQ; amqps:// encrypts

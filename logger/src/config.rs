@@ -14,15 +14,15 @@ use crate::store::{Retention, StoreUrl};
 #[command(name = "logger", version)]
 pub struct Config {
     /// Where HTTP is served: POST /log, POST /logs, GET /logs, /healthz, /readyz, /metrics
-    #[arg(long, env, default_value = "127.0.0.1:8082")]
+    #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]
     pub logger_http_listen: SocketAddr,
 
     /// Where rpc (tarpc) is served
-    #[arg(long, env, default_value = "127.0.0.1:5002")]
+    #[arg(long, env, default_value = "127.0.0.1:5002", value_parser = service::listen_address)]
     pub logger_rpc_listen: SocketAddr,
 
     /// Where gRPC is served, with health and reflection
-    #[arg(long, env, default_value = "127.0.0.1:50001")]
+    #[arg(long, env, default_value = "127.0.0.1:50001", value_parser = service::listen_address)]
     pub logger_grpc_listen: SocketAddr,
 
     /// Where entries are kept: sqlite:PATH, which one logger at a time may use (PATH.lock says so); `nothing` forgets

@@ -26,6 +26,7 @@ mod start;
 pub use accept::{Acceptor, Connection};
 pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
 pub use json::Json;
+pub use settings::listen_address;
 pub use shutdown::{GRACE, Shutdown};
 pub use start::{exit_code, settings};
 pub use telemetry::Telemetry;

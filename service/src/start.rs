@@ -6,10 +6,10 @@ use clap::Parser;
 
 use crate::telemetry::LogFormat;
 
-/// The settings of the command line and the environment. If they cannot be read, or it was for `--help`, the process ends
-/// here, with what clap says.
+/// The settings of the command line and the environment, in which an empty variable is as unset. If they cannot be read,
+/// or it was for `--help`, the process ends here, with what clap says.
 pub fn settings<Settings: Parser>() -> Settings {
-    Settings::try_parse().unwrap_or_else(|error| {
+    settings::read().unwrap_or_else(|error: clap::Error| {
         // To standard output goes what was asked for.
         if !error.use_stderr() {
             error.exit();

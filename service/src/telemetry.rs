@@ -4,12 +4,12 @@ pub mod traces;
 
 mod collector;
 mod export;
+mod filter;
 mod log;
 
 use std::{io, time::Duration};
 
-use anyhow::Context;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 pub(crate) use self::log::Log;
 pub use self::log::LogFormat;
@@ -27,8 +27,9 @@ pub struct Settings {
     #[arg(long, env, default_value = "on")]
     pub metrics: Recording,
 
-    /// What is logged to standard error, as a filter of tracing-subscriber
-    #[arg(long, env, default_value = "info,tarpc=warn")]
+    /// What is logged to standard error: a level (off, error, warn, info, debug, trace), or TARGET=LEVEL for a part of
+    /// the program, or several, separated by commas; where no level stands alone, what is not named stays as by default
+    #[arg(long, env, default_value = filter::DEFAULT)]
     pub rust_log: String,
 
     /// How a line of the log looks
@@ -58,10 +59,7 @@ impl Telemetry {
     /// # Errors
     /// If a setting cannot be used, which the message names; or it was called before.
     pub fn init(settings: &Settings, service: &'static str, allowed: bool) -> anyhow::Result<Self> {
-        let filter = settings.rust_log.as_str();
-        let filter = EnvFilter::builder()
-            .parse(filter)
-            .with_context(|| format!("RUST_LOG is {filter:?}: give a filter such as \"info\""))?;
+        let filter = filter::parse(&settings.rust_log)?;
         let log = settings.log_format.log();
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)

@@ -91,12 +91,12 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
 
 /// Wrong values, the services that have the setting, and a word of what it takes instead.
 const WRONG: &[(&[&str], &str, &str, &str)] = &[
-    (&["broker"], "BROKER_HTTP_LISTEN", "localhost", "invalid socket address"),
-    (&["broker"], "BROKER_HTTP_LISTEN", "127.0.0.1:70000", "invalid socket address"),
-    (&["logger"], "LOGGER_HTTP_LISTEN", "8082", "invalid socket address"),
-    (&["logger"], "LOGGER_RPC_LISTEN", "", "invalid socket address"),
-    (&["logger"], "LOGGER_GRPC_LISTEN", "http://127.0.0.1:50001", "invalid socket address"),
-    (&["listener"], "LISTENER_HTTP_LISTEN", ":8083", "invalid socket address"),
+    (&["broker"], "BROKER_HTTP_LISTEN", "localhost", "localhost:8080"),
+    (&["broker"], "BROKER_HTTP_LISTEN", "example.org:8080", "localhost:8080"),
+    (&["broker"], "BROKER_HTTP_LISTEN", "127.0.0.1:70000", "127.0.0.1:8080"),
+    (&["logger"], "LOGGER_HTTP_LISTEN", "8082", "127.0.0.1:8080"),
+    (&["logger"], "LOGGER_GRPC_LISTEN", "http://127.0.0.1:50001", "127.0.0.1:8080"),
+    (&["listener"], "LISTENER_HTTP_LISTEN", ":8083", "127.0.0.1:8080"),
     (&["broker", "listener"], "LOGGER_HTTP_URL", "127.0.0.1:8082", "http://127.0.0.1:8082"),
     (&["broker"], "LOGGER_HTTP_URL", "https://127.0.0.1:8082", "TLS_CERT"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "tls://127.0.0.1:5002", "TLS_CERT"),
@@ -114,7 +114,6 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log", "http://127.0.0.1:8082"),
     (&["broker"], "LISTENER_HTTP_URL", "https://127.0.0.1:8083", "TLS_CERT"),
     (&["broker"], "LISTENER_HTTP_URL", "127.0.0.1:8083", "a URL of scheme, host and port"),
-    (&["broker", "listener"], "LOGGER_HTTP_URL", "", "http://127.0.0.1:8082"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "http://127.0.0.1:5002", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:port", "127.0.0.1:5002"),
@@ -123,7 +122,6 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://127.0.0.1:50001/logs", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "AMQP_URL", "http://u:hidden@127.0.0.1:5672/%2f", "amqp://user:password@"),
     (&["broker", "listener"], "AMQP_URL", "amqp://u:hidden@127.0.0.1:port/%2f", "amqp://user:password@"),
-    (&["broker", "listener"], "AMQP_URL", "", "amqp://user:password@"),
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "amqp", "\"rabbitmq\""),
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "GRPC", "\"grpc\""),
     (&["broker"], "BROKER_DEADLINE_MS", "0", "1..=7000"),
@@ -132,7 +130,6 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker"], "BROKER_DEADLINE_MS", "5s", "invalid digit"),
     (&["broker"], "BROKER_CORS_ORIGINS", "*", "https://example.org:8443"),
     (&["broker"], "BROKER_CORS_ORIGINS", "https://example.org,example.net", "https://example.org:8443"),
-    (&["broker"], "BROKER_KEYS_FILE", "", "a value is required"),
     (&["broker"], "BROKER_KEYS_FILE", "/proc/none/keys", "cannot be read"),
     (&["broker"], "BROKER_KEYS_FILE", "/tmp", "it is no file"),
     (&["broker"], "BROKER_KEY_RATE", "-1", "0..=1000000"),
@@ -152,6 +149,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_RETENTION_BYTES", "100", "at least 1048576"),
     (&["logger"], "LOGGER_RETENTION_BYTES", "1048575", "at least 1048576"),
     (&["broker", "logger", "listener"], "METRICS", "yes", "on or off"),
+    (&["broker", "logger", "listener"], "RUST_LOG", "verbose", "off, error, warn, info, debug or trace"),
     (&["broker", "logger", "listener"], "RUST_LOG", "broker=loud", "info"),
     (&["broker", "logger", "listener"], "RUST_LOG", "a=b=c", "info"),
     (&["broker", "logger", "listener"], "LOG_FORMAT", "xml", "json"),
@@ -171,12 +169,6 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     ),
     (&["logger"], "OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.7:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     (&["broker"], "OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-    (&["broker", "logger", "listener"], "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc"),
-    (&["broker", "logger", "listener"], "OTEL_TRACES_EXPORTER", "zipkin", "otlp, none"),
-    (&["broker", "logger", "listener"], "OTEL_TRACES_SAMPLER", "sometimes", "parentbased_traceidratio"),
-    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1%", "0.01"),
-    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "1.01", "0.01"),
-    (&["broker"], "OTEL_TRACES_SAMPLER_ARG", "NaN", "0.01"),
 ];
 
 #[tokio::test]
@@ -203,6 +195,56 @@ async fn a_wrong_setting_stops_the_service_and_is_named() {
         }
     }
     assert!(wrong.is_empty(), "{} complaints:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What OpenTelemetry has and we do not, with a word of what there is instead.
+const UNSUPPORTED: &[(&str, &str, &str)] = &[
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc"),
+    ("OTEL_TRACES_EXPORTER", "zipkin", "otlp, none"),
+    ("OTEL_TRACES_SAMPLER", "jaeger_remote", "parentbased_traceidratio"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1%", "0.01"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1.01", "0.01"),
+    ("OTEL_TRACES_SAMPLER_ARG", "NaN", "0.01"),
+];
+
+#[tokio::test]
+async fn what_we_do_not_support_of_opentelemetry_is_refused_only_where_traces_are_on() {
+    let with = |setting, value: &str| {
+        let mut settings = listens("logger", "127.0.0.1:0");
+        settings.insert("OTEL_TRACES_SAMPLER", "traceidratio".to_owned());
+        settings.insert(setting, value.to_owned());
+        settings
+    };
+    for (setting, value, word) in UNSUPPORTED {
+        let mut settings = with(setting, value);
+        settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317".to_owned());
+        let (success, output) = run_to_its_end("logger", &settings).await;
+        assert!(!success && output.contains(setting) && output.contains(word), "{setting}={value}: {output}");
+        settings.insert("OTEL_SDK_DISABLED", "true".to_owned());
+        starts("logger", &settings).await;
+        starts("logger", &with(setting, value)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_variable_is_as_unset() {
+    for (service, own) in SETTINGS {
+        let mut settings = BTreeMap::new();
+        for (setting, _) in own.iter().chain(&TELEMETRY) {
+            settings.insert(*setting, String::new());
+        }
+        // The usual ports may be taken.
+        settings.extend(listens(service, "localhost:0"));
+        starts(service, &settings).await;
+    }
+}
+
+/// Starts a service that must be ready soon.
+async fn starts(service: &str, settings: &BTreeMap<&str, String>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut process = Process::start(service, settings, dir.path());
+    process.ready().await;
+    process.kill().await;
 }
 
 #[tokio::test]

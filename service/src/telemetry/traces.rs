@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use http::Uri;
 use metrics::Counter;
 use opentelemetry::global;
@@ -10,7 +10,7 @@ use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler as SdkSampler, SdkTracerProvider},
+    trace::{Sampler, SdkTracerProvider},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -40,25 +40,27 @@ pub struct Settings {
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_exporter_otlp_traces_endpoint: String,
 
-    /// Who sends them; none: nobody, and there are no traces
-    #[arg(long, env, value_enum, ignore_case = true, default_value_t = Exporter::Otlp)]
-    pub otel_traces_exporter: Exporter,
+    // What follows is read once traces are on: other programs may have other values in the same environment.
+    /// Who sends them: otlp; or none: nobody, and there are no traces
+    #[arg(long, env, default_value = "otlp")]
+    pub otel_traces_exporter: String,
 
-    /// The protocol; there is no other
-    #[arg(long, env, value_enum, default_value_t = Protocol::Grpc)]
-    pub otel_exporter_otlp_protocol: Protocol,
+    /// The protocol: grpc; there is no other
+    #[arg(long, env, default_value = "grpc")]
+    pub otel_exporter_otlp_protocol: String,
 
-    /// The authority of the collector's certificate, in PEM, for an endpoint of https://
+    /// The CA of the collector's certificate, in PEM, for an endpoint of https://
     #[arg(long, env)]
     pub otel_exporter_otlp_certificate: Option<PathBuf>,
 
-    /// Which traces are recorded; parentbased: where the caller has not decided it
-    #[arg(long, env, value_enum, default_value_t = Sampler::ParentbasedAlwaysOn)]
-    pub otel_traces_sampler: Sampler,
+    /// Which traces are recorded: always_on, always_off, traceidratio, or one of them after parentbased_, for those of
+    /// which the caller has not decided it
+    #[arg(long, env, default_value = "parentbased_always_on")]
+    pub otel_traces_sampler: String,
 
     /// The part of them, from 0 to 1, for a sampler whose name ends in traceidratio
-    #[arg(long, env, default_value_t = 1.0, value_parser = parse_part)]
-    pub otel_traces_sampler_arg: f64,
+    #[arg(long, env, default_value = "1")]
+    pub otel_traces_sampler_arg: String,
 
     /// The name of this service in traces; by default that of its program
     #[arg(long, env, default_value = "", hide_default_value = true)]
@@ -70,18 +72,6 @@ pub struct Settings {
         hide_default_value = true
     )]
     pub otel_sdk_disabled: Disabled,
-}
-
-/// Who sends traces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Exporter {
-    /// OpenTelemetry's own protocol.
-    // To OpenTelemetry a variable without a value is not set.
-    #[value(alias = "")]
-    Otlp,
-    /// Nobody.
-    #[value(name = "none")]
-    Nobody,
 }
 
 /// The word of `OTEL_SDK_DISABLED`. As OpenTelemetry has it, none is refused.
@@ -111,31 +101,6 @@ impl FromStr for Disabled {
     }
 }
 
-/// How traces are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Protocol {
-    /// OTLP over gRPC.
-    Grpc,
-}
-
-/// OpenTelemetry's samplers, by its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Sampler {
-    /// All.
-    AlwaysOn,
-    /// None.
-    AlwaysOff,
-    /// A part.
-    Traceidratio,
-    /// As the caller has decided, else all.
-    ParentbasedAlwaysOn,
-    /// As the caller has decided, else none.
-    ParentbasedAlwaysOff,
-    /// As the caller has decided, else a part.
-    ParentbasedTraceidratio,
-}
-
 /// A handle on the traces of the process, if they are on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traces(Option<SdkTracerProvider>);
@@ -162,7 +127,7 @@ impl Traces {
         };
         let provider = SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name(name.to_owned()).build())
-            .with_sampler(settings.sampler())
+            .with_sampler(settings.sampler()?)
             .with_max_links_per_span(LINKS)
             .with_span_processor(Queue::new(exporter, lost))
             .build();
@@ -189,13 +154,17 @@ impl Settings {
             "" => ("OTEL_EXPORTER_OTLP_ENDPOINT", self.otel_exporter_otlp_endpoint.as_str()),
             endpoint => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
         };
-        let off = match self.otel_traces_exporter {
-            Exporter::Otlp => endpoint.is_empty(),
-            Exporter::Nobody => true,
-        };
-        if self.otel_sdk_disabled.is_true() || off {
+        let exporter = self.otel_traces_exporter.as_str();
+        if self.otel_sdk_disabled.is_true() || endpoint.is_empty() || exporter.eq_ignore_ascii_case("none") {
             return Ok(None);
         }
+        // As OpenTelemetry has it, an empty one is as unset, on a command line too.
+        ensure!(
+            exporter.is_empty() || exporter.eq_ignore_ascii_case("otlp"),
+            "OTEL_TRACES_EXPORTER is {exporter:?}: there are otlp, none"
+        );
+        let protocol = self.otel_exporter_otlp_protocol.as_str();
+        ensure!(protocol == "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL is {protocol:?}: there is grpc alone");
         let uri = parse_endpoint(endpoint).with_context(|| {
             format!("{setting}: give a URL of scheme, host and port such as http://127.0.0.1:4317")
         })?;
@@ -219,16 +188,25 @@ impl Settings {
         Ok(Some(endpoint.connect_with_connector_lazy(Connector { tls })))
     }
 
-    fn sampler(&self) -> SdkSampler {
-        let part = SdkSampler::TraceIdRatioBased(self.otel_traces_sampler_arg);
-        match self.otel_traces_sampler {
-            Sampler::AlwaysOn => SdkSampler::AlwaysOn,
-            Sampler::AlwaysOff => SdkSampler::AlwaysOff,
-            Sampler::Traceidratio => part,
-            Sampler::ParentbasedAlwaysOn => SdkSampler::ParentBased(Box::new(SdkSampler::AlwaysOn)),
-            Sampler::ParentbasedAlwaysOff => SdkSampler::ParentBased(Box::new(SdkSampler::AlwaysOff)),
-            Sampler::ParentbasedTraceidratio => SdkSampler::ParentBased(Box::new(part)),
-        }
+    /// # Errors
+    /// If it has no such name, or its part is none.
+    fn sampler(&self) -> anyhow::Result<Sampler> {
+        let part = || {
+            let part = self.otel_traces_sampler_arg.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+            let part = part.context("OTEL_TRACES_SAMPLER_ARG: give a number from 0 to 1, such as 0.01")?;
+            anyhow::Ok(Sampler::TraceIdRatioBased(part))
+        };
+        let name = self.otel_traces_sampler.as_str();
+        let root = match name.strip_prefix("parentbased_").unwrap_or(name) {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" => part()?,
+            _ => bail!(
+                "OTEL_TRACES_SAMPLER is {name:?}: give always_on, always_off, traceidratio, parentbased_always_on, \
+                 parentbased_always_off or parentbased_traceidratio"
+            ),
+        };
+        Ok(if name.starts_with("parentbased_") { Sampler::ParentBased(Box::new(root)) } else { root })
     }
 }
 
@@ -237,11 +215,6 @@ fn parse_endpoint(text: &str) -> Option<Uri> {
     let host = uri.authority()?.host();
     let sound = matches!(uri.scheme_str(), Some("http" | "https")) && !host.is_empty() && !text.contains('@');
     (sound && uri.path() == "/" && uri.query().is_none()).then_some(uri)
-}
-
-fn parse_part(text: &str) -> Result<f64, String> {
-    let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
-    part.ok_or_else(|| "give a number from 0 to 1, such as 0.01".to_owned())
 }
 
 #[cfg(test)]

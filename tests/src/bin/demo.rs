@@ -2,6 +2,8 @@
 //! broker asks for a key, `KEY` in the environment is sent.
 
 use std::{
+    fmt::Display,
+    io::{Write, stdout},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -19,27 +21,37 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let broker = match std::env::var("BROKER_HTTP_LISTEN") {
-        Ok(address) => format!("http://{address}"),
-        Err(_) => "http://127.0.0.1:8080".to_owned(),
+    let broker = match set("BROKER_HTTP_LISTEN") {
+        Some(address) => format!("http://{address}"),
+        None => "http://127.0.0.1:8080".to_owned(),
     };
-    println!("{:<10} {:<8} {:>12} {:>12}  id", "transport", "outcome", "answered ms", "stored ms");
+    show(format_args!("{:<10} {:<8} {:>12} {:>12}  id", "transport", "outcome", "answered ms", "stored ms"));
     let mut failed = false;
     for transport in Transport::ALL {
         match send_and_read_back(&broker, transport).await {
-            Ok(line) => println!("{line}"),
+            Ok(line) => show(line),
             Err(error) => {
                 failed = true;
-                println!("{transport:<10} FAILED: {error:#}");
+                show(format_args!("{transport:<10} FAILED: {error:#}"));
             }
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// A variable of the environment; an empty one is as unset.
+fn set(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether it worked is told by the exit code too.
+fn show(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
+}
+
 async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Result<String> {
     let mut headers = HeaderMap::new();
-    if let Ok(key) = std::env::var("KEY") {
+    if let Some(key) = set("KEY") {
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}")).context("KEY")?);
     }
     // Without TLS reqwest still asks for a provider; installed by the one before, it is there.
