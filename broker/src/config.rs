@@ -7,7 +7,10 @@ use clap::Parser;
 use http::Uri;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{network, secret, telemetry, tls::Identity};
+use service::{
+    network, secret, telemetry,
+    tls::{Certificates, Identity},
+};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
@@ -72,7 +75,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_KEY_RATE))]
     pub broker_key_rate: u32,
 
-    /// The broker's certificate, in PEM: the broker serves HTTPS with it, and shows it to the logger and RabbitMQ
+    /// The broker's certificate, in PEM: the broker serves HTTPS with it, and shows it to the logger, the listener and
+    /// RabbitMQ; read again at SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub broker_tls_cert: Option<PathBuf>,
 
@@ -80,7 +84,7 @@ pub struct Config {
     #[arg(long, env)]
     pub broker_tls_key: Option<PathBuf>,
 
-    /// The authority of the logger's and RabbitMQ's certificates, in PEM
+    /// The CA of the logger's, the listener's and RabbitMQ's certificates, in PEM
     #[arg(long, env)]
     pub broker_tls_ca: Option<PathBuf>,
 
@@ -102,7 +106,7 @@ pub struct Config {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) transports: transport::Settings,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) certificates: Option<Certificates>,
 }
 
 impl Config {
@@ -111,19 +115,22 @@ impl Config {
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
-        let identity = Identity::load(
+        let certificates = Certificates::load(
             "BROKER_TLS",
             self.broker_tls_cert.as_deref(),
             self.broker_tls_key.as_deref(),
             self.broker_tls_ca.as_deref(),
         )?;
-        let protection =
-            [("BROKER_TLS_CERT", identity.is_some()), ("BROKER_KEYS_FILE", self.broker_keys_file.is_some())];
+        let protection = [
+            ("BROKER_TLS_CERT", certificates.is_some()),
+            ("BROKER_KEYS_FILE", self.broker_keys_file.is_some()),
+        ];
         let missing = protection.iter().filter(|(_, given)| !given).map(|(setting, _)| *setting);
         let (listen, allowed) = (self.broker_http_listen, self.allow_insecure_network);
         let missing: Vec<&str> = missing.collect();
         network::check_exposure("BROKER_HTTP_LISTEN", listen, &missing, allowed)?;
-        Ok(Checked { transports: self.transports(identity.as_ref())?, identity })
+        let identity = certificates.as_ref().map(Certificates::identity);
+        Ok(Checked { transports: self.transports(identity)?, certificates })
     }
 
     fn transports(&self, identity: Option<&Identity>) -> anyhow::Result<transport::Settings> {

@@ -32,10 +32,10 @@ use proto::{
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
 use service::{
-    Acceptor, Room, Shutdown, Telemetry,
+    Acceptor, Reloads, Room, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
-    tls::{Callers, Protocol},
+    tls::{Callers, Certificates, Protocol},
 };
 use transport::Transports;
 use utoipa::OpenApi;
@@ -53,6 +53,7 @@ pub struct Broker {
     app: App,
     origins: Origins,
     guard: Option<Guard>,
+    reloads: Reloads,
     telemetry: Telemetry,
 }
 
@@ -75,16 +76,27 @@ pub struct App {
 pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     #[cfg(feature = "faults")]
     faults::choose(config.broker_fault);
-    let Checked { transports, identity } = config.check()?;
+    let Checked { transports, mut certificates } = config.check()?;
     keys::begin_counting();
     let guard = config.broker_keys_file.map(|file| Guard::new(file, config.broker_key_rate)).transpose()?;
-    // Callers show a key, not a certificate.
     let listen = config.broker_http_listen;
     // Keys or a certificate keep out the page of a name that was made to lead here.
-    let protected = guard.is_some() || identity.is_some();
+    let protected = guard.is_some() || certificates.is_some();
     let own_hosts_only = network::is_loopback(listen) && !protected;
     let origins = Origins::new(config.broker_cors_origins, own_hosts_only, protected);
-    let tls = identity.map(|identity| identity.server(Callers::Anyone, Protocol::Http1)).transpose()?;
+    let mut reloads = Reloads::on_hangup()?;
+    telemetry.reload_with(&mut reloads);
+    if let Some(guard) = &guard {
+        guard.reload_with(&mut reloads);
+    }
+    // Callers show a key, not a certificate.
+    let serve = |own: &mut Certificates| own.serve(Callers::Anyone, Protocol::Http1);
+    let tls = certificates.as_mut().map(serve).transpose()?;
+    if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
+        reloads.add("the certificates", move || {
+            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
+        });
+    }
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen)?.with_tls(tls);
     let app = App {
         services: Services::new(
@@ -99,7 +111,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         shutdown: Shutdown::default(),
         requests: Requests::new(),
     };
-    Ok(Broker { http, app, origins, guard, telemetry })
+    Ok(Broker { http, app, origins, guard, reloads, telemetry })
 }
 
 impl Broker {
@@ -129,7 +141,7 @@ impl Broker {
         let router = self.origins.guard(router);
         tokio::select! {
             () = service::http::serve(self.http, service::http::catch_panics(router), shutdown) => {}
-            never = keys::reload_on_hangup(self.guard) => match never {},
+            never = self.reloads.run() => match never {},
         }
         tracing::info!("broker stopped");
         Ok(())

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.telemetry, "broker", config.allow_insecure_network)?;
-    let shutdown = Shutdown::on_signal(config.broker_keys_file.is_some())?;
+    let shutdown = Shutdown::on_signal()?;
     let result = broker::bind(config, telemetry.clone())?.run(shutdown).await;
     telemetry.flush().await;
     result

@@ -14,7 +14,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// The names of this machine, for which a certificate is valid: the services and RabbitMQ answer to them.
+/// The names of this machine, for which each certificate is valid: the services and RabbitMQ answer to them.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// How long a certificate is valid.
@@ -72,12 +72,14 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A certificate for serving on this machine, and for calling from it.
+    /// A certificate for serving on this machine, and for calling from it as `name`: the services ask their clients for
+    /// one of the names that they expect.
     ///
     /// # Errors
     /// If the machine has no randomness.
     pub fn issue(&self, name: &str, validity: Validity) -> anyhow::Result<Pair> {
-        let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
+        let names = NAMES.into_iter().chain([name]).map(str::to_owned);
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

@@ -6,7 +6,10 @@ use anyhow::Context;
 use clap::Parser;
 use proto::Transport;
 use secrecy::{ExposeSecret, SecretString};
-use service::{network, secret, telemetry, tls::Identity};
+use service::{
+    network, secret, telemetry,
+    tls::{Certificates, Name},
+};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// How long one attempt to hand over a batch may take.
@@ -50,7 +53,8 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 
-    /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ
+    /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ; read again at
+    /// SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub listener_tls_cert: Option<PathBuf>,
 
@@ -58,9 +62,13 @@ pub struct Config {
     #[arg(long, env)]
     pub listener_tls_key: Option<PathBuf>,
 
-    /// The authority of the logger's, RabbitMQ's and its callers' certificates, in PEM
+    /// The CA of the logger's, RabbitMQ's and its clients' certificates, in PEM
     #[arg(long, env)]
     pub listener_tls_ca: Option<PathBuf>,
+
+    /// The names that clients' certificates may have (subjectAltName); with TLS a client without one of them is refused
+    #[arg(long, env, value_delimiter = ',', default_value = "broker")]
+    pub listener_tls_clients: Vec<Name>,
 
     /// Serve other machines without TLS
     #[arg(long, env)]
@@ -81,7 +89,7 @@ pub struct Config {
 pub(crate) struct Checked {
     pub(crate) rabbitmq: AmqpUrl,
     pub(crate) transports: transport::Settings,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) certificates: Option<Certificates>,
 }
 
 impl Config {
@@ -90,16 +98,16 @@ impl Config {
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
-        let identity = Identity::load(
+        let certificates = Certificates::load(
             "LISTENER_TLS",
             self.listener_tls_cert.as_deref(),
             self.listener_tls_key.as_deref(),
             self.listener_tls_ca.as_deref(),
         )?;
-        let missing: &[&str] = if identity.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
+        let missing: &[&str] = if certificates.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
-        let own = identity.as_ref();
+        let own = certificates.as_ref().map(Certificates::identity);
         let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
         let tls = tls.transpose().context("LISTENER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
@@ -118,7 +126,7 @@ impl Config {
             deadline: DEADLINE,
             came_by: Some(Transport::Rabbitmq),
         };
-        Ok(Checked { rabbitmq, transports, identity })
+        Ok(Checked { rabbitmq, transports, certificates })
     }
 
     /// The setting of the address that is used, and whether that is encrypted.

@@ -24,8 +24,8 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use proto::Code;
 use service::{
-    Acceptor, GRACE, Shutdown, Telemetry, health,
-    tls::{Callers, Protocol},
+    Acceptor, GRACE, Reloads, Shutdown, Telemetry, health,
+    tls::{Callers, Certificates, Protocol},
 };
 use transport::{Transports, rabbitmq::AmqpUrl};
 
@@ -40,6 +40,7 @@ pub struct Listener {
     consumer: Consumer,
     state: Arc<State>,
     amqp_url: AmqpUrl,
+    reloads: Reloads,
     telemetry: Telemetry,
 }
 
@@ -50,8 +51,17 @@ pub struct Listener {
 pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     #[cfg(feature = "faults")]
     faults::choose(config.listener_fault);
-    let Checked { rabbitmq, transports, identity } = config.check()?;
-    let tls = identity.map(|identity| identity.server(Callers::Certified, Protocol::Http1)).transpose()?;
+    let Checked { rabbitmq, transports, mut certificates } = config.check()?;
+    let mut reloads = Reloads::on_hangup()?;
+    telemetry.reload_with(&mut reloads);
+    let clients = Callers::Named(config.listener_tls_clients);
+    let serve = |own: &mut Certificates| own.serve(clients, Protocol::Http1);
+    let tls = certificates.as_mut().map(serve).transpose()?;
+    if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
+        reloads.add("the certificates", move || {
+            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
+        });
+    }
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen)?.with_tls(tls);
     let transports = Arc::new(Transports::new(&transports));
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
@@ -60,7 +70,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
     let consumer = Consumer::new(rabbitmq, prefetch, hand_over, dead_letters, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
-    Ok(Listener { http, consumer, state, amqp_url, telemetry })
+    Ok(Listener { http, consumer, state, amqp_url, reloads, telemetry })
 }
 
 impl Listener {
@@ -80,7 +90,7 @@ impl Listener {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
-        let Listener { consumer, state, amqp_url, telemetry, .. } = self;
+        let Listener { consumer, state, amqp_url, reloads, telemetry, .. } = self;
         let draining = shutdown.clone();
         let records = telemetry.records();
         let read_off = Arc::clone(&state);
@@ -103,7 +113,13 @@ impl Listener {
                 () = shutdown.begun() => {}
             }
         };
-        tokio::join!(served, consumed, watched);
+        let reloaded = async {
+            tokio::select! {
+                never = reloads.run() => match never {},
+                () = shutdown.begun() => {}
+            }
+        };
+        tokio::join!(served, consumed, watched, reloaded);
         tracing::info!("listener stopped");
         Ok(())
     }

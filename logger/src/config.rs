@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use service::{network, telemetry, tls::Identity};
+use service::{
+    network, telemetry,
+    tls::{Certificates, Name},
+};
 
 use crate::store::{Retention, StoreUrl};
 
@@ -39,7 +42,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
-    /// The logger's certificate, in PEM: all three ports are encrypted with it
+    /// The logger's certificate, in PEM: all three ports are encrypted with it; read again at SIGHUP, with the key and the
+    /// CA
     #[arg(long, env)]
     pub logger_tls_cert: Option<PathBuf>,
 
@@ -47,9 +51,13 @@ pub struct Config {
     #[arg(long, env)]
     pub logger_tls_key: Option<PathBuf>,
 
-    /// The authority of the callers' certificates, in PEM; who has none is refused
+    /// The CA of the clients' certificates, in PEM; a client without one is refused
     #[arg(long, env)]
     pub logger_tls_ca: Option<PathBuf>,
+
+    /// The names that clients' certificates may have (subjectAltName); with TLS a client without one of them is refused
+    #[arg(long, env, value_delimiter = ',', default_value = "broker,listener,fourwire")]
+    pub logger_tls_clients: Vec<Name>,
 
     /// Serve other machines without TLS: whoever reaches a port may write and read all entries
     #[arg(long, env)]
@@ -70,14 +78,14 @@ impl Config {
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.
-    pub(crate) fn identity(&self) -> anyhow::Result<Option<Identity>> {
-        let identity = Identity::load(
+    pub(crate) fn certificates(&self) -> anyhow::Result<Option<Certificates>> {
+        let certificates = Certificates::load(
             "LOGGER_TLS",
             self.logger_tls_cert.as_deref(),
             self.logger_tls_key.as_deref(),
             self.logger_tls_ca.as_deref(),
         )?;
-        let missing: &[&str] = if identity.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
+        let missing: &[&str] = if certificates.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
         let listens = [
             ("LOGGER_HTTP_LISTEN", self.logger_http_listen),
             ("LOGGER_RPC_LISTEN", self.logger_rpc_listen),
@@ -86,7 +94,7 @@ impl Config {
         for (setting, address) in listens {
             network::check_exposure(setting, address, missing, self.allow_insecure_network)?;
         }
-        Ok(identity)
+        Ok(certificates)
     }
 
     /// What is kept, and for how long.

@@ -16,13 +16,13 @@ mod metrics;
 
 pub use config::Config;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::Router;
 use futures_util::FutureExt;
 use service::{
-    Acceptor, Shutdown, Telemetry,
+    Acceptor, Reloads, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     telemetry::LogFormat,
@@ -52,6 +52,7 @@ pub struct Logger {
     reader: Reader,
     writer: Writer,
     thread: WriterThread,
+    reloads: Reloads,
     telemetry: Telemetry,
     own_hosts_only: bool,
 }
@@ -74,12 +75,19 @@ pub struct Addresses {
 pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     #[cfg(feature = "faults")]
     faults::choose(config.logger_fault);
-    let identity = config.identity()?;
-    let tls = |protocol| {
-        // The broker and the listener show their certificates; nobody else has one.
-        identity.as_ref().map(|identity| identity.server(Callers::Certified, protocol)).transpose()
+    let mut certificates = config.certificates()?;
+    let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
+    let mut tls = |protocol| {
+        let clients = Callers::Named(config.logger_tls_clients.clone());
+        certificates.as_mut().map(|own| own.serve(clients, protocol)).transpose()
     };
     let (http, rpc, grpc) = (tls(Protocol::Http1)?, tls(Protocol::Unnamed)?, tls(Protocol::Http2)?);
+    let mut reloads = Reloads::on_hangup()?;
+    telemetry.reload_with(&mut reloads);
+    if let Some(own) = certificates {
+        // It calls nobody.
+        reloads.add("the certificates", move || own.reload(|_| Ok(())));
+    }
     let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
@@ -90,8 +98,9 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
         reader,
         writer,
         thread,
+        reloads,
         telemetry,
-        own_hosts_only: identity.is_none() && network::is_loopback(config.logger_http_listen),
+        own_hosts_only,
     })
 }
 
@@ -129,10 +138,12 @@ impl Logger {
         servers.spawn(rpc.map(Ok));
         servers.spawn(server::grpc::serve(self.grpc, intake, reader, commits, shutdown.clone()));
         let mut thread = self.thread;
+        let mut reloaded = pin!(self.reloads.run());
         let mut result = Ok(());
         loop {
             let ended = tokio::select! {
                 ended = servers.join_next() => ended,
+                never = &mut reloaded => match never {},
                 () = thread.ended(), if !shutdown.has_begun() => {
                     result = Err(anyhow::anyhow!("the writer ended by itself"));
                     shutdown.begin();

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.telemetry, "logger", config.allow_insecure_network)?;
-    let shutdown = Shutdown::on_signal(false)?;
+    let shutdown = Shutdown::on_signal()?;
     let result = logger::bind(config, telemetry.clone())?.run(shutdown).await;
     telemetry.flush().await;
     result

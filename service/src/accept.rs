@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket},
@@ -24,7 +23,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use stream::Stream;
 
-use crate::descriptors;
+use crate::{descriptors, tls::Serving};
 
 /// Most open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
@@ -51,7 +50,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Serving>,
     slots: Arc<Semaphore>,
 }
 
@@ -69,7 +68,7 @@ impl Acceptor {
 
     /// Encrypts every connection, if there is something to do it with. A plain one is closed then.
     #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub fn with_tls(self, tls: Option<Serving>) -> Self {
         Acceptor { tls, ..self }
     }
 
@@ -92,7 +91,8 @@ impl Acceptor {
                         tracing::debug!(%error, "a connection was gone before it was accepted");
                         continue;
                     }
-                    return Connection::new(Stream::new(stream, self.tls.clone()), slot);
+                    let tls = self.tls.as_ref().map(Serving::current);
+                    return Connection::new(Stream::new(stream, tls), slot);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");

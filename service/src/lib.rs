@@ -1,6 +1,6 @@
 //! What every Fourwire process needs once, and nothing about log entries.
 //!
-//! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, an [`Acceptor`] takes connections within
+//! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, [`Reloads`] reads files again at SIGHUP, an [`Acceptor`] takes connections within
 //! limits, encrypted by [`tls`] if it is on, [`http::serve`] answers them, [`traced`] puts a span around each, and
 //! [`health`] has the addresses that operators ask for, with what is recorded in [`metrics`].
 
@@ -20,12 +20,14 @@ mod accept;
 mod body;
 mod json;
 mod process;
+mod reload;
 mod shutdown;
 mod start;
 
 pub use accept::{Acceptor, Connection};
 pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
 pub use json::Json;
+pub use reload::Reloads;
 pub use settings::listen_address;
 pub use shutdown::{GRACE, Shutdown};
 pub use start::{exit_code, settings};

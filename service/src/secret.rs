@@ -5,7 +5,7 @@ use std::{fs::Metadata, io::Read, path::Path};
 use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 
-/// Far above a private key or a URL; a mistaken path must not fill the memory.
+/// Far above a private key, some certificates or a URL; a mistaken path must not fill the memory.
 const MOST_BYTES: u64 = 64 * 1024;
 
 /// Reads a secret from a file that nobody but its owner may read; a line feed at its end is not part of it.
@@ -13,13 +13,29 @@ const MOST_BYTES: u64 = 64 * 1024;
 /// # Errors
 /// If it cannot be read, is empty or too large, or others may read it; the message names the file.
 pub fn read_file(path: &Path) -> anyhow::Result<String> {
+    read(path, |metadata| {
+        let shown = path.display();
+        ensure!(!readable_by_others(metadata), "others may read {shown}: run `chmod 600 {shown}`");
+        Ok(())
+    })
+}
+
+/// As [`read_file`], but others may read it: what stands beside a secret.
+///
+/// # Errors
+/// As there.
+pub fn read_public_file(path: &Path) -> anyhow::Result<String> {
+    read(path, |_| Ok(()))
+}
+
+fn read(path: &Path, check: impl FnOnce(&Metadata) -> anyhow::Result<()>) -> anyhow::Result<String> {
     let shown = path.display();
+    // Before it is opened: a named pipe would wait there for whoever writes to it.
+    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
+    ensure!(metadata.is_file(), "{shown} is no file");
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
     let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
-    ensure!(metadata.is_file(), "{shown} is no file");
-    if readable_by_others(&metadata) {
-        bail!("others may read {shown}: run `chmod 600 {shown}`");
-    }
+    check(&metadata)?;
     ensure!(metadata.len() <= MOST_BYTES, "{shown} has more than {MOST_BYTES} bytes");
     let mut text = String::new();
     // The cause could repeat a part of the file.

@@ -14,14 +14,15 @@ pub const GRACE: Duration = Duration::from_secs(8);
 pub struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// Begins on SIGTERM or SIGINT, and on SIGHUP unless `reloads`: then that is for who reads a file again.
+    /// Begins on SIGTERM or SIGINT. From now on SIGHUP does not end the process: see [`Reloads`](crate::Reloads).
     ///
     /// # Errors
     /// If the signal handlers cannot be installed.
-    pub fn on_signal(reloads: bool) -> std::io::Result<Self> {
+    pub fn on_signal() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        // Once it was asked for, it does nothing by itself any more.
+        drop(signal(SignalKind::hangup())?);
         let shutdown = Shutdown::default();
         let begun = shutdown.clone();
         // Not awaited: it lives as long as the process, and holds nothing.
@@ -29,7 +30,6 @@ impl Shutdown {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-                _ = hangup.recv(), if !reloads => "SIGHUP",
             };
             // First, whatever becomes of the line.
             begun.begin();

@@ -9,12 +9,14 @@ mod log;
 
 use std::{io, time::Duration};
 
+use anyhow::Context;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 pub(crate) use self::log::Log;
 pub use self::log::LogFormat;
 use self::traces::Traces;
 use crate::{
+    Reloads,
     metrics::{Recorded, Recording},
     process,
 };
@@ -90,6 +92,19 @@ impl Telemetry {
     /// Sends the last spans. Call it last; it takes half a second at most.
     pub async fn flush(&self) {
         self.traces.flush().await;
+    }
+
+    /// Reads what belongs to it again at each SIGHUP.
+    pub fn reload_with(&self, reloads: &mut Reloads) {
+        if let Some(believed) = self.traces.believed().cloned() {
+            reloads.add("the CA of the collector of traces", move || {
+                believed.reload().context("OTEL_EXPORTER_OTLP_CERTIFICATE")?;
+                tracing::info!(
+                    "SIGHUP: the CA of the collector of traces is read again, for new connections"
+                );
+                Ok(())
+            });
+        }
     }
 
     /// Whether metrics are recorded.

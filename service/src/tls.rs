@@ -1,8 +1,11 @@
 //! TLS: who a service is, and whom it believes. The one implementation is rustls, the one crypto provider ring.
 
-use std::{fmt, path::Path, sync::Arc};
+mod certificates;
+mod names;
 
-use anyhow::{Context, bail};
+use std::{fmt, sync::Arc};
+
+use anyhow::Context;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -10,15 +13,19 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-use crate::secret;
+use self::names::Named;
+pub use self::{
+    certificates::{Certificates, Serving},
+    names::{Name, NoName},
+};
 
 /// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Callers {
     /// Anybody; who it is shows by other means.
     Anyone,
-    /// Who shows a certificate of our authority.
-    Certified,
+    /// Who shows a certificate of our CA with one of these names in it.
+    Named(Vec<Name>),
 }
 
 /// A protocol, by its name in TLS (ALPN).
@@ -43,35 +50,6 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the files of a service's three settings about TLS, in PEM: `…_CERT` is its certificate with those that
-    /// lead to its authority, `…_KEY` its private key, `…_CA` the authority by which the other services' certificates
-    /// are checked. All of them or none: `None`. `prefix` is what the names of the settings begin with, such as
-    /// `BROKER_TLS`.
-    ///
-    /// # Errors
-    /// If only some are given, or a file cannot be used; the message names the setting.
-    pub fn load(
-        prefix: &str,
-        cert: Option<&Path>,
-        key: Option<&Path>,
-        ca: Option<&Path>,
-    ) -> anyhow::Result<Option<Self>> {
-        let (cert, key, ca) = match (cert, key, ca) {
-            (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
-            (None, None, None) => return Ok(None),
-            _ => bail!("give {prefix}_CERT, {prefix}_KEY and {prefix}_CA, or none of the three"),
-        };
-        let read = |setting: &str, path: &Path| {
-            let error = || format!("{prefix}_{setting}: cannot read {}", path.display());
-            std::fs::read_to_string(path).with_context(error)
-        };
-        let chain_pem = read("CERT", cert)?;
-        let key_pem = secret::read_file(key).with_context(|| format!("{prefix}_KEY"))?;
-        let authority_pem = read("CA", ca)?;
-        let identity = Identity::from_pem(chain_pem, key_pem, authority_pem);
-        identity.with_context(|| format!("{prefix}_CERT, {prefix}_KEY, {prefix}_CA")).map(Some)
-    }
-
     /// Reads PEM.
     ///
     /// # Errors
@@ -93,7 +71,7 @@ impl Identity {
         let identity =
             Identity { chain, key, authority: Arc::new(authority), chain_pem, key_pem, authority_pem };
         // So that a key of another certificate shows now, and not at the first connection.
-        identity.server(Callers::Certified, Protocol::Unnamed)?;
+        identity.server(&Callers::Named(Vec::new()), Protocol::Unnamed)?;
         Ok(identity)
     }
 
@@ -101,15 +79,16 @@ impl Identity {
     ///
     /// # Errors
     /// If certificate and key do not belong together.
-    pub fn server(&self, callers: Callers, protocol: Protocol) -> anyhow::Result<Arc<ServerConfig>> {
+    pub fn server(&self, callers: &Callers, protocol: Protocol) -> anyhow::Result<Arc<ServerConfig>> {
         let builder =
             ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let builder = match callers {
             Callers::Anyone => builder.with_no_client_auth(),
-            Callers::Certified => {
+            Callers::Named(names) => {
                 let authority = Arc::clone(&self.authority);
-                let verifier = WebPkiClientVerifier::builder_with_provider(authority, provider()).build()?;
-                builder.with_client_cert_verifier(verifier)
+                let signed = WebPkiClientVerifier::builder_with_provider(authority, provider()).build()?;
+                let named = Named { signed, names: names.clone() };
+                builder.with_client_cert_verifier(Arc::new(named))
             }
         };
         let mut config = builder

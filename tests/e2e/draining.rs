@@ -38,8 +38,7 @@ async fn a_logger_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
 async fn a_listener_that_drains_is_alive_and_not_ready() {
     let mut stack = Stack::start().await;
     let listener = stack.listener.as_mut().expect("it is started");
-    // What a process gets whose terminal is closed.
-    is_draining(&drained(listener, Signal::SIGHUP, &[READY, ALIVE]).await);
+    is_draining(&drained(listener, Signal::SIGTERM, &[READY, ALIVE]).await);
 }
 
 fn post(path: &str, body: &str) -> String {

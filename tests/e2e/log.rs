@@ -1,7 +1,7 @@
 //! A log that cannot be written, that nobody reads, or that would fill a disk: no service waits for it or ends by it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{PipeReader, PipeWriter, Write, pipe},
     net::SocketAddr,
@@ -203,6 +203,29 @@ async fn refused_requests_have_few_lines_however_many_they_are() {
         "every line is shown or counted:\n{}",
         hidden.join("\n")
     );
+}
+
+#[tokio::test]
+async fn a_hangup_ends_no_service() {
+    let mut stack = Stack::start_with(&[]).await;
+    let listener = stack.listener.as_mut().expect("it runs");
+    for process in [&mut stack.broker, listener, &mut stack.logger] {
+        process.signal(Signal::SIGHUP);
+        let told = async || process.log().contains("SIGHUP: ").then_some(());
+        eventually("it is told", told).await;
+    }
+    for transport in Transport::ALL {
+        let answer = stack.log(transport, &json!({ "name": "event", "data": "x" })).await;
+        stack.eventually_stored(answer.id()).await;
+    }
+    let listener = stack.listener.as_mut().expect("it runs");
+    for process in [&mut stack.broker, listener, &mut stack.logger] {
+        process.signal(Signal::SIGTERM);
+        process.ends_well().await;
+        let levels: BTreeSet<&str> =
+            ["ERROR", "panicked"].into_iter().filter(|word| process.log().contains(word)).collect();
+        assert_eq!(levels, BTreeSet::new(), "{}", process.log());
+    }
 }
 
 #[tokio::test]

@@ -12,12 +12,13 @@ use std::{
 };
 
 use certs::{Authority, Validity};
+use nix::sys::signal::Signal;
 use proto::Transport;
 use reqwest::Client;
 use rustls::{ClientConfig, ServerConfig, crypto::ring, pki_types::ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{SOON, process::Process, tls};
+use tests::{DIRECT, SOON, process::Process, tls};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -56,7 +57,7 @@ impl Certificates {
         let dir = tempfile::tempdir().expect("a directory");
         let (authority, other) = (Authority::new().expect("one"), Authority::new().expect("another"));
         authority.write(dir.path()).expect("its certificate");
-        for (name, flaw) in [("broker", broker), ("logger", logger), ("tester", Flaw::None)] {
+        for (name, flaw) in [("broker", broker), ("logger", logger), ("fourwire", Flaw::None)] {
             let (issuer, validity) = match flaw {
                 Flaw::None | Flaw::Plain => (&authority, Validity::Current),
                 Flaw::Expired => (&authority, Validity::Expired),
@@ -67,15 +68,33 @@ impl Certificates {
         Certificates { dir, authority, logger }
     }
 
+    /// Puts others of another authority in their place.
+    fn renew(&mut self) {
+        self.authority = Authority::new().expect("another");
+        self.authority.write(self.path()).expect("its certificate");
+        for name in ["broker", "logger", "fourwire"] {
+            let issued = self.authority.issue(name, Validity::Current).expect("a certificate");
+            issued.write(self.path(), name).expect("its files");
+        }
+    }
+
     fn path(&self) -> &Path {
         self.dir.path()
     }
 
     async fn start_logger(&self) -> (Process, BTreeMap<String, SocketAddr>) {
+        self.start_logger_with(&[]).await
+    }
+
+    async fn start_logger_with(
+        &self,
+        more: &[(&'static str, String)],
+    ) -> (Process, BTreeMap<String, SocketAddr>) {
         let mut settings = listens(&["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]);
         if self.logger != Flaw::Plain {
             settings.extend(tls::settings(self.path()));
         }
+        settings.extend(more.iter().cloned());
         let mut logger = Process::start("logger", &settings, self.path());
         let ports = logger.ready().await;
         (logger, ports)
@@ -98,7 +117,7 @@ impl Certificates {
 
     /// A client of the broker that believes the authority.
     fn client(&self) -> Client {
-        let config = tls::client_config(self.path(), "tester");
+        let config = tls::client_config(self.path(), "fourwire");
         let builder = Client::builder().no_proxy().timeout(SOON).tls_backend_preconfigured(config);
         builder.build().expect("a client")
     }
@@ -271,7 +290,7 @@ async fn a_caller_of_the_logger_without_a_certificate_of_its_authority_is_told_n
         assert!(told.len() <= 7, "{name}, plain: {}", String::from_utf8_lossy(&told));
     }
     // Whoever has a certificate of the authority is answered: the check above can fail.
-    let ours = tls::client_config(certificates.path(), "tester");
+    let ours = tls::client_config(certificates.path(), "fourwire");
     let told = ask_over_tls(ports["http"], "http", ours).await;
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
     logger.kill().await;
@@ -292,6 +311,91 @@ async fn the_broker_answers_nobody_who_does_not_encrypt() {
     logger.kill().await;
 }
 
+#[tokio::test]
+async fn a_client_of_our_ca_that_is_nobody_the_logger_expects_is_told_nothing() {
+    let certificates = Certificates::new(Flaw::None, Flaw::None);
+    let issued = certificates.authority.issue("reporter", Validity::Current).expect("a certificate");
+    issued.write(certificates.path(), "reporter").expect("its files");
+    let reporter = || tls::client_config(certificates.path(), "reporter");
+    let (mut logger, ports) = certificates.start_logger().await;
+    for (name, address) in &ports {
+        let told = ask_over_tls(*address, name, reporter()).await;
+        assert!(told.is_empty(), "{name}: {}", String::from_utf8_lossy(&told));
+    }
+    let log = logger.log();
+    assert!(
+        log.contains("has none of the names") && log.contains("reporter"),
+        "its log says who it was: {log}"
+    );
+    logger.kill().await;
+    // By its own name it would be let in: nothing else was wrong with it.
+    let names = [("LOGGER_TLS_CLIENTS", "broker, reporter".to_owned())];
+    let (mut logger, ports) = certificates.start_logger_with(&names).await;
+    let told = ask_over_tls(ports["http"], "http", reporter()).await;
+    assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+    logger.kill().await;
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_ends() {
+    let mut certificates = Certificates::new(Flaw::None, Flaw::None);
+    let (mut logger, ports) = certificates.start_logger().await;
+    let impostor = Impostor::open(&certificates, Flaw::Plain).await;
+    let mut broker = certificates.start_broker(&ports, impostor.at).await;
+    let old = tls::client_config(certificates.path(), "fourwire");
+    hang_up(&mut [&mut logger, &mut broker.process], "the certificates are read again").await;
+    // From now on another CA counts, and the old one does not.
+    certificates.renew();
+    hang_up(&mut [&mut logger, &mut broker.process], "the certificates are read again").await;
+    broker.client = certificates.client();
+    for (name, address) in &ports {
+        let told = ask_over_tls(*address, name, old.clone()).await;
+        assert!(told.is_empty(), "{name}: {}", String::from_utf8_lossy(&told));
+    }
+    let new = || tls::client_config(certificates.path(), "fourwire");
+    let told = ask_over_tls(ports["http"], "http", new()).await;
+    assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+    // With another logger on its ports the broker opens new connections: it shows, and believes, the new ones.
+    logger.kill().await;
+    let same: Vec<(&'static str, String)> = ["http", "rpc", "grpc"]
+        .into_iter()
+        .zip(["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"])
+        .map(|(name, setting)| (setting, ports[name].to_string()))
+        .collect();
+    let (mut logger, _) = certificates.start_logger_with(&same).await;
+    for transport in DIRECT {
+        tests::eventually(&format!("{transport} is accepted"), async || {
+            (broker.log(transport).await.0 == 202).then_some(())
+        })
+        .await;
+    }
+    // Files that cannot be used change nothing.
+    std::fs::write(certificates.path().join("broker.pem"), "no certificate").expect("written");
+    std::fs::remove_file(certificates.path().join("logger.key")).expect("removed");
+    hang_up(&mut [&mut logger, &mut broker.process], "the certificates stay as they were").await;
+    assert!(broker.process.log().contains("BROKER_TLS_CERT"), "{}", broker.process.log());
+    assert!(logger.log().contains("LOGGER_TLS_KEY"), "{}", logger.log());
+    broker.client = certificates.client();
+    for transport in DIRECT {
+        let (status, body, _) = broker.log(transport).await;
+        assert_eq!(status, 202, "{transport}: {body}");
+    }
+    let told = ask_over_tls(ports["http"], "http", new()).await;
+    assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+    broker.process.kill().await;
+    logger.kill().await;
+}
+
+/// Sends SIGHUP to each, and waits until each has said so once more.
+async fn hang_up(processes: &mut [&mut Process], words: &str) {
+    for process in processes {
+        let lines = || process.log().matches(words).count();
+        let before = lines();
+        process.signal(Signal::SIGHUP);
+        tests::eventually(words, async || (lines() > before).then_some(())).await;
+    }
+}
+
 fn listens(settings: &[&'static str]) -> BTreeMap<&'static str, String> {
     settings.iter().map(|setting| (*setting, LOOPBACK.to_owned())).collect()
 }
@@ -301,7 +405,7 @@ fn server_config(directory: &Path) -> Arc<ServerConfig> {
     let read = |file: &str| std::fs::read_to_string(directory.join(file)).expect("the file is there");
     let identity = service::tls::Identity::from_pem(read("logger.pem"), read("logger.key"), read("ca.pem"));
     let identity = identity.expect("they belong together");
-    identity.server(service::tls::Callers::Anyone, service::tls::Protocol::Unnamed).expect("it can serve")
+    identity.server(&service::tls::Callers::Anyone, service::tls::Protocol::Unnamed).expect("it can serve")
 }
 
 /// Believes the authority, and shows a certificate with a flaw.

@@ -74,8 +74,8 @@ impl Collector {
     pub fn start_encrypted(authority: &Authority) -> Self {
         let Pair { cert, key } = authority.issue("collector", Validity::Current).expect("a certificate");
         let identity = Identity::from_pem(cert, key, authority.pem()).expect("it belongs to its key");
-        let tls = identity.server(Callers::Anyone, Protocol::Http2).expect("it can be served with");
-        Self::start_on(acceptor().with_tls(Some(tls)))
+        let tls = identity.server(&Callers::Anyone, Protocol::Http2).expect("it can be served with");
+        Self::start_on(acceptor().with_tls(Some(tls.into())))
     }
 
     fn start_on(acceptor: Acceptor) -> Self {

@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,18 +15,22 @@ use hyper_util::{
     rt::TokioIo,
 };
 use proto::Gathered;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 use tower_service::Service;
 
-use crate::{CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::{
+    CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT,
+    tls::{Protocol, Tls},
+};
 
 /// Opens connections, each within [`CONNECT_TIMEOUT`], and shakes hands over TLS within [`HANDSHAKE_TIMEOUT`].
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
+    protocol: Protocol,
     gathers: bool,
 }
 
@@ -35,8 +38,8 @@ pub(crate) struct Dialer {
 pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Dialer {
-    pub(crate) fn new(tls: Option<Arc<ClientConfig>>) -> Self {
-        Dialer { tls, gathers: false }
+    pub(crate) fn new(tls: Option<&Tls>, protocol: Protocol) -> Self {
+        Dialer { tls: tls.cloned(), protocol, gathers: false }
     }
 
     /// For connections that carry many calls at a time.
@@ -55,7 +58,9 @@ impl Dialer {
         if !encrypted {
             return Ok(Either::Left(stream));
         }
-        let config = self.tls.clone().ok_or_else(|| io::Error::other("no certificates to encrypt with"))?;
+        let tls = self.tls.as_ref().ok_or_else(|| io::Error::other("no certificates to encrypt with"))?;
+        // As they are now: they may have been read again.
+        let config = tls.config(self.protocol);
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let late = "it took too long to shake hands over TLS";
         let stream =

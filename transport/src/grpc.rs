@@ -26,8 +26,12 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    AddressError, Settings, backoff::Gate, dial::Dialer, metrics::reconnects, parse_base_url, spans,
-    tls::refused_by_alert,
+    AddressError, Settings,
+    backoff::Gate,
+    dial::Dialer,
+    metrics::reconnects,
+    parse_base_url, spans,
+    tls::{Protocol, refused_by_alert},
 };
 
 /// How often a connection is tried, and how long the answer may take.
@@ -69,7 +73,7 @@ impl GrpcUrl {
 impl Grpc {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
         let channel = endpoint(settings).connect_with_connector_lazy(dialer);
         let gate = Arc::new(Gate::new(reconnects(Transport::Grpc)));
         let (healed, prober) = (Arc::clone(&gate), channel.clone());
@@ -220,7 +224,7 @@ fn read_word<T: std::str::FromStr<Err: Error + Send + Sync + 'static>>(word: &st
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, sync::Arc};
 
     use super::*;
 

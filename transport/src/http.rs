@@ -22,8 +22,12 @@ use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
 use crate::{
-    AddressError, Settings, Tls, backoff::Gate, dial::Dialer, metrics::reconnects, parse_base_url, spans,
-    tls::refused_by_alert,
+    AddressError, Settings, Tls,
+    backoff::Gate,
+    dial::Dialer,
+    metrics::reconnects,
+    parse_base_url, spans,
+    tls::{Protocol, refused_by_alert},
 };
 
 /// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
@@ -195,7 +199,7 @@ fn client(tls: Option<&Tls>, kept_connections: usize) -> Client<Dialer, Full<Byt
         .pool_max_idle_per_host(kept_connections)
         // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
         .retry_canceled_requests(true)
-        .build(Dialer::new(tls.map(|tls| Arc::clone(&tls.http))))
+        .build(Dialer::new(tls, Protocol::Http))
 }
 
 async fn whole(response: Response<Incoming>, limit_bytes: usize) -> Result<Bytes, Failure> {

@@ -3,10 +3,7 @@
 use std::{
     num::NonZeroU16,
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -23,6 +20,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     AddressError, HANDSHAKE_TIMEOUT, Settings, backoff::Attempts, dial::Dialer, metrics::reconnects,
+    tls::Protocol,
 };
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
@@ -91,7 +89,7 @@ impl Rpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
         let mut supervisors = JoinSet::new();
-        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.rpc)));
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc);
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(Err(NOT_YET.to_owned()));

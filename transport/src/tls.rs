@@ -1,7 +1,12 @@
 //! TLS on the way to the logger and RabbitMQ: what we show, whom we believe, and what a refusal says.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{
+    error::Error,
+    fmt, io,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use rustls::{
     AlertDescription, ClientConfig, RootCertStore,
     crypto::ring,
@@ -11,24 +16,67 @@ use rustls::{
     },
 };
 
-/// With what encrypted connections are opened: what we show, and whom we believe.
+/// With what encrypted connections are opened: what we show, and whom we believe. Clones share it.
 #[derive(Clone)]
-pub struct Tls {
-    pub(crate) http: Arc<ClientConfig>,
-    pub(crate) rpc: Arc<ClientConfig>,
-    pub(crate) grpc: Arc<ClientConfig>,
-    /// lapin takes PEM: our certificate with its chain, its private key, and the authority that we believe.
-    pub(crate) chain_pem: String,
-    pub(crate) key_pem: String,
-    pub(crate) authority_pem: String,
+pub struct Tls(Arc<RwLock<Configs>>);
+
+/// What is spoken on a connection: a server insists on the name that it has in TLS (ALPN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Rpc,
+    Grpc,
+}
+
+struct Configs {
+    http: Arc<ClientConfig>,
+    rpc: Arc<ClientConfig>,
+    grpc: Arc<ClientConfig>,
+    /// lapin takes PEM: our certificate with its chain, its private key, and the CA that we believe.
+    amqp: OwnedTLSConfig,
 }
 
 impl Tls {
-    /// Reads PEM: our certificate with its chain, its private key, and the authority that we believe.
+    /// Reads PEM: our certificate with its chain, its private key, and the CA that we believe.
     ///
     /// # Errors
     /// If they cannot be used.
     pub fn from_pem(chain: &str, key: &str, authority: &str) -> Result<Self, TlsError> {
+        Ok(Tls(Arc::new(RwLock::new(Configs::from_pem(chain, key, authority)?))))
+    }
+
+    /// Opens connections with others from now on; those that are open stay. Takes PEM as [`Tls::from_pem`].
+    ///
+    /// # Errors
+    /// If they cannot be used; then nothing has changed.
+    pub fn replace(&self, chain: &str, key: &str, authority: &str) -> Result<(), TlsError> {
+        let configs = Configs::from_pem(chain, key, authority)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        Ok(())
+    }
+
+    /// With what to open a connection now.
+    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        let configs = self.read();
+        Arc::clone(match protocol {
+            Protocol::Http => &configs.http,
+            Protocol::Rpc => &configs.rpc,
+            Protocol::Grpc => &configs.grpc,
+        })
+    }
+
+    /// The same for RabbitMQ.
+    pub(crate) fn amqp(&self) -> OwnedTLSConfig {
+        self.read().amqp.clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Configs> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Configs {
+    fn from_pem(chain: &str, key: &str, authority: &str) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
             roots.add(certificate?)?;
@@ -39,19 +87,17 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_client_auth_cert(certificates, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
-        // A server of gRPC insists on the name of HTTP/2.
         let named = |alpn: &[u8]| {
             let mut named = config.clone();
             named.alpn_protocols = vec![alpn.to_vec()];
             Arc::new(named)
         };
-        Ok(Tls {
+        let identity = OwnedIdentity::PKCS8 { pem: chain.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
+        Ok(Configs {
             http: named(b"http/1.1"),
             grpc: named(b"h2"),
             rpc: Arc::new(config),
-            chain_pem: chain.to_owned(),
-            key_pem: key.to_owned(),
-            authority_pem: authority.to_owned(),
+            amqp: OwnedTLSConfig { identity: Some(identity), cert_chain: Some(authority.to_owned()) },
         })
     }
 }

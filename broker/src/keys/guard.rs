@@ -1,9 +1,8 @@
 //! Stands before the router: lets in who has a key for the address, and refuses the others before their body is
 //! read.
 
-use std::{convert::Infallible, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context;
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
@@ -12,7 +11,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use proto::{Code, Failure};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use service::Reloads;
 use tracing::Instrument;
 use utoipa::openapi::{
     Components, OpenApi,
@@ -30,28 +29,32 @@ const SCHEME: &str = "key";
 
 /// The check of keys.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    check: Arc<Check>,
-    hangups: Signal,
-}
+pub(crate) struct Guard(Arc<Keys>);
 
 impl Guard {
-    /// Reads the file of keys, of which each name may make `rate` requests per second; 0 is no limit. From now on
-    /// SIGHUP does not end the process.
+    /// Reads the file of keys, of which each name may make `rate` requests per second; 0 is no limit.
     ///
     /// # Errors
-    /// If the file cannot be used, of which the message names the setting and the line; or the signal not be
-    /// handled.
+    /// If the file cannot be used, of which the message names the setting and the line.
     pub(crate) fn new(file: PathBuf, rate: u32) -> anyhow::Result<Self> {
-        let check = Arc::new(Check { keys: Keys::read(file, rate)? });
-        let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
-        tracing::info!(keys = check.keys.count(), rate, "callers are asked for a key");
-        Ok(Guard { check, hangups })
+        let keys = Arc::new(Keys::read(file, rate)?);
+        tracing::info!(keys = keys.count(), rate, "callers are asked for a key");
+        Ok(Guard(keys))
     }
 
     /// Puts the check before a router.
     pub(crate) fn stand_before(&self, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(Arc::clone(&self.check), admit))
+        router.layer(middleware::from_fn_with_state(Arc::clone(&self.0), admit))
+    }
+
+    /// Reads the file again at each SIGHUP.
+    pub(crate) fn reload_with(&self, reloads: &mut Reloads) {
+        let keys = Arc::clone(&self.0);
+        reloads.add("the keys", move || {
+            let keys = keys.reload()?;
+            tracing::info!(keys, "SIGHUP: the keys are read again");
+            Ok(())
+        });
     }
 }
 
@@ -63,53 +66,29 @@ pub(crate) fn begin_counting() {
     }
 }
 
-/// Reads the keys again at each SIGHUP, for as long as it is polled.
-pub(crate) async fn reload_on_hangup(guard: Option<Guard>) -> Infallible {
-    let Some(Guard { check, mut hangups }) = guard else { std::future::pending().await };
-    loop {
-        if hangups.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let check = Arc::clone(&check);
-        // The disk may be slow, and others are served meanwhile.
-        match tokio::task::spawn_blocking(move || check.keys.reload()).await {
-            Ok(Ok(keys)) => tracing::info!(keys, "SIGHUP: the keys are read again"),
-            Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they were: {error:#}"),
-            Err(error) => tracing::error!(%error, "SIGHUP: the keys stay as they were"),
-        }
+fn refuse(reason: Reason) -> Response {
+    auth_refused(reason.as_str()).increment(1);
+    tracing::warn!(reason = reason.as_str(), "not let in");
+    let mut response = Refusal::from(reason.failure()).into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     }
+    response
 }
 
-#[derive(Debug)]
-struct Check {
-    keys: Keys,
-}
-
-impl Check {
-    fn refuse(&self, reason: Reason) -> Response {
-        auth_refused(reason.as_str()).increment(1);
-        tracing::warn!(reason = reason.as_str(), "not let in");
-        let mut response = Refusal::from(reason.failure()).into_response();
-        if response.status() == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        }
-        response
-    }
-}
-
-async fn admit(State(check): State<Arc<Check>>, request: Request, next: Next) -> Response {
+async fn admit(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
     // Without a path there is no such address, and that is no secret.
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let Some(scope) = path.and_then(needed) else {
         return next.run(request).await;
     };
-    match check.keys.check(request.headers(), scope) {
+    match keys.check(request.headers(), scope) {
         Ok(name) => {
             let span = tracing::debug_span!("caller", key = name);
             span.in_scope(|| tracing::debug!(scope = scope.as_str(), "let in"));
             next.run(request).instrument(span).await
         }
-        Err(reason) => check.refuse(reason),
+        Err(reason) => refuse(reason),
     }
 }
 

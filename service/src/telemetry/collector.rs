@@ -6,14 +6,14 @@
 use std::{
     future::Future,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -21,10 +21,12 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 use tower_service::Service;
+
+use crate::secret;
 
 /// How long connecting may take, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     /// Whom it believes; `None`: nothing is encrypted.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tls: Option<Believed>,
 }
 
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
@@ -48,7 +50,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(uri, self.tls.clone()));
+        let connected =
+            tokio::time::timeout(CONNECT_TIMEOUT, connect(uri, self.tls.as_ref().map(Believed::current)));
         Box::pin(async move { Ok(TokioIo::new(connected.await??)) })
     }
 }
@@ -64,15 +67,42 @@ async fn connect(uri: Uri, tls: Option<Arc<ClientConfig>>) -> io::Result<Stream>
     Ok(Either::Right(TlsConnector::from(tls).connect(name, stream).await?))
 }
 
-/// Whom to believe: the authority in a file of PEM. We show no certificate; a collector may ask for a key in a header.
-pub(super) fn believing(authority: &Path) -> anyhow::Result<Arc<ClientConfig>> {
-    let shown = authority.display();
-    let pem = std::fs::read(authority).with_context(|| format!("cannot read {shown}"))?;
+/// Whom to believe: the CA in a file of PEM, as it was when it was last read. We show no certificate; a collector may ask
+/// for a key in a header. Clones share one state.
+#[derive(Debug, Clone)]
+pub(super) struct Believed {
+    ca: PathBuf,
+    current: watch::Sender<Arc<ClientConfig>>,
+}
+
+impl Believed {
+    /// # Errors
+    /// If there is no certificate in the file.
+    pub(super) fn read(ca: &Path) -> anyhow::Result<Self> {
+        Ok(Believed { ca: ca.to_owned(), current: watch::Sender::new(read(ca)?) })
+    }
+
+    /// Reads the file again, for new connections.
+    ///
+    /// # Errors
+    /// As [`Believed::read`]; then nothing has changed.
+    pub(super) fn reload(&self) -> anyhow::Result<()> {
+        self.current.send_replace(read(&self.ca)?);
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current.borrow())
+    }
+}
+
+fn read(ca: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+    let pem = secret::read_public_file(ca)?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         roots.add(certificate?)?;
     }
-    ensure!(!roots.is_empty(), "there is no certificate in PEM in {shown}");
+    ensure!(!roots.is_empty(), "there is no certificate in PEM in {}", ca.display());
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -15,7 +15,7 @@ use opentelemetry_sdk::{
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    collector::{self, Connector},
+    collector::{Believed, Connector},
     export::{EXPORT_TIMEOUT, Queue},
 };
 use crate::network;
@@ -49,7 +49,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "grpc")]
     pub otel_exporter_otlp_protocol: String,
 
-    /// The CA of the collector's certificate, in PEM, for an endpoint of https://
+    /// The CA of the collector's certificate, in PEM, for an endpoint of https://; read again at SIGHUP
     #[arg(long, env)]
     pub otel_exporter_otlp_certificate: Option<PathBuf>,
 
@@ -103,7 +103,10 @@ impl FromStr for Disabled {
 
 /// A handle on the traces of the process, if they are on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Traces(Option<SdkTracerProvider>);
+pub(super) struct Traces {
+    provider: Option<SdkTracerProvider>,
+    believed: Option<Believed>,
+}
 
 impl Traces {
     /// Turns traces on for the whole process, if `settings` name a collector. It is not waited for.
@@ -118,7 +121,7 @@ impl Traces {
         lost: Counter,
     ) -> anyhow::Result<Self> {
         settings.otel_sdk_disabled.warn_if_unknown();
-        let Some(channel) = settings.collector(allowed)? else { return Ok(Traces(None)) };
+        let Some((channel, believed)) = settings.collector(allowed)? else { return Ok(Traces::default()) };
         let exporter = SpanExporter::builder().with_tonic().with_channel(channel).build();
         let exporter = exporter.context("the settings OTEL_EXPORTER_OTLP_… cannot be used")?;
         let name = match settings.otel_service_name.as_str() {
@@ -133,12 +136,17 @@ impl Traces {
             .build();
         global::set_tracer_provider(provider.clone());
         global::set_text_map_propagator(TraceContextPropagator::new());
-        Ok(Traces(Some(provider)))
+        Ok(Traces { provider: Some(provider), believed })
+    }
+
+    /// Whom the way to the collector believes, if it is encrypted.
+    pub(super) fn believed(&self) -> Option<&Believed> {
+        self.believed.as_ref()
     }
 
     /// Sends what is left, for at most [`FLUSH_TIMEOUT`].
     pub(super) async fn flush(&self) {
-        let Some(provider) = self.0.clone() else { return };
+        let Some(provider) = self.provider.clone() else { return };
         let flushed =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         if !matches!(flushed, Ok(Ok(()))) {
@@ -148,8 +156,8 @@ impl Traces {
 }
 
 impl Settings {
-    /// The way to the collector; `None` while traces are off.
-    fn collector(&self, allowed: bool) -> anyhow::Result<Option<Channel>> {
+    /// The way to the collector, and whom it believes if it is encrypted; `None` while traces are off.
+    fn collector(&self, allowed: bool) -> anyhow::Result<Option<(Channel, Option<Believed>)>> {
         let (setting, endpoint) = match self.otel_exporter_otlp_traces_endpoint.as_str() {
             "" => ("OTEL_EXPORTER_OTLP_ENDPOINT", self.otel_exporter_otlp_endpoint.as_str()),
             endpoint => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint),
@@ -176,16 +184,15 @@ impl Settings {
             );
         }
         let tls = match (&self.otel_exporter_otlp_certificate, encrypted) {
-            (Some(authority), true) => {
-                Some(collector::believing(authority).context("OTEL_EXPORTER_OTLP_CERTIFICATE")?)
-            }
+            (Some(ca), true) => Some(Believed::read(ca).context("OTEL_EXPORTER_OTLP_CERTIFICATE")?),
             (None, true) => {
                 bail!("{setting} begins with https://: set OTEL_EXPORTER_OTLP_CERTIFICATE as well")
             }
             (_, false) => None,
         };
         let endpoint = Endpoint::from(uri).timeout(EXPORT_TIMEOUT);
-        Ok(Some(endpoint.connect_with_connector_lazy(Connector { tls })))
+        let channel = endpoint.connect_with_connector_lazy(Connector { tls: tls.clone() });
+        Ok(Some((channel, tls)))
     }
 
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Each call has a connection of its own: who reads slowly holds up nobody else's.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use proto::{
@@ -19,7 +19,11 @@ use tonic::{
 use uuid::Uuid;
 
 use super::{LOGGER, Reason, Tail, client, endpoint, entry_result, is_connect};
-use crate::{Settings, dial::Dialer, tls::refused_by_alert};
+use crate::{
+    Settings,
+    dial::Dialer,
+    tls::{Protocol, refused_by_alert},
+};
 
 /// Most bytes that the other end may send and that are not taken yet.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -65,7 +69,7 @@ pub struct Acknowledged {
 impl Streams {
     /// Connects when there is something to call.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref().map(|tls| Arc::clone(&tls.grpc))).gathering();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
         let endpoint = endpoint(settings)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);

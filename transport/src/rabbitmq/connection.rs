@@ -8,7 +8,7 @@ use lapin::{
         BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions,
     },
-    tcp::{OwnedIdentity, OwnedTLSConfig},
+    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
     uri::{AMQPScheme, AMQPUri},
 };
@@ -41,7 +41,7 @@ pub(super) const PERSISTENT: u8 = 2;
 #[derive(Clone)]
 pub struct AmqpUrl {
     uri: AMQPUri,
-    tls: OwnedTLSConfig,
+    tls: Option<Tls>,
 }
 
 impl FromStr for AmqpUrl {
@@ -50,7 +50,7 @@ impl FromStr for AmqpUrl {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let expected = AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
         let uri = parse_uri(text).ok_or(expected)?;
-        Ok(AmqpUrl { uri, tls: OwnedTLSConfig::default() })
+        Ok(AmqpUrl { uri, tls: None })
     }
 }
 
@@ -66,14 +66,7 @@ impl AmqpUrl {
     /// With what an encrypted connection is opened. Without it nobody is believed.
     #[must_use]
     pub fn with_tls(self, tls: Option<&Tls>) -> Self {
-        let tls = tls.map_or_else(OwnedTLSConfig::default, |tls| OwnedTLSConfig {
-            identity: Some(OwnedIdentity::PKCS8 {
-                pem: tls.chain_pem.clone().into_bytes(),
-                key: tls.key_pem.clone().into_bytes(),
-            }),
-            cert_chain: Some(tls.authority_pem.clone()),
-        });
-        AmqpUrl { tls, ..self }
+        AmqpUrl { tls: tls.cloned(), ..self }
     }
 }
 
@@ -113,7 +106,8 @@ pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
         Connection::connect_uri_with_config(
             url.uri.clone(),
             ConnectionProperties::default().with_connection_name(name.into()),
-            url.tls.clone(),
+            // As they are now: they may have been read again.
+            url.tls.as_ref().map_or_else(OwnedTLSConfig::default, Tls::amqp),
             lapin::runtime::default_runtime()
                 .map_err(|error| Failure::unreachable(RABBITMQ).because(error))?,
         ),
