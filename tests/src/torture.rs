@@ -7,6 +7,7 @@ pub mod confirm_ownership;
 pub mod control;
 pub mod disk_full;
 pub mod duplicates;
+pub mod log;
 pub mod lone;
 pub mod overload;
 pub mod power_loss;

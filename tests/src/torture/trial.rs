@@ -8,7 +8,9 @@ use proto::Transport;
 use super::{
     confirm_ownership,
     control::{self, Control},
-    disk_full, duplicates, overload,
+    disk_full, duplicates,
+    log::{self, LogFault},
+    overload,
     power_loss::{self, Syncs},
     rabbitmq_alarm, rabbitmq_killed, slow_clients, soak, sync_order,
     under_load::{self, Breakage},
@@ -33,6 +35,8 @@ pub enum Trial {
     SyncOrder,
     /// The store's disk is filled and freed.
     DiskFull,
+    /// The services' logs cannot be written.
+    Log(LogFault),
     /// One transport gets more than the system can take. Its rounds are seconds.
     Overload(Transport),
     /// Each id is sent several times. Its rounds are thousands of ids.
@@ -88,6 +92,9 @@ impl Trial {
         Trial::PowerLoss(Syncs::Failing),
         Trial::SyncOrder,
         Trial::DiskFull,
+        Trial::Log(LogFault::Broken),
+        Trial::Log(LogFault::Blocked),
+        Trial::Log(LogFault::Full),
         Trial::Overload(Transport::Http),
         Trial::Overload(Transport::Rpc),
         Trial::Overload(Transport::Rabbitmq),
@@ -115,6 +122,7 @@ impl Trial {
             | Trial::ConfirmOwnership
             | Trial::SyncOrder
             | Trial::DiskFull
+            | Trial::Log(_)
             | Trial::Overload(_)
             | Trial::Duplicates
             | Trial::SlowClients
@@ -138,6 +146,7 @@ impl Trial {
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
             Trial::SyncOrder => 1_000,
             Trial::DiskFull => 10,
+            Trial::Log(_) => 30,
             Trial::UnderLoad(Breakage::Stopped) | Trial::Overload(_) => 60,
             Trial::Duplicates => 100,
             Trial::SlowClients => 10,
@@ -155,7 +164,7 @@ impl Trial {
             Trial::PowerLoss(Syncs::Full | Syncs::Failing) => 6,
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
             Trial::SyncOrder => 120,
-            Trial::DiskFull => 3,
+            Trial::DiskFull | Trial::Log(_) => 3,
             Trial::Overload(_) | Trial::Duplicates | Trial::Soak => 2,
             Trial::SlowClients => 1,
         }
@@ -175,6 +184,7 @@ impl Trial {
             Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
             Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
             Trial::DiskFull => disk_full::run(rounds, seed, progress).await,
+            Trial::Log(fault) => log::run(fault, rounds, seed, progress).await,
             Trial::Overload(transport) => overload::run(transport, rounds, progress).await,
             Trial::Duplicates => duplicates::run(rounds, seed, progress).await,
             Trial::SlowClients => slow_clients::run(rounds, progress).await,
@@ -194,6 +204,7 @@ impl fmt::Display for Trial {
             Trial::PowerLoss(syncs) => syncs.fmt(f),
             Trial::SyncOrder => f.write_str("sync-order"),
             Trial::DiskFull => f.write_str("disk-full"),
+            Trial::Log(fault) => fault.fmt(f),
             Trial::Overload(transport) => write!(f, "overload-{transport}"),
             Trial::Duplicates => f.write_str("duplicates"),
             Trial::SlowClients => f.write_str("slow-clients"),
