@@ -19,7 +19,8 @@ pub fn logger_body(body: &[u8]) {
     }
     match parse_batch(body) {
         Ok(batch) => {
-            assert!((1..=BATCH_ENTRIES).contains(&batch.entries.len()), "{}", batch.entries.len());
+            // An empty one asks whether the logger could store an entry.
+            assert!(batch.entries.len() <= BATCH_ENTRIES, "{}", batch.entries.len());
             for entry in batch.entries {
                 match entry {
                     Ok(draft) => check_draft(draft),

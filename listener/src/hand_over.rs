@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
+use proto::{BatchMode, Certainty, Failure, LogEntry, Outcome, Transport};
 use transport::{Transports, Waits};
 
 use crate::consume::Positioned;
@@ -23,11 +23,10 @@ impl HandOver {
         HandOver { transports, transport }
     }
 
-    /// Waits until the logger answers.
+    /// Waits until the logger could store an entry.
     pub(crate) async fn logger_answers(&self) {
         let mut waits = waits();
-        // An empty batch asks for nothing, and every logger refuses it by name: so one that does is there.
-        while self.attempt(&[]).await.err().map(|failure| failure.code) != Some(Code::BadBatch) {
+        while self.transports.ping(self.transport).await.is_err() {
             tokio::time::sleep(waits.next_wait()).await;
         }
     }

@@ -78,6 +78,11 @@ impl Intake {
         seen: Transport,
     ) -> Result<BatchReceipt, Failure> {
         self.check_open()?;
+        if drafts.is_empty() {
+            // What the listener asks before it takes deliveries: "could you store an entry now?" Yes is the refusal of an
+            // empty batch, as every earlier logger has it; no is what an entry would be refused with.
+            self.writer.ping().await?;
+        }
         check_batch_len(drafts.len())?;
         let arrivals = drafts.into_iter().map(|draft| Intake::check(draft?, seen));
         match mode {

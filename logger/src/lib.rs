@@ -198,9 +198,16 @@ fn reading_off(telemetry: Telemetry, writer: Writer, reader: Reader) -> Telemetr
 }
 
 fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Router {
-    let readiness = move || Readiness {
-        ready: writer.healthy() && !shutdown.has_begun(),
-        detail: serde_json::json!({ "store": writer.healthy(), "draining": shutdown.has_begun() }),
+    let readiness = move || {
+        let (trouble, draining) = (writer.trouble(), shutdown.has_begun());
+        Readiness {
+            ready: trouble.is_none() && !draining,
+            detail: serde_json::json!({
+                "store": trouble.is_none(),
+                "store_trouble": trouble,
+                "draining": draining,
+            }),
+        }
     };
     health::routes(readiness, telemetry)
 }

@@ -12,7 +12,7 @@ mod group;
 use std::{
     fmt, io,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -55,6 +55,8 @@ struct Shared {
     entries: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     healthy: AtomicBool,
+    /// Why it is not.
+    trouble: Mutex<String>,
     /// Changes after each commit, for those who follow.
     commits: watch::Sender<()>,
 }
@@ -90,7 +92,8 @@ impl Writer {
             queue: RwLock::new(Some(sender)),
             entries: Arc::new(Semaphore::new(IN_FLIGHT_ENTRIES)),
             bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
-            healthy: AtomicBool::new(store.healthy()),
+            healthy: AtomicBool::new(true),
+            trouble: Mutex::default(),
             commits: watch::Sender::new(()),
         });
         let (ending, ended) = oneshot::channel();
@@ -131,6 +134,16 @@ impl Writer {
         self.queue(batch, permits)?.answered().await
     }
 
+    /// Whether an entry could be stored now. It waits in the queue as an entry would, and fails as one would.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn ping(&self) -> Result<(), Failure> {
+        let batch = Batch { arrivals: Vec::new(), mode: BatchMode::Each };
+        let permits = self.shared.permits(&batch)?;
+        self.queue(batch, permits)?.answered().await.map(|_| ())
+    }
+
     /// Queues entries as [`Writer::write_batch`] does, each for itself, but waits up to `patience` for room in the queue:
     /// for a stream, whose sender is slowed by it. What is queued after this has returned is stored after them.
     ///
@@ -164,6 +177,12 @@ impl Writer {
     /// Whether the next write has a chance: the thread runs, and its store is usable.
     pub fn healthy(&self) -> bool {
         self.shared.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Why the next write has no chance; `None` while it has one.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let trouble = || self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!self.healthy()).then(trouble)
     }
 
     /// Entries that were let in and are not answered yet.
@@ -247,12 +266,22 @@ impl WriterThread {
 
 impl Shared {
     fn permits(&self, batch: &Batch) -> Result<Permits, Failure> {
-        let (entries, bytes) = (batch.arrivals.len(), batch.payload_bytes());
+        // A question without entries counts as one: no more of them wait than entries may.
+        let (entries, bytes) = (batch.arrivals.len().max(1), batch.payload_bytes());
         if bytes > IN_FLIGHT_BYTES {
             let message = format!("the batch has {bytes} bytes: the limit is {IN_FLIGHT_BYTES}");
             return Err(Failure::new(Code::TooLarge, message));
         }
         Ok([take(&self.entries, entries)?, take(&self.bytes, bytes)?])
+    }
+
+    /// Notes whether the next write has a chance, and why not.
+    fn set_standing(&self, standing: Result<(), &Failure>) {
+        if let Err(failure) = standing {
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *trouble = failure.to_string();
+        }
+        self.healthy.store(standing.is_ok(), Ordering::Relaxed);
     }
 
     /// Entries that were let in and are not answered yet.
@@ -284,7 +313,7 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.shared.healthy.store(false, Ordering::Relaxed);
+        self.shared.set_standing(Err(&Failure::draining("the writer")));
         if thread::panicking() {
             tracing::error!("the writer thread panics: no more entries can be stored until a restart");
         }

@@ -114,10 +114,11 @@ pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
     draft(Part::whole(body)?)
 }
 
-/// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone.
+/// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone. An empty one is
+/// left to the logger, which is asked by it whether it could store an entry.
 ///
 /// # Errors
-/// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for no entries or too many.
+/// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for too many entries.
 pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
     let whole = Part::whole(body)?;
     let is_array = whole.text().trim_ascii_start().starts_with('[');
@@ -126,7 +127,9 @@ pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
     } else {
         whole.parse_object()?
     };
-    check_batch_len(entries.len())?;
+    if entries.len() > BATCH_ENTRIES {
+        return Err(too_many());
+    }
     let entries = entries.into_iter().map(|raw| draft(whole.value(raw))).collect();
     Ok(BatchDraft { mode, entries })
 }
@@ -433,6 +436,13 @@ mod tests {
         let (code, message) = refusal(&batch(1_001));
         assert_eq!(code, Code::BadBatch);
         assert!(message.contains("more than 1000 entries"), "{message}");
+    }
+
+    #[test]
+    fn an_empty_batch_is_left_to_the_logger() {
+        for body in ["[]", r#"{"mode":"each","entries":[]}"#] {
+            assert!(parse_batch(body.as_bytes()).expect("a question").entries.is_empty(), "{body}");
+        }
     }
 
     #[test]

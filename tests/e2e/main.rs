@@ -56,6 +56,7 @@ mod ports;
 mod reading;
 mod settings;
 mod status;
+mod store;
 mod store_lock;
 mod streaming;
 mod tls;

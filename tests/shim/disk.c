@@ -42,7 +42,7 @@ struct control {
 
 struct file {
     char name[64];         /* empty: the place is free */
-    int shadowed;          /* 0 for -shm */
+    int shadowed;          /* 0 for -shm, and for what holds room and no data */
     int is_wal;
     int shadow;            /* where a sync copies to */
     unsigned char *state;  /* one byte for each sector; a file, so that it outlives the process */
@@ -60,6 +60,7 @@ static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 static int (*real_unlink)(const char *);
 static int (*real_fsync)(int);
+static int (*real_fallocate)(int, int, off_t, off_t);
 static int (*real_ftruncate)(int, off_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -84,6 +85,7 @@ __attribute__((constructor)) static void begin(void) {
     real_close = real("close");
     real_unlink = real("unlink");
     real_fsync = real("fsync");
+    real_fallocate = real("fallocate");
     real_ftruncate = real("ftruncate");
     real_pwrite = real("pwrite");
     real_write = real("write");
@@ -127,7 +129,7 @@ static void map_state(struct file *file) {
 static void take_up(struct file *file, const char *name, int created) {
     char path[PATH];
     strcpy(file->name, name);
-    file->shadowed = !ends_with(name, "-shm");
+    file->shadowed = !ends_with(name, "-shm") && !ends_with(name, ".reserve");
     file->is_wal = ends_with(name, "-wal");
     if (!file->shadowed) return;
     in_shadow(path, name, ".new");
@@ -273,6 +275,27 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     if (!file_of(fd)) return real_write(fd, bytes, length);
     fputs("a watched file is written to in a way that the shim does not know\n", stderr);
     abort();
+}
+
+int fallocate(int fd, int mode, off_t at, off_t length) {
+    struct file *file = file_of(fd);
+    if (!file) return real_fallocate(fd, mode, at, length);
+    pthread_mutex_lock(&lock);
+    off_t size = size_of(fd);
+    uint64_t growth = at + length > size ? (uint64_t)(at + length - size) : 0;
+    int result = -1, saved = ENOSPC;
+    if (growth <= control->space) {
+        result = real_fallocate(fd, mode, at, length);
+        saved = errno;
+        if (result == 0 && control->space != UINT64_MAX) control->space -= growth;
+    }
+    errno = saved;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int fallocate64(int fd, int mode, off_t at, off_t length) {
+    return fallocate(fd, mode, at, length);
 }
 
 int ftruncate(int fd, off_t size) {

@@ -176,7 +176,8 @@ impl Disk {
     /// Every name that stands in the directory or in the shadow.
     fn found(&self) -> BTreeMap<String, Found> {
         let mut found = BTreeMap::<String, Found>::new();
-        for name in names(&self.files).filter(|name| !name.ends_with("-shm")) {
+        let no_data = |name: &str| name.ends_with("-shm") || name.ends_with(".reserve");
+        for name in names(&self.files).filter(|name| !no_data(name)) {
             found.entry(name).or_default().written = true;
         }
         for name in names(&self.shadow).filter(|name| name != "control" && !name.ends_with(".state")) {

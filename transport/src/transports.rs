@@ -118,6 +118,18 @@ impl Transports {
         self.deliver(transport, Form::Batch, entries, best_outcome, delivery).await
     }
 
+    /// Asks the logger over a direct transport whether it could store an entry now, by a batch without entries: a logger
+    /// that could refuses it as empty, and one that could not by what an entry would be refused with.
+    ///
+    /// # Errors
+    /// As [`Transports::write`] for an entry.
+    pub async fn ping(&self, transport: Transport) -> Result<(), Failure> {
+        match self.write_batch(transport, &[], BatchMode::Each).await {
+            Err(failure) if failure.code != Code::BadBatch => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Whether the transport's last word was that its peer is there. It sends nothing; but where the last word was that
     /// it is not, the transport goes on looking by itself.
     pub fn reachable(&self, transport: Transport) -> bool {

@@ -226,7 +226,7 @@ impl Store {
         }
     }
 
-    /// Stores the batches in one transaction, and returns after it is synced: an answer for each, in order.
+    /// Stores the batches in one transaction, those without entries passed over, and returns after it is synced: an answer for each, in order.
     ///
     /// # Errors
     /// A failure that holds for every entry of the group. Its code tells whether they are certainly not
@@ -247,11 +247,34 @@ impl Store {
         }
     }
 
-    /// Whether the next write has a chance.
-    pub fn healthy(&self) -> bool {
+    /// Whether an entry could be stored now. After a yes one is, unless others take the room on the disk in between.
+    /// Where the last commit is not fresh, one is made that changes nothing.
+    ///
+    /// # Errors
+    /// What an entry would be refused with.
+    pub fn ping(&mut self) -> Result<(), Failure> {
         match self {
-            Store::Sqlite(store) => store.healthy(),
-            Store::Nothing => true,
+            Store::Sqlite(store) => store.ping(),
+            Store::Nothing => Ok(()),
+        }
+    }
+
+    /// Looks whether [`Store::standing`] is still so: without a commit, unless the last one failed.
+    pub fn look(&mut self) {
+        match self {
+            Store::Sqlite(store) => store.look(),
+            Store::Nothing => {}
+        }
+    }
+
+    /// What an entry would get now, as far as is known.
+    ///
+    /// # Errors
+    /// What it would be refused with.
+    pub fn standing(&self) -> Result<(), &Failure> {
+        match self {
+            Store::Sqlite(store) => store.standing(),
+            Store::Nothing => Ok(()),
         }
     }
 

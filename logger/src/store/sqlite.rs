@@ -8,6 +8,7 @@ mod lock;
 mod page;
 mod prune;
 mod read;
+mod reserve;
 mod schema;
 mod write;
 
@@ -17,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -25,8 +26,11 @@ use proto::{Code, Failure};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 pub(super) use self::read::SqliteReader;
-use self::{lock::Lock, write::Broken};
+use self::{lock::Lock, reserve::Reserve, write::Broken};
 use super::{Answer, Batch, OpenError, Retention};
+
+/// For so long a commit that succeeded says that the next one will.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a SQLite file.
 #[derive(Debug)]
@@ -37,6 +41,11 @@ pub struct Sqlite {
     /// What the entries of the last group got, so that a clock that is set back does not turn the order.
     last_stored_at_us: i64,
     damage: Damage,
+    reserve: Reserve,
+    /// What an entry would get now, as far as is known.
+    standing: Result<(), Failure>,
+    /// When the last commit succeeded.
+    committed_at: Option<Instant>,
     /// Given back after the connection is closed.
     _lock: Lock,
 }
@@ -54,8 +63,16 @@ impl Sqlite {
             .optional()
             .map_err(|error| schema::open_error(&path, error))?
             .unwrap_or(i64::MIN);
-        let damage = Damage::default();
-        Ok(Sqlite { path, connection: Some(connection), last_stored_at_us, damage, _lock: lock })
+        Ok(Sqlite {
+            reserve: Reserve::open(&path),
+            path,
+            connection: Some(connection),
+            last_stored_at_us,
+            damage: Damage::default(),
+            standing: Ok(()),
+            committed_at: None,
+            _lock: lock,
+        })
     }
 
     pub(super) fn reader(&self) -> SqliteReader {
@@ -63,6 +80,51 @@ impl Sqlite {
     }
 
     pub(super) fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        let answers = self.try_commit(group);
+        self.committed(answers)
+    }
+
+    /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
+    /// entry nearer to the dead letters. So it proves what an entry needs: room for some at the most, and a commit.
+    pub(super) fn ping(&mut self) -> Result<(), Failure> {
+        let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
+        let result = match self.see() {
+            Ok(()) if fresh => Ok(()),
+            Ok(()) => self.try_commit(&[]).map(|_| ()),
+            Err(failure) => Err(failure),
+        };
+        self.committed(result)
+    }
+
+    /// What may change while nothing is written.
+    pub(super) fn look(&mut self) {
+        if self.standing.is_err() {
+            // What an entry was refused with holds until a commit succeeds.
+            let _ = self.ping();
+        } else if let Err(failure) = self.see() {
+            let _ = self.committed::<()>(Err(failure));
+        }
+    }
+
+    pub(super) fn standing(&self) -> Result<(), &Failure> {
+        self.standing.as_ref().copied()
+    }
+
+    fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.standing = result.as_ref().map(|_| ()).map_err(Failure::clone);
+        self.committed_at = result.is_ok().then(Instant::now);
+        result
+    }
+
+    /// Whether there is something in the way of an entry that can be seen without a commit.
+    fn see(&mut self) -> Result<(), Failure> {
+        if self.damage.is_there() {
+            return Err(damaged());
+        }
+        if self.reserve.has_room() { Ok(()) } else { Err(full()) }
+    }
+
+    fn try_commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
         let mut connection = self.take_connection()?;
         self.last_stored_at_us = self.last_stored_at_us.max(Timestamp::now().as_microsecond());
         match write::commit(&mut connection, group, self.last_stored_at_us) {
@@ -96,10 +158,6 @@ impl Sqlite {
                 false
             }
         }
-    }
-
-    pub(super) fn healthy(&self) -> bool {
-        self.connection.is_some() && !self.damage.is_there()
     }
 
     pub(super) fn close(self) {

@@ -1,10 +1,7 @@
 //! What the thread does: gather, commit, answer, and tend the store in between.
 
 use std::{
-    sync::{
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use trace::{Past, attribute};
 use super::{Request, Waiting, Watch};
 use crate::{
     metrics::Commits,
-    store::{Answer, Retention, Store},
+    store::{Answer, Batch, Retention, Store},
 };
 
 /// Most entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
@@ -36,9 +33,10 @@ pub(super) fn run(mut store: Store, retention: &Retention, queue: Receiver<Reque
     loop {
         match queue.next_group(tend_at) {
             Next::Group(group) => {
-                serve(&mut store, group, &commits);
-                // Those who follow look again. After a commit that failed they find nothing new.
-                watch.shared.commits.send_replace(());
+                if serve(&mut store, group, &commits) {
+                    // Those who follow look again. After a commit that failed they find nothing new.
+                    watch.shared.commits.send_replace(());
+                }
             }
             Next::Nothing => {}
             Next::End => break,
@@ -47,9 +45,10 @@ pub(super) fn run(mut store: Store, retention: &Retention, queue: Receiver<Reque
             // While there is more to delete, a step follows each group: it never waits for a quiet moment
             // that may not come, and a write never waits for more than one step.
             let more = store.tend(retention);
+            store.look();
             tend_at = Instant::now() + if more { Duration::ZERO } else { TEND_EVERY };
         }
-        watch.shared.healthy.store(store.healthy(), Ordering::Relaxed);
+        watch.shared.set_standing(store.standing());
     }
     store.close();
 }
@@ -77,10 +76,12 @@ impl Queue {
                 Err(RecvTimeoutError::Disconnected) => return Next::End,
             },
         };
-        let (mut entries, mut bytes) = (first.batch.arrivals.len(), first.payload_bytes);
+        // A question without entries counts as one, so that those of one group have a bound too.
+        let count = |request: &Request| request.batch.arrivals.len().max(1);
+        let (mut entries, mut bytes) = (count(&first), first.payload_bytes);
         let mut group = vec![first];
         while let Ok(request) = self.receiver.try_recv() {
-            entries += request.batch.arrivals.len();
+            entries += count(&request);
             bytes += request.payload_bytes;
             if entries > GROUP_ENTRIES || bytes > GROUP_BYTES {
                 self.held = Some(request);
@@ -100,27 +101,47 @@ struct Commit {
     ended_at: Instant,
 }
 
-fn serve(store: &mut Store, group: Vec<Request>, commits: &Commits) {
+/// Commits and answers a group; whether it held entries, and not just questions.
+fn serve(store: &mut Store, group: Vec<Request>, commits: &Commits) -> bool {
     let (batches, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|request| (request.batch, request.waiting)).unzip();
     let entries: usize = batches.iter().map(|batch| batch.arrivals.len()).sum();
     #[cfg(feature = "faults")]
     let waiting = answer_before_commit(&batches, waiting);
     let started_at = Instant::now();
-    let answers = store.commit(&batches);
+    let mut answers = match entries {
+        0 => Ok(vec![Ok(Vec::new()); batches.len()]),
+        _ => store.commit(&batches),
+    };
     let commit = Commit { entries, started_at, ended_at: Instant::now() };
-    commits.took(entries, commit.ended_at - started_at);
+    if entries > 0 {
+        commits.took(entries, commit.ended_at - started_at);
+    }
+    if let Ok(answers) = &mut answers {
+        answer_questions(store, &batches, answers);
+    }
     let answers = answers.unwrap_or_else(|failure| vec![Err(failure); batches.len()]);
     for (batch, answer) in batches.iter().zip(&answers) {
         commits.answered(batch, answer);
     }
     waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, commit));
+    entries > 0
+}
+
+/// Answers those who have sent no entry, to ask whether one could be stored. A group that failed has answered them too.
+fn answer_questions(store: &mut Store, batches: &[Batch], answers: &mut [Answer]) {
+    let questions = batches.iter().zip(answers).filter(|(batch, _)| batch.arrivals.is_empty());
+    let mut answer = None;
+    for (_, own) in questions {
+        let answer = answer.get_or_insert_with(|| store.ping());
+        *own = answer.clone().map(|()| Vec::new());
+    }
 }
 
 /// Says of everything that it is stored, and commits a while later, as a store that writes behind does. Without the
 /// while only a few milliseconds would be left to die in: what SQLite has given to the system, a kill does not undo.
 #[cfg(feature = "faults")]
-fn answer_before_commit(batches: &[crate::store::Batch], waiting: Vec<Waiting>) -> Vec<Waiting> {
+fn answer_before_commit(batches: &[Batch], waiting: Vec<Waiting>) -> Vec<Waiting> {
     if !crate::faults::Fault::AckBeforeCommit.is_on() {
         return waiting;
     }

@@ -158,6 +158,23 @@ async fn bytes_are_counted_too() {
 }
 
 #[tokio::test]
+async fn a_question_without_entries_waits_its_turn_as_an_entry_does() {
+    let it = start();
+    let lock = hold_commits(&it.url);
+    let mut writes = spawn_writes(&it.writer, 0..1);
+    until(|| it.writer.shared.queued_entries() == 1).await;
+    let writer = it.writer.clone();
+    let ping = tokio::spawn(async move { writer.ping().await });
+    until(|| it.writer.shared.queued_entries() == 2).await;
+    drop(lock);
+    assert_eq!(ping.await.expect("no panic"), Ok(()));
+    let entry = writes.try_join_next().expect("what came before it is answered before it");
+    assert!(entry.expect("no panic").is_ok());
+    it.thread.drain().await;
+    assert_eq!(it.writer.ping().await.map_err(|failure| failure.code), Err(Code::Draining));
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_does_not_undo_its_write() {
     let it = start();
     let lock = hold_commits(&it.url);
@@ -215,6 +232,7 @@ async fn a_thread_that_died_is_seen_and_writes_are_refused() {
         entries: Arc::new(Semaphore::new(1)),
         bytes: Arc::new(Semaphore::new(100)),
         healthy: AtomicBool::new(true),
+        trouble: Mutex::default(),
         commits: watch::Sender::new(()),
     });
     let (ending, ended) = oneshot::channel();

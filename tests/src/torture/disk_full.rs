@@ -38,6 +38,9 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         disk.set_space(Some(random.random_range(0..1_000_000)));
         for transport in DIRECT {
             refused_as_full(&lone, transport, &mut random, &mut journal).await;
+            if lone.ping(transport).await != Err(Code::StorageFull) {
+                broken.push(format!("cycle {}: {transport} says that an entry could be stored", round + 1));
+            }
         }
         let (status, _) = lone.get("/logs?limit=10").await;
         if status != 200 {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use chaos::{Answer, Journal};
-use proto::{Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
+use proto::{Code, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
@@ -103,6 +103,14 @@ impl Lone {
             let Some(next) = page.next else { return entries };
             path = format!("/logs?limit=1000&cursor={}", String::from(next));
         }
+    }
+
+    /// Asks it over a direct transport whether it could store an entry now.
+    ///
+    /// # Errors
+    /// What an entry would be refused with.
+    pub async fn ping(&self, transport: Transport) -> Result<(), Code> {
+        self.transports.ping(transport).await.map_err(|failure| failure.code)
     }
 
     /// Sends one entry once, and notes both in the journal. Says what was answered.

@@ -3,7 +3,7 @@
 use proto::{BatchMode, Code, Failure, Outcome};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::checksum;
+use super::{checksum, schema};
 use crate::store::{Answer, Arrival, Batch};
 
 /// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
@@ -38,7 +38,8 @@ pub(super) enum Broken {
     AtCommit(rusqlite::Error),
 }
 
-/// Stores a group in one transaction of its own. `stored_at_us` is what all its new entries get.
+/// Stores a group in one transaction of its own. `stored_at_us` is what all its new entries get. A group without entries
+/// is committed and synced too, and changes nothing: so it shows whether one with entries would be.
 pub(super) fn commit(
     connection: &mut Connection,
     group: &[Batch],
@@ -55,6 +56,10 @@ pub(super) fn commit(
         })
         .collect::<rusqlite::Result<_>>()
         .map_err(Broken::BeforeCommit)?;
+    if group.iter().all(|batch| batch.arrivals.is_empty()) {
+        // Writes the page that it is in, as it was.
+        transaction.pragma_update(None, "user_version", schema::VERSION).map_err(Broken::BeforeCommit)?;
+    }
     // After an error the transaction rolls back when it is dropped.
     transaction.commit().map_err(Broken::AtCommit)?;
     Ok(answers)

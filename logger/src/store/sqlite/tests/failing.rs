@@ -36,7 +36,7 @@ fn a_full_disk_stores_nothing_of_the_group_and_writing_goes_on_after_it() {
     for _ in 0..2 {
         let failure = store.commit(&[each(vec![arrival(9, "small")]), batch.clone()]).expect_err("full");
         assert_eq!(failure.code, Code::StorageFull);
-        assert!(store.healthy());
+        assert_eq!(store.standing().map_err(|failure| failure.code), Err(Code::StorageFull));
         assert_eq!(get(&mut store, id(9)), None, "the whole group is taken back");
     }
     assert_eq!(store_one(&mut store, arrival(10, "small")), Ok(Outcome::Stored), "what fits is stored");
@@ -52,9 +52,25 @@ fn a_foreign_lock_is_waited_for_and_then_refused() {
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let failure = store_one(&mut store, arrival(1, "text")).expect_err("locked");
     assert_eq!(failure.code, Code::Unavailable);
-    assert!(store.healthy());
+    assert_eq!(store.ping().map_err(|failure| failure.code), Err(Code::Unavailable), "nor could another be");
+    assert!(store.standing().is_err());
     other.execute_batch("ROLLBACK").expect("unlocked");
     assert_eq!(store_one(&mut store, arrival(1, "text")), Ok(Outcome::Stored));
+    assert_eq!(store.ping(), Ok(()));
+    assert_eq!(store.standing(), Ok(()));
+}
+
+#[test]
+fn a_question_without_entries_is_committed_and_changes_nothing() {
+    let (_directory, url, mut store) = new_store();
+    let log = || std::fs::metadata(file(&url).with_file_name("logs.db-wal")).expect("a log").len();
+    let before = log();
+    assert_eq!(store.ping(), Ok(()));
+    let asked = log();
+    assert!(asked > before, "it was written and synced as an entry is");
+    assert_eq!(store.ping(), Ok(()));
+    assert_eq!(log(), asked, "what is known from a moment ago is not tried again");
+    assert_eq!(count(&mut store), 0);
 }
 
 #[test]
@@ -115,15 +131,18 @@ fn after_an_io_error_the_store_is_opened_again() {
     store_one(&mut store, arrival(1, "text")).expect("stored");
     let fail = |store: &mut Store| {
         let connection = sqlite(store).connection.take().expect("open");
-        sqlite(store).judge(connection, Broken::AtCommit(sqlite_error(ffi::SQLITE_IOERR_FSYNC)));
-        assert!(!store.healthy());
+        let store = sqlite(store);
+        let failure = store.judge(connection, Broken::AtCommit(sqlite_error(ffi::SQLITE_IOERR_FSYNC)));
+        store.committed::<()>(Err(failure)).expect_err("as it was told");
+        assert!(store.standing().is_err());
     };
     fail(&mut store);
     assert_eq!(store_one(&mut store, arrival(1, "text")), Ok(Outcome::Duplicate), "by the next write");
-    assert!(store.healthy());
+    assert_eq!(store.standing(), Ok(()));
     fail(&mut store);
     assert!(!store.tend(&Retention::default()));
-    assert!(store.healthy(), "or, with no write, by tending");
+    store.look();
+    assert_eq!(store.standing(), Ok(()), "or, with no write, by tending");
 }
 
 #[test]
@@ -133,6 +152,7 @@ fn a_store_that_vanished_is_not_replaced_by_an_empty_one() {
     std::fs::remove_file(file(&url)).expect("removed");
     let failure = store_one(&mut store, arrival(1, "text")).expect_err("there is no store");
     assert_eq!(failure.code, Code::Unavailable);
+    assert_eq!(store.ping().map_err(|failure| failure.code), Err(Code::Unavailable));
     assert!(!file(&url).exists());
 }
 
@@ -150,7 +170,9 @@ async fn damage_that_a_reader_finds_stops_the_writer() {
     }
     let failure = reader.page(Query::default()).await.expect_err("unreadable");
     assert_eq!(failure.code, Code::Unavailable);
-    assert!(!store.healthy());
+    store.look();
+    assert!(store.standing().is_err());
+    assert_eq!(store.ping().map_err(|failure| failure.code), Err(Code::Unavailable));
     let failure = store_one(&mut store, arrival(2, "text")).expect_err("refused");
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.message.contains("damaged"), "{}", failure.message);
