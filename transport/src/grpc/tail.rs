@@ -21,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// Who takes so many connections in a row and never says a word of gRPC is no logger. One that dies or starts ends a few
 /// at most.
 const WORDLESS: u32 = 8;
+/// After an outage a tail is there again when it has said something twice, or nothing else for so long: one that begins and
+/// fails at once is still lost, and is waited for longer each time.
+const CALM: Duration = Duration::from_millis(500);
 
 /// What there is to say of a tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Tail {
     /// `after` is where the tail has come.
     query: TailQuery,
     responses: Option<Streaming<TailResponse>>,
+    /// What came while it was not certain that the tail is there again.
+    held: Option<TailResponse>,
     attempts: Attempts,
     /// Before the next attempt to connect.
     wait: Duration,
@@ -60,7 +65,7 @@ impl Tail {
         // A tail is no transport: those count and log their own.
         let attempts = Attempts::quiet("the logger, for a tail");
         let start = Start::Pending { made_at: Timestamp::now(), wordless: 0 };
-        Tail { streams, query, responses: None, attempts, wait: Duration::ZERO, start, ended: false }
+        Tail { streams, query, responses: None, held: None, attempts, wait: Duration::ZERO, start, ended: false }
     }
 
     /// What there is to say next; `None` after the end of the times that were asked for, and after an error. Waits for as
@@ -73,9 +78,6 @@ impl Tail {
             match self.step().await {
                 Ok(Some((event, cursor))) => {
                     self.begin(cursor);
-                    if self.attempts.is_failing() {
-                        self.attempts.succeeded();
-                    }
                     return Some(Ok(Tailed::Event(event, cursor)));
                 }
                 Ok(None) => {}
@@ -88,7 +90,7 @@ impl Tail {
                     return Some(Err(no_logger().because(failure)));
                 }
                 Err(failure) => {
-                    self.responses = None;
+                    (self.responses, self.held) = (None, None);
                     let known = self.attempts.is_failing();
                     self.wait = self.attempts.failed(&failure.cause());
                     // Of an outage its reader is told once.
@@ -108,7 +110,7 @@ impl Tail {
             // The moment has led to a place. As a condition it would leave entries out, where the logger's clock is
             // behind ours.
             self.query.filter.since = None;
-            self.responses = None;
+            (self.responses, self.held) = (None, None);
         }
     }
 
@@ -143,9 +145,29 @@ impl Tail {
             self.responses = Some(self.streams.tail_logs(&self.query).await?);
             return Ok(None);
         };
-        let response = tokio::time::timeout(SILENCE, responses.message()).await;
-        let response = response.map_err(|_| Failure::unreachable(LOGGER).because("silent for too long"))?;
-        match response.map_err(failure)? {
+        let response = match self.held.take() {
+            Some(response) => Some(response),
+            None => {
+                let response = tokio::time::timeout(SILENCE, responses.message()).await;
+                let response =
+                    response.map_err(|_| Failure::unreachable(LOGGER).because("silent for too long"))?;
+                response.map_err(failure)?
+            }
+        };
+        let response = if response.is_some() && self.attempts.is_failing() {
+            // Kept where it is not lost if nobody waits for the end of this any more.
+            self.held = response;
+            let next = tokio::time::timeout(CALM, responses.message()).await;
+            let response = self.held.take();
+            if let Ok(next) = next {
+                self.held = next.map_err(failure)?;
+            }
+            self.attempts.succeeded();
+            response
+        } else {
+            response
+        };
+        match response {
             Some(response) => tail_event(response).map(Some),
             None => {
                 self.ended = true;
@@ -163,5 +185,106 @@ fn no_logger() -> Failure {
 impl std::fmt::Debug for Tail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tail").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::Instant,
+    };
+
+    use futures_util::{StreamExt, stream};
+    use proto::grpc::{
+        BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, WriteLogsResponse,
+        log_service_server::{LogService, LogServiceServer},
+        tail_response,
+    };
+    use tonic::{Request, Response, Status, codegen::BoxStream, transport::Server};
+
+    use super::*;
+    use crate::Settings;
+
+    /// A logger whose tails begin and fail at once, as one does that cannot read its store.
+    #[derive(Debug, Clone, Default)]
+    struct Failing {
+        tails: Arc<AtomicU32>,
+    }
+
+    #[tonic::async_trait]
+    impl LogService for Failing {
+        async fn tail_logs(
+            &self,
+            _: Request<TailRequest>,
+        ) -> Result<Response<BoxStream<TailResponse>>, Status> {
+            self.tails.fetch_add(1, Ordering::Relaxed);
+            let begun = tail_response(TailEvent::Reached, Cursor::after(0));
+            let failure = Failure::unreachable("the store");
+            Ok(Response::new(stream::iter([Ok(begun), Err(proto::grpc::status(&failure))]).boxed()))
+        }
+
+        async fn write_log(&self, _: Request<LogRequest>) -> Result<Response<LogResponse>, Status> {
+            Err(Status::unimplemented("a tail alone"))
+        }
+
+        async fn write_batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
+            Err(Status::unimplemented("a tail alone"))
+        }
+
+        async fn write_logs(
+            &self,
+            _: Request<Streaming<LogRequest>>,
+        ) -> Result<Response<WriteLogsResponse>, Status> {
+            Err(Status::unimplemented("a tail alone"))
+        }
+
+        async fn sync_logs(
+            &self,
+            _: Request<Streaming<LogRequest>>,
+        ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
+            Err(Status::unimplemented("a tail alone"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_logger_that_fails_after_it_has_begun_is_dialled_less_and_less_often() {
+        /// What nine waits come to at the least.
+        const WAITS: Duration = Duration::from_millis(20 + 40 + 80 + 160 + 320 + 400 + 400 + 400 + 400);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("its address");
+        let incoming = stream::unfold(listener, |listener| async {
+            let accepted = listener.accept().await.map(|(stream, _)| stream);
+            Some((accepted, listener))
+        });
+        let logger = Failing::default();
+        let server = Server::builder().add_service(LogServiceServer::new(logger.clone()));
+        let server = tokio::spawn(server.serve_with_incoming(incoming));
+        let settings = Settings {
+            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+            logger_grpc_url: format!("http://{at}").parse().expect("a URL"),
+            amqp_url: None,
+            tls: None,
+            deadline: Duration::from_secs(5),
+            came_by: None,
+        };
+        let begun = Instant::now();
+        let mut tail = Tail::new(Streams::new(&settings), TailQuery::default());
+        let (mut events, mut losses) = (0, 0);
+        while logger.tails.load(Ordering::Relaxed) < 10 {
+            match tokio::time::timeout(Duration::from_millis(50), tail.next()).await {
+                Ok(Some(Ok(Tailed::Event(..)))) => events += 1,
+                Ok(Some(Ok(Tailed::Lost(_)))) => losses += 1,
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => {}
+            }
+        }
+        server.abort();
+        assert!(begun.elapsed() >= WAITS, "{:?}", begun.elapsed());
+        assert_eq!((events, losses), (1, 1), "of an outage one is told once");
     }
 }
