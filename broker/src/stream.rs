@@ -11,7 +11,6 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
 use proto::{
     Code, Cursor, Failure, TailDraft, TailEvent, check_query_text,
     json::{Envelope, FailureData},
@@ -100,7 +99,7 @@ pub async fn follow(
     }
     let slot = Arc::clone(&app.tails.slots).try_acquire_owned();
     let slot = slot.map_err(|_| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
-    let is_over = query.filter.until.is_some_and(|until| until <= Timestamp::now());
+    let is_over = query.filter.until.is_some_and(|until| until <= proto::Time::now());
     let mut tail = app.tails.streams.tail(query);
     let mut found = VecDeque::new();
     // Whoever asks while the logger is down is told so, as by the other addresses.

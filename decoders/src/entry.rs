@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use prost::Message;
 use proto::{
-    Certainty, EntryDraft, Failure, LogEntry, Transport,
+    Certainty, EntryDraft, Failure, LogEntry, Time, Transport,
     grpc::{self, Log},
     json::{self, Envelope, FailureData},
     limits::{BATCH_ENTRIES, DATA_BYTES, MESSAGE_CHARS, NAME_BYTES},
@@ -33,7 +33,8 @@ pub(crate) fn check_entry(entry: &LogEntry) {
     assert!(entry.data().len() <= DATA_BYTES, "data of {} bytes", entry.data().len());
     assert!(!entry.name().contains('\0') && !entry.data().contains('\0'), "U+0000");
     assert!(!entry.id().is_nil(), "the nil id");
-    assert_eq!(entry.created_at().as_nanosecond() % 1_000, 0, "what no store keeps");
+    let kept = Time::from_microsecond(entry.created_at().as_microsecond());
+    assert_eq!(kept, Some(entry.created_at()), "what no store keeps");
     let again = |draft: EntryDraft| assert_eq!(draft.check(LATER).as_ref(), Ok(entry));
 
     let text = json::entry_json(entry, Some(Transport::Rabbitmq));

@@ -42,6 +42,11 @@ pub struct Config {
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
+    /// Start nothing: give the entries whose time of storing lies ahead of the clock the time that it is now, in their order,
+    /// say how many they were, and end. For after a clock that was ahead; the logger must be stopped, and the clock right
+    #[arg(long)]
+    pub reset_times: bool,
+
     /// The logger's certificate, in PEM: all three ports are encrypted with it; read again at SIGHUP, with the key and the
     /// CA
     #[arg(long, env)]

@@ -11,6 +11,7 @@ pub mod server;
 pub mod store;
 pub mod writer;
 
+mod clock;
 mod config;
 mod metrics;
 
@@ -33,7 +34,7 @@ use tokio::task::JoinSet;
 use crate::{
     intake::Intake,
     metrics::Gauges,
-    store::{OpenError, Reader, Store},
+    store::{OpenError, Reader, ResetTimes, Store, Vitals},
     writer::{Drained, Writer, WriterThread},
 };
 
@@ -104,6 +105,27 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     })
 }
 
+/// Gives the entries whose times of storing lie ahead of the clock the present time, and says which. No logger may use the
+/// store meanwhile.
+///
+/// # Errors
+/// If the store cannot be opened or changed; the message says what to do.
+pub fn reset_times(config: &Config) -> anyhow::Result<()> {
+    let mut store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let ResetTimes { entries, before, now, unreadable } = store.reset_times().context("--reset-times")?;
+    store.close();
+    let (first, last) = before.unzip();
+    tracing::info!(
+        entries,
+        from = first.map(tracing::field::display),
+        to = last.map(tracing::field::display),
+        now = now.map(tracing::field::display),
+        unreadable,
+        "times of storing ahead of the clock are set to now, in the order in which they were"
+    );
+    Ok(())
+}
+
 impl Logger {
     /// Where it listens.
     ///
@@ -126,7 +148,7 @@ impl Logger {
         let Addresses { http, rpc, grpc } = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
         let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
-        let health = health_routes(self.writer.clone(), telemetry, shutdown.clone());
+        let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
         let commits = self.writer.commits();
         let intake = Intake::new(self.writer, shutdown.clone());
         let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -191,13 +213,13 @@ pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
 }
 
 fn reading_off(telemetry: Telemetry, writer: Writer, reader: Reader) -> Telemetry {
-    let gauges = Gauges::new();
+    let (gauges, vitals) = (Gauges::new(), reader.vitals());
     telemetry.reading_off(move || {
-        gauges.set(writer.queued_entries(), reader.disk_bytes(), writer.healthy());
+        gauges.set(writer.queued_entries(), reader.disk_bytes(), writer.healthy(), &vitals);
     })
 }
 
-fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Router {
+fn health_routes(writer: Writer, vitals: Vitals, telemetry: Telemetry, shutdown: Shutdown) -> Router {
     let readiness = move || {
         let (trouble, draining) = (writer.trouble(), shutdown.has_begun());
         Readiness {
@@ -205,6 +227,8 @@ fn health_routes(writer: Writer, telemetry: Telemetry, shutdown: Shutdown) -> Ro
             detail: serde_json::json!({
                 "store": trouble.is_none(),
                 "store_trouble": trouble,
+                "store_links": vitals.other_links(),
+                "clock_trouble": vitals.clock_trouble(),
                 "draining": draining,
             }),
         }

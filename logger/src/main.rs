@@ -14,6 +14,9 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&config.telemetry, "logger", config.allow_insecure_network)?;
+    if config.reset_times {
+        return logger::reset_times(&config);
+    }
     let shutdown = Shutdown::on_signal()?;
     let result = logger::bind(config, telemetry.clone())?.run(shutdown).await;
     telemetry.flush().await;

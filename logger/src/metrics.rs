@@ -8,7 +8,7 @@ use metrics::{
 };
 use proto::{PerOutcome, Transport};
 
-use crate::store::{Answer, Batch};
+use crate::store::{Answer, Batch, Vitals};
 
 const REQUEST_SECONDS: &str = "logger_request_seconds";
 const ENTRIES: &str = "logger_entries_total";
@@ -17,6 +17,11 @@ const COMMIT_SECONDS: &str = "logger_commit_seconds";
 const QUEUE_ENTRIES: &str = "logger_queue_entries";
 const STORE_BYTES: &str = "logger_store_bytes";
 const STORE_HEALTHY: &str = "logger_store_healthy";
+const STORE_LOST: &str = "logger_store_lost";
+const STORE_AHEAD_SECONDS: &str = "logger_store_ahead_seconds";
+const CLOCK_LEAPS: &str = "logger_clock_leaps_total";
+const UNREADABLE_ROWS: &str = "logger_unreadable_rows_total";
+const DELETED_ENTRIES: &str = "logger_deleted_entries_total";
 const OPEN_STREAMS: &str = "logger_open_streams";
 
 /// How long the requests of each server take. Made when the first comes: there is no server of `rabbitmq`.
@@ -137,12 +142,77 @@ impl Drop for OpenStream {
     }
 }
 
+/// Rows of the store that were left out of what was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Unreadables(Counter);
+
+impl Unreadables {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(UNREADABLE_ROWS, Unit::Count, "Rows of the store that were found to be unreadable");
+        Unreadables(begun(counter!(UNREADABLE_ROWS)))
+    }
+
+    pub(crate) fn one_more(&self) {
+        self.0.increment(1);
+    }
+}
+
+/// Entries that retention has deleted.
+#[derive(Debug)]
+pub(crate) struct DeletedEntries(Counter);
+
+impl DeletedEntries {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(DELETED_ENTRIES, Unit::Count, "Entries that retention has deleted");
+        DeletedEntries(begun(counter!(DELETED_ENTRIES)))
+    }
+
+    pub(crate) fn add(&self, entries: u64) {
+        self.0.increment(entries);
+    }
+}
+
+/// Leaps of the wall clock.
+#[derive(Debug)]
+pub(crate) struct ClockLeaps {
+    forward: Counter,
+    back: Counter,
+}
+
+impl ClockLeaps {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(
+            CLOCK_LEAPS,
+            Unit::Count,
+            "Times that the wall clock was set by more than a minute"
+        );
+        let of = |direction| begun(counter!(CLOCK_LEAPS, "direction" => direction));
+        ClockLeaps { forward: of("forward"), back: of("back") }
+    }
+
+    /// One more.
+    pub(crate) fn leapt(&self, forward: bool) {
+        if forward { &self.forward } else { &self.back }.increment(1);
+    }
+}
+
+/// There from the start, so that the first is an increase too.
+fn begun(counter: Counter) -> Counter {
+    counter.increment(0);
+    counter
+}
+
 /// What can be read off at any time.
 #[derive(Debug)]
 pub(crate) struct Gauges {
     queue_entries: Gauge,
     store_bytes: Gauge,
     store_healthy: Gauge,
+    store_lost: Gauge,
+    store_ahead_seconds: Gauge,
 }
 
 impl Gauges {
@@ -151,17 +221,37 @@ impl Gauges {
         describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Entries that were let in and wait for their commit");
         describe_gauge!(STORE_BYTES, Unit::Bytes, "What the store takes on the disk, its log included");
         describe_gauge!(STORE_HEALTHY, Unit::Count, "1 if the store takes entries");
+        describe_gauge!(
+            STORE_LOST,
+            Unit::Count,
+            "1 if the store's file was deleted, moved or replaced while in use"
+        );
+        describe_gauge!(
+            STORE_AHEAD_SECONDS,
+            Unit::Seconds,
+            "How far the newest entry's time of storing lies ahead of the clock"
+        );
         Gauges {
             queue_entries: gauge!(QUEUE_ENTRIES),
             store_bytes: gauge!(STORE_BYTES),
             store_healthy: gauge!(STORE_HEALTHY),
+            store_lost: gauge!(STORE_LOST),
+            store_ahead_seconds: gauge!(STORE_AHEAD_SECONDS),
         }
     }
 
     /// Sets them. The bytes are `None` for a store that is no file.
-    pub(crate) fn set(&self, queue_entries: usize, store_bytes: Option<u64>, store_healthy: bool) {
+    pub(crate) fn set(
+        &self,
+        queue_entries: usize,
+        store_bytes: Option<u64>,
+        store_healthy: bool,
+        vitals: &Vitals,
+    ) {
         self.queue_entries.set(queue_entries as f64);
         self.store_bytes.set(store_bytes.map_or(f64::NAN, |bytes| bytes as f64));
         self.store_healthy.set(f64::from(u8::from(store_healthy)));
+        self.store_lost.set(f64::from(u8::from(vitals.is_lost())));
+        self.store_ahead_seconds.set(vitals.ahead_seconds() as f64);
     }
 }

@@ -21,7 +21,7 @@ pub use self::described::GrpcHandleBody;
 use self::{described::EntryOrBatch, ignored::Ignored, part::Part};
 pub use self::{part::mistake, words::in_plain_words};
 use crate::{
-    BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::BATCH_ENTRIES,
+    BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Time, Transport, limits::BATCH_ENTRIES,
 };
 
 /// What a caller asks of the broker.
@@ -215,7 +215,7 @@ struct EntryOut<'a> {
     name: &'a str,
     data: &'a str,
     level: Level,
-    created_at: Timestamp,
+    created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<Transport>,
 }

@@ -17,6 +17,7 @@ mod outcome;
 mod per_outcome;
 mod read;
 mod tail;
+mod time;
 mod transport;
 
 pub mod grpc;
@@ -25,7 +26,7 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use bounded::Bounded;
-pub use entry::{EntryDraft, Level, LogEntry, parse_time};
+pub use entry::{EntryDraft, Level, LogEntry};
 pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
@@ -33,4 +34,5 @@ pub use read::{
     Cursor, Page, Query, QueryDraft, StoredEntry, check_query_text, parse_entry_id, unread_query,
 };
 pub use tail::{TailDraft, TailEvent, TailQuery};
+pub use time::{NoTime, Time};
 pub use transport::Transport;

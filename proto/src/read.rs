@@ -2,15 +2,13 @@
 
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    Code, Failure, Level, Transport,
-    entry::parse_time,
+    Code, Failure, Level, Time, Transport,
     limits::{CONTAINS_CHARS, NAME_CHARS, PAGE_ENTRIES},
 };
 
@@ -27,10 +25,10 @@ pub struct StoredEntry {
     pub level: Level,
     /// When it happened, by the clock of the caller or of the broker.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
+    pub created_at: Time,
     /// When it was stored, by the clock of the logger.
     #[schema(value_type = String, format = DateTime)]
-    pub stored_at: Timestamp,
+    pub stored_at: Time,
     /// By which way it came first.
     pub transport: Transport,
     /// How often this id was written: 1, and 1 more for each duplicate.
@@ -107,9 +105,9 @@ pub struct Query {
     /// Entries that came by this transport.
     pub transport: Option<Transport>,
     /// Stored at this time or later.
-    pub since: Option<Timestamp>,
+    pub since: Option<Time>,
     /// Stored before this time.
-    pub until: Option<Timestamp>,
+    pub until: Option<Time>,
     /// Whose data holds this text, letter case and all.
     pub contains: Option<String>,
     /// At most so many, 1 to [`PAGE_ENTRIES`].
@@ -212,8 +210,8 @@ fn within(parameter: &str, text: String, limit_chars: usize) -> Result<String, F
     Ok(text)
 }
 
-fn time(parameter: &str, text: &str) -> Result<Timestamp, Failure> {
-    parse_time(text).ok_or_else(|| {
+fn time(parameter: &str, text: &str) -> Result<Time, Failure> {
+    Time::parse_bound(text).ok_or_else(|| {
         let message = format!(
             "{parameter} is not an RFC 3339 time: send one such as 2026-01-31T12:00:00Z, with %2B for a +"
         );

@@ -1,8 +1,7 @@
 //! The conditions of `fourwire get` and `fourwire tail`.
 
 use clap::Args;
-use jiff::Timestamp;
-use proto::{Level, TailDraft, TailQuery, Transport, parse_time};
+use proto::{Level, TailDraft, TailQuery, Time, Transport};
 
 use super::words;
 use crate::problem::Problem;
@@ -25,11 +24,11 @@ pub struct Filter {
 
     /// Stored at this time or later, as RFC 3339: 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
-    pub since: Option<Timestamp>,
+    pub since: Option<Time>,
 
     /// Stored before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
-    pub until: Option<Timestamp>,
+    pub until: Option<Time>,
 
     /// Whose data holds this text, letter case and all
     #[arg(long, value_name = "TEXT")]
@@ -75,8 +74,9 @@ pub(super) fn checked(draft: TailDraft) -> Result<TailQuery, Problem> {
     Ok(query)
 }
 
-fn time(text: &str) -> Result<Timestamp, &'static str> {
-    parse_time(text).ok_or("give an RFC 3339 time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00")
+fn time(text: &str) -> Result<Time, &'static str> {
+    Time::parse_bound(text)
+        .ok_or("give an RFC 3339 time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00")
 }
 
 #[cfg(test)]

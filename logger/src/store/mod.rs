@@ -15,14 +15,18 @@
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod nothing;
+mod open_error;
 mod sqlite;
+mod vitals;
 
-use std::{io, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use proto::{
     BatchMode, Code, Cursor, Failure, LogEntry, Outcome, Page, Query, StoredEntry, TailQuery, Transport,
 };
 use uuid::Uuid;
+
+pub use self::{open_error::OpenError, sqlite::ResetTimes, vitals::Vitals};
 
 /// A valid entry, and the transport by which it came first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,93 +116,11 @@ impl FromStr for StoreUrl {
 )]
 pub struct UnknownStore;
 
-/// Why a store could not be opened. Nothing that was found is changed, let alone deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory of the file is missing and cannot be made.
-    #[error("cannot make the directory {}: make it by hand, or name another place", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is something else.
-    #[error("{} is there already and is not a store of this logger: name another file", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process has it open for writing.
-    #[error("another logger uses {}: stop that one first, or name another file", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file that keeps two loggers from using one store cannot be had.
-    #[error("cannot open {}", path.display())]
-    Lock {
-        /// That file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file was written by a later version.
-    #[error(
-        "{} has version {found} of the format, and this logger knows up to {known}: use a newer logger",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// The newest version that is understood.
-        known: i32,
-    },
-    /// The file is a store, and broken.
-    #[error(
-        "{0} is damaged ({detail}): put a copy back in its place, or move {0}, {0}-wal and {0}-shm away to \
-         begin with an empty store",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        detail: String,
-    },
-    /// The file cannot give the promise that a stored entry is synced.
-    #[error("{} cannot be used safely ({detail}): put it on a local disk", path.display())]
-    NotDurable {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        detail: String,
-    },
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Anything else that SQLite says.
-    #[error("cannot open {}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        source: rusqlite::Error,
-    },
-}
-
 /// The write end of a store. Its calls block.
 #[derive(Debug)]
 pub enum Store {
     /// A SQLite file.
-    Sqlite(sqlite::Sqlite),
+    Sqlite(Box<sqlite::Sqlite>),
     /// None.
     Nothing,
 }
@@ -210,7 +132,7 @@ impl Store {
     /// [`OpenError`], which says what to do.
     pub fn open(url: &StoreUrl) -> Result<Self, OpenError> {
         match url {
-            StoreUrl::Sqlite(path) => sqlite::Sqlite::open(path).map(Store::Sqlite),
+            StoreUrl::Sqlite(path) => sqlite::Sqlite::open(path).map(|store| Store::Sqlite(Box::new(store))),
             StoreUrl::Nothing => {
                 tracing::warn!("LOGGER_STORE=nothing: every entry is answered as stored, and forgotten");
                 Ok(Store::Nothing)
@@ -278,6 +200,18 @@ impl Store {
         }
     }
 
+    /// Gives all entries whose time of storing lies ahead of the clock the time that it is now. Their order stays as it
+    /// is. A store that is not kept has none.
+    ///
+    /// # Errors
+    /// What SQLite says; what was done until then is done.
+    pub fn reset_times(&mut self) -> anyhow::Result<ResetTimes> {
+        match self {
+            Store::Sqlite(store) => store.reset_times(),
+            Store::Nothing => Ok(ResetTimes::default()),
+        }
+    }
+
     /// Leaves everything in the main file, so that a copy of it is whole, and closes it.
     pub fn close(self) {
         match self {
@@ -305,6 +239,14 @@ impl Reader {
         match self {
             Reader::Sqlite(reader) => reader.get(id).await,
             Reader::Nothing => Ok(None),
+        }
+    }
+
+    /// How the store is.
+    pub fn vitals(&self) -> Vitals {
+        match self {
+            Reader::Sqlite(reader) => reader.vitals(),
+            Reader::Nothing => Vitals::default(),
         }
     }
 

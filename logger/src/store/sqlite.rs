@@ -2,32 +2,47 @@
 //!
 //! One connection writes; it is closed and opened again whenever it is not certain in which state it is.
 
+mod access;
 mod checksum;
 mod follow;
+mod judge;
+mod keeper;
 mod lock;
+mod lost;
+mod names;
+mod open;
 mod page;
 mod prune;
 mod read;
 mod reserve;
+mod reset;
+mod row;
 mod schema;
+mod upkeep;
 mod write;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use proto::{Code, Failure};
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use proto::{Code, Failure, Time};
+use rusqlite::Connection;
 
 pub(super) use self::read::SqliteReader;
-use self::{lock::Lock, reserve::Reserve, write::Broken};
-use super::{Answer, Batch, OpenError, Retention};
+pub use self::reset::ResetTimes;
+use self::{
+    judge::{Damage, damaged, full},
+    keeper::Keeper,
+    lost::Lost,
+    names::Names,
+    open::Opened,
+    reserve::Reserve,
+    row::LeftOut,
+    write::Broken,
+};
+use super::{Answer, Batch, OpenError, Vitals};
+use crate::{clock::Clock, metrics::ClockLeaps};
 
 /// For so long a commit that succeeded says that the next one will.
 const FRESH: Duration = Duration::from_secs(1);
@@ -38,59 +53,102 @@ pub struct Sqlite {
     path: PathBuf,
     /// `None` after an error that leaves its state in doubt, until it is opened again.
     connection: Option<Connection>,
+    /// Whether what was found in the log is in the main file: before that nothing is written.
+    log_taken_over: bool,
+    clock: Clock,
+    leaps: ClockLeaps,
     /// What the entries of the last group got, so that a clock that is set back does not turn the order.
-    last_stored_at_us: i64,
-    damage: Damage,
+    last_stored_at: Time,
+    keeper: Keeper,
     reserve: Reserve,
+    /// The bytes of the write-ahead log, when it was last looked at.
+    log_bytes: u64,
+    /// When room was last made on a full disk.
+    made_room_at: Option<Instant>,
+    damage: Damage,
+    vitals: Vitals,
+    /// What has become of the files, when they were last looked at.
+    lost: Option<Lost>,
     /// What an entry would get now, as far as is known.
     standing: Result<(), Failure>,
     /// When the last commit succeeded.
     committed_at: Option<Instant>,
-    /// Given back after the connection is closed.
-    _lock: Lock,
+    reader: SqliteReader,
+    /// Its locks are given back after the connection is closed.
+    names: Names,
 }
 
 impl Sqlite {
+    /// Call it after the recorder of the metrics is installed.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         // From here on the name means the same file, whatever becomes of the working directory.
         let path =
             std::path::absolute(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        access::check(&path)?;
         schema::prepare(&path)?;
-        let lock = Lock::take(&path)?;
-        let connection = schema::open_or_create(&path)?;
-        let last_stored_at_us = connection
-            .query_row("SELECT stored_at FROM entries ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
-            .optional()
-            .map_err(|error| schema::open_error(&path, error))?
-            .unwrap_or(i64::MIN);
-        Ok(Sqlite {
-            reserve: Reserve::open(&path),
+        let mut names = Names::take(&path)?;
+        let reserve = Reserve::open(names.real_path());
+        let Opened { connection, log_taken_over } = open_with(&reserve, &path)?;
+        names.note_log();
+        names.look(true).map_err(|lost| OpenError::NotDurable {
+            path: path.clone(),
+            detail: format!("while it was being opened, {}", lost.what()),
+        })?;
+        let last_stored_at =
+            row::last_stored_at(&connection).map_err(|error| open::open_error(&path, error))?;
+        let (damage, vitals) = (Damage::default(), Vitals::default());
+        let reader = SqliteReader::new(&path, &names, &damage, &vitals);
+        let mut sqlite = Sqlite {
             path,
             connection: Some(connection),
-            last_stored_at_us,
-            damage: Damage::default(),
+            log_taken_over,
+            clock: Clock::system(),
+            leaps: ClockLeaps::new(),
+            last_stored_at: last_stored_at.unwrap_or(Time::MIN),
+            keeper: Keeper::new(),
+            reserve,
+            log_bytes: 0,
+            made_room_at: None,
+            damage,
+            vitals,
+            lost: None,
             standing: Ok(()),
             committed_at: None,
-            _lock: lock,
-        })
+            reader,
+            names,
+        };
+        if !log_taken_over {
+            tracing::error!("the disk is full: entries can be read, and none is stored until there is room");
+            sqlite.standing = Err(full());
+        }
+        sqlite.look_at_the_clock();
+        Ok(sqlite)
     }
 
     pub(super) fn reader(&self) -> SqliteReader {
-        SqliteReader::new(self.path.clone(), self.damage.clone())
+        self.reader.clone()
     }
 
     pub(super) fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let answers = self.try_commit(group);
-        self.committed(answers)
+        let answers = self.store(group);
+        let mut over = answers.iter().flatten().filter_map(|answer| answer.as_ref().err());
+        let over = over.find(|failure| failure.code == Code::StorageFull).cloned();
+        let answers = self.committed(answers);
+        if let Some(over) = over {
+            // A part of it found no room.
+            let _ = self.committed::<()>(Err(over));
+        }
+        answers
     }
 
     /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
-    /// entry nearer to the dead letters. So it proves what an entry needs: room for some at the most, and a commit.
+    /// entry nearer to the dead letters. So it proves what an entry needs: files in their places, room for some at the
+    /// most, and a commit.
     pub(super) fn ping(&mut self) -> Result<(), Failure> {
         let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
         let result = match self.see() {
             Ok(()) if fresh => Ok(()),
-            Ok(()) => self.try_commit(&[]).map(|_| ()),
+            Ok(()) => self.store(&[]).map(|_| ()),
             Err(failure) => Err(failure),
         };
         self.committed(result)
@@ -98,6 +156,7 @@ impl Sqlite {
 
     /// What may change while nothing is written.
     pub(super) fn look(&mut self) {
+        self.look_at_the_clock();
         if self.standing.is_err() {
             // What an entry was refused with holds until a commit succeeds.
             let _ = self.ping();
@@ -110,57 +169,8 @@ impl Sqlite {
         self.standing.as_ref().copied()
     }
 
-    fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
-        self.standing = result.as_ref().map(|_| ()).map_err(Failure::clone);
-        self.committed_at = result.is_ok().then(Instant::now);
-        result
-    }
-
-    /// Whether there is something in the way of an entry that can be seen without a commit.
-    fn see(&mut self) -> Result<(), Failure> {
-        if self.damage.is_there() {
-            return Err(damaged());
-        }
-        if self.reserve.has_room() { Ok(()) } else { Err(full()) }
-    }
-
-    fn try_commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let mut connection = self.take_connection()?;
-        self.last_stored_at_us = self.last_stored_at_us.max(Timestamp::now().as_microsecond());
-        match write::commit(&mut connection, group, self.last_stored_at_us) {
-            Ok(answers) => {
-                self.connection = Some(connection);
-                Ok(answers)
-            }
-            Err(broken) => Err(self.judge(connection, broken)),
-        }
-    }
-
-    pub(super) fn tend(&mut self, retention: &Retention) -> bool {
-        if self.damage.is_there() {
-            return false;
-        }
-        let connection = match self.take_connection() {
-            Ok(connection) => connection,
-            Err(failure) => {
-                tracing::warn!(error = failure.cause(), "the store cannot be opened again");
-                return false;
-            }
-        };
-        match prune(&connection, retention) {
-            Ok(more) => {
-                self.connection = Some(connection);
-                more
-            }
-            Err(error) => {
-                tracing::warn!(%error, "old entries could not be deleted");
-                self.judge(connection, Broken::BeforeCommit(error));
-                false
-            }
-        }
-    }
-
-    pub(super) fn close(self) {
+    pub(super) fn close(mut self) {
+        self.keeper.tell();
         let Some(connection) = self.connection.filter(|_| !self.damage.is_there()) else {
             return;
         };
@@ -176,6 +186,61 @@ impl Sqlite {
         }
     }
 
+    fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.standing = result.as_ref().map(|_| ()).map_err(Failure::clone);
+        self.committed_at = result.is_ok().then(Instant::now);
+        result
+    }
+
+    /// Whether there is something in the way of an entry that can be seen without a commit.
+    fn see(&mut self) -> Result<(), Failure> {
+        if self.damage.is_there() {
+            return Err(damaged());
+        }
+        self.look_at_the_files().map_err(Lost::failure)?;
+        if !self.reserve.has_room(self.log_bytes) {
+            self.shorten_the_log();
+        }
+        if self.reserve.has_room(self.log_bytes) { Ok(()) } else { Err(full()) }
+    }
+
+    /// Stores a group in files that are in their places, before and after it.
+    fn store(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        if self.lost.is_some() {
+            self.look_at_the_files().map_err(Lost::failure)?;
+        }
+        self.await_the_log()?;
+        let answers = match self.commit_with_room(group) {
+            Err(failure) if failure.code == Code::StorageFull => {
+                self.make_room();
+                self.commit_what_fits(group)
+            }
+            answers => answers,
+        }?;
+        if let Err(lost) = self.look_at_the_files() {
+            lost.after_the_commit()?;
+        }
+        Ok(answers)
+    }
+
+    fn commit_with_room(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        if self.has_room_for(group) { self.try_commit(group) } else { Err(full()) }
+    }
+
+    fn try_commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        let mut connection = self.take_connection()?;
+        self.read_the_clock();
+        self.last_stored_at = self.last_stored_at.max(self.clock.now());
+        match write::commit(&mut connection, group, self.last_stored_at, self.keeper.max_bytes()) {
+            Ok((answers, deleted)) => {
+                self.connection = Some(connection);
+                self.keeper.note(deleted);
+                Ok(answers)
+            }
+            Err(broken) => Err(self.judge(connection, broken)),
+        }
+    }
+
     /// The connection, opened again if it was closed. Whoever takes it puts it back if it is still good.
     fn take_connection(&mut self) -> Result<Connection, Failure> {
         if self.damage.is_there() {
@@ -184,89 +249,41 @@ impl Sqlite {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        // `schema::open` looks for damage before anything is written again.
-        let opened = schema::open(&self.path).map_err(|error| {
+        // It looks for damage before anything is written again.
+        let opened = open::open(&self.path).map_err(|error| {
             if let OpenError::Damaged { .. } = &error {
                 self.damage.found(&self.path, &error);
             }
             Failure::unreachable("the store").because(error)
         })?;
+        self.names.note_log();
+        self.log_taken_over = opened.log_taken_over;
         tracing::info!(path = %self.path.display(), "the store is open again");
-        Ok(opened)
+        Ok(opened.connection)
     }
 
-    /// What a group is told, and whether the connection may be used again.
     fn judge(&mut self, connection: Connection, broken: Broken) -> Failure {
-        let (at_commit, error) = match broken {
-            Broken::BeforeCommit(error) => (false, error),
-            Broken::AtCommit(error) => (true, error),
-        };
-        // These two are refused before the commit mark is written, so they are certain at any moment.
-        let certain = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Some(full()),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Some(busy()),
-            Some(_) | None => None,
-        };
-        if schema::is_damage(&error) {
-            self.damage.found(&self.path, &error);
-        } else if certain.is_some() && connection.is_autocommit() {
-            self.connection = Some(connection);
-        } else {
-            tracing::error!(%error, "the store failed; it is closed, and checked before it is used again");
+        let (failure, kept) = judge::judge(connection, broken, &self.path, &self.damage);
+        self.connection = kept;
+        failure
+    }
+}
+
+/// Opens the file; on a full disk the reserve is given up for it.
+fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenError> {
+    match schema::open_or_create(path) {
+        Ok(opened) if opened.log_taken_over => Ok(opened),
+        Ok(opened) => {
+            reserve.release();
+            let log_taken_over = open::take_over_the_log(&opened.connection).is_ok();
+            Ok(Opened { log_taken_over, ..opened })
         }
-        let otherwise =
-            || if at_commit { Failure::unknown("the store") } else { Failure::unreachable("the store") };
-        certain.unwrap_or_else(otherwise).because(error)
-    }
-}
-
-/// Set once the file is known to be broken. From then on it is only read.
-#[derive(Debug, Clone, Default)]
-struct Damage(Arc<AtomicBool>);
-
-impl Damage {
-    fn is_there(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn found(&self, path: &Path, error: &dyn std::error::Error) {
-        if !self.0.swap(true, Ordering::Relaxed) {
-            let path = path.display();
-            tracing::error!(%path, %error, "the store is damaged; it takes no more writes until a restart");
+        Err(OpenError::Full { .. }) => {
+            reserve.release();
+            schema::open_or_create(path)
         }
+        Err(error) => Err(error),
     }
-}
-
-fn prune(connection: &Connection, retention: &Retention) -> rusqlite::Result<bool> {
-    let Retention { max_age, max_bytes } = *retention;
-    if max_age.is_none() && max_bytes.is_none() {
-        return Ok(false);
-    }
-    prune::step(connection, max_age.map(horizon_us), max_bytes)
-}
-
-/// What was stored before this is older than `max_age`.
-fn horizon_us(max_age: Duration) -> i64 {
-    let age_us = i64::try_from(max_age.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::now().as_microsecond().saturating_sub(age_us)
-}
-
-fn full() -> Failure {
-    Failure::new(
-        Code::StorageFull,
-        "the logger's disk is full; nothing was stored, free some space and try again",
-    )
-}
-
-fn busy() -> Failure {
-    Failure::new(Code::Unavailable, "the store is locked by another process; nothing was stored, try again")
-}
-
-fn damaged() -> Failure {
-    Failure::new(
-        Code::Unavailable,
-        "the store is damaged; nothing was stored, and nothing will be until its file is put right",
-    )
 }
 
 #[cfg(test)]

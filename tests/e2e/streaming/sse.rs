@@ -1,5 +1,6 @@
 //! `GET /logs/stream`: the tail as server-sent events.
 
+use proto::Time;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tests::{SOON, eventually, stack::Stack, tls};
@@ -189,9 +190,10 @@ async fn there_are_only_so_many_streams_and_those_that_are_closed_leave_room() {
 async fn a_stream_whose_time_is_over_ends_for_good_once_all_is_told() {
     let stack = Stack::start_direct(&[]).await;
     let id = send(&stack, Transport::Http, "early").await;
-    let until = stack.eventually_stored(id).await.stored_at + Duration::from_millis(1);
+    let stored_at = stack.eventually_stored(id).await.stored_at;
+    let until = Time::from_microsecond(stored_at.as_microsecond() + 1_000).expect("a time of this year");
     // The logger's clock is past it.
-    eventually("the time is over", async || (Timestamp::now() > until).then_some(())).await;
+    eventually("the time is over", async || (Time::now() > until).then_some(())).await;
     let query = format!("?after=0&until={until}");
     let mut events = Events::open(&stack, &query, None).await;
     events.named("state").await;

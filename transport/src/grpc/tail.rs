@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use proto::{
-    Certainty, Code, Cursor, Failure, TailEvent, TailQuery,
+    Certainty, Code, Cursor, Failure, TailEvent, TailQuery, Time,
     grpc::{TailResponse, tail_event},
 };
 use tonic::Streaming;
@@ -21,6 +20,7 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// Who takes so many connections in a row and never says a word of gRPC is no logger. One that dies or starts ends a few
 /// at most.
 const WORDLESS: u32 = 8;
+
 /// After an outage a tail is there again when it has said something twice, or nothing else for so long: one that begins and
 /// fails at once is still lost, and is waited for longer each time.
 const CALM: Duration = Duration::from_millis(500);
@@ -53,7 +53,7 @@ pub struct Tail {
 /// How far a tail has come with its beginning.
 enum Start {
     /// It was made at that moment. So many connections in a row were taken, and ended without a word.
-    Pending { made_at: Timestamp, wordless: u32 },
+    Pending { made_at: Time, wordless: u32 },
     /// The logger was not there at first: what is asked for is what was stored since that moment.
     Late { wordless: u32 },
     /// It knows a cursor.
@@ -64,7 +64,7 @@ impl Tail {
     pub(super) fn new(streams: Streams, query: TailQuery) -> Self {
         // A tail is no transport: those count and log their own.
         let attempts = Attempts::quiet("the logger, for a tail");
-        let start = Start::Pending { made_at: Timestamp::now(), wordless: 0 };
+        let start = Start::Pending { made_at: Time::now(), wordless: 0 };
         Tail { streams, query, responses: None, held: None, attempts, wait: Duration::ZERO, start, ended: false }
     }
 

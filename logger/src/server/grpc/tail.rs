@@ -3,9 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
 use proto::{
-    Code, Cursor, Failure, TailEvent, TailQuery,
+    Code, Cursor, Failure, TailEvent, TailQuery, Time,
     grpc::{TailResponse, status, tail_response},
 };
 use service::Shutdown;
@@ -143,11 +142,13 @@ impl Tail {
 }
 
 /// Waits until what was stored before `time` is committed; for ever if there is no time.
-async fn past(time: Option<Timestamp>) {
+async fn past(time: Option<Time>) {
     /// The furthest moments are further off than a timer can be set to.
     const MOST: Duration = Duration::from_secs(24 * 3_600);
     let Some(time) = time else { return std::future::pending().await };
-    while let Ok(left) = Duration::try_from(time.duration_since(Timestamp::now())) {
+    loop {
+        let left_us = time.as_microsecond().saturating_sub(Time::now().as_microsecond());
+        let Ok(left) = u64::try_from(left_us).map(Duration::from_micros) else { return };
         tokio::time::sleep(left.min(MOST) + COMMIT).await;
     }
 }
@@ -199,7 +200,7 @@ mod tests {
         let (_directory, _, mut store) = new_store();
         let reader = store.reader();
         store_one(&mut store, arrival(1, "text")).expect("stored");
-        let filter = Query { until: Some(Timestamp::now()), ..Query::default() };
+        let filter = Query { until: Some(Time::now()), ..Query::default() };
         let (mut tail, _committed) = tail(&store, filter, 0).await;
         // It waits for its end, and knows of no commit.
         tail.more = false;

@@ -5,10 +5,13 @@
 
 use std::time::Instant;
 
-use proto::{Cursor, TailQuery};
-use rusqlite::{Connection, OptionalExtension, named_params};
+use proto::{Cursor, Query, TailQuery};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::page::{self, Budget, COLUMNS, CONDITIONS};
+use super::{
+    page::{self, Budget, CONDITIONS},
+    row::{self, COLUMNS, LeftOut, Unreadable},
+};
 use crate::store::Followed;
 
 /// Most entries at a time.
@@ -34,8 +37,9 @@ pub(super) fn follow(
     query: &TailQuery,
     after: Cursor,
     budget: Budget,
+    left_out: &LeftOut,
 ) -> rusqlite::Result<Followed> {
-    let mut found = Found::new(budget);
+    let mut found = Found::new(budget, left_out);
     let last = last_given(connection)?;
     let first = page::ends(connection)?.map_or(last + 1, |(first, _)| first);
     let begin = not_too_far_behind(after.sequence(), first, last, query.max_lag);
@@ -60,19 +64,27 @@ fn not_too_far_behind(after: i64, first: i64, last: i64, max_lag: Option<u64>) -
     after.max(first - 1).max(last.saturating_sub(max_lag))
 }
 
-struct Found {
+struct Found<'a> {
     entries: Vec<(proto::StoredEntry, Cursor)>,
     bytes: usize,
     reached: i64,
     ended: bool,
     max_bytes: usize,
     deadline: Instant,
+    left_out: &'a LeftOut,
 }
 
-impl Found {
-    fn new(budget: Budget) -> Self {
-        let deadline = Instant::now() + budget.time;
-        Found { entries: Vec::new(), bytes: 0, reached: 0, ended: false, max_bytes: budget.bytes, deadline }
+impl<'a> Found<'a> {
+    fn new(budget: Budget, left_out: &'a LeftOut) -> Self {
+        Found {
+            entries: Vec::new(),
+            bytes: 0,
+            reached: 0,
+            ended: false,
+            max_bytes: budget.bytes,
+            deadline: Instant::now() + budget.time,
+            left_out,
+        }
     }
 
     /// Whether there is enough, or the time is up.
@@ -86,7 +98,6 @@ impl Found {
             "SELECT {COLUMNS} FROM entries WHERE seq > :after AND seq <= :top AND {CONDITIONS} ORDER BY seq"
         ))?;
         let filter = &query.filter;
-        let (since_us, until_us) = (filter.since.map(page::ceil_us), filter.until.map(page::ceil_us));
         let mut rows = statement.query(named_params! {
             ":after": self.reached,
             ":top": top,
@@ -96,22 +107,23 @@ impl Found {
         })?;
         while let Some(row) = rows.next()? {
             let sequence: i64 = row.get("seq")?;
-            let stored_at_us: i64 = row.get("stored_at")?;
-            if until_us.is_some_and(|until_us| stored_at_us >= until_us) {
-                self.ended = true;
-                return Ok(());
-            }
-            self.reached = sequence;
-            if since_us.is_none_or(|since_us| stored_at_us >= since_us) && page::has_text(row, filter)? {
-                match page::entry(row)? {
+            // A time that was altered must not end the tail.
+            match stored(row, filter) {
+                Ok(Stored::TooLate) => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Ok(Stored::InTime) if page::has_text(row, filter) => match row::read(row) {
                     Ok(entry) => {
                         self.bytes += entry.name.len() + entry.data.len();
                         self.entries.push((entry, Cursor::after(sequence)));
                     }
-                    // The others can still be read.
-                    Err(altered) => tracing::error!(error = %altered, "left out of a tail"),
-                }
+                    Err(unreadable) => self.left_out.note(&unreadable),
+                },
+                Ok(Stored::InTime | Stored::TooEarly) => {}
+                Err(unreadable) => self.left_out.note(&unreadable),
             }
+            self.reached = sequence;
             if self.is_full() {
                 return Ok(());
             }
@@ -119,6 +131,25 @@ impl Found {
         self.reached = top;
         Ok(())
     }
+}
+
+/// When an entry was stored, by the times that are asked for.
+enum Stored {
+    TooEarly,
+    InTime,
+    TooLate,
+}
+
+fn stored(row: &Row<'_>, filter: &Query) -> Result<Stored, Unreadable> {
+    if filter.since.is_none() && filter.until.is_none() {
+        return Ok(Stored::InTime);
+    }
+    let stored_at = row::stored_at(row)?;
+    Ok(match (filter.since, filter.until) {
+        (_, Some(until)) if stored_at >= until => Stored::TooLate,
+        (Some(since), _) if stored_at < since => Stored::TooEarly,
+        (_, _) => Stored::InTime,
+    })
 }
 
 /// The highest number that was ever given; 0 in a store that never had an entry.

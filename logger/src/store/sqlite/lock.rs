@@ -1,21 +1,23 @@
 //! One logger at a time on a file.
 //!
-//! The lock is on a file beside the store's own. SQLite's locks are of another kind, and closing any descriptor of its
-//! file would drop them: so that one is left alone. The kernel releases the lock with the process, however it ends.
+//! The lock is on a file beside the store's own, which is there before it is. The main file has one more, against another
+//! name and against the deletion of this one: see `names.rs`. The kernel releases both with the process, however it ends.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
 
+use super::names::{Identity, with_suffix};
 use crate::store::OpenError;
 
 /// Held for as long as the store is open for writing.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    store: PathBuf,
+    path: PathBuf,
+    file: File,
 }
 
 impl Lock {
@@ -26,9 +28,9 @@ impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let beside = beside(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let file = File::options().write(true).create(true).truncate(false).open(&beside);
-        let file = file.map_err(|source| OpenError::Lock { path: beside, source })?;
+        let file = file.map_err(|source| OpenError::Lock { path: beside.clone(), source })?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => Ok(Lock { store: path.to_owned(), path: beside, file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => {
                 let detail = format!("it cannot be locked: {error}");
@@ -36,20 +38,39 @@ impl Lock {
             }
         }
     }
+
+    /// The file that is locked.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the next logger would find this lock.
+    pub(super) fn is_in_place(&self) -> bool {
+        let own = self.file.metadata().as_ref().map(Identity::of).ok();
+        let found = fs::metadata(&self.path).as_ref().map(Identity::of).ok();
+        own == found
+    }
+
+    /// Takes it where it should be.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub(super) fn take_again(&mut self) -> Result<(), OpenError> {
+        *self = Lock::take(&self.store)?;
+        Ok(())
+    }
 }
 
 /// Where the lock of a store is. A link leads to the same one as the file that it leads to, there or not yet there.
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let mut name: OsString = match (fs::canonicalize(path), fs::read_link(path)) {
-        (Ok(file), _) => file.into(),
+    match (fs::canonicalize(path), fs::read_link(path)) {
+        (Ok(file), _) => Ok(with_suffix(&file, ".lock")),
         (Err(error), Ok(target)) if error.kind() == io::ErrorKind::NotFound => {
-            return beside(&path.parent().unwrap_or(Path::new("")).join(target));
+            beside(&path.parent().unwrap_or(Path::new("")).join(target))
         }
-        (Err(error), Err(_)) if error.kind() == io::ErrorKind::NotFound => path.into(),
-        (Err(error), _) => return Err(error),
-    };
-    name.push(".lock");
-    Ok(name.into())
+        (Err(error), Err(_)) if error.kind() == io::ErrorKind::NotFound => Ok(with_suffix(path, ".lock")),
+        (Err(error), _) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +100,20 @@ mod tests {
             assert!(matches!(Lock::take(&link), Err(OpenError::InUse { .. })));
             fs::write(&path, "").expect("a file");
         }
+    }
+
+    #[test]
+    fn a_lock_that_was_deleted_is_taken_again_unless_somebody_else_has_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("logs.db");
+        let mut first = Lock::take(&path).expect("nobody has it");
+        assert!(first.is_in_place());
+        fs::remove_file(first.path()).expect("deleted by hand");
+        assert!(!first.is_in_place());
+        first.take_again().expect("nobody was faster");
+        assert!(first.is_in_place());
+        fs::remove_file(first.path()).expect("deleted by hand");
+        let _second = Lock::take(&path).expect("the lock alone does not keep it out");
+        assert!(matches!(first.take_again(), Err(OpenError::InUse { .. })));
     }
 }

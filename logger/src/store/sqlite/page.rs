@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use proto::{Cursor, Failure, Page, Query, StoredEntry};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, types::Type};
+use proto::{Cursor, Page, Query, StoredEntry, Time};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
-use super::checksum;
+use super::row::{self, COLUMNS, LeftOut, Unreadable};
 
 /// Most bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
 /// into what a client takes.
@@ -34,22 +33,20 @@ impl Budget {
         Budget { time: Duration::from_millis(100), window: 10_000, bytes: PAGE_BYTES / 4 };
 }
 
-/// What [`entry`] reads.
-pub(super) const COLUMNS: &str =
-    "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
-
 /// The conditions of a query that SQL looks at. The others are about the order of storing, or about the text.
 pub(super) const CONDITIONS: &str = "(:name IS NULL OR name = :name)
     AND (:level IS NULL OR level = :level)
     AND (:transport IS NULL OR transport = :transport)";
 
-/// The entry of this id.
-pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredEntry>> {
+/// The entry of this id; `None` if there is none.
+pub(super) fn get(
+    connection: &Connection,
+    id: Uuid,
+) -> rusqlite::Result<Option<Result<StoredEntry, Unreadable>>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
-        .query_row([id], entry)
-        .optional()?
-        .map_or(Ok(None), |entry| entry.map(Some).map_err(Altered::into))
+        .query_row([id], |row| Ok(row::read(row)))
+        .optional()
 }
 
 /// The newest entries that meet the query. Goes down the sequence in windows, each of them a statement and so
@@ -57,9 +54,15 @@ pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<
 ///
 /// No page misses or repeats an entry while others are written: new ones get higher numbers, and they are
 /// seen in the order of their numbers, since one connection writes them.
-pub(super) fn page(connection: &Connection, query: &Query, budget: Budget) -> rusqlite::Result<Page> {
+pub(super) fn page(
+    connection: &Connection,
+    query: &Query,
+    budget: Budget,
+    left_out: &LeftOut,
+) -> rusqlite::Result<Page> {
     let deadline = Instant::now() + budget.time;
-    let mut page = PageUnderWay { entries: Vec::new(), bytes: 0, max_bytes: budget.bytes, deadline };
+    let mut page =
+        PageUnderWay { entries: Vec::new(), bytes: 0, max_bytes: budget.bytes, deadline, left_out };
     let Some((floor, mut below)) = bounds(connection, query)? else {
         return Ok(Page { entries: Vec::new(), next: None });
     };
@@ -77,14 +80,15 @@ pub(super) fn page(connection: &Connection, query: &Query, budget: Budget) -> ru
     Ok(Page { entries: page.entries, next: (below > floor).then(|| Cursor::after(below)) })
 }
 
-struct PageUnderWay {
+struct PageUnderWay<'a> {
     entries: Vec<StoredEntry>,
     bytes: usize,
     max_bytes: usize,
     deadline: Instant,
+    left_out: &'a LeftOut,
 }
 
-impl PageUnderWay {
+impl PageUnderWay<'_> {
     /// Searches the numbers from `bottom` to just below `below`. Returns the number of the entry at which the
     /// page is full or the time is up, if that happens before all are seen.
     fn search(
@@ -109,14 +113,13 @@ impl PageUnderWay {
         })?;
         while let Some(row) = rows.next()? {
             // The text is looked for here and not in SQL, so that the clock is seen between two large entries.
-            if has_text(row, query)? {
-                match entry(row)? {
+            if has_text(row, query) {
+                match row::read(row) {
                     Ok(entry) => {
                         self.bytes += entry.name.len() + entry.data.len();
                         self.entries.push(entry);
                     }
-                    // The others can still be read.
-                    Err(altered) => tracing::error!(error = %altered, "left out of a page"),
+                    Err(unreadable) => self.left_out.note(&unreadable),
                 }
             }
             let full = self.entries.len() >= query.limit || self.bytes >= self.max_bytes;
@@ -128,12 +131,12 @@ impl PageUnderWay {
     }
 }
 
-/// Whether the data of a row holds the text that is looked for, if one is.
-pub(super) fn has_text(row: &Row<'_>, query: &Query) -> rusqlite::Result<bool> {
-    match &query.contains {
-        Some(text) => Ok(row.get_ref("data")?.as_str()?.contains(text.as_str())),
-        None => Ok(true),
-    }
+/// Whether the data of a row holds the text that is looked for, if one is. Data that is no text may: it is for whoever reads
+/// the row to say so.
+pub(super) fn has_text(row: &Row<'_>, query: &Query) -> bool {
+    let Some(text) = &query.contains else { return true };
+    let data = row.get_ref("data").ok().and_then(|data| data.as_str().ok());
+    data.is_none_or(|data| data.contains(text.as_str()))
 }
 
 /// The lowest number to look at, and the one to begin below; `None` in an empty store.
@@ -162,70 +165,33 @@ pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Option<(i64, i64
 }
 
 /// The number from which on everything was stored at `time` or later, by halving: there is no index on
-/// `stored_at`, but it grows with the number. Deleted numbers leave gaps, hence the step to the next entry.
+/// `stored_at`, but it grows with the number. Deleted numbers leave gaps, hence the step to the next entry; and what was
+/// altered must not mislead it, hence the step to one that can be trusted.
 pub(super) fn first_stored_at(
     connection: &Connection,
-    time: Timestamp,
+    time: Time,
     first: i64,
     last: i64,
 ) -> rusqlite::Result<i64> {
-    let time_us = ceil_us(time);
-    let mut statement = connection
-        .prepare_cached("SELECT seq, stored_at FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+    /// So many in a row that cannot be trusted are passed over; behind more of them one sees what the next step finds.
+    const ALTERED: u32 = 100;
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT {ALTERED}");
+    let mut statement = connection.prepare_cached(&sql)?;
     let (mut low, mut high) = (first, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        let next = statement
-            .query_row([middle], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .optional()?;
+        let mut rows = statement.query([middle])?;
+        let mut next = None;
+        while let Some(row) = rows.next()? {
+            if let Ok(stored_at) = row::stored_at(row) {
+                next = Some((row.get::<_, i64>(0)?, stored_at));
+                break;
+            }
+        }
         match next {
-            Some((sequence, stored_at_us)) if stored_at_us < time_us => low = sequence + 1,
+            Some((sequence, stored_at)) if stored_at < time => low = sequence + 1,
             Some(_) | None => high = middle,
         }
     }
     Ok(low)
-}
-
-/// Rounded up: what was stored in a microsecond that began before `time` was not stored at `time` or later.
-pub(super) fn ceil_us(time: Timestamp) -> i64 {
-    let options = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::Ceil);
-    time.round(options).unwrap_or(time).as_microsecond()
-}
-
-/// A row is not as it was written.
-#[derive(Debug, thiserror::Error)]
-#[error("the row of entry {0} does not have its checksum: the file or the disk is damaged")]
-pub(super) struct Altered(Uuid);
-
-impl From<Altered> for rusqlite::Error {
-    fn from(altered: Altered) -> Self {
-        rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(altered))
-    }
-}
-
-pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Result<StoredEntry, Altered>> {
-    let entry = StoredEntry {
-        id: row.get("id")?,
-        name: row.get("name")?,
-        data: row.get("data")?,
-        level: word(row, "level")?,
-        created_at: time(row, "created_at")?,
-        stored_at: time(row, "stored_at")?,
-        transport: word(row, "transport")?,
-        attempts: u32::try_from(row.get::<_, i64>("attempts")?).unwrap_or(u32::MAX),
-    };
-    let right = checksum::is_right(&entry, row.get("checksum")?);
-    Ok(if right { Ok(entry) } else { Err(Altered(entry.id)) })
-}
-
-fn word<T: std::str::FromStr<Err = Failure>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
-    row.get_ref(column)?
-        .as_str()?
-        .parse()
-        .map_err(|failure| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(failure)))
-}
-
-fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_microsecond(row.get(column)?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, Box::new(error)))
 }

@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,8 +15,13 @@ use rusqlite::Connection;
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
-use super::{Damage, follow, page, schema};
-use crate::store::Followed;
+use super::{
+    Damage, LeftOut, follow,
+    lost::Lost,
+    names::{Main, Names, with_suffix},
+    open, page,
+};
+use crate::store::{Followed, Vitals};
 
 /// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
 const CONNECTIONS: usize = 4;
@@ -37,34 +45,54 @@ struct Pool {
     tails: Semaphore,
     /// Connections that nobody uses now; opened when they are first needed.
     idle: Mutex<Vec<Connection>>,
+    /// Held by everybody who reads; whoever has it for himself knows that nobody does.
+    reading: RwLock<()>,
     damage: Damage,
+    vitals: Vitals,
+    left_out: LeftOut,
+    /// The last read failed, and the log was told why.
+    failing: AtomicBool,
+    /// Its file must stay open as long as a connection is.
+    main: Arc<Main>,
 }
 
 impl SqliteReader {
-    pub(super) fn new(path: PathBuf, damage: Damage) -> Self {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    /// Call it after the recorder of the metrics is installed.
+    pub(super) fn new(path: &Path, names: &Names, damage: &Damage, vitals: &Vitals) -> Self {
         SqliteReader {
             pool: Arc::new(Pool {
-                path,
-                permits,
+                path: path.to_owned(),
+                permits: Arc::new(Semaphore::new(CONNECTIONS)),
                 tails: Semaphore::new(TAILS),
                 idle: Mutex::default(),
-                damage,
+                reading: RwLock::default(),
+                damage: damage.clone(),
+                vitals: vitals.clone(),
+                left_out: LeftOut::new(),
+                failing: AtomicBool::new(false),
+                main: Arc::clone(names.main()),
             }),
         }
     }
 
     pub(in crate::store) async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {
-        self.read(move |connection| page::get(connection, id)).await
+        let found = self.read(move |connection, _| page::get(connection, id)).await?;
+        let found = found.transpose().inspect_err(|unreadable| self.pool.left_out.note(unreadable));
+        found.map_err(|unreadable| {
+            let message =
+                "the entry is stored, and cannot be read: the logger's log says what is wrong with it";
+            Failure::new(Code::Unavailable, message).because(unreadable)
+        })
     }
 
     pub(in crate::store) async fn page(&self, query: Query) -> Result<Page, Failure> {
-        self.read(move |connection| page::page(connection, &query, page::Budget::DEFAULT)).await
+        let budget = page::Budget::DEFAULT;
+        self.read(move |connection, left_out| page::page(connection, &query, budget, left_out)).await
     }
 
     pub(in crate::store) async fn begin(&self, query: &TailQuery) -> Result<Option<Cursor>, Failure> {
         let query = query.clone();
-        self.read(move |connection| follow::begin(connection, &query)).await
+        self.read(move |connection, _| follow::begin(connection, &query)).await
     }
 
     pub(in crate::store) async fn follow(
@@ -74,7 +102,9 @@ impl SqliteReader {
     ) -> Result<Followed, Failure> {
         // Those who follow many old entries must leave room for pages.
         let _turn = self.pool.tails.acquire().await.map_err(|error| unreadable().because(error))?;
-        self.read(move |connection| follow::follow(connection, &query, after, page::Budget::FOLLOW)).await
+        let budget = page::Budget::FOLLOW;
+        self.read(move |connection, left_out| follow::follow(connection, &query, after, budget, left_out))
+            .await
     }
 
     /// Takes every place of those that read at once, until what this returns is dropped.
@@ -84,18 +114,30 @@ impl SqliteReader {
         Arc::clone(&self.pool.permits).try_acquire_many_owned(all).expect("nobody reads")
     }
 
+    /// Closes all connections, and lets nobody open one until what this returns is dropped. Waits for those who read, which
+    /// is at most as long as a page takes.
+    pub(super) fn close_all(&self) -> RwLockWriteGuard<'_, ()> {
+        let nobody_reads = self.pool.reading.write().unwrap_or_else(PoisonError::into_inner);
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        nobody_reads
+    }
+
+    pub(in crate::store) fn vitals(&self) -> Vitals {
+        self.pool.vitals.clone()
+    }
+
     /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
     pub(in crate::store) fn disk_bytes(&self) -> Option<u64> {
         let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
         // The log is there while a store is open, and whoever has just closed one took it away.
-        let log = bytes(&log_of(&self.pool.path)).unwrap_or_default();
+        let log = bytes(&with_suffix(&self.pool.path, "-wal")).unwrap_or_default();
         Some(bytes(&self.pool.path).ok()? + log)
     }
 
     async fn read<T, F>(&self, read: F) -> Result<T, Failure>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, &LeftOut) -> rusqlite::Result<T> + Send + 'static,
     {
         let Ok(Ok(permit)) = timeout(WAIT, Arc::clone(&self.pool.permits).acquire_owned()).await else {
             return Err(Failure::new(Code::Overloaded, "too many reads at once: try again"));
@@ -108,32 +150,64 @@ impl SqliteReader {
         });
         match result.await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(unreadable().because(error)),
+            Ok(Err(unread)) => Err(unread.failure()),
             Err(panicked) => Err(unreadable().because(panicked)),
         }
     }
 }
 
 impl Pool {
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn read<T>(&self, read: impl FnOnce(&Connection, &LeftOut) -> rusqlite::Result<T>) -> Result<T, Unread> {
+        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = idle.map_or_else(|| schema::open_read_only(&self.path), Ok)?;
-        let result = read(&connection);
-        match &result {
-            Ok(_) => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection),
-            Err(error) if schema::is_damage(error) => self.damage.found(&self.path, error),
+        let connection = match idle {
+            Some(connection) => Ok(connection),
+            None => self.open(),
+        };
+        let result = connection.and_then(|connection| {
+            let value = read(&connection, &self.left_out)?;
             // A connection that failed is closed: the next read begins with a new one.
-            Err(_) => {}
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            Ok(value)
+        });
+        match &result {
+            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Err(Unread::Sqlite(error)) if open::is_damage(error) => self.damage.found(&self.path, error),
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the store cannot be read now");
+                }
+            }
         }
         result
     }
+
+    /// Opens one more connection, to the file that the writer has.
+    fn open(&self) -> Result<Connection, Unread> {
+        self.main.look().map_err(Unread::Lost)?;
+        Ok(open::open_read_only(&self.path)?)
+    }
 }
 
-/// Where SQLite keeps the write-ahead log of a file.
-fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{}", .0.what())]
+    Lost(Lost),
+}
+
+impl Unread {
+    fn failure(self) -> Failure {
+        match self {
+            Unread::Sqlite(error) => unreadable().because(error),
+            Unread::Lost(lost) => {
+                let message = format!("{}: it cannot be read", lost.what());
+                Failure::new(Code::Unavailable, message)
+            }
+        }
+    }
 }
 
 fn unreadable() -> Failure {

@@ -1,7 +1,9 @@
 //! Room on the disk of the store: whether there is some, and a reserve that the store keeps for itself.
+//!
+//! A disk that is full to the last byte lets one neither start a store nor delete from it, since both have to write first.
+//! So some of it is taken from the beginning, and given up for that.
 
 use std::{
-    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -10,11 +12,20 @@ use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
     sys::statvfs::statvfs,
+    unistd::Uid,
 };
+
+use super::names::with_suffix;
 
 /// There must be so much room beside the reserve for the next entry to find some: the log grows by the pages of a group,
 /// so it is the largest entry four times over.
 const ROOM_BYTES: u64 = 1024 * 1024;
+
+/// The reserve, on all but the smallest disks: what the log has when it is taken over, twice.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The part of a small disk that is the reserve at the most.
+const PART: u64 = 8;
 
 /// The file beside the store whose blocks are the reserve.
 #[derive(Debug)]
@@ -22,39 +33,63 @@ pub(super) struct Reserve {
     path: PathBuf,
     /// `None` where it could not be opened; then the file system is asked alone.
     file: Option<File>,
+    bytes: u64,
 }
 
 impl Reserve {
-    /// Opens the reserve of the store at `path`.
+    /// Opens the reserve of the store whose file is `path`. What was taken by an earlier logger is still taken.
     pub(super) fn open(path: &Path) -> Self {
-        let mut name: OsString = path.into();
-        name.push(".reserve");
-        let path = PathBuf::from(name);
+        let path = with_suffix(path, ".reserve");
         let file = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = file.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "no reserve"));
-        Reserve { file: file.ok(), path }
+        let file = file.inspect_err(|error| {
+            tracing::warn!(path = %path.display(), %error, "no room is kept in reserve on the store's disk");
+        });
+        let disk = path.parent().map(statvfs).and_then(Result::ok);
+        let disk = disk.map_or(0, |disk| disk.blocks().saturating_mul(disk.fragment_size()));
+        Reserve { file: file.ok(), path, bytes: RESERVE_BYTES.min(disk / PART) }
     }
 
-    /// Whether there is room for the next entry. It takes the room and gives it back: only so quotas, and what is kept for
-    /// root, are counted in.
-    pub(super) fn has_room(&self) -> bool {
+    /// Whether there is room for the next entry beside the reserve, which is taken if it is not, and beside what a log of so
+    /// many bytes takes when it is taken over. It takes the room and gives it back: only so quotas are counted in.
+    pub(super) fn has_room(&self, log_bytes: u64) -> bool {
+        let held = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        let wanted = self.bytes + ROOM_BYTES;
         // First without taking any, so that little that is left is not taken from others for a moment.
-        let free = self.path.parent().map(statvfs).and_then(Result::ok);
-        let free = free.map(|free| free.blocks_free().saturating_mul(free.fragment_size()));
-        if free.is_some_and(|free| free < ROOM_BYTES) {
+        if self.free_bytes().is_some_and(|free| free < wanted.saturating_sub(held) + log_bytes) {
             return false;
         }
         let Some(file) = &self.file else { return true };
-        let taken = allocate(file, ROOM_BYTES);
-        let given_back = file.set_len(0);
-        if let Err(error) = given_back {
-            tracing::warn!(path = %self.path.display(), %error, "room that was tried is not given back");
+        let taken = allocate(file, wanted);
+        let full = matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG));
+        // A file system that cannot do this has no word about room, and no reserve.
+        let kept = if taken.is_ok() { self.bytes } else { held.min(self.bytes) };
+        self.set(file, kept);
+        !full
+    }
+
+    /// Gives the reserve up, until there is room for it again.
+    pub(super) fn release(&self) {
+        if let Some(file) = &self.file {
+            self.set(file, 0);
         }
-        !matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG))
+    }
+
+    /// What the file system says that is free, beside the reserve.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let free = self.path.parent().map(statvfs).and_then(Result::ok)?;
+        // A part is kept for root on many disks.
+        let blocks = if Uid::effective().is_root() { free.blocks_free() } else { free.blocks_available() };
+        Some(blocks.saturating_mul(free.fragment_size()))
+    }
+
+    fn set(&self, file: &File, bytes: u64) {
+        if let Err(error) = file.set_len(bytes) {
+            tracing::warn!(path = %self.path.display(), %error, "room that was taken is not given back");
+        }
     }
 }
 
-/// Sees to it that the file has so many bytes, with blocks behind them. A file system that cannot has no word about room.
+/// Sees to it that the file has so many bytes, with blocks behind them.
 fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
     let bytes = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
     fallocate(file, FallocateFlags::empty(), 0, bytes)
@@ -65,13 +100,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_that_was_tried_is_given_back() -> std::io::Result<()> {
+    fn room_that_was_tried_is_given_back_and_the_reserve_is_held() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
-        let reserve = Reserve::open(&directory.path().join("logs.db"));
-        for _ in 0..3 {
-            assert!(reserve.has_room());
-            assert_eq!(std::fs::metadata(directory.path().join("logs.db.reserve"))?.len(), 0);
+        let path = directory.path().join("logs.db");
+        let held = || std::fs::metadata(directory.path().join("logs.db.reserve")).map(|file| file.len());
+        for _ in 0..2 {
+            let reserve = Reserve::open(&path);
+            assert!(reserve.has_room(0));
+            assert_eq!(held()?, RESERVE_BYTES);
         }
+        let reserve = Reserve::open(&path);
+        assert_eq!(held()?, RESERVE_BYTES, "it is taken as long as nobody gives it up");
+        reserve.release();
+        assert_eq!(held()?, 0);
+        assert!(reserve.has_room(0));
+        assert_eq!(held()?, RESERVE_BYTES);
         Ok(())
     }
 }

@@ -1,9 +1,13 @@
 //! One group, one transaction.
 
-use proto::{BatchMode, Code, Failure, Outcome};
+use proto::{BatchMode, Code, Failure, Outcome, Time};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{checksum, schema};
+use super::{
+    checksum,
+    prune::{self, Deleted, ROW_BYTES},
+    schema,
+};
 use crate::store::{Answer, Arrival, Batch};
 
 /// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
@@ -38,16 +42,25 @@ pub(super) enum Broken {
     AtCommit(rusqlite::Error),
 }
 
-/// Stores a group in one transaction of its own. `stored_at_us` is what all its new entries get. A group without entries
+/// Stores a group in one transaction of its own. `stored_at` is what all its new entries get. Where the entries may take
+/// no more than `max_bytes`, the oldest make room for it in the same transaction. A group without entries
 /// is committed and synced too, and changes nothing: so it shows whether one with entries would be.
 pub(super) fn commit(
     connection: &mut Connection,
     group: &[Batch],
-    stored_at_us: i64,
-) -> Result<Vec<Answer>, Broken> {
+    stored_at: Time,
+    max_bytes: Option<u64>,
+) -> Result<(Vec<Answer>, Option<Deleted>), Broken> {
+    let stored_at_us = stored_at.as_microsecond();
     // IMMEDIATE: a foreign lock is met and waited for here, with nothing done yet.
     let mut transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Broken::BeforeCommit)?;
+    let deleted = match max_bytes {
+        Some(max_bytes) => {
+            prune::before(&transaction, max_bytes, new_bytes(group)).map_err(Broken::BeforeCommit)?
+        }
+        None => None,
+    };
     let answers = group
         .iter()
         .map(|batch| match batch.mode {
@@ -62,7 +75,14 @@ pub(super) fn commit(
     }
     // After an error the transaction rolls back when it is dropped.
     transaction.commit().map_err(Broken::AtCommit)?;
-    Ok(answers)
+    Ok((answers, deleted))
+}
+
+/// What a group takes at the most, if all of it is new.
+fn new_bytes(group: &[Batch]) -> i64 {
+    let rows: usize = group.iter().map(|batch| batch.arrivals.len()).sum();
+    let payload: usize = group.iter().map(Batch::payload_bytes).sum();
+    i64::try_from(payload).unwrap_or(i64::MAX).saturating_add(ROW_BYTES * rows as i64)
 }
 
 /// An entry's own result inside, the group's failure outside.

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use proto::{Code, Cursor, Outcome, Query, TailQuery, limits::DATA_BYTES};
+use proto::{Code, Cursor, Outcome, Query, TailQuery, Time, limits::DATA_BYTES};
 
 use super::{
-    super::{follow, page::Budget, prune},
+    super::{
+        follow,
+        page::Budget,
+        prune::{self, Step},
+        row::LeftOut,
+    },
     connection, leave_gap,
 };
 use crate::store::{Followed, Store, fixtures::*};
@@ -13,7 +18,8 @@ use crate::store::{Followed, Store, fixtures::*};
 /// What a tail without a filter finds after an entry.
 fn after(store: &mut Store, cursor: i64, max_lag: Option<u64>) -> Followed {
     let query = TailQuery { filter: Query::default(), after: None, max_lag };
-    follow::follow(connection(store), &query, Cursor::after(cursor), Budget::FOLLOW).expect("readable")
+    follow::follow(connection(store), &query, Cursor::after(cursor), Budget::FOLLOW, &LeftOut::new())
+        .expect("readable")
 }
 
 /// Sends what is stored again: as a duplicate, as a conflict, and as part of a batch that is refused.
@@ -71,8 +77,9 @@ fn what_is_deleted_is_missed_and_what_came_twice_is_not() {
         store_one(&mut store, arrival(number, "text")).expect("stored");
         send_again(&mut store, number);
     }
-    let delete_all =
-        |store: &mut Store| prune::step(connection(store), Some(i64::MAX), None).expect("deleted");
+    let delete_all = |store: &mut Store| {
+        prune::step(connection(store), Some(Time::MAX), None, Step::USUAL).expect("deleted")
+    };
     delete_all(&mut store);
     let followed = after(&mut store, 1, None);
     assert_eq!((followed.missed, followed.entries.len(), followed.reached), (2, 0, Cursor::after(3)));
@@ -101,7 +108,8 @@ fn a_search_for_a_text_looks_at_the_clock_between_two_entries() {
     let budget = Budget { time: TIME, ..Budget::FOLLOW };
     let (mut cursor, mut looks) = (Cursor::after(0), 0);
     loop {
-        let followed = follow::follow(connection(&mut store), &query, cursor, budget).expect("readable");
+        let followed = follow::follow(connection(&mut store), &query, cursor, budget, &LeftOut::new())
+            .expect("readable");
         assert_eq!((followed.missed, followed.entries.len(), followed.ended), (0, 0, false));
         assert!(followed.reached >= cursor, "it goes on where it was");
         (cursor, looks) = (followed.reached, looks + 1);

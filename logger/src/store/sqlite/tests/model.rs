@@ -109,7 +109,7 @@ fn prune_both(store: &mut Store, model: &mut Model, place: usize) {
     let Some(horizon) = entries.get(place).map(|entry| entry.stored_at) else {
         return;
     };
-    prune::step(connection(store), Some(horizon.as_microsecond()), None).expect("pruned");
+    prune::step(connection(store), Some(horizon), None, prune::Step::USUAL).expect("pruned");
     for entry in entries.iter().filter(|entry| entry.stored_at < horizon) {
         model.remove(&(entry.id.as_u128() - 1));
     }

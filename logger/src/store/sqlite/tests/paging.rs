@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use proto::{Cursor, Level, Page, Query, StoredEntry, Transport};
+use proto::{Cursor, Level, Page, Query, StoredEntry, Time, Transport};
 
 use super::{
-    super::page::{self, Budget},
+    super::{
+        page::{self, Budget},
+        row::LeftOut,
+    },
     connection, get, leave_gap, sqlite, walk,
 };
 use crate::store::{Store, fixtures::*};
@@ -21,7 +23,7 @@ fn filled() -> (tempfile::TempDir, Store) {
     let numbers: Vec<u128> = (0..100).collect();
     for group in numbers.chunks(3) {
         let arrivals = group.iter().map(|number| sample(*number)).collect();
-        sqlite(&mut store).last_stored_at_us = second_us(group[0]);
+        sqlite(&mut store).last_stored_at = at(group[0]).expect("a time");
         store.commit(&[each(arrivals), each(vec![sample(0)])]).expect("stored");
         leave_gap(&mut store);
     }
@@ -40,12 +42,12 @@ fn second_us(number: u128) -> i64 {
     4_000_000_000_000_000 + i64::try_from(number).expect("small") * 1_000_000
 }
 
-fn at(number: u128) -> Option<Timestamp> {
-    Some(Timestamp::from_microsecond(second_us(number)).expect("a time"))
+fn at(number: u128) -> Option<Time> {
+    Some(Time::from_microsecond(second_us(number)).expect("a time"))
 }
 
 fn one_page(store: &mut Store, query: &Query, budget: Budget) -> Page {
-    page::page(connection(store), query, budget).expect("readable")
+    page::page(connection(store), query, budget, &LeftOut::new()).expect("readable")
 }
 
 #[test]
@@ -118,9 +120,9 @@ fn every_filter_finds_exactly_what_it_says_whatever_the_page_size() {
 fn since_and_until_outside_of_what_is_stored_are_all_or_nothing() {
     let (_directory, mut store) = filled();
     for (query, found) in [
-        (Query { since: Some(Timestamp::MIN), until: Some(Timestamp::MAX), ..Query::default() }, 100),
-        (Query { since: Some(Timestamp::MAX), ..Query::default() }, 0),
-        (Query { until: Some(Timestamp::MIN), ..Query::default() }, 0),
+        (Query { since: Some(Time::MIN), until: Some(Time::MAX), ..Query::default() }, 100),
+        (Query { since: Some(Time::MAX), ..Query::default() }, 0),
+        (Query { until: Some(Time::MIN), ..Query::default() }, 0),
         (Query { since: at(60), until: at(30), ..Query::default() }, 0),
     ] {
         assert_eq!(walk(&mut store, query.clone(), SMALL).len(), found, "{query:?}");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use proto::Outcome;
+use proto::{Outcome, Time};
 
-use super::{connection, count, get, sqlite};
+use super::{clock::steady, connection, count, get, sqlite};
 use crate::store::{Retention, Store, fixtures::*};
 
 fn tend_until_done(store: &mut Store, retention: &Retention) -> usize {
@@ -43,6 +42,8 @@ fn what_is_too_old_is_deleted_in_small_steps_and_the_rest_is_kept() {
         .execute("UPDATE entries SET stored_at = stored_at - 2 * 86400000000, checksum = NULL", [])
         .expect("two days ago");
     fill(&mut store, 2_500..2_600, "text");
+    // Long enough for its clock to be believed.
+    steady(&mut store);
     let keep_a_day = Retention { max_age: Some(day), max_bytes: None };
     assert!(store.tend(&keep_a_day), "one step is not enough");
     assert_eq!(count(&mut store), 1_600);
@@ -93,7 +94,36 @@ fn a_size_that_nothing_fits_into_empties_the_store_and_ends() {
     fill(&mut store, 0..10, "text");
     tend_until_done(&mut store, &Retention { max_age: None, max_bytes: Some(1) });
     assert_eq!(count(&mut store), 0);
-    sqlite(&mut store).last_stored_at_us = Timestamp::now().as_microsecond();
+    sqlite(&mut store).last_stored_at = Time::now();
     fill(&mut store, 0..10, "text");
     assert_eq!(count(&mut store), 10);
+}
+
+#[test]
+fn what_exceeds_the_bound_makes_room_in_its_own_commit() {
+    let (_directory, url, mut store) = new_store();
+    let max_bytes = 1_000_000;
+    store.tend(&Retention { max_age: None, max_bytes: Some(max_bytes) });
+    let data = "x".repeat(50_000);
+    for number in 0..100 {
+        fill(&mut store, number * 4..number * 4 + 4, &data);
+        let page_bytes = pages(&mut store, "page_size");
+        let used = (pages(&mut store, "page_count") - pages(&mut store, "freelist_count")) * page_bytes;
+        assert!(used <= max_bytes + 32 * 1024, "{used} bytes after {number}, with nobody tending it");
+    }
+    let kept = count(&mut store);
+    assert!((15..=19).contains(&kept), "{kept} entries of 50,000 bytes in 1 MB");
+    store.close();
+    assert!(std::fs::metadata(file(&url)).expect("a file").len() <= max_bytes * 12 / 10);
+}
+
+#[test]
+fn a_duplicate_is_found_though_room_is_made_for_it() {
+    let (_directory, _, mut store) = new_store();
+    store.tend(&Retention { max_age: None, max_bytes: Some(1_000_000) });
+    let data = "x".repeat(50_000);
+    fill(&mut store, 0..15, &data);
+    for _ in 0..20 {
+        assert_eq!(store_one(&mut store, arrival(14, &data)), Ok(Outcome::Duplicate));
+    }
 }

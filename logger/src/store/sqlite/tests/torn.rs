@@ -6,7 +6,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use proto::{Query, StoredEntry};
 
-use super::{connection, page, sqlite, walk};
+use super::{super::row::LeftOut, connection, page, sqlite, walk};
 use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
 
 /// Entries of the store, each a commit of its own: those in the main file first, then those in its log.
@@ -101,7 +101,7 @@ fn found(directory: &Path, file: &[u8]) -> Option<Vec<StoredEntry>> {
     let mut query = Query { limit: 1_000, ..Query::default() };
     let mut entries = Vec::new();
     loop {
-        let page = page::page(connection(&mut store), &query, page::Budget::DEFAULT).ok()?;
+        let page = page::page(connection(&mut store), &query, page::Budget::DEFAULT, &LeftOut::new()).ok()?;
         entries.extend(page.entries);
         match page.next {
             Some(next) => query.cursor = Some(next),

@@ -1,6 +1,6 @@
 //! What becomes of an entry, alone and among others.
 
-use proto::{Code, EntryDraft, Level, Outcome, Transport};
+use proto::{Code, EntryDraft, Level, Outcome, Time, Transport};
 
 use super::{connection, count, get, sqlite};
 use crate::store::{Arrival, Store, fixtures::*};
@@ -145,8 +145,8 @@ fn a_store_that_is_opened_again_has_everything() {
 #[test]
 fn stored_at_never_goes_backwards_not_even_after_a_restart() {
     let (_directory, url, mut store) = new_store();
-    let tomorrow_us = jiff::Timestamp::now().as_microsecond() + 86_400_000_000;
-    sqlite(&mut store).last_stored_at_us = tomorrow_us;
+    let tomorrow_us = Time::now().as_microsecond() + 86_400_000_000;
+    sqlite(&mut store).last_stored_at = Time::from_microsecond(tomorrow_us).expect("a time");
     store_one(&mut store, arrival(1, "by a clock that is ahead")).expect("stored");
     drop(store);
     let mut store = Store::open(&url).expect("opened again");

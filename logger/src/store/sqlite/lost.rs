@@ -1,0 +1,91 @@
+//! What became of the files of a store that is open, and what all are told of it.
+
+use std::{io, path::Path};
+
+use proto::{Code, Failure};
+
+/// What became of a file that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The main file has no name any more, and nothing has its own.
+    Deleted,
+    /// The main file has no name any more, and another file has its own.
+    Replaced,
+    /// The main file has another name.
+    Moved,
+    /// The main file has another name, and another file has its own.
+    MovedAndReplaced,
+    /// The log has no name any more, and what it held could not be saved.
+    Log,
+    /// Another logger has made itself a lock.
+    InUse,
+    /// The system does not let one look: the number of its error.
+    Unseen(i32),
+}
+
+impl Lost {
+    /// What a group is told that was committed before it was noticed: whether it is in the file that will be opened next.
+    pub(super) fn after_the_commit(self) -> Result<(), Failure> {
+        match self {
+            Lost::Deleted | Lost::Replaced => Err(self.failure()),
+            // The file may come back to its name.
+            Lost::Moved | Lost::MovedAndReplaced | Lost::Log | Lost::Unseen(_) => {
+                Err(Failure::unknown("the store").because(self.what()))
+            }
+            Lost::InUse => Ok(()),
+        }
+    }
+
+    /// What all are told that come after it was noticed.
+    pub(super) fn failure(self) -> Failure {
+        let message = format!(
+            "{}; nothing was stored, and nothing will be until that is put right: the logger's log says how",
+            self.what()
+        );
+        Failure::new(Code::Unavailable, message)
+    }
+
+    /// What has happened.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Lost::Deleted => "the store's file was deleted while it was in use",
+            Lost::Replaced | Lost::MovedAndReplaced => "the store's file was replaced while it was in use",
+            Lost::Moved => "the store's file was moved while it was in use",
+            Lost::Log => "the store's write-ahead log was deleted while it was in use",
+            Lost::InUse => "another logger uses the store",
+            Lost::Unseen(_) => "the store's files cannot be looked at",
+        }
+    }
+
+    /// Tells the log what happened and what to do.
+    pub(super) fn tell(self, path: &Path) {
+        let (what, path) = (self.what(), path.display());
+        let start = format!(
+            "stop this logger, delete {path}-wal and {path}-shm, which belong to the file that was there, put a copy \
+             back or leave it away for an empty store, and start it again"
+        );
+        let todo = match self {
+            Lost::Deleted => format!("what it held can be read here until this logger ends; then {start}"),
+            Lost::Replaced => {
+                format!("what it held can be read here until this logger ends; to use the new one, {start}")
+            }
+            Lost::Moved => format!("move it back to {path}, and writing goes on; or {start}"),
+            Lost::MovedAndReplaced => {
+                format!(
+                    "move the new one away and the old one back to {path}, and writing goes on; or {start}"
+                )
+            }
+            Lost::Log => {
+                "what it held is not yet in the main file; that is tried again every second".to_owned()
+            }
+            Lost::InUse => format!("stop one of the two that use {path}"),
+            Lost::Unseen(error) => {
+                format!(
+                    "give this logger its rights to {path} back ({})",
+                    io::Error::from_raw_os_error(error)
+                )
+            }
+        };
+        tracing::error!(%path, "{what}: nothing more is stored. What to do: {todo}");
+    }
+}

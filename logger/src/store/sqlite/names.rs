@@ -1,0 +1,227 @@
+//! Whether the files of the store are still those that were opened, under the names by which they will be opened next.
+//!
+//! A file that was deleted or moved can be written to as long as it is open, and synced, and nobody finds again what was
+//! written. So they are looked at (device, inode, names) after the sync of each group, and before it is answered.
+
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    libc::{self, flock},
+};
+
+use super::{lock::Lock, lost::Lost};
+use crate::store::OpenError;
+
+/// The byte of the main file that a logger locks. SQLite's own locks end far below it, and no store grows so large. The
+/// lock is one of an open file and not of a process, so that SQLite's closing of files does not drop it, and it is of the
+/// file under all of its names: a second logger is kept out also where the lock beside it was deleted.
+const LOCKED_BYTE: i64 = 0x7fff_ffff_ffff_0000;
+
+/// The files of a store that is open.
+#[derive(Debug)]
+pub(super) struct Names {
+    main: Arc<Main>,
+    real_path: PathBuf,
+    log: Log,
+    lock: Lock,
+    /// The lock beside the store was lost and cannot be had again; it was told.
+    lock_told: bool,
+}
+
+/// What is seen of files that are in their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How many names the main file has.
+    pub(super) links: u64,
+    /// The bytes of the write-ahead log.
+    pub(super) log_bytes: u64,
+}
+
+impl Names {
+    /// Takes the locks of the store at `path`, which is made, empty, if it is missing.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if another logger has one of them; [`OpenError::Linked`] if the file has more names.
+    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+        let lock = Lock::take(path)?;
+        let main = Main::take(path)?;
+        let real =
+            fs::canonicalize(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        let log = Log { path: with_suffix(&real, "-wal"), identity: None };
+        Ok(Names { main: Arc::new(main), real_path: real, log, lock, lock_told: false })
+    }
+
+    pub(super) fn main(&self) -> &Arc<Main> {
+        &self.main
+    }
+
+    /// Where the file is that the store's name leads to.
+    pub(super) fn real_path(&self) -> &Path {
+        &self.real_path
+    }
+
+    pub(super) fn log_path(&self) -> &Path {
+        &self.log.path
+    }
+
+    /// Notes the write-ahead log that SQLite has just opened.
+    pub(super) fn note_log(&mut self) {
+        self.log.identity = fs::metadata(&self.log.path).as_ref().map(Identity::of).ok();
+    }
+
+    /// Looks at all of them; at the log only while SQLite has it open. It takes three calls of the system, which take some
+    /// microseconds.
+    ///
+    /// # Errors
+    /// What became of them.
+    pub(super) fn look(&mut self, log_is_open: bool) -> Result<Seen, Lost> {
+        let links = self.main.look()?;
+        let log_bytes = if log_is_open { self.log.look()? } else { 0 };
+        self.look_at_the_lock()?;
+        Ok(Seen { links, log_bytes })
+    }
+
+    fn look_at_the_lock(&mut self) -> Result<(), Lost> {
+        if self.lock.is_in_place() {
+            return Ok(());
+        }
+        match self.lock.take_again() {
+            Ok(()) => {
+                tracing::warn!(path = %self.lock.path().display(), "the lock was deleted: it is made again");
+                self.lock_told = false;
+            }
+            Err(OpenError::InUse { .. }) => return Err(Lost::InUse),
+            // The lock on the main file still keeps others out.
+            Err(error) if !self.lock_told => {
+                tracing::warn!(%error, "the lock was deleted, and cannot be made again");
+                self.lock_told = true;
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Those who read have the file open still, and it must stay so; its lock is the writer's.
+impl Drop for Names {
+    fn drop(&mut self) {
+        if let Err(error) = set_lock(&self.main.file, libc::F_UNLCK) {
+            tracing::warn!(%error, "the store's lock is not given back");
+        }
+    }
+}
+
+/// The main file, locked.
+#[derive(Debug)]
+pub(super) struct Main {
+    /// As the setting names it: it may be a link, and what counts is where it leads.
+    named: PathBuf,
+    /// Not to be closed as long as SQLite has the file open: whoever closes a file drops all the locks that its process
+    /// has on it (<https://sqlite.org/howtocorrupt.html>, 2.2).
+    file: File,
+    identity: Identity,
+}
+
+impl Main {
+    fn take(path: &Path) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let mut options = File::options();
+        // As SQLite makes it.
+        options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        let file = options.open(path).map_err(io)?;
+        match set_lock(&file, libc::F_WRLCK) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => return Err(OpenError::InUse { path: path.to_owned() }),
+            Err(error) => {
+                let detail = format!("it cannot be locked: {error}");
+                return Err(OpenError::NotDurable { path: path.to_owned(), detail });
+            }
+        }
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.nlink() > 1 {
+            return Err(OpenError::Linked { path: path.to_owned(), names: metadata.nlink() });
+        }
+        Ok(Main { named: path.to_owned(), file, identity: Identity::of(&metadata) })
+    }
+
+    /// How many names the file has, if the one by which it was opened leads to it.
+    ///
+    /// # Errors
+    /// What became of it.
+    pub(super) fn look(&self) -> Result<u64, Lost> {
+        // Of the file that is open, whatever its name leads to.
+        let names = || self.file.metadata().map_or(1, |metadata| metadata.nlink());
+        match fs::metadata(&self.named) {
+            Ok(metadata) if Identity::of(&metadata) == self.identity => Ok(metadata.nlink()),
+            Ok(_) if names() == 0 => Err(Lost::Replaced),
+            Ok(_) => Err(Lost::MovedAndReplaced),
+            Err(error) if is_missing(&error) && names() == 0 => Err(Lost::Deleted),
+            Err(error) if is_missing(&error) => Err(Lost::Moved),
+            Err(error) => Err(Lost::Unseen(error.raw_os_error().unwrap_or_default())),
+        }
+    }
+}
+
+/// Locks the byte of a file, or unlocks it.
+fn set_lock(file: &File, kind: libc::c_int) -> nix::Result<libc::c_int> {
+    let lock = flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: LOCKED_BYTE,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
+}
+
+/// The write-ahead log beside it.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl Log {
+    fn look(&self) -> Result<u64, Lost> {
+        let found = fs::metadata(&self.path);
+        match (found, self.identity) {
+            (Ok(metadata), Some(identity)) if Identity::of(&metadata) == identity => Ok(metadata.len()),
+            (Err(error), _) if !is_missing(&error) => {
+                Err(Lost::Unseen(error.raw_os_error().unwrap_or_default()))
+            }
+            (Ok(_) | Err(_), _) => Err(Lost::Log),
+        }
+    }
+}
+
+/// By what a file is known, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Identity { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The name of a file that stands beside another.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,87 @@
+//! The one way back to honest times of storing, after a clock that was ahead.
+
+use anyhow::Context;
+use proto::Time;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    Sqlite, page,
+    row::{self, COLUMNS},
+};
+
+/// Rows that are changed in one transaction. What was changed stays so if the next one fails, and the order holds.
+const ROWS: u32 = 1_000;
+
+/// What was changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResetTimes {
+    /// So many entries have another time of storing.
+    pub entries: u64,
+    /// The first and the last that they had before; `None` if none was changed.
+    pub before: Option<(Time, Time)>,
+    /// What they all have now, in the order in which they were stored.
+    pub now: Option<Time>,
+    /// So many rows cannot be read, and were left as they are.
+    pub unreadable: u64,
+}
+
+impl Sqlite {
+    pub(in crate::store) fn reset_times(&mut self) -> anyhow::Result<ResetTimes> {
+        self.read_the_clock();
+        self.await_the_log().map_err(|failure| anyhow::anyhow!(failure.cause()))?;
+        let now = self.clock.now();
+        let connection = self.connection.as_mut().context("the store is not open")?;
+        let mut reset = ResetTimes { now: Some(now), ..ResetTimes::default() };
+        let Some((first, last)) = page::ends(connection)? else { return Ok(reset) };
+        let later = Time::from_microsecond(now.as_microsecond() + 1).unwrap_or(Time::MAX);
+        let mut next = Some(page::first_stored_at(connection, later, first, last)?);
+        while let Some(from) = next {
+            next = reset.some(connection, from, now)?;
+        }
+        self.last_stored_at = row::last_stored_at(connection)?.unwrap_or(Time::MIN);
+        Ok(reset)
+    }
+}
+
+impl ResetTimes {
+    /// Changes the rows from `from` on, up to [`ROWS`] of them. Returns where to go on.
+    fn some(&mut self, connection: &mut Connection, from: i64, now: Time) -> anyhow::Result<Option<i64>> {
+        let transaction = connection.transaction()?;
+        let mut changes = Vec::new();
+        let mut last = None;
+        {
+            let mut statement = transaction.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT {ROWS}"
+            ))?;
+            let mut rows = statement.query([from])?;
+            while let Some(row) = rows.next()? {
+                let sequence: i64 = row.get(0)?;
+                last = Some(sequence);
+                match row::with_time(row, now) {
+                    Ok((before, _)) if before <= now => {}
+                    Ok((before, checksum)) => {
+                        let (first, _) = self.before.unwrap_or((before, before));
+                        self.before = Some((first, before));
+                        changes.push((sequence, checksum));
+                    }
+                    Err(unreadable) => {
+                        self.unreadable += 1;
+                        tracing::error!(error = %unreadable, "left as it is: it cannot be read");
+                    }
+                }
+            }
+        }
+        for (sequence, checksum) in &changes {
+            let sql = "UPDATE entries SET stored_at = ?2, checksum = ?3 WHERE seq = ?1";
+            transaction.prepare_cached(sql)?.execute(params![sequence, now.as_microsecond(), checksum])?;
+        }
+        let more = "SELECT seq FROM entries WHERE seq > ?1 ORDER BY seq LIMIT 1";
+        let more = match last {
+            Some(last) => transaction.query_row(more, [last], |row| row.get(0)).optional()?,
+            None => None,
+        };
+        transaction.commit()?;
+        self.entries += changes.len() as u64;
+        Ok(more)
+    }
+}

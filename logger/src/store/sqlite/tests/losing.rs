@@ -1,0 +1,153 @@
+//! Files that are deleted, moved, replaced or linked while they are in use.
+
+use std::{fs, path::PathBuf};
+
+use proto::{Certainty, Code, Outcome};
+
+use super::count;
+use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
+
+/// A store of one entry, in a directory of its own.
+fn begun() -> (tempfile::TempDir, PathBuf, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let own = directory.path().join("own");
+    fs::create_dir(&own).expect("made");
+    let path = own.join("logs.db");
+    let mut store = open(&path).expect("a new store");
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    (directory, path, store)
+}
+
+fn open(path: &std::path::Path) -> Result<Store, OpenError> {
+    Store::open(&StoreUrl::Sqlite(path.to_owned()))
+}
+
+fn beside(path: &std::path::Path, suffix: &str) -> PathBuf {
+    super::super::names::with_suffix(path, suffix)
+}
+
+/// The first answer after it, and the second; it is told to who asks, and to who looks.
+fn refused(store: &mut Store) -> (Code, Code) {
+    let mut refusal = |number| store_one(store, arrival(number, "text")).expect_err("it is lost").code;
+    let refusals = (refusal(10), refusal(11));
+    assert_eq!(store.ping().expect_err("it is lost").code, Code::Unavailable);
+    assert_eq!(store.standing().expect_err("it is lost").certainty(), Certainty::NotStored);
+    assert!(store.reader().vitals().is_lost());
+    refusals
+}
+
+#[tokio::test]
+async fn a_file_that_was_deleted_takes_nothing_more_and_what_it_held_can_be_read() {
+    let (_directory, path, mut store) = begun();
+    let reader = store.reader();
+    assert!(reader.get(id(1)).await.expect("readable").is_some());
+    fs::remove_dir_all(path.parent().expect("its directory")).expect("deleted");
+    // Nobody will find what was in the file: that is certain.
+    assert_eq!(refused(&mut store), (Code::Unavailable, Code::Unavailable));
+    assert!(reader.get(id(1)).await.expect("the connection that was open").is_some());
+    drop(store);
+}
+
+#[test]
+fn an_idle_store_notices_too() {
+    let (_directory, path, mut store) = begun();
+    fs::remove_file(path).expect("deleted");
+    store.look();
+    assert_eq!(store.standing().expect_err("it is lost").code, Code::Unavailable);
+}
+
+#[test]
+fn a_file_that_was_moved_leaves_it_open_and_goes_on_when_it_is_back() {
+    let (directory, path, mut store) = begun();
+    let elsewhere = directory.path().join("elsewhere.db");
+    fs::rename(&path, &elsewhere).expect("moved");
+    assert_eq!(refused(&mut store), (Code::OutcomeUnknown, Code::Unavailable));
+    fs::rename(&elsewhere, &path).expect("moved back");
+    assert_eq!(store_one(&mut store, arrival(12, "text")), Ok(Outcome::Stored));
+    assert_eq!(store.standing(), Ok(()));
+    assert!(!store.reader().vitals().is_lost());
+    store.close();
+    let mut store = open(&path).expect("opened again");
+    assert_eq!(count(&mut store), 3, "the one of which nothing was certain is there");
+}
+
+#[test]
+fn a_file_that_another_was_put_over_takes_nothing_more() {
+    let (directory, path, mut store) = begun();
+    let other = directory.path().join("other.db");
+    drop(open(&other).expect("another store"));
+    let before = fs::read(&other).expect("readable");
+    fs::rename(&other, &path).expect("put over it");
+    assert_eq!(refused(&mut store), (Code::Unavailable, Code::Unavailable));
+    drop(store);
+    assert_eq!(fs::read(&path).expect("readable"), before, "the other one is not touched");
+}
+
+#[test]
+fn a_file_whose_name_leads_elsewhere_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let link = directory.path().join("logs.db");
+    for name in ["a.db", "b.db"] {
+        drop(open(&directory.path().join(name)).expect("a store"));
+    }
+    std::os::unix::fs::symlink("a.db", &link).expect("linked");
+    let mut store = open(&link).expect("opened by its link");
+    store_one(&mut store, arrival(1, "text")).expect("stored");
+    fs::remove_file(&link).and_then(|()| std::os::unix::fs::symlink("b.db", &link)).expect("linked anew");
+    assert_eq!(refused(&mut store), (Code::OutcomeUnknown, Code::Unavailable));
+}
+
+#[tokio::test]
+async fn a_log_that_was_deleted_or_replaced_is_saved_and_nothing_is_lost() {
+    for replaced in [false, true] {
+        let (_directory, path, mut store) = begun();
+        let reader = store.reader();
+        assert!(reader.get(id(1)).await.expect("readable").is_some());
+        let log = beside(&path, "-wal");
+        fs::remove_file(&log).expect("deleted");
+        if replaced {
+            fs::write(&log, "not a log").expect("written");
+        }
+        assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored));
+        assert_eq!(store_one(&mut store, arrival(3, "text")), Ok(Outcome::Stored));
+        assert!(reader.get(id(3)).await.expect("readable").is_some());
+        assert_eq!(fs::read_to_string(beside(&log, ".foreign")).is_ok(), replaced, "it is kept beside");
+        // As after kill -9.
+        let copy = tempfile::tempdir().expect("a directory");
+        for name in ["logs.db", "logs.db-wal"] {
+            fs::copy(path.with_file_name(name), copy.path().join(name)).expect("copied");
+        }
+        let mut copy = open(&copy.path().join("logs.db")).expect("opened");
+        assert_eq!(count(&mut copy), 3, "replaced: {replaced}");
+    }
+}
+
+#[test]
+fn a_lock_that_was_deleted_is_made_again_and_admits_nobody_meanwhile() {
+    let (_directory, path, mut store) = begun();
+    let lock = beside(&path, ".lock");
+    fs::remove_file(&lock).expect("deleted");
+    assert!(matches!(open(&path), Err(OpenError::InUse { .. })), "the file itself is locked");
+    fs::remove_file(&lock).expect("the one that was refused has made it");
+    assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored));
+    assert!(lock.exists());
+    assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn a_second_name_is_refused_at_the_start_and_noticed_while_it_runs() {
+    let (directory, path, mut store) = begun();
+    let other = directory.path().join("other.db");
+    fs::hard_link(&path, &other).expect("linked");
+    assert!(matches!(open(&other), Err(OpenError::InUse { .. })), "it is the same file");
+    assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored), "what has a name is found");
+    assert_eq!(store.reader().vitals().other_links(), 1);
+    store.close();
+    for name in [&path, &other] {
+        let error = open(name).expect_err("it has two names");
+        assert!(matches!(error, OpenError::Linked { names: 2, .. }), "{error:?}");
+        assert!(error.to_string().contains("find / -samefile"), "{error}");
+    }
+    fs::remove_file(&other).expect("as it says");
+    assert_eq!(count(&mut open(&path).expect("opened")), 2);
+}

@@ -1,0 +1,268 @@
+//! What the store does for itself, between groups and on a full disk.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use proto::{Code, Failure};
+use rusqlite::Connection;
+
+use super::{Broken, Sqlite, full, lost::Lost, names::with_suffix, open, prune::Step};
+use crate::{
+    clock::{self, LEAP},
+    store::{Answer, Batch, Retention},
+};
+
+/// How often room is made on a full disk.
+const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
+
+/// Small steps of deleting until others have their turn.
+const SMALL_STEPS: u32 = 200;
+
+/// What an entry takes in the log besides its data, about: a page of the table, and one of the index of ids.
+const ENTRY_PAGES_BYTES: u64 = 2 * 4096;
+
+impl Sqlite {
+    /// Opens again what was closed, and deletes a little of what is not to be kept.
+    pub(in crate::store) fn tend(&mut self, retention: &Retention) -> bool {
+        self.keeper.keep(*retention);
+        if self.damage.is_there() || self.lost.is_some() || self.await_the_log().is_err() {
+            return false;
+        }
+        let connection = match self.take_connection() {
+            Ok(connection) => connection,
+            Err(failure) => {
+                tracing::warn!(error = failure.cause(), "the store cannot be opened again");
+                return false;
+            }
+        };
+        self.read_the_clock();
+        match self.keeper.step(&connection, &self.clock, Step::USUAL) {
+            Ok(more) => {
+                self.connection = Some(connection);
+                more
+            }
+            Err(error) => {
+                let was_full = open::is_full(&error);
+                tracing::warn!(%error, "old entries could not be deleted");
+                self.judge(connection, Broken::BeforeCommit(error));
+                if was_full {
+                    self.make_room();
+                }
+                false
+            }
+        }
+    }
+
+    /// Gives a log that could not be taken over when the store was opened another chance.
+    pub(super) fn await_the_log(&mut self) -> Result<(), Failure> {
+        if self.log_taken_over {
+            return Ok(());
+        }
+        if let Some(connection) = &self.connection {
+            self.reserve.release();
+            self.log_taken_over = open::take_over_the_log(connection).is_ok();
+        }
+        if self.log_taken_over { Ok(()) } else { Err(full()) }
+    }
+
+    /// Frees what the store itself takes more than it needs, with what it keeps in reserve, now and then.
+    pub(super) fn make_room(&mut self) {
+        let lately = self.made_room_at.is_some_and(|at| at.elapsed() < MAKE_ROOM_EVERY);
+        let Some(connection) = self.connection.as_ref().filter(|_| !lately) else { return };
+        self.reserve.release();
+        shorten(connection);
+        for _ in 0..SMALL_STEPS {
+            match self.keeper.step(connection, &self.clock, Step::SMALL) {
+                Ok(true) => shorten(connection),
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old entries could not be deleted on a full disk");
+                    break;
+                }
+            }
+        }
+        shorten(connection);
+        self.made_room_at = Some(Instant::now());
+    }
+
+    /// Whether the disk has room for a group in the log, and then for all of the log in the main file: what could not be taken
+    /// over would fill the disk for good, and the log with it. Where it is short, the log is taken over first.
+    pub(super) fn has_room_for(&mut self, group: &[Batch]) -> bool {
+        let entries: u64 = group.iter().map(|batch| batch.arrivals.len() as u64).sum();
+        let payload: u64 = group.iter().map(|batch| batch.payload_bytes() as u64).sum();
+        let needed = 2 * (payload + entries.max(1) * ENTRY_PAGES_BYTES);
+        let is_enough = |it: &Self| it.reserve.free_bytes().is_none_or(|free| free >= needed + it.log_bytes);
+        if !is_enough(self) {
+            self.shorten_the_log();
+        }
+        is_enough(self)
+    }
+
+    /// Takes the log over where it has something.
+    pub(super) fn shorten_the_log(&mut self) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.log_bytes > 0) else { return };
+        shorten(connection);
+        self.measure_the_log();
+    }
+
+    fn measure_the_log(&mut self) {
+        self.log_bytes = fs::metadata(self.names.log_path()).map_or(0, |log| log.len());
+    }
+
+    /// Stores a group that found no room before some was made: as a whole, or else those of it that fit.
+    pub(super) fn commit_what_fits(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        match self.commit_with_room(group) {
+            Err(failure) if failure.code == Code::StorageFull && group.len() > 1 => {}
+            answers => return answers,
+        }
+        let (mut answers, mut over) = (Vec::with_capacity(group.len()), false);
+        for batch in group {
+            if over {
+                // It was not tried.
+                answers.push(Err(full()));
+                continue;
+            }
+            match self.commit_with_room(std::slice::from_ref(batch)) {
+                Ok(own) => {
+                    answers.extend(own);
+                    self.measure_the_log();
+                }
+                Err(failure) => {
+                    over = true;
+                    answers.push(Err(failure));
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Looks whether the files are in their places, tells what changed, and saves what can be saved.
+    pub(super) fn look_at_the_files(&mut self) -> Result<(), Lost> {
+        let mut seen = self.names.look(self.connection.is_some());
+        if seen == Err(Lost::Log) && self.save_the_log() {
+            seen = self.names.look(self.connection.is_some());
+        }
+        match seen {
+            Ok(seen) => {
+                if self.lost.take().is_some() {
+                    tracing::info!(path = %self.path.display(), "the store's files are in their places again");
+                }
+                self.vitals.set_lost(false);
+                self.tell_of_links(seen.links);
+                self.log_bytes = seen.log_bytes;
+                Ok(())
+            }
+            Err(lost) => {
+                if self.lost.replace(lost) != Some(lost) {
+                    lost.tell(&self.path);
+                }
+                self.vitals.set_lost(true);
+                Err(lost)
+            }
+        }
+    }
+
+    fn tell_of_links(&self, links: u64) {
+        if self.vitals.set_links(links) <= 1 && links > 1 {
+            let path = self.path.display();
+            tracing::error!(
+                links,
+                "{path} has another name (a hard link). Entries are stored as before, but no logger starts on it again, since a \
+                 log that one name has is not found under another. Find them with `find / -samefile {path}` and delete \
+                 all but one"
+            );
+        }
+    }
+
+    /// The log was deleted or replaced while SQLite has it open. What it holds is written to the main file, and a new one
+    /// is begun; nobody may read meanwhile, for those who do have the old one. Returns whether all is in the main file.
+    fn save_the_log(&mut self) -> bool {
+        let reader = self.reader.clone();
+        let _nobody_reads = reader.close_all();
+        let Some(connection) = self.connection.take() else { return false };
+        let saved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        if !matches!(saved, Ok(0)) {
+            tracing::error!(?saved, "the write-ahead log was deleted, and what it holds cannot be saved yet");
+            self.connection = Some(connection);
+            return false;
+        }
+        // Whatever has its name is not ours to write to, or to delete.
+        let path = self.names.log_path();
+        if path.exists() {
+            let aside = with_suffix(path, ".foreign");
+            match fs::rename(path, &aside) {
+                Ok(()) => {
+                    tracing::warn!(path = %aside.display(), "a file in the place of the log was moved here")
+                }
+                Err(error) => tracing::error!(%error, "a file in the place of the log cannot be moved away"),
+            }
+        }
+        drop(connection);
+        tracing::error!(
+            path = %path.display(),
+            "the write-ahead log was deleted or replaced while in use: all that it held is in the main file now, and nothing is lost"
+        );
+        match self.take_connection() {
+            Ok(connection) => self.connection = Some(connection),
+            Err(failure) => tracing::error!(error = failure.cause(), "the store cannot be opened again"),
+        }
+        true
+    }
+
+    /// Reads the clock, and tells of a leap.
+    pub(super) fn read_the_clock(&mut self) {
+        let Some(leap) = self.clock.read() else { return };
+        let forward = leap.seconds > 0;
+        self.leaps.leapt(forward);
+        tracing::error!(
+            seconds = leap.seconds,
+            now = %leap.to,
+            "the wall clock has leapt {} by {}: nothing is deleted for its age until it has run for an hour without a leap. Times of \
+             storing never go back: what was stored ahead of the clock keeps its time",
+            direction(leap.seconds),
+            clock::in_words(leap.seconds.unsigned_abs()),
+        );
+    }
+
+    /// Notes what there is to say of the clock, and of the times in the store.
+    pub(super) fn look_at_the_clock(&mut self) {
+        self.read_the_clock();
+        let ahead_us = self.last_stored_at.as_microsecond().saturating_sub(self.clock.now().as_microsecond());
+        let ahead_seconds = u64::try_from(ahead_us / 1_000_000).unwrap_or(0);
+        let is_ahead = ahead_seconds > LEAP.as_secs();
+        let told = self.vitals.ahead_seconds() > LEAP.as_secs();
+        let ahead = clock::in_words(ahead_seconds);
+        if is_ahead && !told {
+            tracing::error!(
+                newest = %self.last_stored_at,
+                now = %self.clock.now(),
+                "the newest entry's time of storing lies {ahead} ahead of the clock, and later ones get the same. If the clock is \
+                 right: stop this logger, run it once with --reset-times, and start it again"
+            );
+        }
+        let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < super::keeper::STEADY);
+        let leapt = leapt.map(|leap| {
+            let by = clock::in_words(leap.seconds.unsigned_abs());
+            format!("the clock has leapt {} by {by}, to {}", direction(leap.seconds), leap.to)
+        });
+        let ahead = is_ahead.then(|| {
+            format!("the newest time of storing lies {ahead} ahead of the clock: see --reset-times")
+        });
+        let trouble: Vec<String> = leapt.into_iter().chain(ahead).collect();
+        self.vitals.set_clock(ahead_seconds, (!trouble.is_empty()).then(|| trouble.join("; ")));
+    }
+}
+
+const fn direction(seconds: i64) -> &'static str {
+    if seconds > 0 { "forward" } else { "back" }
+}
+
+/// Takes the log over into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
+fn shorten(connection: &Connection) {
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    if let Err(error) = done {
+        tracing::debug!(%error, "the write-ahead log stays as it is");
+    }
+}
