@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct control {
     uint64_t failing;      /* how many syncs of the write-ahead log fail from now on */
     uint64_t ignore_wal;   /* not 0: a sync of the write-ahead log reports success and does nothing */
     uint64_t syncs;        /* how many syncs there were; written by the shim */
+    uint64_t total;        /* not 0: how many bytes the disk is said to have, of which `space` are free */
 };
 
 struct file {
@@ -62,6 +64,7 @@ static int (*real_unlink)(const char *);
 static int (*real_fsync)(int);
 static int (*real_fallocate)(int, int, off_t, off_t);
 static int (*real_ftruncate)(int, off_t);
+static int (*real_statvfs)(const char *, struct statvfs *);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_write)(int, const void *, size_t);
 
@@ -87,6 +90,7 @@ __attribute__((constructor)) static void begin(void) {
     real_fsync = real("fsync");
     real_fallocate = real("fallocate");
     real_ftruncate = real("ftruncate");
+    real_statvfs = real("statvfs");
     real_pwrite = real("pwrite");
     real_write = real("write");
     dir = getenv("DISK_DIR");
@@ -296,6 +300,20 @@ int fallocate(int fd, int mode, off_t at, off_t length) {
 
 int fallocate64(int fd, int mode, off_t at, off_t length) {
     return fallocate(fd, mode, at, length);
+}
+
+int statvfs(const char *path, struct statvfs *disk) {
+    int result = real_statvfs(path, disk);
+    if (result == 0 && dir && strncmp(path, dir, dir_length) == 0 && control->space != UINT64_MAX && control->total) {
+        disk->f_frsize = 4096;
+        disk->f_blocks = control->total / 4096;
+        disk->f_bfree = disk->f_bavail = control->space / 4096;
+    }
+    return result;
+}
+
+int statvfs64(const char *path, struct statvfs64 *disk) {
+    return statvfs(path, (struct statvfs *)disk);
 }
 
 int ftruncate(int fd, off_t size) {

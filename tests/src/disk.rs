@@ -9,13 +9,11 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
 };
 
 use rand::{RngExt, rngs::StdRng};
 
-use crate::process::binary;
+use crate::clock::shim;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -28,6 +26,7 @@ enum Control {
     Failing,
     IgnoreWal,
     Syncs,
+    Total,
 }
 
 /// The directory of a store, and what of it would survive if the power went now.
@@ -67,7 +66,9 @@ impl Disk {
         fs::create_dir(&files).and_then(|()| fs::create_dir(&shadow)).expect("the directory is writable");
         let control = File::options().create_new(true).read(true).write(true).open(shadow.join("control"));
         let disk = Disk { files, shadow, control: control.expect("the directory is writable") };
-        for place in [Control::SyncDelayUs, Control::Failing, Control::IgnoreWal, Control::Syncs] {
+        for place in
+            [Control::SyncDelayUs, Control::Failing, Control::IgnoreWal, Control::Syncs, Control::Total]
+        {
             disk.set(place, 0);
         }
         disk.set_space(None);
@@ -78,7 +79,7 @@ impl Disk {
     pub fn settings(&self) -> [(&'static str, String); 4] {
         [
             ("LOGGER_STORE", format!("sqlite:{}", self.store().display())),
-            ("LD_PRELOAD", shim().display().to_string()),
+            ("LD_PRELOAD", shim("disk").display().to_string()),
             ("DISK_DIR", self.files.display().to_string()),
             ("DISK_SHADOW", self.shadow.display().to_string()),
         ]
@@ -92,6 +93,15 @@ impl Disk {
     /// By how many bytes the files may grow from now on; `None`: by any.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.set(Control::Space, bytes.unwrap_or(u64::MAX));
+    }
+
+    /// Makes it a small disk, of so many bytes, with nothing else on it.
+    pub fn set_total(&self, bytes: u64) {
+        let used: u64 = names(&self.files)
+            .map(|name| fs::metadata(self.files.join(name)).map_or(0, |file| file.len()))
+            .sum();
+        self.set(Control::Total, bytes);
+        self.set_space(Some(bytes.saturating_sub(used)));
     }
 
     /// How much longer every sync takes.
@@ -247,23 +257,6 @@ fn merge(durable: &[u8], written: &[u8], cut: Cut, random: &mut StdRng) -> (Vec<
     let new_length = cut != Cut::None && random.random();
     left.truncate(if new_length { written.len() } else { durable.len() });
     (left, gone)
-}
-
-/// The path of the shim, which the first call builds. A C compiler is there: SQLite was built with it.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/disk.c");
-        let path = binary("disk.so");
-        // Other tests may run it just now: it is replaced as a whole.
-        let new = path.with_extension(std::process::id().to_string());
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]);
-        let built = cc.arg(&new).arg(&source).arg("-ldl").status().expect("cc is installed");
-        assert!(built.success(), "{} does not compile", source.display());
-        fs::rename(&new, &path).expect("the build's directory is writable");
-        path
-    })
 }
 
 #[cfg(test)]

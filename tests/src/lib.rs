@@ -2,6 +2,7 @@
 //! own in RabbitMQ, and stops them when the test ends.
 
 pub mod browser;
+pub mod clock;
 pub mod collector;
 pub mod disk;
 pub mod keys;

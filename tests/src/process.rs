@@ -35,6 +35,16 @@ impl Process {
         Self::start_under(&[], name, settings, dir)
     }
 
+    /// As [`Process::start`], with arguments.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_with(name: &str, arguments: &[&str], settings: &BTreeMap<&str, String>, dir: &Path) -> Self {
+        let mut command = tokio::process::Command::new(binary(name));
+        command.args(arguments);
+        Self::spawn(LogTo::File, command, name, settings, dir)
+    }
+
     /// As [`Process::start`], under a command that becomes it, such as `taskset --cpu-list 0`.
     ///
     /// # Panics

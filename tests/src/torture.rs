@@ -3,9 +3,11 @@
 //! A [`Trial`] is one way to try. Both `make torture`, with many rounds, and the end-to-end tests, with a few, run
 //! them. Each kind of trial has a file of its own.
 
+pub mod clock_leaps;
 pub mod confirm_ownership;
 pub mod control;
 pub mod disk_full;
+pub mod disk_was_full;
 pub mod duplicates;
 pub mod log;
 pub mod lone;
@@ -15,6 +17,7 @@ pub mod rabbitmq_alarm;
 pub mod rabbitmq_killed;
 pub mod slow_clients;
 pub mod soak;
+pub mod store_files;
 pub mod sync_order;
 pub mod under_load;
 

@@ -52,6 +52,22 @@ impl Lone {
         Self::of(Process::start("logger", &on_free_ports(settings), dir)).await
     }
 
+    /// As [`Lone::start`], under a command that becomes it.
+    ///
+    /// # Errors
+    /// As [`Lone::start`], with its log.
+    pub async fn start_under(
+        wrapper: &[&str],
+        settings: &BTreeMap<&str, String>,
+        dir: &Path,
+    ) -> Result<Self, (ExitStatus, String)> {
+        let mut process = Process::start_under(wrapper, "logger", &on_free_ports(settings), dir);
+        match process.ready_or_ended().await {
+            Ok(ports) => Ok(Self::at(process, &ports)),
+            Err(status) => Err((status, process.log())),
+        }
+    }
+
     /// Starts a logger whose writes and syncs are traced.
     ///
     /// # Panics
@@ -63,6 +79,10 @@ impl Lone {
 
     async fn of(mut process: Process) -> Result<Self, ExitStatus> {
         let ports = process.ready_or_ended().await?;
+        Ok(Self::at(process, &ports))
+    }
+
+    fn at(process: Process, ports: &BTreeMap<String, SocketAddr>) -> Self {
         let at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
         let transports = Arc::new(Transports::new(&Settings {
             logger_http_url: format!("http://{}", at.http).parse().expect("a URL"),
@@ -73,7 +93,7 @@ impl Lone {
             deadline: Duration::from_secs(5),
             came_by: None,
         }));
-        Ok(Lone { process, at, transports, client: crate::client() })
+        Lone { process, at, transports, client: crate::client() }
     }
 
     /// Waits until the client of a transport has a connection, or dials on demand.
@@ -111,6 +131,17 @@ impl Lone {
     /// What an entry would be refused with.
     pub async fn ping(&self, transport: Transport) -> Result<(), Code> {
         self.transports.ping(transport).await.map_err(|failure| failure.code)
+    }
+
+    /// Waits until it answers a question without entries in this way over each direct transport, and `/readyz` likewise.
+    pub async fn says(&self, answer: Result<(), Code>) {
+        for transport in DIRECT {
+            let said = async || (self.ping(transport).await == answer).then_some(());
+            eventually(&format!("{transport} says {answer:?}"), said).await;
+        }
+        let ready = if answer.is_ok() { 200 } else { 503 };
+        let said = async || (self.get("/readyz").await.0 == ready).then_some(());
+        eventually(&format!("/readyz says {ready}"), said).await;
     }
 
     /// Sends one entry once, and notes both in the journal. Says what was answered.

@@ -6,13 +6,15 @@ use chaos::Verdict;
 use proto::Transport;
 
 use super::{
-    confirm_ownership,
+    clock_leaps, confirm_ownership,
     control::{self, Control},
-    disk_full, duplicates,
+    disk_full, disk_was_full, duplicates,
     log::{self, LogFault},
     overload,
     power_loss::{self, Syncs},
-    rabbitmq_alarm, rabbitmq_killed, slow_clients, soak, sync_order,
+    rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
+    store_files::{self, Happening},
+    sync_order,
     under_load::{self, Breakage},
 };
 
@@ -37,6 +39,12 @@ pub enum Trial {
     DiskFull,
     /// The services' logs cannot be written.
     Log(LogFault),
+    /// A logger whose small disk was full is started again, and makes room by itself where it may.
+    DiskWasFull,
+    /// Something happens to the store's files.
+    StoreFiles(Happening),
+    /// The logger's wall clock leaps, both ways.
+    ClockLeaps,
     /// One transport gets more than the system can take. Its rounds are seconds.
     Overload(Transport),
     /// Each id is sent several times. Its rounds are thousands of ids.
@@ -95,6 +103,12 @@ impl Trial {
         Trial::Log(LogFault::Broken),
         Trial::Log(LogFault::Blocked),
         Trial::Log(LogFault::Full),
+        Trial::DiskWasFull,
+        Trial::StoreFiles(Happening::Deleted),
+        Trial::StoreFiles(Happening::Replaced),
+        Trial::StoreFiles(Happening::Linked),
+        Trial::StoreFiles(Happening::ReadOnly),
+        Trial::ClockLeaps,
         Trial::Overload(Transport::Http),
         Trial::Overload(Transport::Rpc),
         Trial::Overload(Transport::Rabbitmq),
@@ -123,6 +137,9 @@ impl Trial {
             | Trial::SyncOrder
             | Trial::DiskFull
             | Trial::Log(_)
+            | Trial::DiskWasFull
+            | Trial::StoreFiles(_)
+            | Trial::ClockLeaps
             | Trial::Overload(_)
             | Trial::Duplicates
             | Trial::SlowClients
@@ -145,8 +162,10 @@ impl Trial {
             Trial::PowerLoss(Syncs::Failing) => 50,
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 20,
             Trial::SyncOrder => 1_000,
-            Trial::DiskFull => 10,
+            Trial::DiskFull | Trial::ClockLeaps => 10,
             Trial::Log(_) => 30,
+            Trial::DiskWasFull => 12,
+            Trial::StoreFiles(_) => 20,
             Trial::UnderLoad(Breakage::Stopped) | Trial::Overload(_) => 60,
             Trial::Duplicates => 100,
             Trial::SlowClients => 10,
@@ -165,6 +184,9 @@ impl Trial {
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
             Trial::SyncOrder => 120,
             Trial::DiskFull | Trial::Log(_) => 3,
+            Trial::DiskWasFull => 2,
+            Trial::StoreFiles(Happening::Deleted) => 4,
+            Trial::StoreFiles(_) | Trial::ClockLeaps => 2,
             Trial::Overload(_) | Trial::Duplicates | Trial::Soak => 2,
             Trial::SlowClients => 1,
         }
@@ -185,6 +207,9 @@ impl Trial {
             Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
             Trial::DiskFull => disk_full::run(rounds, seed, progress).await,
             Trial::Log(fault) => log::run(fault, rounds, seed, progress).await,
+            Trial::DiskWasFull => disk_was_full::run(rounds, seed, progress).await,
+            Trial::StoreFiles(happening) => store_files::run(happening, rounds, seed, progress).await,
+            Trial::ClockLeaps => clock_leaps::run(rounds, seed, progress).await,
             Trial::Overload(transport) => overload::run(transport, rounds, progress).await,
             Trial::Duplicates => duplicates::run(rounds, seed, progress).await,
             Trial::SlowClients => slow_clients::run(rounds, progress).await,
@@ -205,6 +230,9 @@ impl fmt::Display for Trial {
             Trial::SyncOrder => f.write_str("sync-order"),
             Trial::DiskFull => f.write_str("disk-full"),
             Trial::Log(fault) => fault.fmt(f),
+            Trial::DiskWasFull => f.write_str("disk-was-full"),
+            Trial::StoreFiles(happening) => happening.fmt(f),
+            Trial::ClockLeaps => f.write_str("clock-leaps"),
             Trial::Overload(transport) => write!(f, "overload-{transport}"),
             Trial::Duplicates => f.write_str("duplicates"),
             Trial::SlowClients => f.write_str("slow-clients"),

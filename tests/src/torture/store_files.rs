@@ -1,0 +1,269 @@
+//! Deletes, moves, replaces and links the store's files under load, and takes the right to write them.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt, fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use chaos::{Answer, Journal};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
+};
+use proto::Code;
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{
+    Report,
+    lone::{Callers, Lone, random_entry},
+};
+use crate::DIRECT;
+
+/// Callers at work.
+const CALLERS: usize = 12;
+
+/// What happens to the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// The main file, its directory, its log and its lock are deleted, in turn.
+    Deleted,
+    /// The main file is moved away, another is put in its place, and it comes back.
+    Replaced,
+    /// The main file gets another name, and a logger is started by it.
+    Linked,
+    /// The main file belongs to somebody else when the logger is started again.
+    ReadOnly,
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Happening::Deleted => "store-deleted",
+            Happening::Replaced => "store-replaced",
+            Happening::Linked => "store-linked",
+            Happening::ReadOnly => "store-read-only",
+        })
+    }
+}
+
+/// Lets it happen so often, each time to a store of its own.
+///
+/// # Panics
+/// If what it stands on does not work.
+pub async fn run(happening: Happening, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut whole = Report { rounds, ..Report::default() };
+    for round in 0..rounds {
+        let mut it = Round::begin().await;
+        it.work(&mut random).await;
+        match happening {
+            Happening::Deleted => it.deleted(round, &mut random).await,
+            Happening::Replaced => it.replaced(&mut random).await,
+            Happening::Linked => it.linked(&mut random).await,
+            Happening::ReadOnly => it.read_only(&mut random).await,
+        }
+        whole.entries += it.journal.len();
+        whole.accepted += it.journal.accepted().count();
+        whole.broken.extend(it.broken.into_iter().map(|broken| format!("round {}: {broken}", round + 1)));
+        progress(round + 1);
+    }
+    whole.figures = format!("sent {}, accepted {}", whole.entries, whole.accepted);
+    whole
+}
+
+struct Round {
+    dir: tempfile::TempDir,
+    settings: BTreeMap<&'static str, String>,
+    lone: Lone,
+    journal: Journal,
+    broken: Vec<String>,
+}
+
+impl Round {
+    async fn begin() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = BTreeMap::from([("LOGGER_STORE", url(&dir.path().join("own/logs.db")))]);
+        let lone = Lone::start(&settings, dir.path()).await.expect("it starts");
+        Round { dir, settings, lone, journal: Journal::default(), broken: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("own").join(name)
+    }
+
+    /// Callers send until 50 more entries are accepted.
+    async fn work(&mut self, random: &mut StdRng) {
+        let callers = Callers::start(&self.lone, CALLERS, random);
+        callers.goes_on(50).await;
+        callers.stop(&mut self.journal).await;
+    }
+
+    /// All that was accepted must be there.
+    async fn reconcile(&mut self) {
+        let verdict = self.journal.verdict(&self.lone.all_stored().await, &HashSet::new());
+        self.broken.extend(Report::of(&verdict, 1).broken);
+    }
+
+    /// Nothing that is sent from now on may be accepted, and whoever asks is told.
+    async fn refuses(&mut self, random: &mut StdRng) {
+        for (number, transport) in DIRECT.into_iter().cycle().take(9).enumerate() {
+            let answer = self.lone.send(transport, &random_entry(random), &mut Journal::default()).await;
+            // The first may be in the file, and nobody knows where that will be.
+            let honest = match answer {
+                Answer::Refused(Code::Unavailable) => true,
+                Answer::Refused(Code::OutcomeUnknown) => number == 0,
+                Answer::Refused(_) | Answer::Accepted(_) | Answer::Nothing => false,
+            };
+            if !honest {
+                self.broken.push(format!("{transport} was answered {answer:?} after the store was lost"));
+            }
+        }
+        self.lone.says(Err(Code::Unavailable)).await;
+        if !self.lone.process.log().contains("What to do") {
+            self.broken.push(format!("the log does not say what to do: {}", self.lone.process.log()));
+        }
+    }
+
+    /// It starts again, and is as it was.
+    async fn restart(&mut self) {
+        self.lone.process.signal(Signal::SIGTERM);
+        self.lone.process.ends_well().await;
+        self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
+    }
+
+    /// Another logger by this name of the store is refused.
+    async fn keeps_out(&mut self, store: &Path) {
+        let settings = BTreeMap::from([("LOGGER_STORE", url(store))]);
+        if Lone::start(&settings, self.dir.path()).await.is_ok() {
+            self.broken.push(format!("a second logger starts on {}", store.display()));
+        }
+    }
+
+    async fn deleted(&mut self, round: u32, random: &mut StdRng) {
+        match round % 4 {
+            0 => {
+                fs::remove_file(self.path("logs.db")).expect("deleted");
+                self.refuses(random).await;
+            }
+            1 => {
+                fs::remove_dir_all(self.path("")).expect("deleted");
+                self.refuses(random).await;
+            }
+            2 => {
+                let callers = Callers::start(&self.lone, CALLERS, random);
+                callers.goes_on(10).await;
+                fs::remove_file(self.path("logs.db-wal")).expect("deleted");
+                callers.goes_on(50).await;
+                // What a kill leaves is whole.
+                self.lone.process.kill().await;
+                callers.stop(&mut self.journal).await;
+                self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
+                self.reconcile().await;
+            }
+            _ => {
+                fs::remove_file(self.path("logs.db.lock")).expect("deleted");
+                self.keeps_out(&self.path("logs.db")).await;
+                self.work(random).await;
+                self.restart().await;
+                self.reconcile().await;
+            }
+        }
+    }
+
+    async fn replaced(&mut self, random: &mut StdRng) {
+        let (own, away) = (self.path("logs.db"), self.path("away.db"));
+        fs::rename(&own, &away).expect("moved away");
+        fs::copy(&away, &own).expect("another in its place");
+        self.refuses(random).await;
+        fs::rename(&away, &own).expect("moved back");
+        self.lone.says(Ok(())).await;
+        self.work(random).await;
+        self.restart().await;
+        // What was refused with certainty is not there, and one of which nothing is known may be.
+        let stored = self.lone.all_stored().await;
+        let known: HashSet<_> = self.journal.accepted().collect();
+        let there: HashSet<_> = stored.iter().map(|entry| entry.id).collect();
+        let lost = known.difference(&there).count();
+        if lost > 0 || there.len() > self.journal.len() + 1 {
+            self.broken.push(format!("lost {lost}, {} stored of {}", there.len(), self.journal.len()));
+        }
+    }
+
+    async fn linked(&mut self, random: &mut StdRng) {
+        let (own, other) = (self.path("logs.db"), self.path("other.db"));
+        fs::hard_link(&own, &other).expect("linked");
+        self.keeps_out(&other).await;
+        self.work(random).await;
+        self.lone.process.kill().await;
+        self.keeps_out(&own).await;
+        self.keeps_out(&other).await;
+        fs::remove_file(&other).expect("as the message says");
+        self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
+        self.work(random).await;
+        self.reconcile().await;
+    }
+
+    async fn read_only(&mut self, random: &mut StdRng) {
+        self.lone.process.kill().await;
+        let nobody = Uid::effective().is_root().then(|| User::from_name("nobody").ok().flatten()).flatten();
+        let ids = nobody.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
+        let under = ids.into_iter().flat_map(|(uid, gid)| {
+            [
+                "setpriv".to_owned(),
+                format!("--reuid={uid}"),
+                format!("--regid={gid}"),
+                "--clear-groups".to_owned(),
+            ]
+        });
+        let under: Vec<String> = under.collect();
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        if let Some((uid, gid)) = ids {
+            fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+            for name in ["", "logs.db", "logs.db-wal", "logs.db-shm", "logs.db.lock", "logs.db.reserve"] {
+                let _ = chown(self.path(name), Some(uid), Some(gid));
+            }
+            // As after a restore by root.
+            chown(self.path("logs.db"), Some(0), Some(0)).expect("ours");
+        }
+        let mode =
+            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        if ids.is_none() {
+            mode(&self.path("logs.db"), 0o444);
+        }
+        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+            Ok(_) => self.broken.push("it starts on a store that it may not write".to_owned()),
+            Err((_, log)) => self.follow_the_advice(&log).await,
+        }
+        mode(&self.path(""), 0o555);
+        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+            Ok(_) => self.broken.push("it starts in a directory that it may not write".to_owned()),
+            Err((_, log)) => self.follow_the_advice(&log).await,
+        }
+        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+            Ok(lone) => self.lone = lone,
+            Err((_, log)) => return self.broken.push(format!("the advice does not help: {log}")),
+        }
+        self.work(random).await;
+        self.reconcile().await;
+    }
+
+    /// Does what the last line of a refusal says.
+    async fn follow_the_advice(&mut self, log: &str) {
+        let advice = log.lines().rev().find_map(|line| line.split_once("This puts it right: "));
+        let Some((_, command)) = advice else {
+            return self.broken.push(format!("it does not say what helps: {log}"));
+        };
+        // Whoever runs the test is root, or it is his own file.
+        let command = command.trim().trim_start_matches("sudo ");
+        let done = tokio::process::Command::new("sh").args(["-c", command]).status().await;
+        if !done.is_ok_and(|status| status.success()) {
+            self.broken.push(format!("the advice cannot be followed: {command}"));
+        }
+    }
+}
+
+fn url(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
