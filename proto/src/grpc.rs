@@ -180,7 +180,10 @@ pub fn status(failure: &Failure) -> Status {
         | Code::UnknownAction
         | Code::UnknownTransport
         | Code::InvalidEntry
-        | Code::MethodNotAllowed => Status::invalid_argument(failure.message.clone()),
+        | Code::MethodNotAllowed
+        | Code::BadRequest
+        | Code::HeadersTooLarge
+        | Code::UnsupportedEncoding => Status::invalid_argument(failure.message.clone()),
         Code::Unauthorized => Status::unauthenticated(failure.message.clone()),
         Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
         Code::NotFound => Status::not_found(failure.message.clone()),

@@ -126,6 +126,12 @@ pub enum Code {
     NotFound,
     /// The address is there, but not for this method.
     MethodNotAllowed,
+    /// What was sent is no HTTP request that can be read.
+    BadRequest,
+    /// The address of the request and its headers are too large, or these too many.
+    HeadersTooLarge,
+    /// The body has an encoding, such as gzip, and is to be sent without one.
+    UnsupportedEncoding,
     /// The body did not arrive in time.
     SlowRequest,
     /// The id is stored with other content.
@@ -162,7 +168,7 @@ pub enum Certainty {
 impl Code {
     /// All of them, in the order in which they are declared. A new code belongs here too; a test holds the two against
     /// each other.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 25] = [
         Code::BadJson,
         Code::BadField,
         Code::BadBatch,
@@ -175,6 +181,9 @@ impl Code {
         Code::ForbiddenOrigin,
         Code::NotFound,
         Code::MethodNotAllowed,
+        Code::BadRequest,
+        Code::HeadersTooLarge,
+        Code::UnsupportedEncoding,
         Code::SlowRequest,
         Code::Conflict,
         Code::TooLarge,
@@ -202,6 +211,9 @@ impl Code {
             Code::ForbiddenOrigin => "forbidden_origin",
             Code::NotFound => "not_found",
             Code::MethodNotAllowed => "method_not_allowed",
+            Code::BadRequest => "bad_request",
+            Code::HeadersTooLarge => "headers_too_large",
+            Code::UnsupportedEncoding => "unsupported_encoding",
             Code::SlowRequest => "slow_request",
             Code::Conflict => "conflict",
             Code::TooLarge => "too_large",
@@ -224,7 +236,8 @@ impl Code {
             | Code::BadQuery
             | Code::UnknownAction
             | Code::UnknownTransport
-            | Code::InvalidEntry => 400,
+            | Code::InvalidEntry
+            | Code::BadRequest => 400,
             Code::Unauthorized => 401,
             Code::Forbidden | Code::ForbiddenOrigin => 403,
             Code::NotFound => 404,
@@ -232,6 +245,8 @@ impl Code {
             Code::SlowRequest => 408,
             Code::Conflict => 409,
             Code::TooLarge => 413,
+            Code::UnsupportedEncoding => 415,
+            Code::HeadersTooLarge => 431,
             Code::RateLimited => 429,
             Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => 503,
             Code::OutcomeUnknown => 504,
@@ -255,6 +270,9 @@ impl Code {
             | Code::ForbiddenOrigin
             | Code::NotFound
             | Code::MethodNotAllowed
+            | Code::BadRequest
+            | Code::HeadersTooLarge
+            | Code::UnsupportedEncoding
             | Code::SlowRequest
             | Code::RateLimited
             | Code::Overloaded
@@ -281,6 +299,9 @@ impl Code {
             | Code::ForbiddenOrigin
             | Code::NotFound
             | Code::MethodNotAllowed
+            | Code::BadRequest
+            | Code::HeadersTooLarge
+            | Code::UnsupportedEncoding
             | Code::Conflict
             | Code::TooLarge => Certainty::Rejected,
             Code::SlowRequest
