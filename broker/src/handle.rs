@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
@@ -18,7 +17,7 @@ use proto::{
     limits::BODY_BYTES,
 };
 use serde::Serialize;
-use service::{BodyError, traced};
+use service::{BodyError, Held, traced};
 use trace::attribute;
 use utoipa::{IntoResponses, ToSchema};
 
@@ -52,6 +51,9 @@ enum Answers {
     /// The body is too large
     #[response(status = 413)]
     TooLarge(Envelope<FailureData>),
+    /// The body has a Content-Encoding, such as gzip: send it without one
+    #[response(status = 415)]
+    Encoded(Envelope<FailureData>),
     /// The key is used too often: try again
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
@@ -71,13 +73,13 @@ enum Answers {
     responses(Answers)
 )]
 pub async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let answer = by_any(&app, body).map(|answer| counted(&app, answer));
-    traced::beginning("POST /handle", &head.headers, answer).await
+    let caller = traced::caller(request.headers());
+    let answer = by_any(&app, request).map(|answer| counted(&app, answer));
+    traced::beginning("POST /handle", caller, answer).await
 }
 
-async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun) = read(app, body).await?;
+async fn by_any(app: &App, request: Request) -> Result<Response, Refusal> {
+    let (handle, begun) = read(request).await?;
     let transport = handle.transport.unwrap_or(app.default_transport);
     carry_out(app, handle, transport, begun).await
 }
@@ -88,13 +90,13 @@ async fn by_any(app: &App, body: Body) -> Result<Response, Refusal> {
     responses(Answers)
 )]
 pub async fn log_grpc(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let answer = by_grpc(&app, body).map(|answer| counted(&app, answer));
-    traced::beginning("POST /log-grpc", &head.headers, answer).await
+    let caller = traced::caller(request.headers());
+    let answer = by_grpc(&app, request).map(|answer| counted(&app, answer));
+    traced::beginning("POST /log-grpc", caller, answer).await
 }
 
-async fn by_grpc(app: &App, body: Body) -> Result<Response, Refusal> {
-    let (handle, begun) = read(app, body).await?;
+async fn by_grpc(app: &App, request: Request) -> Result<Response, Refusal> {
+    let (handle, begun) = read(request).await?;
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
@@ -113,8 +115,8 @@ fn counted(app: &App, answer: Result<Response, Refusal>) -> Result<Response, Ref
 }
 
 /// What the body says, and when it was there. Its room is given back: from here on the entries count.
-async fn read(app: &App, body: Body) -> Result<(Handle, Instant), Failure> {
-    let body = app.room.read(body).await.map_err(about_body)?;
+async fn read(request: Request) -> Result<(Handle, Instant), Failure> {
+    let body = Held::read(request).await.map_err(about_body)?;
     let begun = Instant::now();
     Ok((Handle::parse(&body, Timestamp::now())?, begun))
 }
@@ -126,6 +128,7 @@ fn about_body(error: BodyError) -> Failure {
         }
         BodyError::TooSlow | BodyError::Broken => Failure::new(Code::SlowRequest, error.to_string()),
         BodyError::NoRoom => Failure::overloaded("the broker"),
+        BodyError::Encoded(_) => Failure::new(Code::UnsupportedEncoding, error.to_string()),
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Broker {
     origins: Origins,
     guard: Option<Guard>,
     reloads: Reloads,
+    serving: service::http::Settings,
     telemetry: Telemetry,
 }
 
@@ -64,7 +65,6 @@ pub struct App {
     tails: Tails,
     services: Services,
     default_transport: Transport,
-    room: Room,
     shutdown: Shutdown,
     requests: Requests,
 }
@@ -97,7 +97,9 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
         });
     }
-    let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen)?.with_tls(tls);
+    let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen, Protocol::Http1)?
+        .with_tls(tls)
+        .with_room(Room::new(BODY_BYTES, IN_FLIGHT_BYTES));
     let app = App {
         services: Services::new(
             &transports.logger_http_url,
@@ -107,11 +109,10 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         transports: Transports::new(&transports),
         tails: Tails::new(&transports),
         default_transport: config.broker_default_transport,
-        room: Room::new(BODY_BYTES, IN_FLIGHT_BYTES),
         shutdown: Shutdown::default(),
         requests: Requests::new(),
     };
-    Ok(Broker { http, app, origins, guard, reloads, telemetry })
+    Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
 impl Broker {
@@ -140,7 +141,7 @@ impl Broker {
         // Outside of the keys: a browser asks first without one, and may read a refusal.
         let router = self.origins.guard(router);
         tokio::select! {
-            () = service::http::serve(self.http, service::http::catch_panics(router), shutdown) => {}
+            () = service::http::serve(self.http, service::http::catch_panics(router), &self.serving, shutdown) => {}
             never = self.reloads.run() => match never {},
         }
         tracing::info!("broker stopped");

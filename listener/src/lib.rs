@@ -24,7 +24,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use proto::Code;
 use service::{
-    Acceptor, GRACE, Reloads, Shutdown, Telemetry, health,
+    Acceptor, GRACE, Reloads, Shutdown, Telemetry, health, network,
     tls::{Callers, Certificates, Protocol},
 };
 use transport::{Transports, rabbitmq::AmqpUrl};
@@ -42,6 +42,8 @@ pub struct Listener {
     amqp_url: AmqpUrl,
     reloads: Reloads,
     telemetry: Telemetry,
+    own_hosts_only: bool,
+    serving: service::http::Settings,
 }
 
 /// Checks the settings, and opens the port.
@@ -54,6 +56,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let Checked { rabbitmq, transports, mut certificates } = config.check()?;
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
+    let listen = config.listener_http_listen;
+    let own_hosts_only = certificates.is_none() && network::is_loopback(listen);
     let clients = Callers::Named(config.listener_tls_clients);
     let serve = |own: &mut Certificates| own.serve(clients, Protocol::Http1);
     let tls = certificates.as_mut().map(serve).transpose()?;
@@ -62,7 +66,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
         });
     }
-    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", config.listener_http_listen)?.with_tls(tls);
+    let http = Acceptor::bind("LISTENER_HTTP_LISTEN", listen, Protocol::Http1)?.with_tls(tls);
     let transports = Arc::new(Transports::new(&transports));
     let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
     let hand_over = HandOver::new(transports, config.listener_transport);
@@ -70,7 +74,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
     let consumer = Consumer::new(rabbitmq, prefetch, hand_over, dead_letters, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
-    Ok(Listener { http, consumer, state, amqp_url, reloads, telemetry })
+    let serving = config.http;
+    Ok(Listener { http, consumer, state, amqp_url, reloads, telemetry, own_hosts_only, serving })
 }
 
 impl Listener {
@@ -90,13 +95,14 @@ impl Listener {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
-        let Listener { consumer, state, amqp_url, reloads, telemetry, .. } = self;
+        let Listener { consumer, state, amqp_url, reloads, telemetry, own_hosts_only, serving, .. } = self;
         let draining = shutdown.clone();
         let records = telemetry.records();
         let read_off = Arc::clone(&state);
         let telemetry = telemetry.reading_off(move || read_off.set_gauges());
         let health = health::routes(move || state.readiness(draining.has_begun()), telemetry);
-        let served = service::http::serve(self.http, health, shutdown.clone());
+        let health = service::http::refuse_pages(health, own_hosts_only);
+        let served = service::http::serve(self.http, health, &serving, shutdown.clone());
         let consumed = async {
             let too_late = async {
                 shutdown.begun().await;

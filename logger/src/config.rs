@@ -73,6 +73,10 @@ pub struct Config {
     #[arg(long, env)]
     pub logger_fault: Option<crate::faults::Fault>,
 
+    /// How HTTP is served.
+    #[command(flatten)]
+    pub http: service::http::Settings,
+
     /// What the process tells of itself.
     #[command(flatten)]
     pub telemetry: telemetry::Settings,

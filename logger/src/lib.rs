@@ -56,6 +56,7 @@ pub struct Logger {
     reloads: Reloads,
     telemetry: Telemetry,
     own_hosts_only: bool,
+    serving: service::http::Settings,
 }
 
 /// Where a logger listens, with the ports that port 0 has become.
@@ -93,15 +94,18 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     Ok(Logger {
-        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen)?.with_tls(http),
-        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen)?.with_tls(rpc),
-        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen)?.with_tls(grpc),
+        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen, Protocol::Http1)?
+            .with_tls(http),
+        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen, Protocol::Unnamed)?.with_tls(rpc),
+        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen, Protocol::Http2)?
+            .with_tls(grpc),
         reader,
         writer,
         thread,
         reloads,
         telemetry,
         own_hosts_only,
+        serving: config.http,
     })
 }
 
@@ -152,9 +156,16 @@ impl Logger {
         let commits = self.writer.commits();
         let intake = Intake::new(self.writer, shutdown.clone());
         let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let (reader, own) = (self.reader, self.own_hosts_only);
-        let http =
-            server::http::serve(self.http, intake.clone(), reader.clone(), health, own, shutdown.clone());
+        let (reader, own, serving) = (self.reader, self.own_hosts_only, self.serving);
+        let http = server::http::serve(
+            self.http,
+            intake.clone(),
+            reader.clone(),
+            health,
+            own,
+            serving,
+            shutdown.clone(),
+        );
         servers.spawn(http.map(Ok));
         let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
         servers.spawn(rpc.map(Ok));

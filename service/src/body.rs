@@ -1,21 +1,32 @@
 //! Reads the bodies of requests, within limits of size, time and memory.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+};
 use bytes::BytesMut;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a client may take to send a body.
+use crate::{
+    Client,
+    room::{NoRoom, Part, Share},
+};
+
+/// How long a client may take to send a body, and a message of gRPC or rpc once it has begun.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a body that is too large is taken and dropped, and for how long.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Most characters that are repeated of an encoding that is not known.
+const ENCODING_CHARS: usize = 40;
+
 /// Why a body could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is larger than the limit.
     #[error("the body is too large")]
@@ -26,17 +37,12 @@ pub enum BodyError {
     /// The connection ended before it did.
     #[error("the body broke off: send it again")]
     Broken,
-    /// The bodies that are held already take all the room.
+    /// Too much is held, and its connection holds most.
     #[error("no room for the body")]
     NoRoom,
-}
-
-/// Room for the bodies that a service holds at a time, in bytes. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Room {
-    bytes: Arc<Semaphore>,
-    /// Most bytes of one body.
-    limit_bytes: usize,
+    /// It is compressed, or otherwise encoded.
+    #[error("the body has the Content-Encoding {0:?}: send it without one")]
+    Encoded(String),
 }
 
 /// A body, and its room until it is dropped.
@@ -44,50 +50,6 @@ pub struct Room {
 pub struct Held {
     bytes: Bytes,
     _part: Part,
-}
-
-/// A part of a room, as large as what its holder keeps at the moment; given back when dropped.
-#[derive(Debug)]
-pub struct Part {
-    bytes: Arc<Semaphore>,
-    taken: Option<OwnedSemaphorePermit>,
-}
-
-impl Part {
-    /// Takes room for so many bytes more.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
-        let more = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
-    }
-
-    /// Takes more room, or gives some back, so that it is for exactly so many bytes.
-    ///
-    /// # Errors
-    /// If there is not so much.
-    pub fn resize(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let taken = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        match bytes.checked_sub(taken) {
-            Some(more) => self.grow(more),
-            None => {
-                // Dropped at once: so its room is free.
-                let _ = self.taken.as_mut().and_then(|held| held.split(taken - bytes));
-                Ok(())
-            }
-        }
-    }
-
-    /// Gives all of it back.
-    pub fn empty(&mut self) {
-        self.taken = None;
-    }
 }
 
 impl std::ops::Deref for Held {
@@ -98,51 +60,71 @@ impl std::ops::Deref for Held {
     }
 }
 
-impl Room {
-    /// Room for bodies of at most `limit_bytes` each, and `total_bytes` together.
-    pub fn new(limit_bytes: usize, total_bytes: usize) -> Self {
-        Room { bytes: Arc::new(Semaphore::new(total_bytes)), limit_bytes }
-    }
-
-    /// A part of it, with nothing in it yet.
-    pub fn part(&self) -> Part {
-        Part { bytes: Arc::clone(&self.bytes), taken: None }
-    }
-
-    /// Reads a body. Its room is taken as its bytes arrive: what is only announced takes none.
+impl Held {
+    /// Reads the body of a request that [`crate::http::serve`] has taken. Its room is taken as its bytes arrive: what is
+    /// only announced takes none.
     ///
     /// # Errors
-    /// If it is too large, is not there within 10 s, or finds no room.
-    pub async fn read(&self, mut body: Body) -> Result<Held, BodyError> {
-        let read = async {
-            let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-            if announced > self.limit_bytes {
-                Err(BodyError::TooLarge)
-            } else {
-                self.collect(&mut body).await
-            }
+    /// If it is too large, is not there within 10 s, finds no room or has to give way, or is encoded.
+    ///
+    /// # Panics
+    /// If the request came another way.
+    pub async fn read(request: Request) -> Result<Self, BodyError> {
+        let (head, mut body) = request.into_parts();
+        let client: &Client = head.extensions.get().expect("http::serve adds it to every request");
+        let waiting = client.wait();
+        let read = match encoding(&head.headers) {
+            Some(encoding) => Err(BodyError::Encoded(encoding)),
+            None => read(&mut body, client.half_sent()).await,
         };
-        let read = tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(BodyError::TooSlow));
-        if read.as_ref().is_err_and(|error| matches!(error, BodyError::TooLarge | BodyError::NoRoom)) {
+        if let Err(BodyError::TooLarge | BodyError::NoRoom | BodyError::Encoded(_)) = &read {
             drain(&mut body).await;
         }
+        drop(waiting);
         read
     }
+}
 
-    async fn collect(&self, body: &mut Body) -> Result<Held, BodyError> {
-        let (mut bytes, mut part) = (BytesMut::new(), self.part());
-        while let Some(frame) = body.frame().await {
-            // Trailers are none of ours.
-            let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-            if bytes.len() + data.len() > self.limit_bytes {
-                return Err(BodyError::TooLarge);
-            }
-            part.grow(data.len())?;
-            // Copied: a frame is a piece of a buffer of 8 KiB or more, and one of a single byte would keep all of it.
-            bytes.extend_from_slice(&data);
-        }
-        Ok(Held { bytes: bytes.freeze(), _part: part })
+/// How the body is encoded, if it is.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let encodings = encodings.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut encodings = encodings.filter(|encoding| {
+        let encoding = encoding.trim();
+        !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")
+    });
+    encodings.next().map(|encoding| encoding.trim().chars().take(ENCODING_CHARS).collect())
+}
+
+async fn read(body: &mut Body, share: &Share) -> Result<Held, BodyError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > share.most_bytes() {
+        return Err(BodyError::TooLarge);
     }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, share)).await;
+    collected.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn collect(body: &mut Body, share: &Share) -> Result<Held, BodyError> {
+    let (mut bytes, mut part) = (BytesMut::new(), share.part());
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = part.gave_way() => return Err(BodyError::NoRoom),
+        };
+        let Some(frame) = frame else { break };
+        // Trailers are none of ours.
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > share.most_bytes() {
+            return Err(BodyError::TooLarge);
+        }
+        part.grow(data.len()).map_err(|NoRoom| BodyError::NoRoom)?;
+        // Copied: a frame is a piece of a buffer of 8 KiB or more, and one of a single byte would keep all of it.
+        bytes.extend_from_slice(&data);
+    }
+    part.settle();
+    Ok(Held { bytes: bytes.freeze(), _part: part })
 }
 
 /// Takes what is left of a refused body, within limits: most clients read no answer before they have sent all,
@@ -163,17 +145,61 @@ async fn drain(body: &mut Body) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, stream};
+
     use super::*;
+    use crate::room::Room;
+
+    async fn whole(text: &'static str, share: &Share) -> Result<Held, BodyError> {
+        read(&mut Body::from(text), share).await
+    }
 
     #[tokio::test]
     async fn room_is_taken_by_bytes_that_are_there_and_given_back() {
         let room = Room::new(6, 10);
-        let first = room.read(Body::from("123456")).await.expect("it fits");
-        assert_eq!(&*first, b"123456");
-        assert_eq!(room.read(Body::from("12345")).await.err(), Some(BodyError::NoRoom));
-        assert!(room.read(Body::from("1234")).await.is_ok());
-        drop(first);
-        assert!(room.read(Body::from("123456")).await.is_ok());
-        assert_eq!(room.read(Body::from("1234567")).await.err(), Some(BodyError::TooLarge));
+        let (first, second) = (room.share(None), room.share(None));
+        let held = whole("123456", &first).await.expect("it fits");
+        assert_eq!(&*held, b"123456");
+        assert_eq!(whole("12345", &second).await.err(), Some(BodyError::NoRoom));
+        assert!(whole("1234", &second).await.is_ok());
+        drop(held);
+        assert!(whole("123456", &second).await.is_ok());
+        assert_eq!(whole("1234567", &second).await.err(), Some(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn half_sent_bodies_give_way_to_a_small_one() {
+        let room = Room::new(100, 200);
+        let shares = [(); 2].map(|()| room.share(None));
+        let halves = shares.each_ref().map(|share| async {
+            let pieces = stream::iter([Ok::<_, std::io::Error>("x".repeat(99))]).chain(stream::pending());
+            read(&mut Body::from_stream(pieces), share).await.err()
+        });
+        let [first, second] = halves;
+        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        for half in [&mut first, &mut second] {
+            assert!(futures_util::poll!(half).is_pending());
+        }
+        let newcomer = room.share(None);
+        assert!(whole("0123456789", &newcomer).await.is_ok());
+        let ends = [futures_util::poll!(&mut first), futures_util::poll!(&mut second)];
+        let ended = ends.iter().filter(|end| end.is_ready()).count();
+        assert_eq!(ended, 1, "{ends:?}");
+    }
+
+    #[test]
+    fn an_encoding_is_named_and_identity_is_none() {
+        let encoding = |values: &[&'static str]| {
+            let name = header::CONTENT_ENCODING;
+            encoding(
+                &values.iter().map(|value| (name.clone(), http::HeaderValue::from_static(value))).collect(),
+            )
+        };
+        assert_eq!(encoding(&[]), None);
+        assert_eq!(encoding(&["identity"]), None);
+        assert_eq!(encoding(&["", "Identity "]), None);
+        assert_eq!(encoding(&["gzip"]).as_deref(), Some("gzip"));
+        assert_eq!(encoding(&["identity", "br"]).as_deref(), Some("br"));
+        assert_eq!(encoding(&["gzip, identity"]).as_deref(), Some("gzip, identity"));
     }
 }

@@ -1,57 +1,100 @@
 //! Serves a router over HTTP/1.1, with a limit on everything that a slow or hostile client could hold open.
 
-use std::{any::Any, time::Duration};
+mod answer;
+mod own_words;
+mod pages;
+#[cfg(test)]
+mod tests;
+
+pub use pages::{is_from_elsewhere, refuse_pages};
+
+use std::{any::Any, convert::Infallible, time::Duration};
 
 use axum::{
     Router,
+    extract::Request,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use hyper::server::conn::http1;
+use http::{HeaderValue, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_service::Service;
 
-use crate::{Acceptor, GRACE, Json, Shutdown};
-
-/// How long a client may take to send its headers, and how long a kept connection may idle.
-/// A client's pool must let go of a connection before that.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+use self::{answer::Answer, own_words::OwnWords};
+use crate::{Acceptor, Client, GRACE, Json, Shutdown};
 
 /// Most headers of a request; more are answered 431.
 const HEADERS: usize = 64;
 
+/// Most bytes of a request's head; more are answered 431. A question with the longest text to look for takes 14 KiB.
+const HEAD_BYTES: usize = 32 * 1024;
+
 /// Most bytes that are read ahead of the handler.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long a connection beyond the limit may take, with its one request.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What such a connection may ask.
+const ALIVE: &str = "/healthz";
+
+/// How HTTP is served.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// How long a connection that is kept over HTTP may be idle, in seconds. Longer than a proxy before it keeps one
+    /// (60 in most), or the proxy sends a request on a connection that is just being closed
+    #[arg(long, env, default_value_t = 75, value_parser = clap::value_parser!(u64).range(5..=3_600))]
+    pub http_idle_seconds: u64,
+}
 
 /// Answers a panic in a handler in the envelope that all answers have, instead of with a broken connection.
 pub fn catch_panics(router: Router) -> Router {
     fn answer(_: Box<dyn Any + Send>) -> Response {
         // The panic hook has logged it. The handler may have written before.
         let message = "something went wrong here; sending it again with the same id is safe";
-        let envelope = serde_json::json!({
-            "error": true, "message": message, "data": { "code": "outcome_unknown", "retryable": true },
-        });
-        (StatusCode::GATEWAY_TIMEOUT, Json(envelope)).into_response()
+        refusal(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message)
     }
     router.layer(CatchPanicLayer::custom(answer))
 }
 
+/// A refusal in that envelope, for what ends before a handler of a service. `code` is a word of `proto`'s table.
+pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    let envelope = serde_json::json!({
+        "error": true, "message": message, "data": { "code": code, "retryable": status.is_server_error() },
+    });
+    let mut response = (status, Json(envelope)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn overloaded(message: &str) -> Response {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
+}
+
 /// Serves until `shutdown` begins. Then it takes no new connection, answers the requests in flight, and drops
 /// what is still open after [`GRACE`].
-pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
+pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shutdown: Shutdown) {
     let mut http = http1::Builder::new();
     // hyper has no timeouts without a timer.
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        // It runs from one answer to the end of the next head, and so bounds the wait for a request. How long its head
+        // may take once it has begun, a connection knows itself.
+        .header_read_timeout(Duration::from_secs(settings.http_idle_seconds))
         .max_headers(HEADERS)
+        .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        .keep_alive(true)
-        .half_close(false);
+        // A client that says that it sends nothing more may wait for its answer. One that has gone costs what it has
+        // asked for: a delivery ends with its deadline, a write fails, and a stream is written to every few seconds.
+        .half_close(true);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -59,11 +102,18 @@ pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
             () = shutdown.begun() => break,
             connection = acceptor.accept() => connection,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let served = graceful.watch(http.serve_connection(TokioIo::new(connection), service));
+        let (client, reserved, router) =
+            (connection.client().clone(), connection.is_reserved(), router.clone());
+        let service = service_fn(move |request| answer(router.clone(), request, client.clone(), reserved));
+        let io = TokioIo::new(OwnWords::new(connection));
+        let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
         connections.spawn(async move {
+            let served = match reserved {
+                true => tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(())),
+                false => served.await,
+            };
             // A client that goes away, or is cut off, is its own affair.
-            if let Err(error) = served.await {
+            if let Err(error) = served {
                 tracing::debug!(%error, "connection ended");
             }
         });
@@ -75,4 +125,22 @@ pub async fn serve(acceptor: Acceptor, router: Router, shutdown: Shutdown) {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");
     }
     connections.shutdown().await;
+}
+
+async fn answer(
+    mut router: Router,
+    mut request: Request<Incoming>,
+    client: Client,
+    reserved: bool,
+) -> Result<Response<Answer>, Infallible> {
+    let working = client.begin();
+    let response = if reserved && request.uri().path() != ALIVE {
+        overloaded("all connections are taken; nothing was stored, try again")
+    } else {
+        request.extensions_mut().insert(client.clone());
+        router.call(request).await?
+    };
+    let answer = answer::bounded(response, &client, working);
+    client.answered();
+    Ok(answer)
 }

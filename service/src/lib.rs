@@ -1,7 +1,9 @@
 //! What every Fourwire process needs once, and nothing about log entries.
 //!
-//! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, [`Reloads`] reads files again at SIGHUP, an [`Acceptor`] takes connections within
-//! limits, encrypted by [`tls`] if it is on, [`http::serve`] answers them, [`traced`] puts a span around each, and
+//! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, [`Reloads`] reads files again at SIGHUP, an
+//! [`Acceptor`] takes connections within limits, encrypted by [`tls`] if it is on, and gives each an account as a
+//! [`Client`], whose parts of a [`Room`] and of
+//! [`Places`] are bounded by what others need; [`http::serve`] answers them, [`traced`] puts a span around each, and
 //! [`health`] has the addresses that operators ask for, with what is recorded in [`metrics`].
 
 pub mod descriptors;
@@ -18,16 +20,22 @@ pub mod traced;
 
 mod accept;
 mod body;
+mod client;
 mod json;
+mod places;
 mod process;
 mod reload;
+mod room;
 mod shutdown;
 mod start;
 
 pub use accept::{Acceptor, Connection};
-pub use body::{BODY_TIMEOUT, BodyError, Held, Part, Room};
+pub use body::{BODY_TIMEOUT, BodyError, Held};
+pub use client::{Client, Cut};
 pub use json::Json;
+pub use places::{Place, Places};
 pub use reload::Reloads;
+pub use room::{NoRoom, Part, Room, Share};
 pub use settings::listen_address;
 pub use shutdown::{GRACE, Shutdown};
 pub use start::{exit_code, settings};

@@ -10,22 +10,23 @@ use trace::{Context, KeyValue, Span, SpanKind};
 
 /// Answers a call in the trace of its caller, within a span of this name, `POST` and the path; without a caller there is
 /// none.
-pub fn entering<F>(name: &'static str, headers: &HeaderMap, answer: F) -> impl Future<Output = Response>
+pub fn entering<F>(name: &'static str, caller: Context, answer: F) -> impl Future<Output = Response>
 where
     F: Future<Output: IntoResponse>,
 {
-    around(Span::entering(name, SpanKind::Server, caller(headers)), name, answer)
+    around(Span::entering(name, SpanKind::Server, caller), name, answer)
 }
 
 /// As [`entering`], but a trace begins with a call that has no caller.
-pub fn beginning<F>(name: &'static str, headers: &HeaderMap, answer: F) -> impl Future<Output = Response>
+pub fn beginning<F>(name: &'static str, caller: Context, answer: F) -> impl Future<Output = Response>
 where
     F: Future<Output: IntoResponse>,
 {
-    around(Span::beginning(name, SpanKind::Server, caller(headers)), name, answer)
+    around(Span::beginning(name, SpanKind::Server, caller), name, answer)
 }
 
-fn caller(headers: &HeaderMap) -> Context {
+/// In whose trace a request is made, by its headers.
+pub fn caller(headers: &HeaderMap) -> Context {
     trace::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }
 

@@ -6,7 +6,7 @@ mod table;
 use proto::{Failure, Transport, grpc, rpc::LogRpcClient};
 use serde_json::json;
 use tests::{
-    eventually,
+    client, eventually,
     raw::post_chunked,
     stack::{Answer, Stack},
 };
@@ -94,6 +94,28 @@ async fn an_unknown_address_and_a_wrong_method_are_answered_in_the_envelope() {
     ] {
         assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{}", answer.body);
         assert_eq!((&answer.body["error"], &answer.body["data"]["retryable"]), (&json!(true), &json!(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_body_with_an_encoding_is_answered_415_that_names_it() {
+    let stack = Stack::start_without_listener(&[]).await;
+    let entry = r#"{"name":"event","data":""}"#;
+    let handle = format!(r#"{{"action":"log","log":{entry}}}"#);
+    for (port, path, body) in [
+        (stack.broker_at, "/handle", handle.as_str()),
+        (stack.broker_at, "/log-grpc", &handle),
+        (stack.logger_at.http, "/log", entry),
+        (stack.logger_at.http, "/logs", r#"{"entries":[]}"#),
+    ] {
+        let ask = |encoding: &str| {
+            let request = client().post(format!("http://{port}{path}")).header("Content-Encoding", encoding);
+            stack.ask(request.body(body.to_owned()))
+        };
+        let answer = ask("gzip").await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (415, "unsupported_encoding"), "{path}");
+        assert!(answer.message().contains("\"gzip\""), "{}", answer.message());
+        assert_ne!(ask("identity").await.status, 415, "{path}");
     }
 }
 

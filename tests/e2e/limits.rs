@@ -17,7 +17,7 @@ use tests::{
     raw::{post_chunked, post_half, until_closed},
     stack::Stack,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 use tonic::{codegen::http::uri::PathAndQuery, transport::Channel};
 
 const MIB: usize = 1024 * 1024;
@@ -100,6 +100,64 @@ async fn half_sent_messages_take_a_bounded_part_of_the_loggers_memory() {
         call.body(reqwest::Body::wrap_stream(parts)).send().await
     };
     has_bounded_memory(&stack, Transport::Grpc, calls).await;
+}
+
+/// Holds what `begin` sends, and sends small entries over the transport meanwhile: each must be stored.
+async fn keep_nobody_out<H>(
+    stack: &Stack,
+    transports: &[Transport],
+    begin: impl AsyncFn() -> H,
+    times: usize,
+) {
+    let held = join_all((0..times).map(|_| begin())).await;
+    for transport in transports {
+        for data in ["", &"x".repeat(10_000)] {
+            let answer = stack.log(*transport, &json!({ "name": "event", "data": data })).await;
+            assert_eq!(answer.status, 202, "{transport}, {} bytes: {}", data.len(), answer.body);
+        }
+    }
+    drop(held);
+}
+
+#[tokio::test]
+async fn half_sent_messages_that_take_all_the_room_keep_no_small_entry_out() {
+    let stack = Stack::start_direct(&[]).await;
+    let at = stack.logger_at;
+    let whole = |bytes: usize| vec![b' '; bytes];
+
+    let body = whole(16 * MIB - 1);
+    let bodies = async || post_half(stack.broker_at, "/handle", 16 * MIB, &body).await.expect("it is taken");
+    keep_nobody_out(&stack, &DIRECT, bodies, 4).await;
+
+    let body = whole(32 * MIB);
+    let bodies = async || post_half(at.http, "/log", 32 * MIB + 1, &body).await.expect("it is taken");
+    keep_nobody_out(&stack, &[Transport::Http], bodies, 2).await;
+
+    let half = whole(16 * MIB);
+    let length = u32::try_from(half.len() + 1).expect("it fits").to_be_bytes();
+    let frame = [&length[..], &half].concat();
+    let frames = async || {
+        let mut stream = TcpStream::connect(at.rpc).await.expect("the rpc port");
+        stream.write_all(&frame).await.expect("there is room");
+        stream
+    };
+    keep_nobody_out(&stack, &[Transport::Rpc], frames, 2).await;
+    let log = stack.broker.log();
+    assert!(!log.contains(" WARN "), "the broker's own connections fell:\n{log}");
+
+    let part = bytes::Bytes::from([&[0][..], &length, &half[..MIB]].concat());
+    let calls = async || {
+        let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+        let url = format!("http://{}/logs.LogService/WriteLog", at.grpc);
+        let mut calls = JoinSet::new();
+        for _ in 0..24 {
+            let parts = stream::iter([Ok::<_, std::io::Error>(part.clone())]).chain(stream::pending());
+            let call = client.post(&url).header("content-type", "application/grpc").header("te", "trailers");
+            calls.spawn(call.body(reqwest::Body::wrap_stream(parts)).send());
+        }
+        calls
+    };
+    keep_nobody_out(&stack, &[Transport::Grpc], calls, 2).await;
 }
 
 #[tokio::test]

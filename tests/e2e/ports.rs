@@ -3,7 +3,7 @@
 use std::{cell::Cell, convert::Infallible, net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt, future::join_all};
-use proto::{Transport, grpc, limits::FRAME_BYTES};
+use proto::{Code, Transport, grpc, limits::FRAME_BYTES};
 use serde_json::{Value, json};
 use tests::{
     DIRECT, SOON, client,
@@ -55,6 +55,51 @@ async fn a_body_that_does_not_come_is_answered_408() {
     assert_eq!((answer.status.as_u16(), answer.code()), (408, "slow_request"));
     assert_eq!(answer.body["error"], true);
     nobody_fell(&mut stack).await;
+}
+
+#[tokio::test]
+async fn who_closes_its_sending_half_is_answered_on_every_http_port_and_over_each_transport() {
+    let mut stack = Stack::start().await;
+    let ports = all_ports(&mut stack).await;
+    for (port, address) in ports.iter().filter(|(port, _)| port.ends_with("http")) {
+        let told = raw::half_closed(*address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with("}\n"), "{port}: {told:?}");
+    }
+    let post = |path: &str, body: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {}\r\n\r\n",
+            authorization_header(),
+            body.len()
+        );
+        [head.as_bytes(), body.as_bytes()].concat()
+    };
+    for transport in Transport::ALL {
+        let entry = json!({ "name": "event", "data": "" });
+        let body = json!({ "action": "log", "transport": transport, "log": entry }).to_string();
+        let told = raw::half_closed(stack.broker_at, &post("/handle", &body)).await;
+        let answer = raw::parse(&told, Duration::ZERO);
+        assert_eq!(answer.status, 202, "{transport}: {told:?}");
+        stack.eventually_stored(answer.id()).await;
+    }
+    let told = raw::half_closed(stack.logger_at.http, &post("/log", r#"{"name":"event","data":""}"#)).await;
+    assert_eq!(raw::parse(&told, Duration::ZERO).status, 202, "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_the_envelope_on_every_http_port() {
+    let mut stack = Stack::start().await;
+    let ports = all_ports(&mut stack).await;
+    let long = format!("GET /logs?contains={} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(40_000));
+    for (port, address) in ports.iter().filter(|(port, _)| port.ends_with("http")) {
+        for (request, status, code) in
+            [("nonsense\r\n\r\n", 400, Code::BadRequest), (long.as_str(), 431, Code::HeadersTooLarge)]
+        {
+            let (told, took) = until_closed(port, *address, request.as_bytes(), SOON).await;
+            let answer = raw::parse(&told, took);
+            assert_eq!((answer.status.as_u16(), answer.code()), (status, code.as_str()), "{port}: {told:?}");
+            assert_eq!(code.http_status(), status);
+        }
+    }
 }
 
 #[tokio::test]

@@ -16,8 +16,9 @@ const LISTENS: [(&str, &[&str]); 3] = [
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
-/// What each service tells of itself, with its default.
-const TELEMETRY: [(&str, &str); 12] = [
+/// What each service has besides, and what it tells of itself, with its default.
+const TELEMETRY: [(&str, &str); 13] = [
+    ("HTTP_IDLE_SECONDS", "75"),
     ("METRICS", "on"),
     ("RUST_LOG", "info,tarpc=warn"),
     ("LOG_FORMAT", "text"),

@@ -21,7 +21,7 @@ use proto::{
 };
 use serde_json::json;
 use tests::{SOON, eventually, stack::Stack};
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use transport::grpc::{Loaded, Tail, Tailed};
 use uuid::Uuid;
 
@@ -482,6 +482,60 @@ async fn a_deadline_ends_a_stream_and_who_goes_away_leaves_room() {
     };
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     assert!(open.len() >= 64, "{}", open.len());
+}
+
+#[tokio::test]
+async fn two_connections_that_have_all_streams_give_some_up_for_others() {
+    /// As many as there are of each kind.
+    const UPLOADS: usize = 32;
+    const TAILS: usize = 128;
+    let stack = Stack::start_direct(&[]).await;
+    let [first, second] = [raw_client(&stack).await, raw_client(&stack).await];
+    let greedy = |number: usize| if number.is_multiple_of(2) { first.clone() } else { second.clone() };
+    let mut uploads = JoinSet::new();
+    for number in 0..UPLOADS {
+        let mut client = greedy(number);
+        let one_and_no_end = stream::iter([request(&Uuid::now_v7().to_string(), "greedy")]);
+        uploads.spawn(async move { client.write_logs(one_and_no_end.chain(stream::pending())).await });
+    }
+    eventually("all are begun", async || (stack.all_stored().await.len() == UPLOADS).then_some(())).await;
+    for round in 1..=3 {
+        // Each has a connection of its own.
+        let loaded = stack.streams().write_logs(stream::iter(entries(2))).await.expect("it is served");
+        assert_eq!((loaded.settled, loaded.stopped), (2, None));
+        // What gave way says how far it came.
+        let ended = timeout(SOON, uploads.join_next()).await.expect("in time").expect("one");
+        let summary = ended.expect("no panic").expect("an answer").into_inner();
+        assert_eq!(summary.code, "overloaded", "{summary:?}");
+        assert!(summary.settled <= 1, "{summary:?}");
+        // Another takes its place.
+        let mut client = greedy(0);
+        let again = stream::iter([request(&Uuid::now_v7().to_string(), "again")]);
+        uploads.spawn(async move { client.write_logs(again.chain(stream::pending())).await });
+        eventually("it has begun", async || {
+            let stored = stack.all_stored().await;
+            (stored.iter().filter(|entry| entry.name == "again").count() == round).then_some(())
+        })
+        .await;
+    }
+    let mut tails = Vec::new();
+    for number in 0..TAILS {
+        tails.push(
+            greedy(number).tail_logs(TailRequest::default()).await.expect("there is room").into_inner(),
+        );
+    }
+    let refused = greedy(0).tail_logs(TailRequest::default()).await.expect_err("it has most itself");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    let (_tail, _) = begun(&stack, from(0)).await;
+    let mut ends = JoinSet::new();
+    for mut tail in tails {
+        ends.spawn(async move {
+            while tail.message().await?.is_some() {}
+            Ok::<_, tonic::Status>(())
+        });
+    }
+    let ended = timeout(SOON, ends.join_next()).await.expect("in time").expect("one").expect("no panic");
+    assert_eq!(ended.expect_err("the reason").code(), tonic::Code::ResourceExhausted);
 }
 
 #[tokio::test]

@@ -119,7 +119,8 @@ impl Collector {
 }
 
 fn acceptor() -> Acceptor {
-    Acceptor::bind("the collector", SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port")
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Acceptor::bind("the collector", address, Protocol::Http2).expect("a port")
 }
 
 struct Keeper(Spans);

@@ -91,7 +91,7 @@ pub async fn post_chunked(address: SocketAddr, path: &str, body: &[u8]) -> Answe
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
         // It may be closed in mid-body: what counts is that it was answered before.
-        while !answer.ends_with(b"}}") {
+        while !answer.trim_ascii_end().ends_with(b"}}") {
             match reader.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(bytes) => answer.extend_from_slice(&buffer[..bytes]),
@@ -116,6 +116,19 @@ pub fn parse(answer: &str, took: Duration) -> Answer {
         body: serde_json::from_str(body).unwrap_or(Value::Null),
         took,
     }
+}
+
+/// Sends bytes, says that no more will come, and reads all that is answered.
+///
+/// # Panics
+/// If the server does not close in time.
+pub async fn half_closed(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = begin(address, bytes).await.expect("the port is open");
+    stream.shutdown().await.expect("it is open");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+    read.expect("it is closed in time").expect("an answer");
+    String::from_utf8(answer).expect("text")
 }
 
 /// Sends bytes, keeps its own side open, and waits until the server has closed: what it said, and after how

@@ -3,11 +3,12 @@
 mod body;
 mod deadline;
 mod metadata;
+mod slots;
 mod stall;
 mod tail;
 mod upload;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use axum::{body::Body, middleware};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -19,10 +20,10 @@ use proto::{
         log_service_server::{LogService, LogServiceServer},
         status,
     },
-    limits::{FRAME_BYTES, HELD_BYTES},
+    limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_CALLS},
 };
-use service::{Acceptor, GRACE, Room, Shutdown};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use service::{Acceptor, Client, GRACE, Room, Shutdown};
+use tokio::sync::watch;
 use tonic::{
     Request, Response, Status, Streaming, codegen::BoxStream, metadata::MetadataMap, service::Routes,
     transport::server::Server as TonicServer,
@@ -32,18 +33,21 @@ use uuid::Uuid;
 
 use self::{
     body::{Sends, bounded},
+    slots::{Slots, given_up},
     stall::Watched,
     tail::Tail,
     upload::{Settled, Uploads},
 };
-use crate::{
-    intake::Intake,
-    metrics::{OpenStream, OpenStreams, StreamCall},
-    store::Reader,
-};
+use crate::{intake::Intake, metrics::StreamCall, store::Reader};
 
-/// Most calls at a time on one connection.
-const STREAMS: u32 = 1_024;
+/// Most calls at a time on one connection: twice as many as our clients have in flight, so that one who opens more streams
+/// than there are is told. What is beyond that waits for its turn at the client.
+const STREAMS: u32 = 2 * IN_FLIGHT_CALLS as u32;
+
+/// Most bytes of calls and messages that have not come as a whole yet, with the calls' metadata: so many of one
+/// connection, which is what one of our clients may have in flight, and half as many again.
+const HALF_SENT_SHARE_BYTES: usize = HELD_BYTES;
+const HALF_SENT_BYTES: usize = HELD_BYTES + HELD_BYTES / 2;
 
 /// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
 const HEADER_BYTES: u32 = 16 * 1024;
@@ -55,12 +59,6 @@ const QUESTION_BYTES: usize = 4 * 1024;
 /// How often a silent connection is tried, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Most streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
-const UPLOADS: usize = 32;
-
-/// Most tails at a time, of all connections. Each may hold 512 KiB.
-const TAILS: usize = 128;
 
 /// Most refusals that `WriteLogs` names; the others it only counts.
 const REFUSALS: usize = 100;
@@ -99,21 +97,21 @@ pub async fn serve(
     let logs = LogServiceServer::new(server)
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
+    let acceptor = acceptor.with_room(Room::new(HALF_SENT_SHARE_BYTES, HALF_SENT_BYTES));
     let connections = stream::unfold(acceptor, |acceptor| async {
         let connection = acceptor.accept().await;
         Some((Ok::<_, std::io::Error>(Gathered::new(connection)), acceptor))
     });
-    let room = Room::new(FRAME_BYTES, HELD_BYTES);
-    let bounded = middleware::map_request(move |request: http::Request<Body>| {
-        let (part, sends) = (room.part(), Sends::by(request.uri().path()));
-        async move {
-            metadata::check(request.headers()).map_err(|failure| status(&failure).into_http::<Body>())?;
-            Ok::<_, http::Response<Body>>(request.map(|body| bounded(body, part, sends)))
-        }
+    let bounded = middleware::map_request(|request: http::Request<Body>| async {
+        let (head, body) = request.into_parts();
+        metadata::check(&head.headers).map_err(|failure| status(&failure).into_http::<Body>())?;
+        let (part, sends) = (client(&head.extensions).half_sent().part(), Sends::by(head.uri.path()));
+        let body = bounded(body, &head.headers, part, sends);
+        Ok::<_, http::Response<Body>>(http::Request::from_parts(head, body))
     });
-    let logs = Routes::new(logs).prepare().into_axum_router().layer(bounded);
-    let routes = Routes::from(logs).add_service(health_service).add_service(reflection);
+    let routes = Routes::new(logs).add_service(health_service).add_service(reflection);
     let routes = routes.add_service(reflection_v1alpha);
+    let routes = Routes::from(routes.prepare().into_axum_router().layer(bounded));
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
@@ -200,16 +198,23 @@ impl LogService for Server {
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<WriteLogsResponse>, Status> {
-        let _slot = self.slots.take(StreamCall::Write)?;
+        let slot = self.slots.take(StreamCall::Write, request.extensions())?;
         let mut settled = pin!(self.uploads.settle(request.into_inner()));
         let mut response = WriteLogsResponse::default();
-        while let Some(settled) = settled.next().await {
+        loop {
+            let settled = tokio::select! {
+                biased;
+                settled = settled.next() => settled,
+                () = slot.given_up.cancelled() => Some(Err(given_up())),
+            };
             match settled {
-                Ok(settled) => count(&mut response, settled),
-                Err(failure) => {
+                Some(Ok(settled)) => count(&mut response, settled),
+                Some(Err(failure)) => {
                     response.code = failure.code.as_str().to_owned();
                     response.message = failure.message;
+                    break;
                 }
+                None => break,
             }
         }
         Ok(Response::new(response))
@@ -219,59 +224,35 @@ impl LogService for Server {
         &self,
         request: Request<TailRequest>,
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
-        let slot = self.slots.take(StreamCall::Tail)?;
+        let slot = self.slots.take(StreamCall::Tail, request.extensions())?;
         let deadline = deadline::of(request.metadata());
         let query = TailDraft::from(request.into_inner()).check();
         let begun = async {
             Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
         };
         let tail = begun.await.map_err(|failure| status(&failure))?;
+        let given_up = slot.given_up.clone();
         let responses = deadline::within(deadline, tail.responses(), slot);
-        Ok(Response::new(Watched::new(responses, stall::tail()).boxed()))
+        Ok(Response::new(Watched::new(responses, stall::tail(), given_up).boxed()))
     }
 
     async fn sync_logs(
         &self,
         request: Request<Streaming<LogRequest>>,
     ) -> Result<Response<BoxStream<SyncResponse>>, Status> {
-        let slot = self.slots.take(StreamCall::Sync)?;
+        let slot = self.slots.take(StreamCall::Sync, request.extensions())?;
         let deadline = deadline::of(request.metadata());
         let settled = self.uploads.settle(request.into_inner());
         let responses = settled.flat_map(|settled| stream::iter(acknowledgements(settled)));
+        let given_up = slot.given_up.clone();
         let responses = deadline::within(deadline, responses, slot);
-        Ok(Response::new(Watched::new(responses, stall::acknowledgements()).boxed()))
+        Ok(Response::new(Watched::new(responses, stall::acknowledgements(), given_up).boxed()))
     }
 }
 
-/// How many streams are served at a time.
-#[derive(Debug)]
-struct Slots {
-    uploads: Arc<Semaphore>,
-    tails: Arc<Semaphore>,
-    open: OpenStreams,
-}
-
-/// A place among them, for as long as it is held.
-type Slot = (OwnedSemaphorePermit, OpenStream);
-
-impl Slots {
-    fn new() -> Self {
-        Slots {
-            uploads: Arc::new(Semaphore::new(UPLOADS)),
-            tails: Arc::new(Semaphore::new(TAILS)),
-            open: OpenStreams::new(),
-        }
-    }
-
-    fn take(&self, call: StreamCall) -> Result<Slot, Status> {
-        let slots = match call {
-            StreamCall::Write | StreamCall::Sync => &self.uploads,
-            StreamCall::Tail => &self.tails,
-        };
-        let slot = Arc::clone(slots).try_acquire_owned();
-        let slot = slot.map_err(|_| status(&Failure::overloaded("the logger")))?;
-        Ok((slot, self.open.open(call)))
-    }
+/// The account of the connection that a call came by.
+fn client(extensions: &http::Extensions) -> &Client {
+    extensions.get().expect("tonic adds what the connection tells of itself to every call")
 }
 
 /// Adds what became of some entries to the summary.

@@ -2,13 +2,11 @@
 
 use axum::{
     Router,
-    body::Body,
     extract::{
         Path, Query, RawQuery, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
     http::{HeaderValue, StatusCode, header},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -19,7 +17,7 @@ use proto::{
     parse_entry_id, unread_query,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Json, Room, Shutdown, network, traced};
+use service::{Acceptor, BodyError, Held, Json, Room, Shutdown, traced};
 
 use crate::{intake::Intake, store::Reader};
 
@@ -31,13 +29,14 @@ pub async fn serve(
     reader: Reader,
     health: Router,
     own_hosts_only: bool,
+    settings: service::http::Settings,
     shutdown: Shutdown,
 ) {
-    let room = Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES);
+    let acceptor = acceptor.with_room(Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES));
     let router = Router::new()
         .route("/log", post(write))
         .route("/logs", post(write_batch))
-        .with_state((intake, room))
+        .with_state(intake)
         .merge(Router::new().route("/logs", get(list)).route("/logs/{id}", get(entry)).with_state(reader))
         .merge(health)
         .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
@@ -47,46 +46,33 @@ pub async fn serve(
                 "this address takes another method: the header Allow names it",
             ))
         });
-    let router = router.layer(middleware::from_fn_with_state(own_hosts_only, refuse_pages));
-    service::http::serve(acceptor, service::http::catch_panics(router), shutdown).await;
-}
-
-/// Pages in a browser have the broker, which asks where they come from. A page of anybody could post text to this port,
-/// and here it would be read as JSON: a browser says so by `Origin`. It does not where a name was made to lead here
-/// (DNS rebinding): the page reads from what it takes for its own origin.
-async fn refuse_pages(State(own_hosts_only): State<bool>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let own_host = || network::asked_host(headers).is_none_or(|host| network::is_own_host(&host));
-    if headers.contains_key(header::ORIGIN) || (own_hosts_only && !own_host()) {
-        let message = "pages in a browser, and callers by a name other than localhost, may not call the logger: let \
-            them call the broker";
-        return Refusal(Failure::new(Code::ForbiddenOrigin, message)).into_response();
-    }
-    next.run(request).await
+    // Pages in a browser have the broker, which asks where they come from.
+    let router = service::http::refuse_pages(router, own_hosts_only);
+    service::http::serve(acceptor, service::http::catch_panics(router), &settings, shutdown).await;
 }
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
 
-async fn write(State((intake, room)): State<(Intake, Room)>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    traced::entering("POST /log", &head.headers, write_one(&intake, &room, body)).await
+async fn write(State(intake): State<Intake>, request: Request) -> Response {
+    let caller = traced::caller(request.headers());
+    traced::entering("POST /log", caller, write_one(&intake, request)).await
 }
 
-async fn write_one(intake: &Intake, room: &Room, body: Body) -> Answer<Written> {
-    let draft = json::parse_entry(&room.read(body).await.map_err(about_body)?)?;
+async fn write_one(intake: &Intake, request: Request) -> Answer<Written> {
+    let draft = json::parse_entry(&Held::read(request).await.map_err(about_body)?)?;
     let (id, receipt) = intake.write(draft, Transport::Http).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
     // The course's own word.
     accepted("logged", written)
 }
 
-async fn write_batch(State((intake, room)): State<(Intake, Room)>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    traced::entering("POST /logs", &head.headers, write_many(&intake, &room, body)).await
+async fn write_batch(State(intake): State<Intake>, request: Request) -> Response {
+    let caller = traced::caller(request.headers());
+    traced::entering("POST /logs", caller, write_many(&intake, request)).await
 }
 
-async fn write_many(intake: &Intake, room: &Room, body: Body) -> Answer<WrittenBatch> {
-    let batch = json::parse_batch(&room.read(body).await.map_err(about_body)?)?;
+async fn write_many(intake: &Intake, request: Request) -> Answer<WrittenBatch> {
+    let batch = json::parse_batch(&Held::read(request).await.map_err(about_body)?)?;
     let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
@@ -129,6 +115,7 @@ fn about_body(error: BodyError) -> Failure {
         }
         BodyError::TooSlow | BodyError::Broken => Failure::new(Code::SlowRequest, error.to_string()),
         BodyError::NoRoom => Failure::overloaded("the logger"),
+        BodyError::Encoded(_) => Failure::new(Code::UnsupportedEncoding, error.to_string()),
     }
 }
 

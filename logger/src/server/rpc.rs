@@ -10,7 +10,7 @@ use proto::{
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
     rpc::{LogRpc, LogRpcRequest, LogRpcResponse, Traced, VERSION, serve_frames},
 };
-use service::{Acceptor, Connection, GRACE, Part, Room, Shutdown};
+use service::{Acceptor, Connection, GRACE, Room, Shutdown};
 use tarpc::{
     ServerError,
     context::Context,
@@ -31,7 +31,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 
 /// Serves rpc until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
 pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
-    let room = Room::new(FRAME_BYTES, HELD_BYTES);
+    let acceptor = acceptor.with_room(Room::new(FRAME_BYTES, HELD_BYTES));
     let calls = TaskTracker::new();
     let mut connections = JoinSet::new();
     loop {
@@ -39,7 +39,7 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
             () = shutdown.begun() => break,
             connection = acceptor.accept() => connection,
         };
-        let served = serve_connection(connection, room.part(), intake.clone(), calls.clone());
+        let served = serve_connection(connection, intake.clone(), calls.clone());
         connections.spawn(served);
         while connections.try_join_next().is_some() {}
     }
@@ -54,7 +54,8 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
 
 /// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
 /// Whatever goes wrong, a panic in tarpc too, ends this connection alone.
-async fn serve_connection(connection: Connection, part: Part, intake: Intake, calls: TaskTracker) {
+async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
+    let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
     let channel =

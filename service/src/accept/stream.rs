@@ -13,7 +13,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// A TCP stream, or TLS over one. The handshake is part of the first read or write: so whoever accepts does not wait
 /// for it, and the limits on a connection hold for it too.
@@ -118,22 +117,6 @@ impl AsyncWrite for Stream {
             Stream::Encrypted(stream) => Pin::new(stream).poll_shutdown(cx),
             // Nothing has been said on it.
             Stream::Handshake(_) | Stream::Failed => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-impl Connected for Stream {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        match self {
-            Stream::Plain(stream) => stream.connect_info(),
-            Stream::Handshake(handshake) => match handshake.0.get_ref() {
-                Some(stream) => stream.connect_info(),
-                None => TcpConnectInfo { local_addr: None, remote_addr: None },
-            },
-            Stream::Encrypted(stream) => stream.get_ref().0.connect_info(),
-            Stream::Failed => TcpConnectInfo { local_addr: None, remote_addr: None },
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use futures_util::Stream;
 use proto::{Code, Failure, grpc::status};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::Status;
+
+use super::slots::given_up;
 
 /// How long a stream that has given something may not be asked for more. One that is waited for may take its time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
@@ -21,6 +23,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(330);
 pub(super) struct Watched<S> {
     /// What who reads on is told.
     stalled: Failure,
+    /// Others need its place.
+    given_up: CancellationToken,
     shared: Arc<Mutex<Shared<S>>>,
     ended: bool,
     _watch: AbortOnDropHandle<()>,
@@ -31,15 +35,18 @@ struct Shared<S> {
     responses: Option<Pin<Box<S>>>,
     /// Since when what was given is not read; `None` while somebody waits for more.
     unread_since: Option<Instant>,
+    /// Who waits for more.
+    waits: Option<Waker>,
 }
 
 impl<S: Send + 'static> Watched<S> {
-    /// Must be called within a tokio runtime. `stalled` is what is told at the end.
-    pub(super) fn new(responses: S, stalled: Failure) -> Self {
+    /// Must be called within a tokio runtime. `stalled` is what is told at the end, unless the place was `given_up`.
+    pub(super) fn new(responses: S, stalled: Failure, given_up: CancellationToken) -> Self {
         let unread_since = Some(Instant::now());
-        let shared = Arc::new(Mutex::new(Shared { responses: Some(Box::pin(responses)), unread_since }));
-        let watch = tokio::spawn(watch(Arc::downgrade(&shared)));
-        Watched { stalled, shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
+        let shared = Shared { responses: Some(Box::pin(responses)), unread_since, waits: None };
+        let shared = Arc::new(Mutex::new(shared));
+        let watch = tokio::spawn(watch(Arc::downgrade(&shared), given_up.clone()));
+        Watched { stalled, given_up, shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
     }
 }
 
@@ -47,24 +54,36 @@ impl<S: Stream<Item = Result<T, Status>>, T> Stream for Watched<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Watched { stalled, shared, ended, .. } = self.get_mut();
+        let Watched { stalled, given_up: place, shared, ended, .. } = self.get_mut();
         let mut shared = lock(shared);
         let Some(responses) = &mut shared.responses else {
             let told = std::mem::replace(ended, true);
-            return Poll::Ready((!told).then(|| Err(status(stalled))));
+            let reason = || if place.is_cancelled() { status(&given_up()) } else { status(stalled) };
+            return Poll::Ready((!told).then(|| Err(reason())));
         };
         let polled = responses.as_mut().poll_next(cx);
         shared.unread_since = polled.is_ready().then(Instant::now);
+        if polled.is_pending() && shared.waits.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            shared.waits = Some(cx.waker().clone());
+        }
         polled
     }
 }
 
-/// Drops the responses when the time has come.
-async fn watch<S>(shared: Weak<Mutex<Shared<S>>>) {
+/// Drops the responses when the time has come, or their place was given up.
+async fn watch<S>(shared: Weak<Mutex<Shared<S>>>, given_up: CancellationToken) {
     let mut next_look = Instant::now() + STALL_TIMEOUT;
     loop {
-        tokio::time::sleep_until(next_look).await;
+        let given_up = tokio::time::timeout_at(next_look, given_up.cancelled()).await.is_ok();
         let Some(shared) = shared.upgrade() else { return };
+        if given_up {
+            let mut shared = lock(&shared);
+            shared.responses = None;
+            if let Some(waker) = shared.waits.take() {
+                waker.wake();
+            }
+            return tracing::debug!("a stream has given up its place for another connection");
+        }
         match look(&shared) {
             Some(later) => next_look = later,
             None => return tracing::debug!("a stream that was not read has lost its place"),
@@ -118,7 +137,7 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
         let numbers = stream::iter(0..).map(Ok::<i32, Status>);
-        let mut watched = Watched::new(within(None, numbers, place), tail());
+        let mut watched = Watched::new(within(None, numbers, place), tail(), CancellationToken::new());
         for number in 0..3 {
             tokio::time::sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
             assert_eq!(watched.next().await.and_then(Result::ok), Some(number), "it is slow, and read");
@@ -132,13 +151,31 @@ mod tests {
         assert!(watched.next().await.is_none());
     }
 
+    #[tokio::test]
+    async fn a_stream_whose_place_others_need_ends_whether_it_is_read_or_not() {
+        let places = Arc::new(Semaphore::new(2));
+        let nothing = stream::pending::<Result<i32, Status>>;
+        let given_up = CancellationToken::new();
+        let [mut read, mut unread] = [(); 2].map(|()| {
+            let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
+            Watched::new(within(None, nothing(), place), tail(), given_up.clone())
+        });
+        let told = tokio::spawn(async move { read.next().await });
+        given_up.cancel();
+        let told = told.await.expect("no panic").expect("a last word").expect_err("the reason");
+        assert_eq!(told.code(), tonic::Code::ResourceExhausted);
+        let _all_free = places.acquire_many(2).await.expect("open");
+        assert!(unread.next().await.expect("a last word").is_err());
+        assert!(unread.next().await.is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_late_stream_keeps_it() {
         let late = stream::once(async {
             tokio::time::sleep(3 * STALL_TIMEOUT).await;
             Ok::<_, Status>(7)
         });
-        let mut watched = Watched::new(late, acknowledgements());
+        let mut watched = Watched::new(late, acknowledgements(), CancellationToken::new());
         assert_eq!(watched.next().await.and_then(Result::ok), Some(7));
     }
 
@@ -148,7 +185,7 @@ mod tests {
         for reads in [true, false] {
             let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
             let nothing = stream::empty::<Result<i32, Status>>();
-            let mut watched = Watched::new(within(None, nothing, place), tail());
+            let mut watched = Watched::new(within(None, nothing, place), tail(), CancellationToken::new());
             if reads {
                 assert!(watched.next().await.is_none());
                 assert_eq!(places.available_permits(), 1);

@@ -1,13 +1,17 @@
-//! Bounds what the half-sent frames of all connections take together.
+//! Bounds what the half-sent frames of all connections take together, and how long one may take to come.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use service::Part;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use service::{BODY_TIMEOUT, Part};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
 
 /// The bytes before each frame, which say how long it is: `proto::rpc::frame` leaves them as tokio-util has them.
 const LENGTH_BYTES: usize = 4;
@@ -22,11 +26,13 @@ pub(super) struct Metered<Io> {
     length_read: usize,
     /// How much of the frame is to come.
     to_come: usize,
+    /// Runs while a frame has begun and nothing of it comes.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<Io> Metered<Io> {
     pub(super) fn new(io: Io, part: Part) -> Self {
-        Metered { io, part, length: [0; LENGTH_BYTES], length_read: 0, to_come: 0 }
+        Metered { io, part, length: [0; LENGTH_BYTES], length_read: 0, to_come: 0, deadline: None }
     }
 
     fn count(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -39,6 +45,9 @@ impl<Io> Metered<Io> {
                 if self.length_read == LENGTH_BYTES {
                     self.length_read = 0;
                     self.to_come = usize::try_from(u32::from_be_bytes(self.length)).unwrap_or(usize::MAX);
+                    if self.to_come == 0 {
+                        self.deadline = None;
+                    }
                 }
             } else if bytes.len() < self.to_come {
                 self.to_come -= bytes.len();
@@ -48,6 +57,7 @@ impl<Io> Metered<Io> {
                 self.to_come = 0;
                 // Whole: from here on the entries count, in the writer's queue.
                 self.part.empty();
+                self.deadline = None;
             }
         }
         Ok(())
@@ -61,7 +71,13 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if read.is_pending() && (self.to_come > 0 || self.length_read > 0) {
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_TIMEOUT)));
+            ready!(deadline.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        ready!(read)?;
         Poll::Ready(self.count(&buffer.filled()[before..]))
     }
 }
@@ -105,16 +121,37 @@ mod tests {
 
     #[tokio::test]
     async fn whole_frames_pass_however_many_there_are() {
-        let room = Room::new(ROOM_BYTES, ROOM_BYTES);
+        let share = Room::new(ROOM_BYTES, ROOM_BYTES).share(None);
         let (near, far) = tokio::io::duplex(64);
         let mut client = frame::<_, (), String>(near);
-        let mut server = frame::<_, String, ()>(Metered::new(far, room.part()));
+        let mut server = frame::<_, String, ()>(Metered::new(far, share.part()));
         for length in [0, 1, 59, 60, 61, 900, 1, 900] {
             let text = "x".repeat(length);
             let (sent, read) = tokio::join!(client.send(text.clone()), server.next());
             sent.expect("it is taken");
             assert_eq!(read.expect("the connection is open").expect("a message"), text);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_has_begun_must_be_there_in_time_and_a_pause_between_two_may_be_longer() {
+        let share = Room::new(ROOM_BYTES, ROOM_BYTES).share(None);
+        let (mut near, far) = tokio::io::duplex(100);
+        let mut server = frame::<_, String, ()>(Metered::new(far, share.part()));
+        let whole = [&2_u32.to_be_bytes()[..], &[0xa1, b'x']].concat();
+        let (head, rest) = whole.split_at(2);
+        let slowly = async {
+            tokio::time::sleep(10 * BODY_TIMEOUT).await;
+            near.write_all(head).await.expect("it is taken");
+            tokio::time::sleep(BODY_TIMEOUT / 2).await;
+            near.write_all(rest).await.expect("it is taken");
+            near.write_all(&whole[..5]).await.expect("it is taken");
+        };
+        let ((), first) = tokio::join!(slowly, server.next());
+        assert_eq!(first.expect("open").expect("a message"), "x");
+        let begun = tokio::time::Instant::now();
+        assert!(server.next().await.expect("a last word").is_err());
+        assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
     }
 
     #[tokio::test]
@@ -124,7 +161,7 @@ mod tests {
         let read_half = async || {
             let (mut near, far) = tokio::io::duplex(2_000);
             near.write_all(&half).await.expect("it is taken");
-            let mut server = Metered::new(far, room.part());
+            let mut server = Metered::new(far, room.share(None).part());
             let read = tokio::io::AsyncReadExt::read(&mut server, &mut [0; 2_000]).await;
             (near, server, read)
         };

@@ -1,0 +1,56 @@
+//! The places for calls that stream.
+
+use proto::{Code, Failure, grpc::status};
+use service::{Place, Places};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::client;
+use crate::metrics::{OpenStream, OpenStreams, StreamCall};
+
+/// Most streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
+const UPLOADS: usize = 32;
+
+/// Most tails at a time, of all connections. Each may hold 512 KiB.
+const TAILS: usize = 128;
+
+/// How many streams are served at a time: where there are as many, the connection that has most gives one up for one that
+/// has fewer.
+#[derive(Debug)]
+pub(super) struct Slots {
+    uploads: Places<u64>,
+    tails: Places<u64>,
+    open: OpenStreams,
+}
+
+/// A place among them, for as long as it is held.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Others need it: what is done in it is to end.
+    pub(super) given_up: CancellationToken,
+    _place: Place<u64>,
+    _open: OpenStream,
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Slots { uploads: Places::new(UPLOADS), tails: Places::new(TAILS), open: OpenStreams::new() }
+    }
+
+    pub(super) fn take(&self, call: StreamCall, extensions: &http::Extensions) -> Result<Slot, Status> {
+        let places = match call {
+            StreamCall::Write | StreamCall::Sync => &self.uploads,
+            StreamCall::Tail => &self.tails,
+        };
+        let place = places.take(client(extensions).number());
+        let place = place.ok_or_else(|| status(&Failure::overloaded("the logger")))?;
+        Ok(Slot { given_up: place.given_up(), _place: place, _open: self.open.open(call) })
+    }
+}
+
+/// What the stream of a connection that has many is told when others need its place.
+pub(super) fn given_up() -> Failure {
+    let message = "there are too many streams at once, most of them on this connection: begin again after the last \
+        that was told; sending entries again with the same id is safe";
+    Failure::new(Code::Overloaded, message)
+}

@@ -1,0 +1,118 @@
+//! The connections of a port: how many there may be, and who makes room when there are as many.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use crate::client::Client;
+
+/// Connections beyond the limit that are answered all the same, once each: where all others are busy, somebody may still
+/// ask whether the process is alive.
+const RESERVE: usize = 16;
+
+/// A connection that has waited for its client for so long may be closed for a new one.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// How long one that was closed may take to be gone, before the next is looked for.
+const CLOSING: Duration = Duration::from_millis(50);
+
+/// Counts the connections of a port. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    slots: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+    open: Arc<Mutex<BTreeMap<u64, Client>>>,
+    begun: Instant,
+}
+
+/// A connection's place among them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Beyond the limit: for one answer.
+    pub(super) reserved: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Keeps a connection in the list, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Listed {
+    clients: Clients,
+    number: u64,
+}
+
+impl Clients {
+    pub(super) fn new(limit: usize) -> Self {
+        Clients {
+            slots: Arc::new(Semaphore::new(limit)),
+            reserve: Arc::new(Semaphore::new(RESERVE)),
+            open: Arc::default(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// When the port was opened.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Adds a connection to those that may be closed for a new one.
+    pub(super) fn list(&self, client: &Client) -> Listed {
+        self.open().insert(client.number(), client.clone());
+        Listed { clients: self.clone(), number: client.number() }
+    }
+
+    /// Waits for a place for a connection that is there.
+    pub(super) async fn slot(&self) -> Slot {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
+        Slot { reserved: false, _permit: permit }
+    }
+
+    /// As [`Clients::slot`], but if there is none the connection is closed that has waited for its client for longest, and
+    /// where none does the new one gets a place of the reserve.
+    pub(super) async fn make_slot(&self) -> Slot {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+                return Slot { reserved: false, _permit: permit };
+            }
+            if !self.close_longest_idle()
+                && let Ok(permit) = Arc::clone(&self.reserve).try_acquire_owned()
+            {
+                return Slot { reserved: true, _permit: permit };
+            }
+            if let Ok(slot) = timeout(CLOSING, self.slot()).await {
+                return slot;
+            }
+        }
+    }
+
+    fn close_longest_idle(&self) -> bool {
+        let mut open = self.open();
+        let idle = open.values().filter_map(|client| Some((client.waits_since_ms()?, client.number())));
+        let Some((since_ms, number)) = idle.min() else { return false };
+        if self.begun.elapsed() < Duration::from_millis(since_ms) + IDLE {
+            return false;
+        }
+        // No longer in the list, so that the next time it is another.
+        if let Some(client) = open.remove(&number) {
+            client.cut().now();
+        }
+        true
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Client>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.clients.open().remove(&self.number);
+    }
+}

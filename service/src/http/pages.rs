@@ -1,0 +1,42 @@
+//! What pages in a browser may ask of a port.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::refusal;
+use crate::network;
+
+/// By which a browser says what the page that asks has to do with the address that is asked. It says it for addresses
+/// that it trusts, by TLS or on this machine.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a browser asks on behalf of a page of elsewhere, on another port of this machine for instance. Such a page
+/// reads no answer, but how long one takes tells it what is stored, and what it posts would be taken.
+pub fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Keeps pages in a browser from a port that serves none. A page of anybody could post text to it, which would be read as
+/// JSON, and ask for what it cannot read: a browser says so by `Origin` or `Sec-Fetch-Site`. It does not where a name was
+/// made to lead here (DNS rebinding): the page reads from what it takes for its own origin. So with `own_hosts_only`,
+/// where no certificate is asked for, the host that a request is for counts as well.
+pub fn refuse_pages(router: Router, own_hosts_only: bool) -> Router {
+    router.layer(middleware::from_fn_with_state(own_hosts_only, refuse))
+}
+
+async fn refuse(State(own_hosts_only): State<bool>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let own_host = || network::asked_host(headers).is_none_or(|host| network::is_own_host(&host));
+    let of_a_page = headers.contains_key(header::ORIGIN) || is_from_elsewhere(headers);
+    if of_a_page || (own_hosts_only && !own_host()) {
+        let message = "pages in a browser, and callers by a name other than localhost, may not call this port: let \
+            them call the broker";
+        return refusal(StatusCode::FORBIDDEN, "forbidden_origin", message);
+    }
+    next.run(request).await
+}

@@ -1,0 +1,287 @@
+//! On a clock that stands still while anybody has something to do, over the loopback.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::routing::{get, post};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    time::Instant,
+};
+
+use super::*;
+use crate::{Held, Room, tls::Protocol};
+
+const SETTINGS: Settings = Settings { http_idle_seconds: 75 };
+const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const BUSY: &str = "GET /busy HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A port, at which `/busy` is answered once there is a permit for it.
+struct Port {
+    address: SocketAddr,
+    arrived: Arc<Semaphore>,
+    leave: Arc<Semaphore>,
+}
+
+impl Port {
+    fn open(change: impl FnOnce(Acceptor) -> Acceptor) -> Self {
+        let acceptor =
+            Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::Http1).expect("a port");
+        let acceptor = change(acceptor.with_room(Room::new(1_000, 2_000)));
+        let address = acceptor.local_addr().expect("open");
+        let (arrived, leave) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (at_work, permits) = (Arc::clone(&arrived), Arc::clone(&leave));
+        let busy = || async move {
+            at_work.add_permits(1);
+            permits.acquire().await.expect("open").forget();
+            "done"
+        };
+        let read = async |request: Request| match Held::read(request).await {
+            Ok(body) => format!("{} bytes", body.len()),
+            Err(error) => error.to_string(),
+        };
+        let router = Router::new()
+            .route("/healthz", get(|| async { "alive" }))
+            .route("/busy", get(busy))
+            .route("/read", post(read));
+        tokio::spawn(async move { serve(acceptor, router, &SETTINGS, Shutdown::default()).await });
+        Port { address, arrived, leave }
+    }
+
+    async fn send(&self, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.expect("the port is open");
+        stream.write_all(bytes.as_bytes()).await.expect("it is taken");
+        stream
+    }
+
+    /// Waits until so many requests more are at work.
+    async fn arrived(&self, requests: u32) {
+        self.arrived.acquire_many(requests).await.expect("open").forget();
+    }
+}
+
+/// One answer, on a connection that is kept.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    let mut buffer = [0; 4_096];
+    loop {
+        let bytes = stream.read(&mut buffer).await.expect("an answer");
+        assert!(bytes > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&buffer[..bytes]).expect("text"));
+        if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("its length");
+            if body.len() == length.parse::<usize>().expect("a number") {
+                return answer;
+            }
+        }
+    }
+}
+
+/// All that comes until the other end closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut rest = Vec::new();
+    // It may be reset.
+    let _ = stream.read_to_end(&mut rest).await;
+    String::from_utf8(rest).expect("text")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_may_idle_for_as_long_as_the_setting_says() {
+    let port = Port::open(|acceptor| acceptor);
+    let mut kept = port.send(GET).await;
+    answer(&mut kept).await;
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(74)).await;
+        kept.write_all(GET.as_bytes()).await.expect("it is open");
+        assert!(answer(&mut kept).await.ends_with("alive"));
+    }
+    let begun = Instant::now();
+    assert_eq!(rest(&mut kept).await, "");
+    assert_eq!(begun.elapsed().as_secs(), 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_has_begun_must_come_within_5_s_on_a_new_connection_and_a_kept_one() {
+    let port = Port::open(|acceptor| acceptor);
+    let mut kept = port.send(GET).await;
+    answer(&mut kept).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut new = port.send("G").await;
+    kept.write_all(b"G").await.expect("it is open");
+    let begun = Instant::now();
+    for stream in [&mut new, &mut kept] {
+        // A byte now and then is not enough.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stream.write_all(b"E").await.expect("it is open");
+    }
+    for stream in [&mut new, &mut kept] {
+        assert_eq!(rest(stream).await, "");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_nothing_is_closed_after_5_s_with_tls_too() {
+    /// It is never asked.
+    #[derive(Debug)]
+    struct NoCertificate;
+    impl ResolvesServerCert for NoCertificate {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            None
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("it has all")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(NoCertificate));
+    let tls = Some(crate::tls::Serving::from(Arc::new(config)));
+    for (tls, bytes) in [(None, ""), (tls.clone(), ""), (tls, "\u{16}\u{3}")] {
+        let port = Port::open(|acceptor| acceptor.with_tls(tls));
+        let mut silent = port.send(bytes).await;
+        let begun = Instant::now();
+        assert_eq!(rest(&mut silent).await, "");
+        assert_eq!(begun.elapsed().as_secs(), 5, "{bytes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preface_that_does_not_end_is_closed_after_5_s() {
+    let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::Http2).expect("a port");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x80";
+    for cut in [1, 3, 23, 24, 27, 33, 38, 39] {
+        let mut client = TcpStream::connect(acceptor.local_addr().expect("open")).await.expect("it is open");
+        client.write_all(&preface[..cut]).await.expect("it is taken");
+        let connection = acceptor.accept().await;
+        let mut connection = std::pin::pin!(connection);
+        let begun = Instant::now();
+        let mut read = vec![0; 100];
+        let bytes = connection.read(&mut read).await.expect("what was sent");
+        assert_eq!(&read[..bytes], &preface[..cut]);
+        let more = tokio::time::timeout(Duration::from_secs(100), connection.read(&mut read)).await;
+        match cut {
+            39 => assert!(more.is_err(), "from here on its keepalive counts"),
+            _ => {
+                assert_eq!(more.expect("in time").expect_err("closed").kind(), std::io::ErrorKind::TimedOut);
+                assert_eq!(begun.elapsed().as_secs(), 5, "{cut}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_closes_its_sending_half_gets_its_answer() {
+    let port = Port::open(|acceptor| acceptor);
+    let mut asks = port.send(BUSY).await;
+    port.arrived(1).await;
+    asks.shutdown().await.expect("it is open");
+    // So that it is seen before there is an answer.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    port.leave.add_permits(1);
+    assert!(rest(&mut asks).await.ends_with("done"));
+    let mut posts = port.send("POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc").await;
+    posts.shutdown().await.expect("it is open");
+    assert!(rest(&mut posts).await.ends_with("3 bytes"));
+    let mut breaks_off =
+        port.send("POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab").await;
+    breaks_off.shutdown().await.expect("it is open");
+    assert!(rest(&mut breaks_off).await.ends_with("the body broke off: send it again"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_connections_are_taken_the_longest_idle_is_closed_for_a_new_one() {
+    let port = Port::open(|acceptor| acceptor.with_connections(3));
+    let mut kept = port.send(GET).await;
+    answer(&mut kept).await;
+    let half = "POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na";
+    let mut half_sent = port.send(half).await;
+    let _busy = port.send(BUSY).await;
+    port.arrived(1).await;
+    for closed in [&mut kept, &mut half_sent] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut new = port.send(GET).await;
+        assert!(answer(&mut new).await.ends_with("alive"));
+        assert!(!rest(closed).await.starts_with("HTTP/1.1 4"), "it is closed");
+        // From now on it is busy.
+        new.write_all(BUSY.as_bytes()).await.expect("it is open");
+        port.arrived(1).await;
+        tokio::spawn(async move { rest(&mut new).await });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_connections_are_busy_it_is_still_told_that_the_process_is_alive() {
+    let port = Port::open(|acceptor| acceptor.with_connections(3));
+    let mut busy = [port.send(BUSY).await, port.send(BUSY).await, port.send(BUSY).await];
+    port.arrived(3).await;
+    for _ in 0..50 {
+        let mut asks = port.send(GET).await;
+        let told = rest(&mut asks).await;
+        assert!(told.ends_with("alive") && told.contains("connection: close"), "{told}");
+        let told = rest(&mut port.send(BUSY).await).await;
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains(r#""code":"overloaded""#), "{told}");
+        assert!(told.contains("retry-after: 1"), "{told}");
+    }
+    port.leave.add_permits(3);
+    for stream in &mut busy {
+        assert!(answer(stream).await.ends_with("done"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_sent_bodies_take_no_room_from_a_small_one() {
+    let port = Port::open(|acceptor| acceptor);
+    let half =
+        format!("POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{}", "x".repeat(990));
+    let mut halves = [port.send(&half).await, port.send(&half).await];
+    for _ in 0..10 {
+        let mut new =
+            port.send("POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n").await;
+        new.write_all("y".repeat(100).as_bytes()).await.expect("it is open");
+        assert!(answer(&mut new).await.ends_with("100 bytes"));
+    }
+    let told = [rest(&mut halves[0]).await, rest(&mut halves[1]).await];
+    assert_eq!(told.iter().filter(|told| told.ends_with("no room for the body")).count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_request_is_refused_in_the_envelope_of_all_answers() {
+    let port = Port::open(|acceptor| acceptor);
+    let long = "x".repeat(HEAD_BYTES);
+    let many: String = (0..HEADERS + 1).map(|number| format!("x-{number}: y\r\n")).collect();
+    for (request, status, code) in [
+        ("nonsense\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400, "bad_request"),
+        (format!("GET /?{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"), 431, "headers_too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\nx: {long}\r\n\r\n"), 431, "headers_too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"), 431, "headers_too_large"),
+    ] {
+        // Also on a connection that was used before.
+        let mut asks = port.send(GET).await;
+        answer(&mut asks).await;
+        asks.write_all(request.as_bytes()).await.expect("it is open");
+        let told = rest(&mut asks).await;
+        let (head, body) = told.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{code}: {told:?}"));
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains("connection: close"),
+            "{head}"
+        );
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!((&body["error"], &body["data"]["code"]), (&true.into(), &code.into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoded_body_is_not_read() {
+    let port = Port::open(|acceptor| acceptor);
+    let mut posts = port
+        .send("POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
+    assert!(
+        answer(&mut posts).await.ends_with("the body has the Content-Encoding \"gzip\": send it without one")
+    );
+}
