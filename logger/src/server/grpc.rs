@@ -49,6 +49,12 @@ const STREAMS: u32 = 2 * IN_FLIGHT_CALLS as u32;
 const HALF_SENT_SHARE_BYTES: usize = HELD_BYTES;
 const HALF_SENT_BYTES: usize = HELD_BYTES + HELD_BYTES / 2;
 
+/// Most bytes that a call has sent and that are not taken yet, and all calls of a connection. While the store is slow a
+/// stream of small entries waits here, many to a window; h2 takes a client that has more of them waiting than half of the
+/// connection's window allows, at about 200 bytes each, for hostile, and ends the connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
 /// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
 const HEADER_BYTES: u32 = 16 * 1024;
 
@@ -115,6 +121,8 @@ pub async fn serve(
     let served = TonicServer::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes)

@@ -28,6 +28,10 @@ use crate::{
 /// Most bytes that the other end may send and that are not taken yet.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
+/// The same for the connection, which carries one call: more, since h2 takes half of it for the measure of how many small
+/// messages may wait, and ends the connection with more.
+const CONNECTION_WINDOW_BYTES: u32 = 8 * WINDOW_BYTES;
+
 /// How long the logger may take to begin an answer that is a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,7 +76,7 @@ impl Streams {
         let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
         let endpoint = endpoint(settings)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         Streams { endpoint, dialer }
     }
 
