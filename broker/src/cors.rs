@@ -8,12 +8,15 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authority};
 use proto::{Code, Failure};
-use service::network;
+use service::{http::is_from_elsewhere, network};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::answer::Refusal;
+
+/// How a browser asks: `navigate` for a link that is followed.
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Where a stream is to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -82,12 +85,14 @@ impl Origins {
 /// CORS only keeps an answer from a page. A body of plain text is posted without asking first, and here it would
 /// be read as JSON: so what comes from elsewhere is refused.
 async fn refuse_others(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    match request.headers().get(header::ORIGIN) {
-        Some(origin) if !origins.allow(origin) && !origins.is_own_page(origin, request.headers()) => {
-            let message = "pages of this origin may not call: list it in BROKER_CORS_ORIGINS";
-            return refusal(message);
-        }
-        Some(_) | None => {}
+    let headers = request.headers();
+    let allowed = match headers.get(header::ORIGIN) {
+        Some(origin) => origins.allow(origin) || origins.is_own_page(origin, headers),
+        // Only a page of elsewhere that reads no answer, as an image does, asks without naming its origin.
+        None => !is_from_elsewhere(headers) || opens_the_page(&request),
+    };
+    if !allowed {
+        return refusal("pages of this origin may not call: list it in BROKER_CORS_ORIGINS");
     }
     let host = origins.own_hosts_only.then(|| network::asked_host(request.headers())).flatten();
     if host.is_some_and(|host| !origins.allow_host(&host)) {
@@ -102,9 +107,19 @@ fn refusal(message: &str) -> Response {
     Refusal::from(Failure::new(Code::ForbiddenOrigin, message)).into_response()
 }
 
+/// Whether somebody follows a link to the broker's page.
+fn opens_the_page(request: &Request) -> bool {
+    let is_navigation = request.headers().get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    is_navigation && request.method() == Method::GET && request.uri().path() == "/"
+}
+
+/// Whether it is a page that some server of this machine serves; what an app or a file says of itself is none.
 fn is_local(origin: &str) -> bool {
-    let uri: Option<Uri> = origin.parse().ok();
-    uri.as_ref().and_then(Uri::host).is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"))
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        !authority.as_str().contains('@') && matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]")
+    })
 }
 
 #[cfg(test)]
@@ -138,9 +153,20 @@ mod tests {
         {
             assert!(is_local(origin), "{origin}");
         }
-        for origin in
-            ["null", "http://localhost.example.org", "http://example.org", "http://127.0.0.1.nip.io"]
-        {
+        for origin in [
+            "null",
+            "http://localhost.example.org",
+            "http://example.org",
+            "http://127.0.0.1.nip.io",
+            "capacitor://localhost",
+            "ionic://localhost:8080",
+            "file://localhost",
+            "localhost",
+            "localhost:8081",
+            "http://u@localhost",
+            "http://localhost/",
+            "http://",
+        ] {
             assert!(!is_local(origin), "{origin}");
         }
     }

@@ -151,6 +151,60 @@ async fn a_page_whose_name_was_made_to_lead_here_reads_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_of_elsewhere_cannot_even_measure_how_long_an_answer_takes() {
+    let mut stack = Stack::start().await;
+    let listener = stack.listener.as_mut().expect("it is started").ready().await["http"];
+    let ask = |port: SocketAddr, path: &str, headers: &[(&str, &str)]| {
+        let request = client().get(format!("http://{port}{path}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        stack.ask(request)
+    };
+    let question = "/logs?limit=1&contains=hunter2";
+    for site in ["cross-site", "same-site"] {
+        // As an image, or a request that reads no answer: without an origin.
+        let from = ("Sec-Fetch-Site", site);
+        let follows = ("Sec-Fetch-Mode", "navigate");
+        for (port, path) in [
+            (stack.broker_at, question),
+            (stack.broker_at, "/logs/stream"),
+            (stack.broker_at, "/status"),
+            (stack.logger_at.http, question),
+            (stack.logger_at.http, "/metrics"),
+            (listener, "/readyz"),
+        ] {
+            for headers in [&[from][..], &[from, follows]] {
+                let answer = ask(port, path, headers).await;
+                assert_eq!(
+                    (answer.status.as_u16(), answer.code()),
+                    (403, "forbidden_origin"),
+                    "{port}{path} {site}"
+                );
+            }
+        }
+        assert_eq!(ask(stack.broker_at, "/", &[from]).await.status, 403, "as a picture it is none");
+        assert_eq!(
+            ask(stack.broker_at, "/", &[from, follows]).await.status,
+            200,
+            "a link may lead to the page"
+        );
+        // The course's front end, on another port of this machine, reads its answers.
+        let front_end = [from, ("Origin", "http://localhost:8081"), ("Sec-Fetch-Mode", "cors")];
+        assert_eq!(ask(stack.broker_at, question, &front_end).await.status, 200);
+        let evil = [from, ("Origin", "http://evil.example"), ("Sec-Fetch-Mode", "cors")];
+        assert_eq!(ask(stack.broker_at, question, &evil).await.status, 403);
+    }
+    for site in ["same-origin", "none"] {
+        let answer = ask(stack.broker_at, question, &[("Sec-Fetch-Site", site)]).await;
+        assert_eq!(answer.status, 200, "{site}");
+        assert_eq!(header(&answer, "cross-origin-resource-policy"), Some("same-origin"));
+    }
+    // An operator's browser, to which somebody has typed the address.
+    assert_eq!(ask(listener, "/readyz", &[("Sec-Fetch-Site", "none")]).await.status, 200);
+    let by_name = ask(listener, "/metrics", &[("Host", "evil.example")]).await;
+    assert_eq!((by_name.status.as_u16(), by_name.code()), (403, "forbidden_origin"));
+}
+
+#[tokio::test]
 async fn its_grpc_client_is_served() {
     let stack = Stack::start_without_listener(&[]).await;
     let at = format!("http://{}", stack.logger_at.grpc);
