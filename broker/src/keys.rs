@@ -9,6 +9,7 @@ pub mod new;
 mod file;
 mod guard;
 
+pub use guard::Caller;
 pub(crate) use guard::{Guard, begin_counting, describe};
 
 use std::{fmt, iter, num::NonZeroU32, path::PathBuf, sync::Arc};

@@ -1,8 +1,9 @@
 //! `GET /logs/stream`: entries as they are stored, as server-sent events.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Query, RawQuery, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{
@@ -17,20 +18,25 @@ use proto::{
     unread_query,
 };
 use serde_json::json;
-use service::Shutdown;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use service::{Client, Place, Places, Shutdown};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use transport::{
     Settings,
     grpc::{Streams, Tail, Tailed},
 };
 
-use crate::{App, answer::Refusal, read::about_reading};
+use crate::{App, answer::Refusal, keys::Caller, read::about_reading};
 
-/// Most streams at a time. Each has a connection to the logger.
+/// Most streams at a time. Each has a connection to the logger. Where there are as many, the caller that has most gives
+/// one up for one that has fewer.
 const STREAMS: usize = 64;
 
-/// How often a silent stream says that it is alive: within what proxies wait.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How often a silent stream says that it is alive: within what proxies wait. A reader that has gone is noticed by it: the
+/// first after that draws a reset, and the next fails.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// How long a stream that is given up may take to say so to its reader.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// When a browser should come again after the stream has ended.
 const RETRY: Duration = Duration::from_secs(1);
@@ -39,17 +45,24 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Tails {
     streams: Streams,
-    slots: Arc<Semaphore>,
+    places: Places<Reader>,
+}
+
+/// Whose streams are counted together: those of a name in the file of keys; without keys those of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Reader {
+    Name(String),
+    Address(IpAddr),
 }
 
 impl Tails {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Tails { streams: Streams::new(settings), slots: Arc::new(Semaphore::new(STREAMS)) }
+        Tails { streams: Streams::new(settings), places: Places::new(STREAMS) }
     }
 
     /// How many there are now.
     pub(crate) fn open(&self) -> usize {
-        STREAMS - self.slots.available_permits()
+        self.places.taken_now()
     }
 }
 
@@ -82,6 +95,8 @@ impl Tails {
 )]
 pub async fn follow(
     State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
     query: Result<Query<TailDraft>, QueryRejection>,
@@ -97,8 +112,12 @@ pub async fn follow(
     if app.shutdown.has_begun() {
         return Err(Failure::draining("the broker").into());
     }
-    let slot = Arc::clone(&app.tails.slots).try_acquire_owned();
-    let slot = slot.map_err(|_| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
+    let reader = match caller {
+        Some(Extension(Caller(name))) => Reader::Name(name),
+        None => Reader::Address(client.peer()),
+    };
+    let place = app.tails.places.take(reader);
+    let place = place.ok_or_else(|| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
     let is_over = query.filter.until.is_some_and(|until| until <= proto::Time::now());
     let mut tail = app.tails.streams.tail(query);
     let mut found = VecDeque::new();
@@ -117,8 +136,18 @@ pub async fn follow(
         let Some(told) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
         found.push_back(told);
     }
-    let shutdown = app.shutdown.clone();
-    let follower = Follower { tail, shutdown, begun: false, connected: false, found, _slot: slot };
+    let given_up = place.given_up();
+    let follower = Follower {
+        tail,
+        shutdown: app.shutdown.clone(),
+        begun: false,
+        connected: false,
+        found,
+        ended: false,
+        given_up: given_up.clone(),
+        _cut_off: AbortOnDropHandle::new(tokio::spawn(cut_off(client, given_up))),
+        _place: place,
+    };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(follower.events()).keep_alive(keep_alive).into_response())
 }
@@ -133,7 +162,18 @@ struct Follower {
     connected: bool,
     /// What was found before the answer began.
     found: VecDeque<Result<Tailed, Failure>>,
-    _slot: OwnedSemaphorePermit,
+    /// The last word was said.
+    ended: bool,
+    given_up: CancellationToken,
+    /// For a reader that takes nothing, so that its stream cannot end by itself.
+    _cut_off: AbortOnDropHandle<()>,
+    _place: Place<Reader>,
+}
+
+async fn cut_off(client: Client, given_up: CancellationToken) {
+    given_up.cancelled().await;
+    tokio::time::sleep(LAST_WORD).await;
+    client.end();
 }
 
 impl Follower {
@@ -147,12 +187,18 @@ impl Follower {
     async fn next(&mut self) -> Option<Event> {
         let tailed = match self.found.pop_front() {
             Some(tailed) => tailed,
+            None if self.ended => return None,
             None => tokio::select! {
                 // A browser comes again by itself, to the next broker.
                 () = self.shutdown.begun() => return None,
+                () = self.given_up.cancelled() => {
+                    let message = "there are too many streams at once, most of them yours: close some";
+                    Err(Failure::new(Code::Overloaded, message))
+                }
                 tailed = self.tail.next() => tailed?,
             },
         };
+        self.ended = tailed.is_err();
         let event = self.event(tailed);
         Some(if std::mem::replace(&mut self.begun, true) { event } else { event.retry(RETRY) })
     }

@@ -318,6 +318,29 @@ async fn refusals_are_counted_one_by_one_and_logged_in_few_lines() {
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
 }
 
+#[tokio::test]
+async fn a_key_that_has_all_streams_gives_one_up_for_another_key() {
+    const STREAMS: usize = 64;
+    let (greedy, modest) = (Key::new("greedy", "read"), Key::new("modest", "read"));
+    let keys = KeysFile::of(&[&greedy, &modest]);
+    let stack = Stack::start_direct(&keys.settings()).await;
+    let follow = async |key: &Key| {
+        let url = format!("{}://{}/logs/stream", tls::scheme(), stack.broker_at);
+        client_with(Some(key)).get(url).send().await.expect("an answer")
+    };
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        let stream = follow(&greedy).await;
+        assert_eq!(stream.status(), 200);
+        open.push(stream);
+    }
+    assert_eq!(follow(&greedy).await.status(), 503);
+    assert_eq!(follow(&modest).await.status(), 200);
+    let newest = open.pop().expect("one");
+    let told = tokio::time::timeout(tests::SOON, newest.text()).await.expect("it ends").expect("as a whole");
+    assert!(told.contains("event: refused") && told.contains("overloaded"), "{told}");
+}
+
 /// A file of keys in a directory of its own.
 struct KeysFile {
     path: PathBuf,

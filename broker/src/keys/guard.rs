@@ -76,7 +76,11 @@ fn refuse(reason: Reason) -> Response {
     response
 }
 
-async fn admit(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+/// The name of who reads, as the file of keys has it.
+#[derive(Debug, Clone)]
+pub struct Caller(pub(crate) String);
+
+async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     // Without a path there is no such address, and that is no secret.
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let Some(scope) = path.and_then(needed) else {
@@ -86,6 +90,9 @@ async fn admit(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> R
         Ok(name) => {
             let span = tracing::debug_span!("caller", key = name);
             span.in_scope(|| tracing::debug!(scope = scope.as_str(), "let in"));
+            if scope == Scope::Read {
+                request.extensions_mut().insert(Caller(name));
+            }
             next.run(request).instrument(span).await
         }
         Err(reason) => refuse(reason),
