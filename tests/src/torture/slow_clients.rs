@@ -1,8 +1,10 @@
-//! Clients that take up connections and give nothing for them: everybody else is served as before. And where they take
-//! all the connections that a service has descriptors for, it waits for them to be cut off, and does not spin.
+//! Clients that take up connections, or memory, and give nothing for it: everybody else is served as before. And where
+//! they take all the connections that a service has descriptors for, it does not spin, and says that it is alive.
 //!
-//! At each port there are idle connections, and slow clients of three kinds: a header by one byte a second, a body
-//! by one byte a second, and questions whose answers are not read. Whoever is cut off comes back.
+//! At each port there are idle connections, and slow clients of several kinds, which `hostile.rs` has. Those that are cut
+//! off come back.
+
+mod hostile;
 
 use std::{
     fmt::Write,
@@ -10,29 +12,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::Transport;
+use proto::{Transport, limits::DATA_BYTES};
 use serde_json::json;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
+use self::hostile::{Kind, come_back};
 use super::Report;
 use crate::{eventually, process::Process, stack::Stack};
 
 /// Leaves each service far fewer file descriptors than there are hostile connections.
 const FEW_DESCRIPTORS: &[&str] = &["prlimit", "--nofile=256"];
 
+/// Kept connections are closed soon, so that at the end no more are open than before.
+const BRIEF: &[(&str, &str)] = &[("HTTP_IDLE_SECONDS", "5")];
+
 /// Hostile clients at each port, for each round: ten rounds are five hundred slow ones and two thousand idle.
 const SLOW: u32 = 50;
 const IDLE: u32 = 200;
 
-/// The time between the bytes of a slow client.
-const PER_BYTE: Duration = Duration::from_secs(1);
+/// Clients at each port, for each round, that hold nearly as much as the port takes of one; and where there are pages,
+/// those that read one slowly. Five of them are more than a port has room for.
+const LARGE: u32 = 5;
+const PAGES: u32 = 10;
 
-/// How long a client that was cut off waits before it comes back.
-const COMES_BACK: Duration = Duration::from_secs(5);
+/// At most so many of them, for the sake of the machine.
+const MOST_LARGE: u32 = 20;
+const MOST_PAGES: u32 = 60;
+
+/// Entries of the largest size, of which a page holds as many as it may.
+const LARGE_ENTRIES: usize = 48;
+
+/// Most memory that a service may take meanwhile. Without a limit for answers that are not read, 60 pages alone are 720
+/// MiB.
+const MOST_KIB: u64 = 448 * 1024;
 
 /// How long processor time is measured while nothing but hostile clients is there, and no descriptor for most of them.
 const IDLE_FOR: Duration = Duration::from_secs(3);
@@ -58,14 +70,16 @@ pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
     service::descriptors::raise();
     let mut report = Report { rounds, ..Report::default() };
     with_room_for_all(&mut report, rounds).await;
-    progress(rounds / 2);
+    progress(rounds / 3);
+    with_all_room_taken(&mut report, rounds).await;
+    progress(rounds * 2 / 3);
     with_few_descriptors(&mut report, rounds).await;
     progress(rounds);
     report
 }
 
 async fn with_room_for_all(report: &mut Report, rounds: u32) {
-    let stack = Stack::start().await;
+    let stack = Stack::start_with(BRIEF).await;
     let before = entries_p99(&stack, report).await;
     let base = descriptors(&stack);
     let hostile = unleash(&stack, rounds);
@@ -86,8 +100,27 @@ async fn with_room_for_all(report: &mut Report, rounds: u32) {
     settle(report, &stack, base).await;
 }
 
+async fn with_all_room_taken(report: &mut Report, rounds: u32) {
+    let stack = Stack::start_with(BRIEF).await;
+    let data = "d".repeat(DATA_BYTES);
+    for _ in 0..LARGE_ENTRIES {
+        let answer = stack.log(Transport::Grpc, &json!({ "name": "large", "data": data })).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+    let hostile = unleash_large(&stack, rounds);
+    tokio::time::sleep(IDLE_FOR).await;
+    let p99 = entries_p99(&stack, report).await;
+    note(report, format!("entries' p99 {p99:.1?} while all room is taken"), true);
+    for (name, process) in services(&stack) {
+        let peak = process.peak_memory_kib();
+        note(report, format!("{name}'s memory {} MiB at most", peak / 1024), peak <= MOST_KIB);
+    }
+    drop(hostile);
+    entries_p99(&stack, report).await;
+}
+
 async fn with_few_descriptors(report: &mut Report, rounds: u32) {
-    let stack = Stack::start_under(FEW_DESCRIPTORS, &[]).await;
+    let stack = Stack::start_under(FEW_DESCRIPTORS, BRIEF).await;
     entries_p99(&stack, report).await;
     let base = descriptors(&stack);
     let hostile = unleash(&stack, rounds);
@@ -98,6 +131,14 @@ async fn with_few_descriptors(report: &mut Report, rounds: u32) {
         let part = (process.processor_time() - busy).as_secs_f64() / IDLE_FOR.as_secs_f64();
         let figure = format!("{name} out of descriptors at {:.0} % of a processor", part * 100.0);
         note(report, figure, part <= MOST_PROCESSOR);
+    }
+    for (name, address) in [("broker", stack.broker_at), ("logger", stack.logger_at.http)] {
+        let p99 = health_p99(address).await;
+        note(
+            report,
+            format!("{name}'s /healthz p99 {p99:.1?} with all connections taken"),
+            p99 <= crate::SOON,
+        );
     }
     drop(hostile);
     settle(report, &stack, base).await;
@@ -173,7 +214,7 @@ fn p99(mut took: Vec<Duration>) -> Duration {
     took.get(took.len() * 99 / 100).copied().unwrap_or(Duration::MAX)
 }
 
-/// Sets the hostile clients loose. They end when the set is dropped.
+/// Sets the hostile clients loose that take up connections. They end when the set is dropped.
 fn unleash(stack: &Stack, rounds: u32) -> JoinSet<()> {
     let at = stack.logger_at;
     let mut hostile = JoinSet::new();
@@ -182,61 +223,27 @@ fn unleash(stack: &Stack, rounds: u32) -> JoinSet<()> {
             hostile.spawn(come_back(port, Kind::Idle));
         }
         for number in 0..SLOW * rounds {
-            let kind = [Kind::SlowHeader, Kind::SlowBody, Kind::NotReading][number as usize % 3];
-            hostile.spawn(come_back(port, kind));
+            let kinds = [Kind::SlowHeader, Kind::SlowBody, Kind::NotReading, Kind::CutPreface];
+            hostile.spawn(come_back(port, kinds[number as usize % kinds.len()]));
         }
     }
     hostile
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Idle,
-    SlowHeader,
-    SlowBody,
-    NotReading,
-}
-
-async fn come_back(port: SocketAddr, kind: Kind) {
-    loop {
-        // Cut off or refused: that is what is tried.
-        let _ = annoy(port, kind).await;
-        tokio::time::sleep(COMES_BACK).await;
+/// Sets those loose that take up memory.
+fn unleash_large(stack: &Stack, rounds: u32) -> JoinSet<()> {
+    let at = stack.logger_at;
+    let mut hostile = JoinSet::new();
+    for _ in 0..(LARGE * rounds).min(MOST_LARGE) {
+        hostile.spawn(come_back(stack.broker_at, Kind::LargeBody));
+        hostile.spawn(come_back(at.http, Kind::LargerBody));
+        hostile.spawn(come_back(at.rpc, Kind::LargeFrame));
+        hostile.spawn(come_back(at.grpc, Kind::LargeMessages));
     }
-}
-
-async fn annoy(port: SocketAddr, kind: Kind) -> std::io::Result<()> {
-    /// Their answers are more than the buffers on the way hold.
-    const QUESTIONS: usize = 50;
-    let socket = TcpSocket::new_v4()?;
-    // The smallest that there is: what is not read stays with the server.
-    socket.set_recv_buffer_size(1)?;
-    let mut stream = socket.connect(port).await?;
-    let head = b"POST /handle HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
-    match kind {
-        Kind::Idle => closed(&stream).await,
-        Kind::SlowHeader => byte_by_byte(&mut stream, head).await,
-        Kind::SlowBody => {
-            stream.write_all(head).await?;
-            byte_by_byte(&mut stream, &[b' '; 1_000]).await
-        }
-        Kind::NotReading => {
-            let question = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            stream.write_all(question.repeat(QUESTIONS).as_bytes()).await?;
-            // It notices by its own writing that it was cut off.
-            byte_by_byte(&mut stream, question.as_bytes()).await
+    for _ in 0..(PAGES * rounds).min(MOST_PAGES) {
+        for port in [stack.broker_at, at.http] {
+            hostile.spawn(come_back(port, Kind::SlowPage));
         }
     }
-}
-
-async fn closed(stream: &TcpStream) -> std::io::Result<()> {
-    stream.readable().await
-}
-
-async fn byte_by_byte(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
-    for byte in bytes {
-        stream.write_all(&[*byte]).await?;
-        tokio::time::sleep(PER_BYTE).await;
-    }
-    Ok(())
+    hostile
 }
