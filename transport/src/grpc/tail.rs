@@ -1,11 +1,12 @@
 //! Following what is stored, over losses of the connection too.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use proto::{
     Certainty, Code, Cursor, Failure, TailEvent, TailQuery, Time,
     grpc::{TailResponse, tail_event},
 };
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use super::{
@@ -41,11 +42,11 @@ pub struct Tail {
     /// `after` is where the tail has come.
     query: TailQuery,
     responses: Option<Streaming<TailResponse>>,
-    /// What came while it was not certain that the tail is there again.
-    held: Option<TailResponse>,
+    /// What came and is not told yet.
+    held: VecDeque<TailResponse>,
     attempts: Attempts,
-    /// Before the next attempt to connect.
-    wait: Duration,
+    /// When the next attempt to connect is due.
+    dial_at: Instant,
     start: Start,
     ended: bool,
 }
@@ -64,8 +65,16 @@ impl Tail {
     pub(super) fn new(streams: Streams, query: TailQuery) -> Self {
         // A tail is no transport: those count and log their own.
         let attempts = Attempts::quiet("the logger, for a tail");
-        let start = Start::Pending { made_at: Time::now(), wordless: 0 };
-        Tail { streams, query, responses: None, held: None, attempts, wait: Duration::ZERO, start, ended: false }
+        Tail {
+            streams,
+            query,
+            responses: None,
+            held: VecDeque::new(),
+            attempts,
+            dial_at: Instant::now(),
+            start: Start::Pending { made_at: Time::now(), wordless: 0 },
+            ended: false,
+        }
     }
 
     /// What there is to say next; `None` after the end of the times that were asked for, and after an error. Waits for as
@@ -90,9 +99,10 @@ impl Tail {
                     return Some(Err(no_logger().because(failure)));
                 }
                 Err(failure) => {
-                    (self.responses, self.held) = (None, None);
+                    self.responses = None;
+                    self.held.clear();
                     let known = self.attempts.is_failing();
-                    self.wait = self.attempts.failed(&failure.cause());
+                    self.dial_at = Instant::now() + self.attempts.failed(&failure.cause());
                     // Of an outage its reader is told once.
                     if !known {
                         return Some(Ok(Tailed::Lost(failure.about_reading())));
@@ -110,7 +120,8 @@ impl Tail {
             // The moment has led to a place. As a condition it would leave entries out, where the logger's clock is
             // behind ours.
             self.query.filter.since = None;
-            (self.responses, self.held) = (None, None);
+            self.responses = None;
+            self.held.clear();
         }
     }
 
@@ -138,42 +149,31 @@ impl Tail {
         }
     }
 
-    /// Connects, or waits for the next response.
+    /// Connects, or waits for the next response. Whoever drops it goes on later where it was.
     async fn step(&mut self) -> Result<Option<(TailEvent, Cursor)>, Failure> {
         let Some(responses) = &mut self.responses else {
-            tokio::time::sleep(std::mem::take(&mut self.wait)).await;
+            tokio::time::sleep_until(self.dial_at).await;
             self.responses = Some(self.streams.tail_logs(&self.query).await?);
             return Ok(None);
         };
-        let response = match self.held.take() {
-            Some(response) => Some(response),
-            None => {
-                let response = tokio::time::timeout(SILENCE, responses.message()).await;
-                let response =
-                    response.map_err(|_| Failure::unreachable(LOGGER).because("silent for too long"))?;
-                response.map_err(failure)?
-            }
-        };
-        let response = if response.is_some() && self.attempts.is_failing() {
-            // Kept where it is not lost if nobody waits for the end of this any more.
-            self.held = response;
-            let next = tokio::time::timeout(CALM, responses.message()).await;
-            let response = self.held.take();
-            if let Ok(next) = next {
-                self.held = next.map_err(failure)?;
+        if self.attempts.is_failing() && !self.held.is_empty() {
+            if let Ok(next) = tokio::time::timeout(CALM, responses.message()).await {
+                self.held.extend(next.map_err(failure)?);
             }
             self.attempts.succeeded();
-            response
-        } else {
-            response
-        };
-        match response {
-            Some(response) => tail_event(response).map(Some),
-            None => {
-                self.ended = true;
-                Ok(None)
-            }
         }
+        if !self.attempts.is_failing()
+            && let Some(response) = self.held.pop_front()
+        {
+            return tail_event(response).map(Some);
+        }
+        let response = tokio::time::timeout(SILENCE, responses.message()).await;
+        let response = response.map_err(|_| Failure::unreachable(LOGGER).because("silent for too long"))?;
+        match response.map_err(failure)? {
+            Some(response) => self.held.push_back(response),
+            None => self.ended = true,
+        }
+        Ok(None)
     }
 }
 
@@ -190,12 +190,9 @@ impl std::fmt::Debug for Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicU32, Ordering},
-        },
-        time::Instant,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
     };
 
     use futures_util::{StreamExt, stream};
