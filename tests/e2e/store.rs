@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use proto::Code;
-use tests::{disk::Disk, torture::lone::Lone};
+use chaos::{Answer, Journal};
+use jiff::Timestamp;
+use proto::{Code, EntryDraft};
+use tests::{DIRECT, disk::Disk, torture::lone::Lone};
 
 #[tokio::test]
 async fn a_logger_whose_disk_is_full_could_store_no_entry_and_says_so_before_one_comes() {
@@ -19,4 +21,33 @@ async fn a_logger_whose_disk_is_full_could_store_no_entry_and_says_so_before_one
     assert_eq!(lone.get("/logs").await.0, 200, "reading goes on");
     disk.set_space(None);
     lone.says(Ok(())).await;
+}
+
+#[tokio::test]
+async fn every_time_that_is_accepted_can_be_read_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = format!("sqlite:{}", dir.path().join("logs.db").display());
+    let lone = Lone::start(&BTreeMap::from([("LOGGER_STORE", store)]), dir.path()).await.expect("it starts");
+    let times = [
+        "0000-01-01T00:00:00Z",
+        "1969-12-31T23:59:59.9999999999999Z",
+        "9999-12-30T22:00:00.000001Z",
+        "9999-12-31T23:59:59.999999999Z",
+    ];
+    let mut sent = Vec::new();
+    for transport in DIRECT {
+        lone.reaches(transport).await;
+        for created_at in times {
+            let draft =
+                EntryDraft { name: "n".into(), created_at: Some(created_at.into()), ..EntryDraft::default() };
+            let entry = draft.check(Timestamp::now()).expect("an RFC 3339 time");
+            let answer = lone.send(transport, &entry, &mut Journal::default()).await;
+            assert!(matches!(answer, Answer::Accepted(_)), "{transport}, {created_at}: {answer:?}");
+            sent.push((entry.id(), entry.created_at()));
+        }
+    }
+    let mut stored: Vec<_> =
+        lone.all_stored().await.into_iter().map(|entry| (entry.id, entry.created_at)).collect();
+    stored.reverse();
+    assert_eq!(stored, sent);
 }

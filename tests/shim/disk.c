@@ -304,9 +304,9 @@ int fallocate64(int fd, int mode, off_t at, off_t length) {
 
 int statvfs(const char *path, struct statvfs *disk) {
     int result = real_statvfs(path, disk);
-    if (result == 0 && dir && strncmp(path, dir, dir_length) == 0 && control->space != UINT64_MAX && control->total) {
+    if (result == 0 && dir && strncmp(path, dir, dir_length) == 0 && control->space != UINT64_MAX) {
+        if (control->total) disk->f_blocks = control->total / 4096;
         disk->f_frsize = 4096;
-        disk->f_blocks = control->total / 4096;
         disk->f_bfree = disk->f_bavail = control->space / 4096;
     }
     return result;

@@ -146,7 +146,7 @@ impl Sqlite {
     /// most, and a commit.
     pub(super) fn ping(&mut self) -> Result<(), Failure> {
         let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
-        let result = match self.see() {
+        let result = match self.see(true) {
             Ok(()) if fresh => Ok(()),
             Ok(()) => self.store(&[]).map(|_| ()),
             Err(failure) => Err(failure),
@@ -160,7 +160,7 @@ impl Sqlite {
         if self.standing.is_err() {
             // What an entry was refused with holds until a commit succeeds.
             let _ = self.ping();
-        } else if let Err(failure) = self.see() {
+        } else if let Err(failure) = self.see(false) {
             let _ = self.committed::<()>(Err(failure));
         }
     }
@@ -193,15 +193,16 @@ impl Sqlite {
     }
 
     /// Whether there is something in the way of an entry that can be seen without a commit.
-    fn see(&mut self) -> Result<(), Failure> {
+    fn see(&mut self, in_earnest: bool) -> Result<(), Failure> {
         if self.damage.is_there() {
             return Err(damaged());
         }
         self.look_at_the_files().map_err(Lost::failure)?;
-        if !self.reserve.has_room(self.log_bytes) {
-            self.shorten_the_log();
+        if self.reserve.has_room(self.log_bytes, in_earnest) {
+            return Ok(());
         }
-        if self.reserve.has_room(self.log_bytes) { Ok(()) } else { Err(full()) }
+        self.shorten_the_log();
+        if self.reserve.has_room(self.log_bytes, in_earnest) { Ok(()) } else { Err(full()) }
     }
 
     /// Stores a group in files that are in their places, before and after it.

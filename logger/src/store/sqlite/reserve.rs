@@ -24,6 +24,9 @@ const ROOM_BYTES: u64 = 1024 * 1024;
 /// The reserve, on all but the smallest disks: what the log has when it is taken over, twice.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What is plenty of room.
+const PLENTY_BYTES: u64 = 256 * 1024 * 1024;
+
 /// The part of a small disk that is the reserve at the most.
 const PART: u64 = 8;
 
@@ -50,13 +53,18 @@ impl Reserve {
     }
 
     /// Whether there is room for the next entry beside the reserve, which is taken if it is not, and beside what a log of so
-    /// many bytes takes when it is taken over. It takes the room and gives it back: only so quotas are counted in.
-    pub(super) fn has_room(&self, log_bytes: u64) -> bool {
+    /// many bytes takes when it is taken over. Tried in earnest, it takes the room and gives it back: only so quotas are counted
+    /// in. Otherwise the word of a disk that has plenty is believed, which writes nothing.
+    pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool) -> bool {
         let held = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
         let wanted = self.bytes + ROOM_BYTES;
         // First without taking any, so that little that is left is not taken from others for a moment.
-        if self.free_bytes().is_some_and(|free| free < wanted.saturating_sub(held) + log_bytes) {
+        let free = self.free_bytes();
+        if free.is_some_and(|free| free < wanted.saturating_sub(held) + log_bytes) {
             return false;
+        }
+        if !in_earnest && held == self.bytes && free.is_some_and(|free| free >= PLENTY_BYTES + log_bytes) {
+            return true;
         }
         let Some(file) = &self.file else { return true };
         let taken = allocate(file, wanted);
@@ -106,14 +114,14 @@ mod tests {
         let held = || std::fs::metadata(directory.path().join("logs.db.reserve")).map(|file| file.len());
         for _ in 0..2 {
             let reserve = Reserve::open(&path);
-            assert!(reserve.has_room(0));
+            assert!(reserve.has_room(0, true));
             assert_eq!(held()?, RESERVE_BYTES);
         }
         let reserve = Reserve::open(&path);
         assert_eq!(held()?, RESERVE_BYTES, "it is taken as long as nobody gives it up");
         reserve.release();
         assert_eq!(held()?, 0);
-        assert!(reserve.has_room(0));
+        assert!(reserve.has_room(0, true));
         assert_eq!(held()?, RESERVE_BYTES);
         Ok(())
     }
