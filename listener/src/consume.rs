@@ -159,7 +159,7 @@ fn decode(batch: &[Delivery]) -> (Vec<Positioned<LogEntry>>, Vec<Positioned<Fail
         let message_id = delivery.properties.message_id().as_ref().map(|id| id.as_str());
         let key = delivery.routing_key.as_str();
         match parse_message(&delivery.data, message_id, key, Timestamp::now()) {
-            Ok(entry) => entries.push((position, entry)),
+            Ok(message) => entries.push((position, message.entry)),
             Err(failure) => dead.push((position, failure)),
         }
     }
