@@ -173,7 +173,7 @@ fn has_own_id(delivery: &Delivery) -> bool {
 
 async fn subscribe(connection: &Connection, prefetch: u16) -> Result<lapin::Consumer, lapin::Error> {
     let channel: Channel = connection.create_channel().await?;
-    rabbitmq::declare_topology(&channel).await?;
+    rabbitmq::declare_topology(&channel, &proto::rabbitmq::Queues::default()).await?;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions { no_ack: false, ..BasicConsumeOptions::default() };
     channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await

@@ -5,9 +5,13 @@
 //! it judges any of them, since lapin hands a returned message to whichever confirm comes first.
 
 mod connection;
+mod dead;
+mod nesting;
+mod properties;
+mod publisher;
+mod topology;
 
 use std::{
-    collections::HashSet,
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,14 +22,12 @@ use futures_util::{
     future::{select_all, try_join_all},
 };
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, Event,
-    options::BasicPublishOptions,
+    Channel, Connection, Event,
     types::{AMQPValue, FieldTable},
 };
 use proto::{
-    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport, json,
-    limits::IN_FLIGHT_ENTRIES,
-    rabbitmq::{BINDING_KEY, CONTENT_TYPE, EXCHANGE, routing_key},
+    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, Transport, limits::IN_FLIGHT_ENTRIES,
+    rabbitmq::BINDING_KEY,
 };
 use tokio::{
     sync::{
@@ -36,15 +38,22 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::connection::{AmqpUrl, DECLARE_TIMEOUT, Depths, connect, declare_topology, publish_confirmed};
-use self::connection::{PERSISTENT, confirming_channel, declare_bound_by, in_time, refused, unroutable};
+pub use self::{
+    connection::{AmqpUrl, DECLARE_TIMEOUT, connect, publish_confirmed},
+    dead::{DeadLetter, DeadLetters},
+    nesting::make_room_for_nesting,
+    properties::kept,
+    topology::{Depths, declare_topology},
+};
+use self::{
+    connection::{confirming_channel, in_time},
+    publisher::{Job, Jobs, publisher},
+    topology::{declare_bound_by, refusal},
+};
 use crate::{Settings, backoff::Attempts, metrics::reconnects};
 
 /// Publishers, each with a channel of its own.
 const PUBLISHERS: usize = 8;
-
-/// Most entries that a publisher takes at a time, unless one batch has more.
-const GROUP_ENTRIES: usize = 64;
 
 /// How often the topology is declared again, and its messages are counted.
 const DECLARE_INTERVAL: Duration = Duration::from_secs(1);
@@ -83,8 +92,10 @@ impl Rabbitmq {
         let queue = Arc::new(Mutex::new(queue));
         match settings.amqp_url.clone() {
             Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish, count)),
-            None => supervisor
-                .spawn(async move { refusing(&queue, "no address is set", std::future::pending()).await }),
+            None => supervisor.spawn(async move {
+                let why = Failure::unreachable(RABBITMQ).because("no address is set");
+                refusing(&queue, &why, std::future::pending()).await
+            }),
         };
         Rabbitmq { jobs, state, counted, _supervisor: supervisor }
     }
@@ -137,10 +148,7 @@ impl Rabbitmq {
 
     async fn publish(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
         if *self.state.borrow() == State::Blocked {
-            return Err(Failure::new(
-                Code::Blocked,
-                "RabbitMQ takes no messages, it is short of memory or disk; nothing was stored, try again",
-            ));
+            return Err(blocked());
         }
         let (reply, results) = oneshot::channel();
         let job = Job { entries: entries.to_vec(), headers: trace_headers(), reply };
@@ -153,6 +161,14 @@ impl Rabbitmq {
     }
 }
 
+/// RabbitMQ has an alarm, and nothing was sent to it.
+fn blocked() -> Failure {
+    Failure::new(
+        Code::Blocked,
+        "RabbitMQ takes no messages, it is short of memory or disk; nothing was stored, try again",
+    )
+}
+
 /// The headers that say in which span a message is sent.
 fn trace_headers() -> Option<FieldTable> {
     let mut headers = None;
@@ -161,15 +177,6 @@ fn trace_headers() -> Option<FieldTable> {
         headers.get_or_insert_with(FieldTable::default).insert(name.into(), value);
     });
     headers
-}
-
-/// Entries on their way to a publisher.
-#[derive(Debug)]
-struct Job {
-    entries: Vec<LogEntry>,
-    /// Those of its messages, if the trace that they belong to has to be told.
-    headers: Option<FieldTable>,
-    reply: oneshot::Sender<Result<Vec<Result<Outcome, Failure>>, Failure>>,
 }
 
 /// Where to publish: RabbitMQ, and by which key our queue is bound there.
@@ -185,8 +192,6 @@ struct Counted {
     depths: Depths,
     at: Instant,
 }
-
-type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -207,34 +212,35 @@ async fn keep_connected(
     counted: watch::Sender<Option<Counted>>,
 ) {
     let mut attempts = Attempts::new(RABBITMQ, reconnects(Transport::Rabbitmq));
-    let mut reason = "not connected yet".to_owned();
+    let mut why = Failure::unreachable(RABBITMQ).because("not connected yet");
     loop {
-        reason = match refusing(&jobs, &reason, set_up(&place)).await {
+        why = match refusing(&jobs, &why, set_up(&place)).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(State::Up);
-                let reason = publish_until_lost(session, &jobs, &state, &counted).await;
+                let why = publish_until_lost(session, &place, &jobs, &state, &counted).await;
                 state.send_replace(State::Down);
                 counted.send_replace(None);
-                reason
+                why
             }
             Err(failure) => {
                 state.send_replace(State::Down);
-                failure.cause()
+                failure
             }
         };
-        refusing(&jobs, &reason, tokio::time::sleep(attempts.failed(&reason))).await;
+        let reason = format!("{}: {}", why.message, why.cause());
+        refusing(&jobs, &why, tokio::time::sleep(attempts.failed(&reason))).await;
     }
 }
 
 /// Refuses every job while `work` goes on, and says why there is no connection: without one nothing can have been
 /// queued.
-async fn refusing<T>(jobs: &Jobs, reason: &str, work: impl Future<Output = T>) -> T {
+async fn refusing<T>(jobs: &Jobs, why: &Failure, work: impl Future<Output = T>) -> T {
     let refuse = async {
         let mut jobs = jobs.lock().await;
         while let Some(job) = jobs.recv().await {
             // A caller that has given up needs no answer.
-            let _ = job.reply.send(Err(Failure::unreachable(RABBITMQ).because(reason)));
+            let _ = job.reply.send(Err(why.clone()));
         }
         std::future::pending::<()>().await;
     };
@@ -249,41 +255,40 @@ struct Session {
     connection: Connection,
     topology: Channel,
     publishers: Vec<Channel>,
-    binding_key: &'static str,
 }
 
 async fn set_up(place: &Place) -> Result<Session, Failure> {
     let connection = connect(&place.url, "fourwire publisher").await?;
     let declare = async {
         let topology = connection.create_channel().await?;
-        declare_bound_by(&topology, place.binding_key).await?;
+        declare_bound_by(&topology, place.url.queues(), place.binding_key).await?;
         let publishers = try_join_all((0..PUBLISHERS).map(|_| confirming_channel(&connection))).await?;
         Ok((topology, publishers))
     };
-    let (topology, publishers) = in_time(DECLARE_TIMEOUT, declare).await?;
-    Ok(Session { connection, topology, publishers, binding_key: place.binding_key })
+    let (topology, publishers) = in_time(&place.url, DECLARE_TIMEOUT, declare).await?;
+    Ok(Session { connection, topology, publishers })
 }
 
 /// Runs the publishers, and follows what RabbitMQ says of the connection. Whatever goes wrong with one of them
 /// ends the connection, for a fresh one is the only state that is certain; says what it was.
 async fn publish_until_lost(
     session: Session,
+    place: &Place,
     jobs: &Jobs,
     state: &watch::Sender<State>,
     counted: &watch::Sender<Option<Counted>>,
-) -> String {
-    let Session { connection, topology, publishers, binding_key } = session;
-    let publishers =
-        publishers.into_iter().map(|channel| Box::pin(publisher(channel, binding_key, jobs, state)));
+) -> Failure {
+    let Session { connection, topology, publishers } = session;
+    let publishers = publishers.into_iter().map(|channel| Box::pin(publisher(channel, place, jobs, state)));
     tokio::select! {
-        reason = follow(&connection, state) => reason,
-        reason = keep_declared(&topology, binding_key, state, counted) => reason,
-        (reason, ..) = select_all(publishers) => reason,
+        why = follow(&connection, state) => why,
+        why = keep_declared(&topology, place, state, counted) => why,
+        (why, ..) = select_all(publishers) => why,
     }
 }
 
 /// Follows what RabbitMQ says of the connection, until it is lost.
-async fn follow(connection: &Connection, state: &watch::Sender<State>) -> String {
+async fn follow(connection: &Connection, state: &watch::Sender<State>) -> Failure {
     let mut events = std::pin::pin!(connection.events_listener());
     while let Some(event) = events.next().await {
         match event {
@@ -294,153 +299,45 @@ async fn follow(connection: &Connection, state: &watch::Sender<State>) -> String
             Event::ConnectionUnblocked => {
                 state.send_replace(State::Up);
             }
-            Event::Error(error) if !connection.status().connected() => return error.to_string(),
+            Event::Error(error) if !connection.status().connected() => {
+                return Failure::unreachable(RABBITMQ).because(error);
+            }
             Event::Connected | Event::SendFlow(_) | Event::Error(_) | _ => {}
         }
     }
-    "closed".to_owned()
+    Failure::unreachable(RABBITMQ).because("closed")
 }
 
 /// Declares the topology again and again: were the queue deleted, somebody else's queue at the same exchange
 /// would take our messages, and nothing would be returned. RabbitMQ's reply says how many messages wait.
 async fn keep_declared(
     channel: &Channel,
-    binding_key: &str,
+    place: &Place,
     state: &watch::Sender<State>,
     counted: &watch::Sender<Option<Counted>>,
-) -> String {
+) -> Failure {
     loop {
-        match patiently(state, declare_bound_by(channel, binding_key)).await {
+        match patiently(place, state, declare_bound_by(channel, place.url.queues(), place.binding_key)).await
+        {
             Ok(depths) => counted.send_replace(Some(Counted { depths, at: Instant::now() })),
-            Err(reason) => return reason,
+            Err(why) => return why,
         };
         tokio::time::sleep(DECLARE_INTERVAL).await;
     }
 }
 
-/// Takes jobs and publishes them until something goes wrong; says what. Callers have their own deadline: a
-/// confirm that comes after it is still waited for, so that it is not taken for that of a later message.
-async fn publisher(channel: Channel, binding_key: &str, jobs: &Jobs, state: &watch::Sender<State>) -> String {
-    loop {
-        let group = gather(jobs).await;
-        match patiently(state, publish_group(&channel, binding_key, &group)).await {
-            Ok(results) => answer(group, results),
-            Err(reason) => {
-                fail(group, &reason);
-                return reason;
-            }
-        }
-    }
-}
-
 /// Waits for RabbitMQ to do its part: not too long, but as long as it must while it takes no messages.
 async fn patiently<T>(
+    place: &Place,
     state: &watch::Sender<State>,
     work: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, String> {
+) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work);
     loop {
         match tokio::time::timeout(REPLY_TIMEOUT, &mut work).await {
-            Ok(result) => return result.map_err(|error| error.to_string()),
+            Ok(result) => return result.map_err(|error| refusal(&place.url, error)),
             Err(_) if *state.borrow() == State::Blocked => {}
-            Err(_) => return Err("no reply in time".to_owned()),
+            Err(_) => return Err(Failure::unreachable(RABBITMQ).because("no reply in time")),
         }
-    }
-}
-
-/// Waits for a job, and takes what has gathered behind it.
-async fn gather(jobs: &Jobs) -> Vec<Job> {
-    let mut jobs = jobs.lock().await;
-    let mut group = Vec::new();
-    let mut entries = 0;
-    while entries < GROUP_ENTRIES {
-        let next = if group.is_empty() { jobs.recv().await } else { jobs.try_recv().ok() };
-        let Some(job) = next else { break };
-        // Nobody waits for the answer any more: it has not been sent, so it need not be.
-        if !job.reply.is_closed() {
-            entries += job.entries.len();
-            group.push(job);
-        }
-    }
-    if group.is_empty() {
-        // The client was dropped; so will this task be.
-        std::future::pending::<()>().await;
-    }
-    group
-}
-
-/// Publishes a group and waits for all its confirms; says for each entry, in order, what became of it.
-async fn publish_group(
-    channel: &Channel,
-    binding_key: &str,
-    group: &[Job],
-) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
-    let entries = || group.iter().flat_map(|job| &job.entries);
-    let messages = group.iter().flat_map(|job| job.entries.iter().map(|entry| (entry, &job.headers)));
-    let publish = async |(entry, headers): (&LogEntry, &Option<FieldTable>)| {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let mut properties = BasicProperties::default()
-            .with_message_id(entry.id().to_string().into())
-            .with_content_type(CONTENT_TYPE.into())
-            .with_delivery_mode(PERSISTENT);
-        if let Some(headers) = headers {
-            properties = properties.with_headers(headers.clone());
-        }
-        let body = json::entry_json(entry, None);
-        let key = routing_key(entry.level()).into();
-        channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await
-    };
-    // All at once: lapin answers when a message has left, and its thread writes what is there in one go. Each is
-    // numbered and queued in its first poll, so what one task polls in turn cannot get in each other's way.
-    let confirms = try_join_all(messages.map(publish)).await?;
-    let mut confirmations = Vec::with_capacity(confirms.len());
-    let mut returned = HashSet::new();
-    for confirm in confirms {
-        let confirmation = confirm.await?;
-        let acknowledged = match &confirmation {
-            Confirmation::Ack(_) => Some(true),
-            Confirmation::Nack(_) => Some(false),
-            Confirmation::NotRequested => None,
-        };
-        confirmations.push(acknowledged);
-        let message = confirmation.take_message();
-        returned.extend(message.and_then(|message| message.delivery.properties.message_id().clone()));
-    }
-    if !returned.is_empty() {
-        // The queue was deleted under us: the next entry shall find it.
-        declare_bound_by(channel, binding_key).await?;
-    }
-    let judge = |(entry, acknowledged): (&LogEntry, Option<bool>)| match acknowledged {
-        Some(true) if returned.contains(entry.id().to_string().as_str()) => Err(unroutable()),
-        Some(true) => Ok(Outcome::Queued),
-        Some(false) => Err(refused()),
-        None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
-    };
-    let results = entries().zip(confirmations).map(judge).collect();
-    #[cfg(feature = "faults")]
-    let results = swap_neighbours(results);
-    Ok(results)
-}
-
-#[cfg(feature = "faults")]
-fn swap_neighbours(mut results: Vec<Result<Outcome, Failure>>) -> Vec<Result<Outcome, Failure>> {
-    if crate::faults::Fault::SwapConfirms.is_on() {
-        results.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-    }
-    results
-}
-
-fn answer(group: Vec<Job>, results: Vec<Result<Outcome, Failure>>) {
-    let mut results = results.into_iter();
-    for job in group {
-        let own = results.by_ref().take(job.entries.len()).collect();
-        // A caller that has given up needs no answer.
-        let _ = job.reply.send(Ok(own));
-    }
-}
-
-fn fail(group: Vec<Job>, cause: &str) {
-    for job in group {
-        let _ = job.reply.send(Err(Failure::unknown(RABBITMQ).because(cause)));
     }
 }

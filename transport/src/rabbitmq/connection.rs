@@ -1,24 +1,17 @@
-//! What publisher and listener have in common: connecting, declaring, and publishing one message for sure.
+//! What publisher and listener have in common: connecting, and publishing one message for sure.
 
 use std::{fmt, future::Future, str::FromStr, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
-    options::{
-        BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-        QueueDeclareOptions,
-    },
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
     tcp::OwnedTLSConfig,
-    types::{AMQPValue, FieldTable},
     uri::{AMQPScheme, AMQPUri},
 };
-use proto::{
-    Failure,
-    rabbitmq::{BINDING_KEY, DEAD_LETTER, DELIVERY_LIMIT, EXCHANGE, QUEUE, QUEUE_BYTES},
-};
+use proto::{Failure, rabbitmq::Queues};
 use url::{Host, Url};
 
-use super::RABBITMQ;
+use super::{RABBITMQ, topology::refusal};
 use crate::{AddressError, Tls};
 
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
@@ -37,11 +30,12 @@ const VHOST_BYTES: usize = 255;
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;
 
-/// Where RabbitMQ is, and as whom to log in.
+/// Where RabbitMQ is, as whom to log in, and which queues there are ours.
 #[derive(Clone)]
 pub struct AmqpUrl {
     uri: AMQPUri,
     tls: Option<Tls>,
+    queues: Queues,
 }
 
 impl FromStr for AmqpUrl {
@@ -50,7 +44,7 @@ impl FromStr for AmqpUrl {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let expected = AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
         let uri = parse_uri(text).ok_or(expected)?;
-        Ok(AmqpUrl { uri, tls: None })
+        Ok(AmqpUrl { uri, tls: None, queues: Queues::default() })
     }
 }
 
@@ -61,6 +55,22 @@ impl AmqpUrl {
             AMQPScheme::AMQP => false,
             AMQPScheme::AMQPS => true,
         }
+    }
+
+    /// With queues of other names than the default ones.
+    #[must_use]
+    pub fn with_queues(self, queues: Queues) -> Self {
+        AmqpUrl { queues, ..self }
+    }
+
+    /// The names of our queues there.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// The virtual host.
+    pub fn virtual_host(&self) -> &str {
+        &self.uri.vhost
     }
 
     /// With what an encrypted connection is opened. Without it nobody is believed.
@@ -102,6 +112,7 @@ impl fmt::Debug for AmqpUrl {
 /// If RabbitMQ refuses, or does not answer in time.
 pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
     in_time(
+        url,
         CONNECT_TIMEOUT,
         Connection::connect_uri_with_config(
             url.uri.clone(),
@@ -113,40 +124,6 @@ pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
         ),
     )
     .await
-}
-
-/// How many messages wait in RabbitMQ, without those that a consumer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depths {
-    /// In the queue of entries.
-    pub queue: u32,
-    /// Among the dead letters.
-    pub dead_letters: u32,
-}
-
-/// Declares all that publisher and listener use; what is there already stays as it is.
-///
-/// # Errors
-/// If something of that name is there with other properties, or the connection is lost.
-pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
-    declare_bound_by(channel, BINDING_KEY).await.map(|_| ())
-}
-
-/// Declares all of it, with the queue bound to the exchange by `binding_key`; says how many messages there are.
-pub(super) async fn declare_bound_by(channel: &Channel, binding_key: &str) -> Result<Depths, lapin::Error> {
-    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
-    channel
-        .exchange_declare(DEAD_LETTER.into(), ExchangeKind::Fanout, durable, FieldTable::default())
-        .await?;
-    let dead_letters = declare_queue(channel, DEAD_LETTER, DEAD_LETTER, "", quorum()).await?;
-    let mut arguments = quorum();
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-    arguments.insert("x-dead-letter-exchange".into(), text(DEAD_LETTER));
-    // Otherwise a dead letter may be lost on its way. It asks for `reject-publish`.
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    let queue = declare_queue(channel, QUEUE, EXCHANGE, binding_key, arguments).await?;
-    Ok(Depths { queue, dead_letters })
 }
 
 /// Publishes one message, and waits until RabbitMQ has confirmed it. The caller owns the channel, which is in
@@ -190,40 +167,14 @@ pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channe
 
 /// lapin has no timeout of its own for connecting: a silent peer would hold it for ever.
 pub(super) async fn in_time<T>(
+    url: &AmqpUrl,
     limit: Duration,
     work: impl Future<Output = Result<T, lapin::Error>>,
 ) -> Result<T, Failure> {
     match tokio::time::timeout(limit, work).await {
-        Ok(result) => result.map_err(|error| Failure::unreachable(RABBITMQ).because(error)),
+        Ok(result) => result.map_err(|error| refusal(url, error)),
         Err(_) => Err(Failure::unreachable(RABBITMQ).because("no answer in time")),
     }
-}
-
-/// Says how many messages there are.
-async fn declare_queue(
-    channel: &Channel,
-    queue: &str,
-    exchange: &str,
-    key: &str,
-    arguments: FieldTable,
-) -> Result<u32, lapin::Error> {
-    let declared = channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await?;
-    let options = QueueBindOptions::default();
-    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
-    Ok(declared.message_count())
-}
-
-/// A replicated, synced queue with a limit, that refuses what it has no room for.
-fn quorum() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(QUEUE_BYTES));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
 }
 
 #[cfg(test)]
