@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use http::Uri;
-use proto::Transport;
+use proto::{
+    Transport,
+    rabbitmq::{QUEUE, Queues},
+};
 use secrecy::{ExposeSecret, SecretString};
 use service::{
     network, secret, telemetry,
@@ -53,6 +56,15 @@ pub struct Config {
     /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
+
+    /// The queue in RabbitMQ that entries wait in; a stack of its own on the same virtual host needs another name, here and
+    /// for its listener
+    #[arg(long, env, default_value = QUEUE)]
+    pub rabbitmq_queue: Queues,
+
+    /// How many listeners take from the queue: if there are more for a while, the log and /status say so
+    #[arg(long, env, default_value_t = 1)]
+    pub broker_listeners: u32,
 
     /// The transport of requests that name none: http, rpc, rabbitmq or grpc
     #[arg(long, env, default_value_t = Transport::Http)]
@@ -156,7 +168,7 @@ impl Config {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),
             logger_grpc_url: self.logger_grpc_url.clone(),
-            amqp_url: Some(amqp_url.with_tls(tls.as_ref())),
+            amqp_url: Some(amqp_url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
             deadline: Duration::from_millis(self.broker_deadline_ms),
             came_by: None,

@@ -17,6 +17,7 @@ pub mod status;
 pub mod stream;
 
 mod config;
+mod consumers;
 mod cors;
 mod metrics;
 
@@ -67,6 +68,8 @@ pub struct App {
     default_transport: Transport,
     shutdown: Shutdown,
     requests: Requests,
+    /// How many listeners there should be.
+    listeners: u32,
 }
 
 /// Checks the settings, and opens the port.
@@ -111,6 +114,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         default_transport: config.broker_default_transport,
         shutdown: Shutdown::default(),
         requests: Requests::new(),
+        listeners: config.broker_listeners,
     };
     Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
 }
@@ -133,7 +137,7 @@ impl Broker {
         tracing::info!(%http, "broker ready");
         let app = Arc::new(App { shutdown: shutdown.clone(), ..self.app });
         let health = health_routes(&app, self.telemetry);
-        let router = routes(app, self.guard.is_some()).merge(health);
+        let router = routes(Arc::clone(&app), self.guard.is_some()).merge(health);
         let router = match &self.guard {
             Some(guard) => guard.stand_before(router),
             None => router,
@@ -143,6 +147,7 @@ impl Broker {
         tokio::select! {
             () = service::http::serve(self.http, service::http::catch_panics(router), &self.serving, shutdown) => {}
             never = self.reloads.run() => match never {},
+            never = consumers::watch(&app.transports, app.listeners) => match never {},
         }
         tracing::info!("broker stopped");
         Ok(())
@@ -195,9 +200,11 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
 
 fn health_routes(app: &Arc<App>, telemetry: Telemetry) -> Router {
     let (read_off, app) = (Arc::clone(app), Arc::clone(app));
-    let open_streams = metrics::open_streams();
+    let (open_streams, queue_consumers) = (metrics::open_streams(), metrics::queue_consumers());
     let telemetry = telemetry.reading_off(move || {
         open_streams.set(read_off.tails.open() as f64);
+        let consumers = read_off.transports.depths().map(|depths| f64::from(depths.consumers));
+        queue_consumers.set(consumers.unwrap_or(f64::NAN));
         Transport::ALL.into_iter().for_each(|transport| read_off.transports.set_gauges(transport));
     });
     let readiness = move || Readiness {

@@ -11,6 +11,7 @@ use proto::{Code, Outcome, PerOutcome, Transport};
 const REQUESTS: &str = "broker_requests_total";
 const REQUEST_SECONDS: &str = "broker_request_seconds";
 const AUTH_REFUSED: &str = "broker_auth_refused_total";
+const QUEUE_CONSUMERS: &str = "broker_queue_consumers";
 const OPEN_STREAMS: &str = "broker_open_streams";
 
 /// The label of a request that was refused before it was known which transport it names.
@@ -71,6 +72,12 @@ impl Requests {
 pub(crate) fn open_streams() -> Gauge {
     describe_gauge!(OPEN_STREAMS, Unit::Count, "Readers of /logs/stream");
     gauge!(OPEN_STREAMS)
+}
+
+/// Who takes from the queue of entries, as RabbitMQ has said lately. Call it after the recorder of the metrics is installed.
+pub(crate) fn queue_consumers() -> Gauge {
+    describe_gauge!(QUEUE_CONSUMERS, Unit::Count, "Consumers of the queue of entries in RabbitMQ");
+    gauge!(QUEUE_CONSUMERS)
 }
 
 /// Counts those who are not let in for a reason.

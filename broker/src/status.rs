@@ -22,7 +22,7 @@ use transport::{
 };
 use utoipa::ToSchema;
 
-use crate::App;
+use crate::{App, consumers};
 
 /// How long what a service has said is passed on.
 const FRESH: Duration = Duration::from_millis(500);
@@ -65,8 +65,13 @@ struct Listener {
     reachable: bool,
     /// Whether it takes deliveries from RabbitMQ.
     consuming: bool,
+    /// What it waits for while it takes none: `logger`, `rabbitmq` or `room`; `null` if it does not wait, or does not say.
+    #[schema(value_type = Option<String>)]
+    waiting_for: Option<&'static str>,
     /// Deliveries that it has and has not acknowledged; `null` if it does not say.
     held: Option<u64>,
+    /// Whether the queue of the dead letters takes none: it is full, or RabbitMQ has an alarm.
+    dead_letters_refused: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,6 +83,10 @@ struct Rabbitmq {
     queue: Option<u32>,
     /// Messages among the dead letters; likewise.
     dead_letters: Option<u32>,
+    /// Who takes from the queue; likewise.
+    consumers: Option<u32>,
+    /// How many listeners there should be.
+    listeners: u32,
 }
 
 /// How the logger, the listener, RabbitMQ and the broker itself are.
@@ -102,6 +111,8 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Envelope<Status>> {
             reachable: app.transports.reachable(Transport::Rabbitmq),
             queue: depths.map(|depths| depths.queue),
             dead_letters: depths.map(|depths| depths.dead_letters),
+            consumers: depths.map(|depths| depths.consumers),
+            listeners: app.listeners,
         },
         transports: reachable(&app.transports),
     };
@@ -121,10 +132,23 @@ impl Status {
             ("RabbitMQ", self.rabbitmq.reachable),
         ];
         let silent = parts.into_iter().filter(|(_, reachable)| !reachable).map(|(name, _)| name);
-        match silent.collect::<Vec<_>>().join(", ") {
+        let mut said = Vec::from([match silent.collect::<Vec<_>>().join(", ") {
             none if none.is_empty() => "all answer".to_owned(),
             names => format!("no answer: {names}"),
+        }]);
+        if self.listener.reachable && !self.listener.consuming {
+            let waiting = self.listener.waiting_for.map(|what| format!(" and waits for {what}"));
+            said.push(format!("the listener takes no entries{}", waiting.unwrap_or_default()));
         }
+        if self.listener.dead_letters_refused {
+            said.push(
+                "dead letters are refused: if their queue is full, make room by `fourwire dead`".to_owned(),
+            );
+        }
+        if self.rabbitmq.consumers.is_some_and(|consumers| consumers > self.rabbitmq.listeners) {
+            said.push(consumers::ADVICE.to_owned());
+        }
+        said.join("; ")
     }
 }
 
@@ -181,6 +205,11 @@ struct LoggerDetail {}
 struct ListenerDetail {
     consuming: bool,
     held_deliveries: u64,
+    /// What an older listener does not say.
+    #[serde(default)]
+    waiting_for: Option<String>,
+    #[serde(default)]
+    dead_letters_refused: bool,
 }
 
 impl From<Ready<LoggerDetail>> for Logger {
@@ -191,8 +220,16 @@ impl From<Ready<LoggerDetail>> for Logger {
 
 impl From<Ready<ListenerDetail>> for Listener {
     fn from(said: Ready<ListenerDetail>) -> Self {
-        let ListenerDetail { consuming, held_deliveries } = said.detail;
-        Listener { reachable: true, consuming, held: Some(held_deliveries) }
+        let ListenerDetail { consuming, held_deliveries, waiting_for, dead_letters_refused } = said.detail;
+        let known = |word: String| ["logger", "rabbitmq", "room"].into_iter().find(|known| *known == word);
+        let waiting_for = waiting_for.and_then(known);
+        Listener {
+            reachable: true,
+            consuming,
+            waiting_for,
+            held: Some(held_deliveries),
+            dead_letters_refused,
+        }
     }
 }
 
@@ -205,14 +242,27 @@ mod tests {
         let mut status = Status {
             broker: Broker { ready: true, draining: false },
             logger: Logger { reachable: true, ready: true },
-            listener: Listener { reachable: true, consuming: true, held: Some(0) },
-            rabbitmq: Rabbitmq { reachable: true, queue: Some(0), dead_letters: Some(0) },
+            listener: Listener { reachable: true, consuming: true, held: Some(0), ..Listener::default() },
+            rabbitmq: Rabbitmq {
+                reachable: true,
+                queue: Some(0),
+                dead_letters: Some(0),
+                consumers: Some(1),
+                listeners: 1,
+            },
             transports: BTreeMap::new(),
         };
         assert_eq!(status.in_words(), "all answer");
         status.logger = Logger::default();
         status.rabbitmq.reachable = false;
         assert_eq!(status.in_words(), "no answer: logger, RabbitMQ");
+        status.listener = Listener { consuming: false, waiting_for: Some("logger"), ..status.listener };
+        let words = status.in_words();
+        assert_eq!(words, "no answer: logger, RabbitMQ; the listener takes no entries and waits for logger");
+        status.listener.dead_letters_refused = true;
+        status.rabbitmq.consumers = Some(2);
+        let words = status.in_words();
+        assert!(words.contains("fourwire dead") && words.contains("BROKER_LISTENERS"), "{words}");
     }
 
     #[test]
