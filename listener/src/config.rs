@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use proto::Transport;
+use proto::{
+    Transport,
+    rabbitmq::{QUEUE, Queues},
+};
 use secrecy::{ExposeSecret, SecretString};
 use service::{
     network, secret, telemetry,
@@ -33,11 +36,17 @@ pub struct Config {
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
 
+    /// The queue that is taken from; its dead letters go to a queue of that name with .dead behind it, and those of
+    /// logs.entries to logs.dead
+    #[arg(long, env, default_value = QUEUE)]
+    pub rabbitmq_queue: Queues,
+
     /// How entries are handed to the logger: http, rpc or grpc
     #[arg(long, env, default_value_t = Transport::Rpc, value_parser = parse_direct)]
     pub listener_transport: Transport,
 
-    /// Most deliveries that are held at a time without an acknowledgement; a batch has up to half of that
+    /// Most deliveries that are under way at a time without an acknowledgement; a batch has up to half of that. It begins
+    /// with one, and is less where they are large
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
@@ -120,7 +129,7 @@ impl Config {
         let rabbitmq: AmqpUrl = rabbitmq.expose_secret().parse().context("AMQP_URL")?;
         let addresses = [self.logger_address(), ("AMQP_URL", rabbitmq.is_encrypted())];
         transport::check_encryption(tls.as_ref(), &addresses)?;
-        let rabbitmq = rabbitmq.with_tls(tls.as_ref());
+        let rabbitmq = rabbitmq.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone());
         let transports = transport::Settings {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),

@@ -3,16 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lapin::{
-    Channel, Connection,
-    message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
-};
-use proto::{
-    Failure, LogEntry,
-    rabbitmq::{QUEUE, parse_message},
-};
+use lapin::{Connection, options::BasicAckOptions};
+use proto::{Failure, LogEntry, rabbitmq::parse_message};
 use service::Shutdown;
 use transport::{
     Waits,
@@ -20,8 +12,13 @@ use transport::{
 };
 
 use crate::{
-    batches::Batches, dead_letters::DeadLetters, hand_over::HandOver, metrics, spans::BatchSpans,
-    state::State,
+    dead_letters::{DeadLetters, Letter, Line},
+    hand_over::HandOver,
+    intake::{Intake, Seen},
+    metrics,
+    pace::HELD_BYTES,
+    spans::BatchSpans,
+    state::{Held, State, Waiting},
 };
 
 /// The first wait before connecting again, and the longest.
@@ -35,159 +32,279 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// not acknowledged within 30 minutes.
 const HOLD_LIMIT: Duration = Duration::from_secs(600);
 
+/// How often the logger is asked while nothing comes: what comes when it is down would be held for nothing.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether there is room again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Takes deliveries, batch after batch.
 #[derive(Debug)]
 pub struct Consumer {
     amqp_url: AmqpUrl,
     prefetch: u16,
     hand_over: HandOver,
-    dead_letters: DeadLetters,
     state: Arc<State>,
     /// An entry that could not be stored while its batch was held.
     unsettled: Option<Positioned<LogEntry>>,
     /// Whether consuming ended, or an attempt failed, since it last began.
     interrupted: bool,
+    /// Whether the log has been told of a level that is not known.
+    told_of_levels: bool,
 }
 
 /// Why consuming ended.
 pub(crate) type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 impl Consumer {
-    pub(crate) fn new(
-        amqp_url: AmqpUrl,
-        prefetch: u16,
-        hand_over: HandOver,
-        dead_letters: DeadLetters,
-        state: Arc<State>,
-    ) -> Self {
-        Consumer { amqp_url, prefetch, hand_over, dead_letters, state, unsettled: None, interrupted: false }
-    }
-
-    /// Takes deliveries until `shutdown`, and connects again whenever the connection is lost.
-    pub(crate) async fn run(mut self, shutdown: Shutdown) {
-        let mut waits = waits();
-        while !shutdown.has_begun() {
-            // What is not taken need not be given back: an outage of the logger must not use up deliveries.
-            tokio::select! {
-                () = shutdown.begun() => break,
-                () = self.logger_stores() => {}
-            }
-            let result = self.consume(&shutdown, &mut waits).await;
-            self.state.set_consuming(false);
-            if let Err(reason) = result {
-                tracing::warn!(reason, "not consuming; connecting again");
-                self.interrupted = true;
-                let wait = waits.next_wait();
-                let _ = tokio::time::timeout(wait, shutdown.begun()).await;
-            }
+    pub(crate) fn new(amqp_url: AmqpUrl, prefetch: u16, hand_over: HandOver, state: Arc<State>) -> Self {
+        Consumer {
+            amqp_url,
+            prefetch,
+            hand_over,
+            state,
+            unsettled: None,
+            interrupted: false,
+            told_of_levels: false,
         }
     }
 
-    /// Waits until the logger answers and, if it has refused a batch for too long, until it stores an entry of
-    /// that: it will be delivered again, and its id makes that safe.
+    /// Takes deliveries until `shutdown`, and connects again whenever the connection is lost.
+    pub(crate) async fn run(mut self, dead_letters: DeadLetters, shutdown: Shutdown) {
+        let (line, work) = dead_letters.begin(shutdown.clone());
+        let consuming = async {
+            let mut waits = waits();
+            while !shutdown.has_begun() {
+                // What is not taken need not be given back: an outage of the logger must not use up deliveries.
+                tokio::select! {
+                    () = shutdown.begun() => break,
+                    () = self.logger_stores() => {}
+                }
+                self.state.set_waiting(Some(Waiting::Rabbitmq));
+                let result = self.consume(&line, &shutdown, &mut waits).await;
+                self.state.set_waiting(Some(Waiting::Rabbitmq));
+                if let Err(reason) = result {
+                    tracing::warn!(reason, "not consuming; connecting again");
+                    self.interrupted = true;
+                    let wait = waits.next_wait();
+                    let _ = tokio::time::timeout(wait, shutdown.begun()).await;
+                }
+            }
+            drop(line);
+        };
+        tokio::join!(consuming, work);
+    }
+
+    /// Waits until the logger could store an entry and, if it has refused a batch for too long, until it stores an entry
+    /// of that: it will be delivered again, and its id makes that safe.
     async fn logger_stores(&mut self) {
-        self.hand_over.logger_answers().await;
+        self.state.set_waiting(Some(Waiting::Logger));
+        self.hand_over.logger_stores().await;
         if let Some(entry) = &self.unsettled {
             self.hand_over.store(vec![entry.clone()]).await;
         }
         self.unsettled = None;
     }
 
-    async fn consume(&mut self, shutdown: &Shutdown, backoff: &mut Waits) -> Result<(), Reason> {
+    async fn consume(&mut self, line: &Line, shutdown: &Shutdown, backoff: &mut Waits) -> Result<(), Reason> {
         let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener").await.map_err(with_cause)?;
-        let deliveries = tokio::time::timeout(DECLARE_TIMEOUT, subscribe(&connection, self.prefetch));
-        let (limit, state) = (usize::from(self.prefetch / 2), Arc::clone(&self.state));
-        let mut deliveries = Batches::new(deliveries.await??, limit, state);
-        tracing::info!(prefetch = self.prefetch, "consuming");
-        self.state.set_consuming(true);
-        if std::mem::replace(&mut self.interrupted, false) {
-            metrics::reconnects().increment(1);
-        }
-        *backoff = waits();
+        let intake = tokio::time::timeout(DECLARE_TIMEOUT, self.prepare(&connection));
+        let mut intake = intake.await??;
+        let mut logger_is_well = true;
         loop {
+            if intake.is_over() {
+                if !logger_is_well {
+                    tokio::select! {
+                        () = shutdown.begun() => {}
+                        reason = intake.gather(std::future::pending()) => return Err(reason),
+                        () = self.hand_over.logger_stores() => logger_is_well = true,
+                    }
+                }
+                tokio::select! {
+                    () = shutdown.begun() => {}
+                    reason = intake.gather(std::future::pending()) => return Err(reason),
+                    () = self.room() => {}
+                }
+                if shutdown.has_begun() {
+                    line.emptied().await;
+                    return Ok(());
+                }
+                let prefetch = tokio::time::timeout(DECLARE_TIMEOUT, intake.subscribe()).await??;
+                self.tell_of_subscription(prefetch);
+                *backoff = waits();
+            }
             let batch = tokio::select! {
                 biased;
-                () = shutdown.begun() => return Ok(()),
-                batch = deliveries.next() => batch?,
+                () = shutdown.begun() => {
+                    // Those that are dead already need not be delivered again.
+                    line.emptied().await;
+                    return Ok(());
+                }
+                () = self.state.lost() => return Err("RabbitMQ delivers nothing, though messages wait: was the queue declared anew?".into()),
+                batch = intake.next() => batch?,
+                () = self.hand_over.logger_fails(ASK_INTERVAL) => {
+                    logger_is_well = false;
+                    intake.pause(Waiting::Logger);
+                    continue;
+                }
             };
-            #[cfg(feature = "faults")]
-            if crate::faults::Fault::AckOnReceipt.is_on() {
-                acknowledge(&batch).await?;
-                deliveries.acknowledged();
-                let stored = self.settle(&batch).await;
-                metrics::stored().increment(stored as u64);
-                continue;
+            if !batch.is_empty() {
+                self.take_care_of(batch, &mut intake, line).await?;
             }
-            let settled = tokio::select! {
-                // RabbitMQ has the batch back: whoever takes it now settles it.
-                reason = deliveries.gather() => return Err(reason),
-                settled = tokio::time::timeout(HOLD_LIMIT, self.settle(&batch)) => settled,
-            };
-            let Ok(stored) = settled else {
-                self.unsettled = decode(&batch).0.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
-                return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
-            };
-            acknowledge(&batch).await?;
-            deliveries.acknowledged();
-            // What is not acknowledged comes again, and is counted then.
-            metrics::stored().increment(stored as u64);
         }
     }
 
-    /// Brings every delivery of a batch to where it may be acknowledged: stored, or among the dead letters. Returns how
-    /// many are stored.
-    async fn settle(&mut self, batch: &[Delivery]) -> usize {
-        let spans = BatchSpans::of(batch);
-        let (entries, mut dead) = decode(batch);
-        dead.extend(spans.hand_over.around(self.hand_over.store(entries)).await);
-        let stored = batch.len() - dead.len();
-        for (position, failure) in dead {
-            let trace_id = spans.dead(position, &failure);
-            self.dead_letters.put(&batch[position], &failure, trace_id).await;
-            metrics::dead_letters(failure.code).increment(1);
+    async fn prepare(&self, connection: &Connection) -> Result<Intake, lapin::Error> {
+        let channel = connection.create_channel().await?;
+        let queues = self.amqp_url.queues();
+        rabbitmq::declare_topology(&channel, queues).await?;
+        Ok(Intake::new(channel, &queues.entries, self.prefetch, Arc::clone(&self.state)))
+    }
+
+    fn tell_of_subscription(&mut self, prefetch: u16) {
+        // It grows from one: the log need not have each step.
+        match prefetch {
+            1 => tracing::info!(most = self.prefetch, "consuming"),
+            _ => tracing::debug!(prefetch, "consuming"),
         }
-        stored
+        if std::mem::replace(&mut self.interrupted, false) {
+            metrics::reconnects().increment(1);
+        }
+    }
+
+    /// Waits until what is held leaves room for more.
+    async fn room(&self) {
+        while self.state.held_bytes() > HELD_BYTES {
+            self.state.set_waiting(Some(Waiting::Room));
+            tokio::time::sleep(ROOM_INTERVAL).await;
+        }
+    }
+
+    /// Brings every delivery of a batch to where it may be acknowledged: stored, or in the line of the dead letters.
+    async fn take_care_of(
+        &mut self,
+        batch: Vec<Held>,
+        intake: &mut Intake,
+        line: &Line,
+    ) -> Result<(), Reason> {
+        let seen: Vec<Seen> = batch.iter().map(|held| Seen::of(held)).collect();
+        #[cfg(feature = "faults")]
+        let on_receipt = crate::faults::Fault::AckOnReceipt.is_on();
+        #[cfg(not(feature = "faults"))]
+        let on_receipt = false;
+        if on_receipt {
+            acknowledge(&batch, true).await?;
+        }
+        let spans = BatchSpans::of(&batch, &self.amqp_url.queues().entries);
+        let (entries, mut dead) = self.decode(&batch);
+        // That of a batch before.
+        let _ = futures_util::FutureExt::now_or_never(self.hand_over.trouble());
+        let stored = spans.hand_over.around(self.hand_over.store(entries));
+        let refused = tokio::select! {
+            // RabbitMQ has the batch back: whoever takes it now settles it.
+            reason = intake.gather(self.hand_over.trouble()) => return Err(reason),
+            refused = tokio::time::timeout(HOLD_LIMIT, stored) => refused,
+        };
+        let Ok(refused) = refused else {
+            let (entries, _) = self.decode(&batch);
+            self.unsettled = entries.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
+            return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
+        };
+        dead.extend(refused);
+        dead.sort_by_key(|(position, _)| *position);
+        let (mut stored, mut letters) = (Vec::with_capacity(batch.len()), Vec::new());
+        let mut dead = dead.into_iter().peekable();
+        for (position, held) in batch.into_iter().enumerate() {
+            match dead.next_if(|(at, _)| *at == position) {
+                Some((_, failure)) => {
+                    let trace_id = spans.dead(position, &failure);
+                    letters.push(Letter { held, failure, trace_id });
+                }
+                None => stored.push(held),
+            }
+        }
+        drop(spans);
+        // In one frame, unless there is one before them that may not be acknowledged yet.
+        let all = letters.is_empty() && line.is_empty();
+        if !on_receipt {
+            acknowledge(&stored, all).await?;
+        }
+        // What is not acknowledged comes again, and is counted then.
+        metrics::stored().increment(stored.len() as u64);
+        drop(stored);
+        let any_dead = !letters.is_empty();
+        let put = async {
+            for letter in letters {
+                line.put(letter).await;
+            }
+        };
+        tokio::select! {
+            reason = intake.gather(std::future::pending()) => return Err(reason),
+            () = put => {}
+        }
+        intake.learn(&seen);
+        if any_dead && self.state.dead_letters_refused() {
+            // Those that wait take up the prefetch: another subscription has one of its own.
+            intake.end();
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, batch: &[Held]) -> (Vec<Positioned<LogEntry>>, Vec<Positioned<Failure>>) {
+        let (mut entries, mut dead) = (Vec::new(), Vec::new());
+        for (position, delivery) in batch.iter().enumerate() {
+            let message_id = delivery.properties.message_id().as_ref().map(|id| id.as_str());
+            let key = delivery.routing_key.as_str();
+            match parse_message(&delivery.data, message_id, key, Timestamp::now()) {
+                Ok(message) => {
+                    if message.level_is_assumed {
+                        self.tell_of_level(key);
+                    }
+                    entries.push((position, message.entry));
+                }
+                Err(failure) => dead.push((position, failure)),
+            }
+        }
+        (entries, dead)
+    }
+
+    fn tell_of_level(&mut self, key: &str) {
+        metrics::assumed_levels().increment(1);
+        // One who sends many is told once; the metric counts them.
+        if !std::mem::replace(&mut self.told_of_levels, true) {
+            tracing::warn!(
+                key,
+                "a routing key names no level that is known: what comes with such is stored as info"
+            );
+        }
     }
 }
 
 /// An entry, and its position in the batch of deliveries.
 pub(crate) type Positioned<T> = (usize, T);
 
-fn decode(batch: &[Delivery]) -> (Vec<Positioned<LogEntry>>, Vec<Positioned<Failure>>) {
-    let (mut entries, mut dead) = (Vec::new(), Vec::new());
-    for (position, delivery) in batch.iter().enumerate() {
-        let message_id = delivery.properties.message_id().as_ref().map(|id| id.as_str());
-        let key = delivery.routing_key.as_str();
-        match parse_message(&delivery.data, message_id, key, Timestamp::now()) {
-            Ok(message) => entries.push((position, message.entry)),
-            Err(failure) => dead.push((position, failure)),
-        }
-    }
-    (entries, dead)
-}
-
 /// Whether the entry of a delivery will have the same id when it is delivered again.
-fn has_own_id(delivery: &Delivery) -> bool {
+fn has_own_id(delivery: &Held) -> bool {
     delivery.properties.message_id().is_some()
 }
 
-async fn subscribe(connection: &Connection, prefetch: u16) -> Result<lapin::Consumer, lapin::Error> {
-    let channel: Channel = connection.create_channel().await?;
-    rabbitmq::declare_topology(&channel, &proto::rabbitmq::Queues::default()).await?;
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let options = BasicConsumeOptions { no_ack: false, ..BasicConsumeOptions::default() };
-    channel.basic_consume(QUEUE.into(), "".into(), options, FieldTable::default()).await
-}
-
-async fn acknowledge(batch: &[Delivery]) -> Result<(), Reason> {
-    // All up to the last are settled, and a channel's deliveries come in order: one frame will do.
-    let Some(last) = batch.last() else { return Ok(()) };
-    // lapin may wait for ever when the connection is lost in the middle of it.
-    let acknowledged = tokio::time::timeout(ACK_TIMEOUT, last.acker.ack(BasicAckOptions { multiple: true }));
-    match acknowledged.await?? {
-        true => Ok(()),
-        false => Err("the channel was lost before the acknowledgement: RabbitMQ will deliver again".into()),
+/// Acknowledges deliveries: in one frame, if none that came before the last of them is to be left.
+async fn acknowledge(batch: &[Held], all: bool) -> Result<(), Reason> {
+    // A channel's deliveries come in order, so the last stands for all before it.
+    let single = if all { batch.len().saturating_sub(1) } else { 0 };
+    for delivery in &batch[single..] {
+        // lapin may wait for ever when the connection is lost in the middle of it.
+        let acknowledged = delivery.acker.ack(BasicAckOptions { multiple: all });
+        match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await?? {
+            true => {}
+            false => {
+                return Err(
+                    "the channel was lost before the acknowledgement: RabbitMQ will deliver again".into()
+                );
+            }
+        }
     }
+    Ok(())
 }
 
 fn waits() -> Waits {

@@ -1,26 +1,80 @@
 //! Where deliveries go that can never be stored: a queue of their own, each with its reason.
+//!
+//! They wait in a bounded line of their own, so that a queue of dead letters which takes none, since it is full, does not
+//! hold up what can be stored. RabbitMQ has each until its copy is confirmed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use lapin::{
     BasicProperties, Channel, Connection,
     message::Delivery,
-    options::ConfirmSelectOptions,
-    types::{AMQPValue, FieldTable},
+    options::{BasicAckOptions, ConfirmSelectOptions},
+    types::{AMQPValue, ShortString},
 };
 use proto::{
-    Failure,
-    rabbitmq::{DEAD_CODE_HEADER, DEAD_LETTER, DEAD_REASON_HEADER},
+    Code, Failure,
+    rabbitmq::{DEAD_AT_HEADER, DEAD_CODE_HEADER, DEAD_REASON_HEADER},
 };
+use service::Shutdown;
+use tokio::sync::{mpsc, watch};
 use trace::TraceId;
 use tracing::field::display;
 use transport::rabbitmq::{self, AmqpUrl};
 
-use crate::spans::entry_id;
+use crate::{
+    metrics,
+    spans::entry_id,
+    state::{Held, State},
+};
+
+/// Most that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all
+/// that is held.
+const LETTERS: usize = 256;
 
 /// How long one attempt may take, and how long to wait before the next.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_millis(500);
+
+/// How long an acknowledgement may take to leave.
+const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A delivery that can never be stored, and why.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) held: Held,
+    pub(crate) failure: Failure,
+    pub(crate) trace_id: Option<TraceId>,
+}
+
+/// The line's end where letters are put in.
+#[derive(Debug)]
+pub(crate) struct Line {
+    letters: mpsc::Sender<Letter>,
+    /// How many are in the line or in hand.
+    pending: watch::Sender<usize>,
+}
+
+impl Line {
+    /// Puts one in. Waits for room, if there is none.
+    pub(crate) async fn put(&self, letter: Letter) {
+        // Whoever takes them lives as long as this. Counted when it is in, for the wait may be given up.
+        if let Ok(place) = self.letters.reserve().await {
+            self.pending.send_modify(|pending| *pending += 1);
+            place.send(letter);
+        }
+    }
+
+    /// Whether all that were put in are acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self.pending.borrow() == 0
+    }
+
+    /// Waits until it is empty.
+    pub(crate) async fn emptied(&self) {
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+}
 
 /// Publishes dead letters, on a connection of its own: while RabbitMQ is short of memory it stops reading from
 /// connections that publish, and acknowledgements must go on.
@@ -28,30 +82,82 @@ const WAIT: Duration = Duration::from_millis(500);
 pub struct DeadLetters {
     amqp_url: AmqpUrl,
     open: Option<(Connection, Channel)>,
+    state: Arc<State>,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(amqp_url: AmqpUrl) -> Self {
-        DeadLetters { amqp_url, open: None }
+    pub(crate) fn new(amqp_url: AmqpUrl, state: Arc<State>) -> Self {
+        DeadLetters { amqp_url, open: None, state }
     }
 
-    /// Publishes a copy of `delivery` with the reason why it can never be stored. Returns when RabbitMQ has
-    /// confirmed it, and not before. The log has it with its id and its trace, as far as there are such.
-    pub(crate) async fn put(&mut self, delivery: &Delivery, failure: &Failure, trace_id: Option<TraceId>) {
-        let key = delivery.routing_key.as_str();
-        let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
-        loop {
-            let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(delivery, failure));
-            match attempt.await {
-                Ok(Ok(())) => {
-                    let (code, reason) = (failure.code, &failure.message);
-                    return tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
-                }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot publish a dead letter; trying again"),
-                Err(_) => tracing::warn!("RabbitMQ does not confirm a dead letter; trying again"),
+    /// The line, and the work on it, which ends when the line is dropped and empty. From `shutdown` on a letter that the
+    /// queue does not take is given up: it is still in RabbitMQ.
+    pub(crate) fn begin(mut self, shutdown: Shutdown) -> (Line, impl Future<Output = ()>) {
+        let (letters, mut taken) = mpsc::channel::<Letter>(LETTERS);
+        let pending = watch::channel(0).0;
+        let line = Line { letters, pending: pending.clone() };
+        let work = async move {
+            while let Some(letter) = taken.recv().await {
+                self.publish(&letter, &shutdown).await;
+                drop(letter);
+                pending.send_modify(|pending| *pending -= 1);
             }
-            tokio::time::sleep(WAIT).await;
+        };
+        (line, work)
+    }
+
+    /// Publishes a copy with the reason why it can never be stored, however long that takes, and acknowledges the delivery
+    /// once RabbitMQ has confirmed it, and not before. The log has it with its id and its trace, as far as there are such.
+    async fn publish(&mut self, letter: &Letter, shutdown: &Shutdown) {
+        let Letter { held, failure, trace_id } = letter;
+        let queue = self.amqp_url.queues().dead_letters.clone();
+        // What has lost its channel comes again.
+        while held.acker.usable() {
+            let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(held, failure)).await;
+            let attempt =
+                attempt.unwrap_or_else(|_| Err(Failure::unknown("RabbitMQ").because("no confirm in time")));
+            let Err(refused) = attempt else {
+                self.tell_that_it_takes(&queue);
+                // Of acknowledgements nothing comes back that another task could take for its own.
+                let acknowledged = held.acker.ack(BasicAckOptions { multiple: false });
+                let _ = tokio::time::timeout(ACK_TIMEOUT, acknowledged).await;
+                metrics::dead_letters(failure.code).increment(1);
+                let (entry_id, trace_id) = (entry_id(held).map(display), trace_id.map(display));
+                let (code, reason, key) = (failure.code, &failure.message, held.routing_key.as_str());
+                return tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
+            };
+            self.tell_why_not(&queue, &refused);
+            let waited = tokio::time::timeout(WAIT, shutdown.begun()).await;
+            if waited.is_ok() {
+                return;
+            }
         }
+    }
+
+    fn tell_that_it_takes(&self, queue: &str) {
+        if self.state.dead_letters_refused() {
+            tracing::info!(queue, "the dead letters are taken again");
+            self.state.set_dead_letters_refused(false);
+        }
+    }
+
+    /// Once for each time that it begins.
+    fn tell_why_not(&self, queue: &str, refused: &Failure) {
+        let cause = refused.cause();
+        if self.state.dead_letters_refused() {
+            return tracing::debug!(queue, cause, "still cannot publish a dead letter");
+        }
+        self.state.set_dead_letters_refused(true);
+        let what_to_do = match refused.code == Code::Overloaded {
+            true => "the queue is full: make room in it, by `fourwire dead`",
+            false => "RabbitMQ does not take it",
+        };
+        tracing::warn!(
+            queue,
+            cause,
+            what_to_do,
+            "cannot publish a dead letter; trying again until it can be"
+        );
     }
 
     async fn attempt(&mut self, delivery: &Delivery, failure: &Failure) -> Result<(), Failure> {
@@ -61,10 +167,14 @@ impl DeadLetters {
             None => self.connect().await?,
         };
         let properties = explained(&delivery.properties, failure);
-        let key = delivery.routing_key.as_str();
-        rabbitmq::publish_confirmed(&channel, DEAD_LETTER, key, &delivery.data, properties).await?;
-        self.open = Some((connection, channel));
-        Ok(())
+        let (exchange, key) = (self.amqp_url.queues().dead_letters.as_str(), delivery.routing_key.as_str());
+        let published =
+            rabbitmq::publish_confirmed(&channel, exchange, key, &delivery.data, properties).await;
+        // A nack is an answer: the channel is as good as before.
+        if published.is_ok() || published.as_ref().is_err_and(|refused| refused.code == Code::Overloaded) {
+            self.open = Some((connection, channel));
+        }
+        published
     }
 
     async fn connect(&self) -> Result<(Connection, Channel), Failure> {
@@ -76,18 +186,16 @@ impl DeadLetters {
     }
 }
 
-/// The properties of the delivery, and why it is dead.
+/// The properties of the delivery, and why and since when it is dead.
 fn explained(properties: &BasicProperties, failure: &Failure) -> BasicProperties {
-    let mut headers = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(text.into());
-    headers.insert(DEAD_CODE_HEADER.into(), text(failure.code.as_str()));
-    headers.insert(DEAD_REASON_HEADER.into(), text(&failure.message));
-    let mut explained = BasicProperties::default().with_headers(headers);
-    if let Some(id) = properties.message_id() {
-        explained = explained.with_message_id(id.clone());
-    }
-    if let Some(content_type) = properties.content_type() {
-        explained = explained.with_content_type(content_type.clone());
-    }
-    explained
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+    let ours = [
+        (DEAD_CODE_HEADER, text(failure.code.as_str())),
+        (DEAD_REASON_HEADER, text(&failure.message)),
+        (DEAD_AT_HEADER, AMQPValue::Timestamp(now)),
+    ];
+    let ours: BTreeMap<ShortString, AMQPValue> =
+        ours.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    rabbitmq::kept(properties, ours)
 }

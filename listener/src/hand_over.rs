@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{BatchMode, Certainty, Failure, LogEntry, Outcome, Transport};
+use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
+use tokio::sync::Notify;
 use transport::{Transports, Waits};
 
 use crate::consume::Positioned;
@@ -16,19 +17,37 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 pub struct HandOver {
     transports: Arc<Transports>,
     transport: Transport,
+    /// Told when the logger stores nothing: what waits for that shall not grow.
+    trouble: Notify,
 }
 
 impl HandOver {
     pub(crate) fn new(transports: Arc<Transports>, transport: Transport) -> Self {
-        HandOver { transports, transport }
+        HandOver { transports, transport, trouble: Notify::new() }
     }
 
     /// Waits until the logger could store an entry.
-    pub(crate) async fn logger_answers(&self) {
+    pub(crate) async fn logger_stores(&self) {
         let mut waits = waits();
         while self.transports.ping(self.transport).await.is_err() {
             tokio::time::sleep(waits.next_wait()).await;
         }
+    }
+
+    /// Asks the logger each time after `interval`, and returns once it says that it could not store an entry.
+    pub(crate) async fn logger_fails(&self, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            match self.transports.ping(self.transport).await {
+                Err(failure) if is_trouble(&failure) => return,
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Returns once an attempt of [`HandOver::store`] has shown that the logger stores nothing just now.
+    pub(crate) async fn trouble(&self) {
+        self.trouble.notified().await;
     }
 
     /// Stores the entries, however long the logger is down; the ids make every further attempt safe.
@@ -55,7 +74,12 @@ impl HandOver {
                 match result {
                     Ok(_) => {}
                     Err(failure) if failure.code.is_about_the_entry() => dead.push((position, failure)),
-                    Err(_) => waiting.push((position, entry)),
+                    Err(failure) => {
+                        if is_trouble(&failure) {
+                            self.trouble.notify_one();
+                        }
+                        waiting.push((position, entry));
+                    }
                 }
             }
             let none_settled = waiting.len() == batch_len;
@@ -72,6 +96,11 @@ impl HandOver {
         let delivered = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
         Ok(delivered.receipt.results)
     }
+}
+
+/// Whether it may last: a logger that has much to do stores all the same.
+fn is_trouble(failure: &Failure) -> bool {
+    failure.code != Code::Overloaded
 }
 
 fn waits() -> Waits {

@@ -1,8 +1,8 @@
 //! Takes entries off RabbitMQ, hands them to the logger, and acknowledges only what is stored.
 //!
-//! [`consume`] takes deliveries, in batches; [`hand_over`] brings a batch to the logger and waits as long as it
-//! must; what can never be stored goes to [`dead_letters`] with its reason. What it does not do: give a
-//! delivery back because the logger is down. That would only go in circles, and use up the delivery limit.
+//! [`consume`] takes deliveries, in batches, while the logger says that it could store them; [`hand_over`] brings a batch to
+//! the logger and waits as long as it must; what can never be stored goes to [`dead_letters`] with its reason. What it does
+//! not do: give a delivery back because the logger is down. That would only go in circles, and use up the delivery limit.
 
 pub mod consume;
 pub mod dead_letters;
@@ -10,12 +10,13 @@ pub mod dead_letters;
 pub mod faults;
 pub mod hand_over;
 
-mod batches;
 mod config;
-mod depth;
+mod intake;
 mod metrics;
+mod pace;
 mod spans;
 mod state;
+mod watch;
 
 pub use config::Config;
 
@@ -38,6 +39,7 @@ use crate::{
 pub struct Listener {
     http: Acceptor,
     consumer: Consumer,
+    dead_letters: DeadLetters,
     state: Arc<State>,
     amqp_url: AmqpUrl,
     reloads: Reloads,
@@ -68,14 +70,16 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     }
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", listen, Protocol::Http1)?.with_tls(tls);
     let transports = Arc::new(Transports::new(&transports));
-    let state = Arc::new(State::new(Arc::clone(&transports), config.listener_transport));
+    let dead_letter_queue = rabbitmq.queues().dead_letters.clone();
+    let state = State::new(Arc::clone(&transports), config.listener_transport, dead_letter_queue);
+    let state = Arc::new(state);
     let hand_over = HandOver::new(transports, config.listener_transport);
-    let dead_letters = DeadLetters::new(rabbitmq.clone());
+    let dead_letters = DeadLetters::new(rabbitmq.clone(), Arc::clone(&state));
     let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
-    let consumer = Consumer::new(rabbitmq, prefetch, hand_over, dead_letters, Arc::clone(&state));
+    let consumer = Consumer::new(rabbitmq, prefetch, hand_over, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
     let serving = config.http;
-    Ok(Listener { http, consumer, state, amqp_url, reloads, telemetry, own_hosts_only, serving })
+    Ok(Listener { http, consumer, dead_letters, state, amqp_url, reloads, telemetry, own_hosts_only, serving })
 }
 
 impl Listener {
@@ -95,10 +99,11 @@ impl Listener {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
-        let Listener { consumer, state, amqp_url, reloads, telemetry, own_hosts_only, serving, .. } = self;
+        let Listener {
+            consumer, dead_letters, state, amqp_url, reloads, telemetry, own_hosts_only, serving, ..
+        } = self;
         let draining = shutdown.clone();
-        let records = telemetry.records();
-        let read_off = Arc::clone(&state);
+        let (read_off, watched) = (Arc::clone(&state), Arc::clone(&state));
         let telemetry = telemetry.reading_off(move || read_off.set_gauges());
         let health = health::routes(move || state.readiness(draining.has_begun()), telemetry);
         let health = service::http::refuse_pages(health, own_hosts_only);
@@ -108,14 +113,23 @@ impl Listener {
                 shutdown.begun().await;
                 tokio::time::sleep(GRACE).await;
             };
+            // On a thread of the runtime: they have the stack for what a delivery may have in its headers.
+            let mut consuming = tokio::spawn(consumer.run(dead_letters, shutdown.clone()));
             tokio::select! {
-                () = consumer.run(shutdown.clone()) => {}
-                () = too_late => tracing::warn!("a batch was not finished in time: it stays in RabbitMQ"),
+                ended = &mut consuming => {
+                    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+                () = too_late => {
+                    tracing::warn!("a batch was not finished in time: it stays in RabbitMQ");
+                    consuming.abort();
+                }
             }
         };
         let watched = async {
             tokio::select! {
-                () = depth::keep_known(amqp_url), if records => {}
+                () = watch::keep_watching(amqp_url, watched) => {}
                 () = shutdown.begun() => {}
             }
         };

@@ -5,8 +5,13 @@ use std::process::ExitCode;
 use listener::Config;
 use service::{Shutdown, Telemetry};
 
+fn main() -> ExitCode {
+    transport::rabbitmq::make_room_for_nesting();
+    serve()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     let config: Config = service::settings();
     let format = config.telemetry.log_format;
     service::exit_code(run(config).await, format)

@@ -1,15 +1,15 @@
 //! What the listener counts: the only place that has the names of its metrics, besides what `transport` and `service` have.
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use proto::{
-    Code,
-    rabbitmq::{DEAD_LETTER, QUEUE},
-};
+use proto::Code;
 
 const STORED: &str = "listener_stored_total";
 const DEAD_LETTERS: &str = "listener_dead_letters_total";
 const RECONNECTS: &str = "listener_reconnects_total";
 const HELD: &str = "listener_held_deliveries";
+const HELD_BYTES: &str = "listener_held_bytes";
+const DEAD_LETTERS_REFUSED: &str = "listener_dead_letters_refused";
+const ASSUMED_LEVELS: &str = "listener_assumed_levels_total";
 const CONSUMING: &str = "listener_consuming";
 const QUEUE_MESSAGES: &str = "rabbitmq_queue_messages";
 
@@ -35,6 +35,17 @@ pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
         Unit::Count,
         "Deliveries that RabbitMQ has handed over and that are not acknowledged"
     );
+    describe_gauge!(HELD_BYTES, Unit::Bytes, "About the memory that they take");
+    describe_gauge!(
+        DEAD_LETTERS_REFUSED,
+        Unit::Count,
+        "1 if the queue of the dead letters takes none: it is full, or RabbitMQ has an alarm"
+    );
+    describe_counter!(
+        ASSUMED_LEVELS,
+        Unit::Count,
+        "Deliveries of which neither the body nor the routing key names a level that is known: they are info"
+    );
     describe_gauge!(CONSUMING, Unit::Count, "1 if deliveries are taken from RabbitMQ");
     describe_gauge!(
         QUEUE_MESSAGES,
@@ -44,6 +55,7 @@ pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
     // There from the start, so that the first of its kind is an increase too.
     stored().increment(0);
     reconnects().increment(0);
+    assumed_levels().increment(0);
     dead_codes.for_each(|code| dead_letters(code).increment(0));
 }
 
@@ -62,31 +74,34 @@ pub(crate) fn reconnects() -> Counter {
     counter!(RECONNECTS)
 }
 
-/// Sets what can be read off.
-pub(crate) fn set_gauges(held: usize, consuming: bool) {
-    gauge!(HELD).set(held as f64);
+/// Deliveries whose level is assumed.
+pub(crate) fn assumed_levels() -> Counter {
+    counter!(ASSUMED_LEVELS)
+}
+
+/// Sets what can be read off: deliveries that are held, and their bytes; and whether deliveries are taken, and dead letters
+/// refused.
+pub(crate) fn set_gauges(held: (usize, usize), consuming: bool, dead_letters_refused: bool) {
+    gauge!(HELD).set(held.0 as f64);
+    gauge!(HELD_BYTES).set(held.1 as f64);
+    gauge!(DEAD_LETTERS_REFUSED).set(f64::from(u8::from(dead_letters_refused)));
     gauge!(CONSUMING).set(f64::from(u8::from(consuming)));
 }
 
 /// How many messages a queue has.
 #[derive(Debug)]
-pub(crate) struct Depth {
-    pub(crate) queue: &'static str,
-    messages: Gauge,
-}
+pub(crate) struct Depth(Gauge);
 
 impl Depth {
-    /// Both of our queues, of which nothing is known yet.
-    pub(crate) fn of_both() -> [Depth; 2] {
-        [QUEUE, DEAD_LETTER].map(|queue| {
-            let depth = Depth { queue, messages: gauge!(QUEUE_MESSAGES, "queue" => queue) };
-            depth.set(None);
-            depth
-        })
+    /// That of a queue of the settings, of which nothing is known yet.
+    pub(crate) fn of(queue: &str) -> Self {
+        let depth = Depth(gauge!(QUEUE_MESSAGES, "queue" => queue.to_owned()));
+        depth.set(None);
+        depth
     }
 
     /// `None` is not shown at all.
     pub(crate) fn set(&self, messages: Option<u32>) {
-        self.messages.set(messages.map_or(f64::NAN, f64::from));
+        self.0.set(messages.map_or(f64::NAN, f64::from));
     }
 }

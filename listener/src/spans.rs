@@ -5,8 +5,10 @@
 //! of a message that came alone is whole.
 
 use lapin::{message::Delivery, types::FieldTable};
-use proto::{Failure, rabbitmq::QUEUE};
+use proto::Failure;
 use trace::{Context, KeyValue, Span, SpanKind, attribute};
+
+use crate::state::Held;
 
 /// The spans of one batch. They end when it is dropped.
 #[derive(Debug, Default)]
@@ -19,11 +21,11 @@ pub(crate) struct BatchSpans {
 
 impl BatchSpans {
     /// Begins them.
-    pub(crate) fn of(batch: &[Delivery]) -> Self {
+    pub(crate) fn of(batch: &[Held], queue: &str) -> Self {
         if !trace::is_on() {
             return BatchSpans::default();
         }
-        let messages: Vec<Span> = batch.iter().map(message).collect();
+        let messages: Vec<Span> = batch.iter().map(|held| message(held, queue)).collect();
         let mut recorded = messages.iter().filter(|span| span.is_recorded());
         // If none is, the decision of one goes along: nobody shall make another.
         let Some(first) = recorded.next().or(messages.first()) else { return BatchSpans::default() };
@@ -42,13 +44,13 @@ impl BatchSpans {
     }
 }
 
-fn message(delivery: &Delivery) -> Span {
+fn message(delivery: &Delivery, queue: &str) -> Span {
     let headers = delivery.properties.headers().as_ref();
     let span = Span::entering("process logs.entries", SpanKind::Consumer, publisher(headers));
     span.note(|| {
         [
             KeyValue::new("messaging.system", "rabbitmq"),
-            KeyValue::new("messaging.destination.name", QUEUE),
+            KeyValue::new("messaging.destination.name", queue.to_owned()),
             KeyValue::new("messaging.operation.type", "process"),
         ]
     });

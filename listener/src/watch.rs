@@ -1,0 +1,124 @@
+//! What RabbitMQ says of our queues: how many messages wait, for the metrics, and whether our subscription is worth anything.
+//!
+//! A subscription is not believed. The queue may be deleted and declared anew under load, and then RabbitMQ 3.10 may send
+//! no word of it to whoever was subscribed to the former one. Now it knows no consumer of the new one, now it counts one, and
+//! delivers nothing to it.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::Channel;
+use transport::rabbitmq::{self, AmqpUrl, Depths, declare_topology};
+
+use crate::{
+    consume::Reason,
+    metrics::Depth,
+    state::{IntakeState, State},
+};
+
+/// How often RabbitMQ is asked. Prometheus asks us every 15 s or so; people who watch a queue drain, more often.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long an answer may take before the number counts as not known.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Watches for as long as it is polled, on a connection of its own: the one that consumes is closed while the logger is
+/// down for long, and just then one wants to know.
+pub(crate) async fn keep_watching(amqp_url: AmqpUrl, state: Arc<State>) {
+    let queues = amqp_url.queues();
+    let gauges = [&queues.entries, &queues.dead_letters].map(|queue| Depth::of(queue));
+    loop {
+        if let Err(reason) = follow(&amqp_url, &state, &gauges).await {
+            tracing::debug!(reason, "the depth of the queues is not known");
+        }
+        gauges.iter().for_each(|gauge| gauge.set(None));
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Asks again and again, until there is no answer.
+async fn follow(amqp_url: &AmqpUrl, state: &State, gauges: &[Depth; 2]) -> Result<(), Reason> {
+    let connection = rabbitmq::connect(amqp_url, "fourwire listener, depth of the queues").await?;
+    let channel = tokio::time::timeout(ANSWER_TIMEOUT, connection.create_channel()).await??;
+    let mut last = None;
+    loop {
+        let before = state.intake();
+        let said = ask(&channel, amqp_url).await?;
+        gauges[0].set(Some(said.queue));
+        gauges[1].set(Some(said.dead_letters));
+        let look = Look { said, before, after: state.intake() };
+        if look.is_forgotten() || last.is_some_and(|last| look.is_passed_over_since(&last)) {
+            state.set_lost(before.subscription);
+        }
+        last = Some(look);
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// It declares them: one that is not there would be an error, which ends the channel.
+async fn ask(channel: &Channel, amqp_url: &AmqpUrl) -> Result<Depths, Reason> {
+    Ok(tokio::time::timeout(ANSWER_TIMEOUT, declare_topology(channel, amqp_url.queues())).await??)
+}
+
+/// What RabbitMQ has said, and how we stood before and after.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    said: Depths,
+    before: IntakeState,
+    after: IntakeState,
+}
+
+impl Look {
+    /// Whether it does not know who is subscribed. Where it cannot ask the queue itself it says that there is nothing at all,
+    /// so that is no word for it.
+    fn is_forgotten(&self) -> bool {
+        let subscribed = self.before.subscription;
+        subscribed != 0
+            && subscribed == self.after.subscription
+            && self.said.queue > 0
+            && self.said.consumers == 0
+    }
+
+    /// Whether messages have been waiting from one look to the next, and none came to us, who hold none.
+    fn is_passed_over_since(&self, last: &Look) -> bool {
+        let all = [last.before, last.after, self.before, self.after];
+        let idle = all.iter().all(|look| look.subscription != 0 && look.held == 0 && *look == last.before);
+        idle && last.said.queue > 0 && self.said.queue > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(queue: u32, consumers: u32, state: IntakeState) -> Look {
+        Look { said: Depths { queue, consumers, dead_letters: 0 }, before: state, after: state }
+    }
+
+    #[test]
+    fn a_subscription_that_is_not_known_is_forgotten() {
+        let subscribed = IntakeState { subscription: 7, taken: 3, held: 0 };
+        assert!(look(1, 0, subscribed).is_forgotten());
+        assert!(!look(0, 0, subscribed).is_forgotten(), "it may not have asked the queue");
+        assert!(!look(1, 1, subscribed).is_forgotten());
+        assert!(!look(1, 0, IntakeState { subscription: 0, ..subscribed }).is_forgotten());
+        let another = IntakeState { subscription: 8, ..subscribed };
+        assert!(!Look { after: another, ..look(1, 0, subscribed) }.is_forgotten(), "it has just begun");
+    }
+
+    #[test]
+    fn a_subscription_to_which_nothing_comes_while_messages_wait_is_passed_over() {
+        let idle = IntakeState { subscription: 7, taken: 3, held: 0 };
+        let first = look(1, 1, idle);
+        assert!(look(2, 1, idle).is_passed_over_since(&first));
+        assert!(!look(0, 1, idle).is_passed_over_since(&first), "they are gone");
+        assert!(!look(2, 1, idle).is_passed_over_since(&look(0, 1, idle)), "they have just come");
+        for busy in [
+            IntakeState { taken: 4, ..idle },
+            IntakeState { subscription: 8, ..idle },
+            IntakeState { held: 1, ..idle },
+            IntakeState { subscription: 0, ..idle },
+        ] {
+            assert!(!look(2, 1, busy).is_passed_over_since(&first), "{busy:?}");
+        }
+    }
+}
