@@ -1,5 +1,6 @@
 //! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
+mod dead;
 mod filter;
 mod get;
 mod load;
@@ -16,19 +17,21 @@ use clap::{
 };
 
 pub(crate) use self::stack::place;
+use self::{
+    dead::DEAD_EXAMPLES,
+    get::GET_EXAMPLES,
+    load::{LOAD_ABOUT, LOAD_EXAMPLES},
+    send::SEND_EXAMPLES,
+    tail::TAIL_EXAMPLES,
+};
 pub use self::{
+    dead::{Dead, What, Which},
     filter::Filter,
     get::Get,
     load::{Load, Over},
     send::Send,
     stack::Stack,
     tail::Tail,
-};
-use self::{
-    get::GET_EXAMPLES,
-    load::{LOAD_ABOUT, LOAD_EXAMPLES},
-    send::SEND_EXAMPLES,
-    tail::TAIL_EXAMPLES,
 };
 use crate::Ending;
 
@@ -39,6 +42,7 @@ Examples:
   fourwire get --level error --limit 5                  the newest five errors
   fourwire tail --contains timeout                      what comes from now on
   fourwire load entries.ndjson                          store a whole file
+  fourwire dead list                                    what RabbitMQ delivered and can never be stored
 
 Exit codes:
   0  done: stored, queued, or stored before
@@ -96,11 +100,20 @@ pub enum Command {
     /// Store a file of entries, one JSON object per line
     #[command(override_usage = "fourwire load [OPTIONS] <FILE>", long_about = LOAD_ABOUT, after_help = LOAD_EXAMPLES)]
     Load(Load),
+    /// Look at the dead letters in RabbitMQ, put them back into the queue, or drop them
+    #[command(override_usage = "fourwire dead [OPTIONS] <COMMAND>", after_help = DEAD_EXAMPLES)]
+    Dead(Dead),
 }
 
 /// Whether nothing says what to do. A setting in the environment makes another error of it.
 fn is_without_command(error: &clap::Error) -> bool {
-    matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    // What `fourwire dead` lacks its own error names.
+    let of_dead = error.to_string().contains("fourwire dead [OPTIONS]");
+    !of_dead
+        && matches!(
+            error.kind(),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        )
 }
 
 /// Takes a whole number of these.
@@ -156,6 +169,12 @@ mod tests {
             "fourwire load file --over tcp",
             "fourwire --fourwire-deadline-ms 0 load file",
             "fourwire get --limit 0",
+            "fourwire dead list --limit 0",
+            "fourwire dead show",
+            "fourwire dead retry",
+            "fourwire dead retry --all order-4711",
+            "fourwire dead drop",
+            "fourwire dead drop --all order-4711",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
@@ -188,6 +207,7 @@ mod tests {
             ("get --all --limit 5", "fourwire get [OPTIONS] [ID]"),
             ("tail --after 5 --from-start", "fourwire tail [OPTIONS]"),
             ("load", "fourwire load [OPTIONS] <FILE>"),
+            ("dead retry", "fourwire dead retry [OPTIONS] <ID>..."),
         ] {
             let error = parse(&format!("fourwire --logger-http-url http://logger:1 {rest}")).expect_err(rest);
             let text = error.to_string();

@@ -1,5 +1,5 @@
-//! The `fourwire` command: sends one entry, reads entries back, follows what is stored, and loads files of entries,
-//! straight to the logger or RabbitMQ over any of the transports. It holds no server and knows no store.
+//! The `fourwire` command: sends one entry, reads entries back, follows what is stored, loads files of entries, and puts
+//! dead letters back, straight to the logger or RabbitMQ over any of the transports. It holds no server and knows no store.
 //!
 //! Standard output has what was asked for, standard error what is said about it. How it ends is an [`Ending`].
 
@@ -14,6 +14,7 @@ macro_rules! say {
 pub mod config;
 
 mod again;
+mod dead;
 mod get;
 mod interrupt;
 mod load;
@@ -42,6 +43,7 @@ pub async fn run(config: Config) -> Ending {
         Command::Get(arguments) => while_read(get::get(arguments, &config.stack)).await,
         Command::Tail(arguments) => while_read(tail::tail(arguments, &config.stack)).await,
         Command::Load(arguments) => load::load(arguments, &config.stack).await,
+        Command::Dead(arguments) => dead::dead(arguments, &config.stack).await,
     };
     result.unwrap_or_else(|problem| problem.tell())
 }

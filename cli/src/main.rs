@@ -2,17 +2,23 @@
 
 use std::process::ExitCode;
 
-use cli::Config;
+use cli::{Config, config::Command};
 
 fn main() -> ExitCode {
     let config = Config::read();
+    if matches!(config.command, Command::Dead(_)) {
+        // Of strangers' messages nobody knows what is in their headers.
+        transport::rabbitmq::make_room_for_nesting();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             return cli::cannot_start(&error).into();
         }
     };
-    let ending = runtime.block_on(cli::run(config));
+    // On a thread of the runtime, whose stack is as large as was asked for.
+    let ending = runtime.block_on(runtime.spawn(cli::run(config)));
+    let ending = ending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     // A read of standard input cannot be called off: nobody waits for it.
     runtime.shutdown_background();
     ending.into()

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use proto::Transport;
+use proto::{
+    Transport,
+    rabbitmq::{QUEUE, Queues},
+};
 use secrecy::{ExposeSecret, SecretString};
 use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
@@ -50,6 +53,11 @@ pub struct Stack {
     #[arg(long, env, global = true)]
     pub amqp_url_file: Option<PathBuf>,
 
+    /// The queue of the entries in RabbitMQ; its dead letters are in a queue of that name with .dead behind it, and those of
+    /// logs.entries in logs.dead
+    #[arg(long, env, global = true, default_value = QUEUE)]
+    pub rabbitmq_queue: Queues,
+
     /// No delivery and no reading takes longer, in milliseconds
     #[arg(
         long,
@@ -85,6 +93,14 @@ impl Stack {
         Duration::from_millis(self.fourwire_deadline_ms)
     }
 
+    /// Where RabbitMQ is, for what needs nothing else.
+    pub(crate) fn rabbitmq(&self) -> Result<AmqpUrl, Problem> {
+        self.check(true)
+            .map_err(Problem::Usage)?
+            .amqp_url
+            .ok_or_else(|| Problem::Usage(anyhow::anyhow!("AMQP_URL")))
+    }
+
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {
         let tls = self.tls()?;
         let amqp_url = with_rabbitmq.then(|| self.amqp_url()).transpose()?;
@@ -99,7 +115,7 @@ impl Stack {
             logger_http_url: self.logger_http_url.clone(),
             logger_rpc_addr: self.logger_rpc_addr.clone(),
             logger_grpc_url: self.logger_grpc_url.clone(),
-            amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref())),
+            amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
             deadline: self.deadline(),
             came_by: None,

@@ -1,0 +1,85 @@
+//! The words of `fourwire dead`.
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use super::number;
+
+pub(super) const DEAD_EXAMPLES: &str = "\
+Examples:
+  fourwire dead list
+  fourwire dead show 01a1fc81-0c09-763f-8df2-a41011d222e4
+  fourwire dead retry 01a1fc81-0c09-763f-8df2-a41011d222e4
+  fourwire dead retry --all
+  fourwire dead drop --all --yes
+
+A dead letter is a message that can never be stored as it is: it is no entry (bad_json, bad_field, invalid_entry,
+too_large), its id is stored with other content (conflict), or it was delivered more than 20 times and never stored
+(delivery_limit). Put it back once what was in its way is: a retry publishes it again as it was, with its properties, and
+removes it only when RabbitMQ has confirmed that. It comes to the dead letters again if it still cannot be stored.
+
+Its id is that of the message; where it has none, that in its body, or else one that is made of it. RABBITMQ_QUEUE says
+which queue's dead letters they are.";
+
+/// Most dead letters that are looked at: RabbitMQ holds them meanwhile.
+const MOST: u64 = 100_000;
+
+/// See the command.
+#[derive(Debug, Args)]
+pub struct Dead {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// List them, the oldest first: id, reason, age, size
+    #[command(override_usage = "fourwire dead list [OPTIONS]")]
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = number(1..=MOST))]
+        limit: u64,
+
+        /// Print each as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one with its properties and its body
+    #[command(override_usage = "fourwire dead show [OPTIONS] <ID>")]
+    Show {
+        /// Its id, as it is listed
+        id: String,
+
+        /// Print its body alone, as it is
+        #[arg(long)]
+        body: bool,
+    },
+    /// Put them back into the queue as they were, and remove each once RabbitMQ has confirmed it
+    #[command(override_usage = "fourwire dead retry [OPTIONS] <ID>...")]
+    Retry(Which),
+    /// Remove them for good
+    #[command(override_usage = "fourwire dead drop [OPTIONS] --yes <ID>...")]
+    Drop {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+
+        /// Yes, they shall be lost
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
+pub struct Which {
+    /// Their ids, as they are listed
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+
+    /// All that are there now
+    #[arg(long)]
+    pub all: bool,
+}
