@@ -79,7 +79,17 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let consumer = Consumer::new(rabbitmq, prefetch, hand_over, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
     let serving = config.http;
-    Ok(Listener { http, consumer, dead_letters, state, amqp_url, reloads, telemetry, own_hosts_only, serving })
+    Ok(Listener {
+        http,
+        consumer,
+        dead_letters,
+        state,
+        amqp_url,
+        reloads,
+        telemetry,
+        own_hosts_only,
+        serving,
+    })
 }
 
 impl Listener {
@@ -100,7 +110,15 @@ impl Listener {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
         let Listener {
-            consumer, dead_letters, state, amqp_url, reloads, telemetry, own_hosts_only, serving, ..
+            consumer,
+            dead_letters,
+            state,
+            amqp_url,
+            reloads,
+            telemetry,
+            own_hosts_only,
+            serving,
+            ..
         } = self;
         let draining = shutdown.clone();
         let (read_off, watched) = (Arc::clone(&state), Arc::clone(&state));

@@ -26,10 +26,10 @@ for_each_transport!(an_entry_is_sent_and_read_back);
 
 /// How it ended, and what it wrote.
 #[derive(Debug)]
-struct Ran {
+pub(crate) struct Ran {
     code: Option<i32>,
-    out: String,
-    err: String,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Ran {
@@ -47,7 +47,7 @@ impl Ran {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{self:?}"))
     }
 
-    fn ended_with(self, code: i32) -> Self {
+    pub(crate) fn ended_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
@@ -65,7 +65,7 @@ fn fourwire(stack: &Stack, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run(stack: &Stack, arguments: &[&str]) -> Ran {
+pub(crate) async fn run(stack: &Stack, arguments: &[&str]) -> Ran {
     ended(fourwire(stack, arguments).spawn().expect("it starts")).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use lapin::BasicProperties;
+use lapin::{BasicProperties, options::QueueDeleteOptions};
 use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::{Value, json};
@@ -91,11 +91,7 @@ async fn while_the_logger_is_down_entries_wait_and_none_goes_in_circles() {
     let mut stack = Stack::start().await;
     stack.logger.kill().await;
     let ids = queue_entries(&stack, 100).await;
-    eventually("the listener holds what it has taken", async || {
-        let listener = stack.listener.as_ref().expect("it runs");
-        listener.log().contains("not delivered").then_some(())
-    })
-    .await;
+    listener_says(&stack, "waiting_for", json!("logger")).await;
     stack.start_logger().await;
     all_are_stored_once(&stack, &ids).await;
     assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
@@ -105,24 +101,130 @@ async fn while_the_logger_is_down_entries_wait_and_none_goes_in_circles() {
 
 #[tokio::test]
 async fn all_that_rabbitmq_has_handed_over_counts_as_held_until_the_logger_has_stored_it() {
+    /// More than half of the prefetch, so more than a batch.
     const SENT: usize = 300;
-    let mut stack = Stack::start().await;
-    stack.logger.kill().await;
-    let mut ids = queue_entries(&stack, 1).await;
-    it_holds(&stack, 1).await;
-    // More than half of the prefetch, so more than a batch.
-    ids.extend(queue_entries(&stack, SENT - 1).await);
+    let stack = Stack::start().await;
+    let mut ids = grown(&stack).await;
+    stack.logger.freeze().await;
+    ids.extend(queue_entries(&stack, SENT).await);
     it_holds(&stack, SENT).await;
     assert_eq!(stack.rabbitmq.depth("logs.entries").await, 0, "none is left to hand over");
-    stack.start_logger().await;
+    stack.logger.signal(Signal::SIGCONT);
     all_are_stored_once(&stack, &ids).await;
     it_holds(&stack, 0).await;
 }
 
+#[tokio::test]
+async fn while_the_logger_is_down_nothing_is_taken_and_then_all_of_it() {
+    let mut stack = Stack::start().await;
+    let mut ids = grown(&stack).await;
+    stack.logger.kill().await;
+    listener_says(&stack, "consuming", json!(false)).await;
+    ids.extend(queue_entries(&stack, 100).await);
+    stack.rabbitmq.holds("logs.entries", 100).await;
+    it_holds(&stack, 0).await;
+    stack.start_logger().await;
+    all_are_stored_once(&stack, &ids).await;
+    listener_says(&stack, "consuming", json!(true)).await;
+    let attempts: u32 = stack.all_stored().await.iter().map(|entry| entry.attempts).sum();
+    assert_eq!(attempts as usize, ids.len(), "nothing was delivered twice");
+}
+
+#[tokio::test]
+async fn what_large_messages_take_while_the_logger_is_frozen_has_a_bound() {
+    /// Each control character takes six bytes in JSON: 1.5 MiB.
+    const SENT: usize = 120;
+    const MOST_BYTES: u64 = 128 * 1024 * 1024;
+    let stack = Stack::start().await;
+    let ids = grown(&stack).await;
+    stack.logger.freeze().await;
+    let body = format!("{{\"name\":\"large\",\"data\":\"{}\"}}", "\\u0001".repeat(proto::limits::DATA_BYTES));
+    for _ in 0..SENT {
+        stack.rabbitmq.publish("logs_topic", "log.INFO", body.as_bytes(), BasicProperties::default()).await;
+        let held = stack.get_from_listener("/readyz").await.body["detail"]["held_bytes"].as_u64();
+        assert!(held.expect("a number") < MOST_BYTES, "{held:?}");
+    }
+    assert!(stack.rabbitmq.depth("logs.entries").await > 0, "it has not taken all of it");
+    stack.logger.signal(Signal::SIGCONT);
+    eventually("all are stored", async || (stack.rabbitmq.depth("logs.entries").await == 0).then_some(()))
+        .await;
+    it_holds(&stack, 0).await;
+    assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
+    let ids = ids.len() + SENT;
+    eventually("all are stored", async || (stack.all_stored().await.len() == ids).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_is_there_first_finds_nothing_to_complain_of() {
+    let mut stack = Stack::start_direct(&[]).await;
+    stack.broker.kill().await;
+    let (_connection, channel) = stack.rabbitmq.channel().await;
+    for queue in ["logs.entries", "logs.dead"] {
+        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    }
+    stack.start_listener().await;
+    eventually("the queues are counted", async || {
+        let metrics = stack.get_from_listener("/metrics").await;
+        metrics.status.is_success().then_some(())
+    })
+    .await;
+    let log = stack.listener.as_ref().expect("it runs").log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
+async fn an_applications_own_message_id_makes_a_redelivery_the_same_entry() {
+    let stack = Stack::start().await;
+    let body = br#"{"name":"order","data":"placed"}"#;
+    let order = || BasicProperties::default().with_message_id("order-4711".into());
+    for _ in 0..2 {
+        stack.rabbitmq.publish("logs_topic", "log.warn", body, order()).await;
+    }
+    let stored = eventually("both are stored as one", async || {
+        stack.all_stored().await.into_iter().next().filter(|entry| entry.attempts == 2)
+    })
+    .await;
+    assert_eq!((stored.id.get_version_num(), stored.level), (5, proto::Level::Warning));
+    stack.rabbitmq.publish("logs_topic", "log.SHOUT", b"{\"name\":\"a\",\"data\":\"\"}", order()).await;
+    eventually("another content is another entry", async || {
+        (stack.all_stored().await.len() == 2).then_some(())
+    })
+    .await;
+    let listener = stack.listener.as_ref().expect("it runs");
+    assert!(listener.log().contains("log.SHOUT"), "a level that is not known is told");
+    assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
+}
+
+#[tokio::test]
+async fn headers_that_are_nested_deeply_end_no_listener() {
+    const LEVELS: usize = 4_000;
+    let stack = Stack::start().await;
+    stack.rabbitmq.publish_nested("log.INFO", r#"{"name":"nested","data":""}"#, LEVELS).await;
+    stack.rabbitmq.publish_nested("log.INFO", "no JSON", LEVELS).await;
+    eventually("it is stored", async || (stack.all_stored().await.len() == 1).then_some(())).await;
+    let dead = eventually("the other is a dead letter", async || stack.rabbitmq.get("logs.dead").await).await;
+    assert_eq!(dead.delivery.data, b"no JSON", "what can be read of its headers can be read by all");
+    let starts = stack.listener.as_ref().expect("it runs").log().matches("listener ready").count();
+    assert_eq!(starts, 1);
+}
+
+/// Entries that are stored, so many that as much is taken at a time as ever is.
+async fn grown(stack: &Stack) -> HashSet<Uuid> {
+    let ids = queue_entries(stack, 700).await;
+    all_are_stored_once(stack, &ids).await;
+    it_holds(stack, 0).await;
+    ids
+}
+
 async fn it_holds(stack: &Stack, deliveries: usize) {
-    eventually(&format!("the listener holds {deliveries}"), async || {
+    listener_says(stack, "held_deliveries", json!(deliveries)).await;
+}
+
+/// Waits until a field of what the listener says at `/readyz` has this value.
+async fn listener_says(stack: &Stack, field: &str, value: Value) {
+    eventually(&format!("the listener says {field} {value}"), async || {
         let ready = stack.get_from_listener("/readyz").await;
-        (ready.body["detail"]["held_deliveries"] == deliveries).then_some(())
+        (ready.body["detail"][field] == value).then_some(())
     })
     .await;
 }
@@ -132,12 +234,13 @@ async fn what_is_held_when_rabbitmq_is_lost_is_taken_again_and_stored() {
     let mut stack = Stack::start_without_listener(&[]).await;
     let relay = stack.relay(Transport::Rabbitmq).await;
     stack.start_listener().await;
-    stack.logger.kill().await;
-    let ids = queue_entries(&stack, 100).await;
+    let mut ids = grown(&stack).await;
+    stack.logger.freeze().await;
+    ids.extend(queue_entries(&stack, 100).await);
     it_holds(&stack, 100).await;
     relay.reset();
     it_holds(&stack, 0).await;
-    stack.start_logger().await;
+    stack.logger.signal(Signal::SIGCONT);
     all_are_stored_once(&stack, &ids).await;
 }
 

@@ -40,6 +40,7 @@ mod cli;
 mod compare;
 mod course;
 mod damage;
+mod dead_letters;
 mod delivery;
 mod demo;
 mod draining;

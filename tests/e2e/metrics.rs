@@ -103,9 +103,14 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
         assert_eq!(stack.log(Transport::Rabbitmq, &entry()).await.outcome(), "queued");
     }
     refused_by_all(&stack).await;
-    await_number(&stack, "listener", "listener_held_deliveries", PREFETCH as f64).await;
-    let waiting = ("logs.entries", (QUEUED - PREFETCH) as f64);
-    await_depths(&stack, [waiting, ("logs.dead", 1.0)]).await;
+    await_number(&stack, "listener", "listener_consuming", 0.0).await;
+    eventually("each is held or waits", async || {
+        let listener = scrape(&stack, "listener").await;
+        let waiting = listener.value("rabbitmq_queue_messages", &[("queue", "logs.entries")])?;
+        let held = listener.sum("listener_held_deliveries");
+        (held <= PREFETCH as f64 && held + waiting == QUEUED as f64).then_some(())
+    })
+    .await;
     let broker = scrape(&stack, "broker").await;
     assert_eq!(broker.sum("transport_reachable"), 1.0, "RabbitMQ alone");
 

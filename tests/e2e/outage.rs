@@ -291,6 +291,12 @@ async fn a_queue_of_the_same_name_with_other_arguments_is_answered_503_until_it_
         stack.broker.log().contains("PRECONDITION_FAILED").then_some(())
     })
     .await;
+    eventually("the caller is told what to do", async || {
+        let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"));
+        answer.message().contains("delete_queue logs.entries").then_some(())
+    })
+    .await;
     channel.queue_delete("logs.entries".into(), QueueDeleteOptions::default()).await.expect("deleted");
     stack.reaches(Transport::Rabbitmq).await;
     assert_eq!(stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await.status, 202);

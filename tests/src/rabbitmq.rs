@@ -71,6 +71,36 @@ impl VirtualHost {
         put(&format!("policies/{}/small", self.name), policy).await;
     }
 
+    /// Limits the bytes of one queue.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn limit_queue(&self, queue: &str, bytes: usize) {
+        let pattern = format!("^{}$", queue.replace('.', "\\."));
+        let definition = json!({ "max-length-bytes": bytes });
+        let policy = json!({ "pattern": pattern, "apply-to": "queues", "definition": definition });
+        put(&format!("policies/{}/{queue}", self.name), policy).await;
+    }
+
+    /// Publishes to the exchange of the entries, as anybody could, a message whose headers are nested so deeply. By
+    /// RabbitMQ's management, since lapin writes them as it reads them: by recursion.
+    ///
+    /// # Panics
+    /// If RabbitMQ does not obey.
+    pub async fn publish_nested(&self, key: &str, payload: &str, levels: usize) {
+        let headers = format!("{}{{}}{}", r#"{"in":"#.repeat(levels), "}".repeat(levels));
+        let (key, payload) = (json!(key), json!(payload));
+        let body = format!(
+            r#"{{"properties":{{"delivery_mode":2,"headers":{headers}}},"routing_key":{key},"payload":{payload},"payload_encoding":"string"}}"#
+        );
+        let api = required("FOURWIRE_TEST_RABBITMQ_API");
+        let url = format!("{api}/exchanges/{}/logs_topic/publish", self.name);
+        let request = crate::client().post(url).basic_auth("guest", Some("guest")).body(body);
+        let answer = request.send().await.expect("RabbitMQ's management answers");
+        let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
+        assert!(status.is_success() && said.contains("true"), "{status}: {said}");
+    }
+
     /// A relay in front of it, and its URL through the relay.
     ///
     /// # Panics

@@ -262,8 +262,8 @@ impl Stack {
 
     /// Starts the listener, and waits until it takes deliveries.
     pub async fn start_listener(&mut self) {
-        let mut listener = self.process("listener");
-        self.listener_at = Some(listener.ready().await["http"]);
+        self.launch_listener().await;
+        let listener = self.listener.as_ref().expect("it was started");
         let consumes = || async {
             match self.log_to {
                 LogTo::File | LogTo::Pipe => listener.log().contains("consuming").then_some(()),
@@ -274,6 +274,12 @@ impl Stack {
             }
         };
         eventually("the listener consumes", consumes).await;
+    }
+
+    /// Starts the listener, whether it finds anything to take or not.
+    pub async fn launch_listener(&mut self) {
+        let mut listener = self.process("listener");
+        self.listener_at = Some(listener.ready().await["http"]);
         self.listener = Some(listener);
     }
 

@@ -8,11 +8,11 @@ use proto::Transport;
 use super::{
     clock_leaps, confirm_ownership,
     control::{self, Control},
-    disk_full, disk_was_full, duplicates,
+    disk_full, disk_was_full, duplicates, listener_restarted,
     log::{self, LogFault},
-    overload,
+    nested_headers, overload,
     power_loss::{self, Syncs},
-    rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
+    queue_deleted, rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
     store_files::{self, Happening},
     sync_order,
     under_load::{self, Breakage},
@@ -29,6 +29,12 @@ pub enum Trial {
     RabbitmqKilled,
     /// RabbitMQ is short of memory, then of disk.
     RabbitmqAlarm,
+    /// The queue in RabbitMQ is deleted.
+    QueueDeleted,
+    /// The listener is restarted while the store is full.
+    ListenerRestarted,
+    /// A message ends the listener at each delivery.
+    NestedHeaders,
     /// RabbitMQ returns half of what is published.
     ConfirmOwnership,
     /// The power of the store's disk is cut.
@@ -95,6 +101,9 @@ impl Trial {
         Trial::UnderLoad(Breakage::Unbound),
         Trial::RabbitmqKilled,
         Trial::RabbitmqAlarm,
+        Trial::QueueDeleted,
+        Trial::ListenerRestarted,
+        Trial::NestedHeaders,
         Trial::ConfirmOwnership,
         Trial::PowerLoss(Syncs::Full),
         Trial::PowerLoss(Syncs::Failing),
@@ -133,6 +142,9 @@ impl Trial {
             Trial::UnderLoad(_)
             | Trial::RabbitmqKilled
             | Trial::RabbitmqAlarm
+            | Trial::QueueDeleted
+            | Trial::ListenerRestarted
+            | Trial::NestedHeaders
             | Trial::ConfirmOwnership
             | Trial::SyncOrder
             | Trial::DiskFull
@@ -157,6 +169,9 @@ impl Trial {
             Trial::UnderLoad(Breakage::Unbound) => 20,
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm => 24,
+            Trial::QueueDeleted => 15,
+            Trial::ListenerRestarted => 25,
+            Trial::NestedHeaders => 3,
             Trial::ConfirmOwnership => 200,
             Trial::PowerLoss(Syncs::Full) => 200,
             Trial::PowerLoss(Syncs::Failing) => 50,
@@ -178,7 +193,10 @@ impl Trial {
         match self {
             Trial::UnderLoad(_) | Trial::RabbitmqKilled => 3,
             Trial::Control(_) => 5,
-            Trial::RabbitmqAlarm => 2,
+            Trial::RabbitmqAlarm | Trial::QueueDeleted => 2,
+            // The 21st loss of a delivery makes a dead letter of it.
+            Trial::ListenerRestarted => 21,
+            Trial::NestedHeaders => 1,
             Trial::ConfirmOwnership => 20,
             Trial::PowerLoss(Syncs::Full | Syncs::Failing) => 6,
             Trial::PowerLoss(Syncs::Ignored | Syncs::Normal | Syncs::Off) => 5,
@@ -202,6 +220,9 @@ impl Trial {
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,
             Trial::RabbitmqKilled => rabbitmq_killed::run(rounds, seed, progress).await,
             Trial::RabbitmqAlarm => rabbitmq_alarm::run(rounds, seed, progress).await,
+            Trial::QueueDeleted => queue_deleted::run(rounds, seed, progress).await,
+            Trial::ListenerRestarted => listener_restarted::run(rounds, progress).await,
+            Trial::NestedHeaders => nested_headers::run(rounds, progress).await,
             Trial::ConfirmOwnership => confirm_ownership::run(rounds, seed, progress).await,
             Trial::PowerLoss(syncs) => power_loss::run(syncs, rounds, seed, progress).await,
             Trial::SyncOrder => sync_order::run(rounds, seed, progress).await,
@@ -225,6 +246,9 @@ impl fmt::Display for Trial {
             Trial::Control(control) => control.fmt(f),
             Trial::RabbitmqKilled => f.write_str("rabbitmq-killed"),
             Trial::RabbitmqAlarm => f.write_str("rabbitmq-alarm"),
+            Trial::QueueDeleted => f.write_str("queue-deleted"),
+            Trial::ListenerRestarted => f.write_str("listener-restarted"),
+            Trial::NestedHeaders => f.write_str("nested-headers"),
             Trial::ConfirmOwnership => f.write_str("confirm-ownership"),
             Trial::PowerLoss(syncs) => syncs.fmt(f),
             Trial::SyncOrder => f.write_str("sync-order"),
