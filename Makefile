@@ -6,25 +6,28 @@ FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
 SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser \
   cli::an_entry cli::tail::a_tail_shows
-# All that is released, as `make run` builds it: for some of it alone cargo would choose other features, and build anew.
+# All that is released: for some of it alone cargo would choose other features, and build anew.
 BUILD := cargo build --release --bins --locked
 RELEASE := $${CARGO_TARGET_DIR:-target}/release
+# What is built to be tried: minutes less than a release, and not for measuring.
+QUICK := $${CARGO_TARGET_DIR:-target}/quick
+BUILD_QUICK := cargo build --profile quick --locked
 .PHONY: help run demo key certs test check schemathesis torture compare fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
 
-run: ## RabbitMQ, logger, listener and broker, until Ctrl-C
+run: ## RabbitMQ, logger, listener and broker, until Ctrl-C (PROFILE=release to measure it)
 	@exec deploy/run.sh
 
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
-	@$(BUILD)
-	@"$(RELEASE)/demo"
+	@$(BUILD_QUICK) --bin demo
+	@"$(QUICK)/demo"
 
 key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 	$(if $(NAME),,$(error say whose key it is: make key NAME=alice))
-	@$(BUILD)
-	@"$(RELEASE)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
+	@$(BUILD_QUICK) --bin new-key
+	@"$(QUICK)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 # With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
 test: check ## everything: check, then all tests beside a RabbitMQ of their own

@@ -5,8 +5,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 READY_TIMEOUT_S=30
+# The profile to build with: `quick` compiles in minutes and is not for measuring, `release` is what is measured.
+PROFILE=${PROFILE:-quick}
 # Where cargo puts what it builds.
-BINARIES=${CARGO_TARGET_DIR:-target}/release
+BINARIES=${CARGO_TARGET_DIR:-target}/$PROFILE
 # Above the time that a service gives itself to drain.
 STOP_TIMEOUT_S=15
 
@@ -28,8 +30,9 @@ main() {
   trap stop_all EXIT
   trap 'exit 0' INT TERM HUP
 
+  begin_build # takes the longest, so RabbitMQ is fetched and started meanwhile
   ensure_rabbitmq
-  build
+  await_build
   export LOGGER_HTTP_URL=${LOGGER_HTTP_URL:-http://$(reachable "$LOGGER_HTTP_LISTEN")}
   export LISTENER_HTTP_URL=${LISTENER_HTTP_URL:-http://$(reachable "$LISTENER_HTTP_LISTEN")}
   export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
@@ -92,9 +95,16 @@ ensure_rabbitmq() {
   fi
 }
 
-build() {
-  [[ -x $BINARIES/broker ]] || echo "Building in release; the first time takes some minutes…"
-  step cargo build --release --bins --locked || die "The build failed."
+# The services and the command, and nothing else that the workspace has.
+begin_build() {
+  [[ -x $BINARIES/broker ]] || echo "Building with the profile $PROFILE; the first time takes some minutes…"
+  in_own_group cargo build --profile "$PROFILE" --locked --bin broker --bin logger --bin listener --bin fourwire 9>&-
+  build=$!
+}
+
+await_build() {
+  wait "$build" || { build= && die "The build failed."; }
+  build=
 }
 
 # Runs a command that can be interrupted: bash answers no signal while it waits for a foreground one.
@@ -176,10 +186,11 @@ stop_all() {
   local name
   trap '' INT TERM HUP PIPE
   set +e # the terminal, or what the output is piped into, may be gone
-  if [[ -n ${current_step:-} ]]; then
-    kill -TERM -- "-$current_step" 2>/dev/null
-    wait "$current_step"
-  fi
+  local begun
+  for begun in ${current_step:-} ${build:-}; do
+    kill -TERM -- "-$begun" 2>/dev/null
+    wait "$begun"
+  done
   for name in broker listener logger; do
     [[ -z ${pids[$name]:-} ]] || stop "$name"
   done

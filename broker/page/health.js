@@ -63,6 +63,9 @@ function show(status) {
   tell('logger', word(logger.reachable, logger.ready ? 'ready' : 'unready'), logger.ready);
   tell('rabbitmq', word(rabbitmq.reachable, 'takes'), rabbitmq.reachable);
   tell('listener', word(listener.reachable, listener.consuming ? 'consuming' : 'waiting'), listener.consuming);
+  const { profile } = broker;
+  byId('profile').hidden = profile === 'release';
+  say(byId('profile'), 'profile', { profile });
   depths = [...depths, showNumbers(status)].slice(-KEPT);
   byId('queue-history').replaceChildren(history());
 }

@@ -27,7 +27,7 @@ const MAX_KEY_RATE: i64 = 1_000_000;
 ///
 /// Each setting is a flag and an environment variable of the same name; the flag wins.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "broker", version)]
+#[command(name = "broker", version = proto::release::VERSION)]
 pub struct Config {
     /// Where HTTP is served
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = service::listen_address)]

@@ -12,6 +12,7 @@ use axum::extract::State;
 use proto::{
     Transport,
     json::{Envelope, FailureData},
+    release::PROFILE,
 };
 use serde::{Deserialize, Serialize};
 use service::Json;
@@ -47,6 +48,8 @@ struct Broker {
     ready: bool,
     /// Whether it is shutting down.
     draining: bool,
+    /// The Cargo profile that it was built with: `release`, or one that is not for measuring.
+    profile: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
@@ -104,7 +107,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Envelope<Status>> {
     let draining = app.shutdown.has_begun();
     let depths = app.transports.depths();
     let status = Status {
-        broker: Broker { ready: !draining, draining },
+        broker: Broker { ready: !draining, draining, profile: PROFILE },
         logger,
         listener,
         rabbitmq: Rabbitmq {
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn what_does_not_answer_is_named() {
         let mut status = Status {
-            broker: Broker { ready: true, draining: false },
+            broker: Broker { ready: true, draining: false, profile: PROFILE },
             logger: Logger { reachable: true, ready: true },
             listener: Listener { reachable: true, consuming: true, held: Some(0), ..Listener::default() },
             rabbitmq: Rabbitmq {

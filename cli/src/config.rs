@@ -60,7 +60,7 @@ Exit codes:
 /// variable of the same name; the flag wins.
 #[derive(Debug, Parser)]
 // clap's own usage names each setting that the environment has, here and below.
-#[command(name = "fourwire", version, override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
+#[command(name = "fourwire", version = proto::release::VERSION, override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
 pub struct Config {
     /// What to do.
     #[command(subcommand)]

@@ -32,6 +32,12 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
     let binaries =
         (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
+    for side in [&binaries.0, &binaries.1] {
+        // No refusal: how such a build differs from a release is asked in this way.
+        if let Some(unfit) = run::built_to_be_tried(side)? {
+            say!("warning: {unfit}");
+        }
+    }
     say!("Starting RabbitMQ and the services, twice…");
     let mut node = Node::start().await.context("RabbitMQ")?;
     node.serves().await?;

@@ -74,7 +74,7 @@ pub struct Measure {
     #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
     pub logger: Option<SocketAddr>,
 
-    /// Measure although this is a debug build, a busy machine (which --quick does not refuse) or a store in memory; the
+    /// Measure although this is a debug build or one of `make run`, a busy machine (which --quick does not refuse) or a store in memory; the
     /// report says so
     #[arg(long)]
     pub force: bool,

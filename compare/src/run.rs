@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -11,7 +13,7 @@ use anyhow::{Context, ensure};
 use chaos::Node;
 use jiff::Timestamp;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use proto::Transport;
+use proto::{Transport, release::NOT_FOR_MEASURING};
 
 use crate::{
     bare,
@@ -25,6 +27,9 @@ use crate::{
     stack::{Site, Stack},
     stats, wire,
 };
+
+/// The services, by the names of their binaries.
+const SERVICES: [&str; 3] = ["broker", "logger", "listener"];
 
 /// The part of the processors above which a machine is busy with something else.
 const MOST_BUSY: f64 = 0.15;
@@ -75,6 +80,22 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         );
         warnings.push("a debug build was measured (--force)".to_owned());
     }
+    let binaries = match arguments.target {
+        Some(_) => None,
+        None => Some(binaries(arguments.common.binaries.as_deref())?),
+    };
+    let unfit = match (&binaries, arguments.target) {
+        (Some(binaries), _) => built_to_be_tried(binaries)?,
+        (None, broker) => broker.map(profile_of).transpose()?.flatten(),
+    };
+    // What compare itself was built with, in the same directory, is told above.
+    if let Some(unfit) = unfit.filter(|_| circumstances.release) {
+        ensure!(
+            arguments.force,
+            "{unfit}: measure a release build (`make run PROFILE=release`), or use --force"
+        );
+        warnings.push(format!("{unfit} (--force)"));
+    }
     if circumstances.busy > MOST_BUSY {
         let busy = circumstances.busy * 100.0;
         ensure!(
@@ -89,10 +110,6 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         ensure!(arguments.force, "{memory}: set TMPDIR to a directory on a disk, or use --force");
         warnings.push(memory);
     }
-    let binaries = match arguments.target {
-        Some(_) => None,
-        None => Some(binaries(arguments.common.binaries.as_deref())?),
-    };
     let record = Record {
         circumstances,
         plan,
@@ -151,11 +168,36 @@ pub fn out(wanted: Option<&Path>, kind: &str) -> anyhow::Result<PathBuf> {
 pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = wanted.or_else(|| own.parent()).context("a directory")?.to_owned();
-    for service in ["broker", "logger", "listener"] {
+    for service in SERVICES {
         let path = directory.join(service);
         ensure!(path.is_file(), "{} is missing: `cargo build --release --bins` makes it", path.display());
     }
     Ok(directory)
+}
+
+/// Which of the services, if any, was built with a profile that is not for measuring.
+///
+/// # Errors
+/// If one does not tell its version.
+pub fn built_to_be_tried(binaries: &Path) -> anyhow::Result<Option<String>> {
+    for service in SERVICES {
+        let path = binaries.join(service);
+        let said = Command::new(&path).arg("--version").output();
+        let said = said.with_context(|| format!("{} does not tell its version", path.display()))?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        if said.contains(NOT_FOR_MEASURING) {
+            return Ok(Some(format!("{}: {}", path.display(), said.trim())));
+        }
+    }
+    Ok(None)
+}
+
+/// The same of a broker that runs already; nothing if it is of a version that does not say.
+fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
+    let status: serde_json::Value = serde_json::from_slice(&reconcile::get(broker, "/status")?)?;
+    let profile = status.pointer("/data/broker/profile").and_then(serde_json::Value::as_str);
+    let unfit = profile.filter(|profile| *profile != "release");
+    Ok(unfit.map(|profile| format!("the broker at {broker} is a {profile} build, {NOT_FOR_MEASURING}")))
 }
 
 /// What is measured.

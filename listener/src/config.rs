@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// Each setting is a flag and an environment variable of the same name; the flag wins.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "listener", version)]
+#[command(name = "listener", version = proto::release::VERSION)]
 pub struct Config {
     /// Where health and metrics are served over HTTP
     #[arg(long, env, default_value = "127.0.0.1:8083", value_parser = service::listen_address)]

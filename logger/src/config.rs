@@ -14,7 +14,7 @@ use crate::store::{Retention, StoreUrl};
 ///
 /// Each setting is a flag and an environment variable of the same name; the flag wins.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "logger", version)]
+#[command(name = "logger", version = proto::release::VERSION)]
 pub struct Config {
     /// Where HTTP is served: POST /log, POST /logs, GET /logs, /healthz, /readyz, /metrics
     #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]

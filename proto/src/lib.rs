@@ -9,6 +9,7 @@
 //! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
+pub mod release;
 
 mod bounded;
 mod entry;

@@ -392,7 +392,8 @@ async fn a_newcomer_is_told_what_there_is() {
         let help = run(&stack, &[command, "--help"]).await.ended_with(0).out;
         assert!(help.contains("Examples:") && help.contains("Usage: fourwire"), "{help}");
     }
-    assert!(run(&stack, &["--version"]).await.ended_with(0).out.starts_with("fourwire "));
+    let version = run(&stack, &["--version"]).await.ended_with(0).out;
+    assert_eq!(version.trim_end(), format!("fourwire {}", proto::release::VERSION));
 }
 
 fn write(path: &Path, text: &str) {

@@ -21,7 +21,7 @@ async fn while_all_is_well_every_part_says_so() {
         stack.eventually_stored(answer.id()).await;
     }
     let expected = json!({
-        "broker": { "ready": true, "draining": false },
+        "broker": { "ready": true, "draining": false, "profile": proto::release::PROFILE },
         "logger": { "reachable": true, "ready": true },
         "listener": {
             "reachable": true, "consuming": true, "waiting_for": null, "held": 0, "dead_letters_refused": false,

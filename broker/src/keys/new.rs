@@ -18,7 +18,7 @@ pub(super) const PREFIX: &str = "fw_";
 
 /// Makes a key, shows it once, and adds its SHA-256 to the file that BROKER_KEYS_FILE names.
 #[derive(Debug, Parser)]
-#[command(name = "new-key", version)]
+#[command(name = "new-key", version = proto::release::VERSION)]
 pub struct NewKey {
     /// Who it is for: a second key of a name is for the change from the first one
     pub name: String,

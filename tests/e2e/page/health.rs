@@ -15,6 +15,7 @@ async fn without_the_logger_three_refuse_the_fourth_queues_and_all_of_it_drains_
     let well = json!({ "broker": "✓ ready", "logger": "✓ ready", "rabbitmq": "✓ takes messages", "listener": "✓ takes entries" });
     eventually("all is well", async || (states(&page).await == well).then_some(())).await;
     assert_eq!(depth(&page).await, Some(0));
+    assert!(page.text("#profile").await.contains("not for measuring"), "the tests run no release");
 
     stack.logger.kill().await;
     page.eventually("document.querySelector('#part-logger').dataset.state === 'silent'").await;
