@@ -56,7 +56,7 @@ impl Reserve {
     /// many bytes takes when it is taken over. Tried in earnest, it takes the room and gives it back: only so quotas are counted
     /// in. Otherwise the word of a disk that has plenty is believed, which writes nothing.
     pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool) -> bool {
-        let held = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        let held = self.held_bytes();
         let wanted = self.bytes + ROOM_BYTES;
         // First without taking any, so that little that is left is not taken from others for a moment.
         let free = self.free_bytes();
@@ -73,6 +73,15 @@ impl Reserve {
         let kept = if taken.is_ok() { self.bytes } else { held.min(self.bytes) };
         self.set(file, kept);
         !full
+    }
+
+    /// What is not taken of it, since it was given up, or there was no room for it.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.held_bytes())
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len())
     }
 
     /// Gives the reserve up, until there is room for it again.

@@ -88,12 +88,15 @@ impl Sqlite {
     }
 
     /// Whether the disk has room for a group in the log, and then for all of the log in the main file: what could not be taken
-    /// over would fill the disk for good, and the log with it. Where it is short, the log is taken over first.
+    /// over would fill the disk for good, and the log with it. Where it is short, the log is taken over first. The reserve is
+    /// for entries only where older ones are deleted for them; else a start on the full disk would find none.
     pub(super) fn has_room_for(&mut self, group: &[Batch]) -> bool {
         let entries: u64 = group.iter().map(|batch| batch.arrivals.len() as u64).sum();
         let payload: u64 = group.iter().map(|batch| batch.payload_bytes() as u64).sum();
         let needed = 2 * (payload + entries.max(1) * ENTRY_PAGES_BYTES);
-        let is_enough = |it: &Self| it.reserve.free_bytes().is_none_or(|free| free >= needed + it.log_bytes);
+        let kept = if self.keeper.max_bytes().is_some() { 0 } else { self.reserve.missing_bytes() };
+        let is_enough =
+            |it: &Self| it.reserve.free_bytes().is_none_or(|free| free >= needed + it.log_bytes + kept);
         if !is_enough(self) {
             self.shorten_the_log();
         }
