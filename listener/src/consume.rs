@@ -110,6 +110,7 @@ impl Consumer {
         let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener").await.map_err(with_cause)?;
         let intake = tokio::time::timeout(DECLARE_TIMEOUT, self.prepare(&connection));
         let mut intake = intake.await??;
+        line.begin_channel();
         let mut logger_is_well = true;
         loop {
             if intake.is_over() {
@@ -225,7 +226,7 @@ impl Consumer {
         }
         drop(spans);
         // In one frame, unless there is one before them that may not be acknowledged yet.
-        let all = letters.is_empty() && line.is_empty();
+        let all = letters.is_empty() && line.is_acknowledged();
         if !on_receipt {
             acknowledge(&stored, all).await?;
         }

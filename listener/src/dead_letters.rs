@@ -51,8 +51,16 @@ pub(crate) struct Letter {
 #[derive(Debug)]
 pub(crate) struct Line {
     letters: mpsc::Sender<Letter>,
+    count: watch::Sender<Count>,
+}
+
+/// What has become of the letters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
     /// How many are in the line or in hand.
-    pending: watch::Sender<usize>,
+    pending: usize,
+    /// Whether there was one on this channel that is out of the line and was not acknowledged.
+    any_left: bool,
 }
 
 impl Line {
@@ -60,19 +68,26 @@ impl Line {
     pub(crate) async fn put(&self, letter: Letter) {
         // Whoever takes them lives as long as this. Counted when it is in, for the wait may be given up.
         if let Ok(place) = self.letters.reserve().await {
-            self.pending.send_modify(|pending| *pending += 1);
+            self.count.send_modify(|count| count.pending += 1);
             place.send(letter);
         }
     }
 
-    /// Whether all that were put in are acknowledged.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self.pending.borrow() == 0
+    /// Deliveries come on another channel from here on. What is left of the former one RabbitMQ has back.
+    pub(crate) fn begin_channel(&self) {
+        self.count.send_modify(|count| count.any_left = false);
+    }
+
+    /// Whether all that were put in are acknowledged. Only then may what came after them be acknowledged together with
+    /// all before it: a letter that was given up is in RabbitMQ for as long as nobody acknowledges it.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        let count = *self.count.borrow();
+        count.pending == 0 && !count.any_left
     }
 
     /// Waits until it is empty.
     pub(crate) async fn emptied(&self) {
-        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+        let _ = self.count.subscribe().wait_for(|count| count.pending == 0).await;
     }
 }
 
@@ -94,13 +109,16 @@ impl DeadLetters {
     /// queue does not take is given up: it is still in RabbitMQ.
     pub(crate) fn begin(mut self, shutdown: Shutdown) -> (Line, impl Future<Output = ()>) {
         let (letters, mut taken) = mpsc::channel::<Letter>(LETTERS);
-        let pending = watch::channel(0).0;
-        let line = Line { letters, pending: pending.clone() };
+        let count = watch::channel(Count::default()).0;
+        let line = Line { letters, count: count.clone() };
         let work = async move {
             while let Some(letter) = taken.recv().await {
-                self.publish(&letter, &shutdown).await;
+                let is_settled = self.publish(&letter, &shutdown).await;
                 drop(letter);
-                pending.send_modify(|pending| *pending -= 1);
+                count.send_modify(|count| {
+                    count.pending -= 1;
+                    count.any_left |= !is_settled;
+                });
             }
         };
         (line, work)
@@ -108,7 +126,8 @@ impl DeadLetters {
 
     /// Publishes a copy with the reason why it can never be stored, however long that takes, and acknowledges the delivery
     /// once RabbitMQ has confirmed it, and not before. The log has it with its id and its trace, as far as there are such.
-    async fn publish(&mut self, letter: &Letter, shutdown: &Shutdown) {
+    /// Returns whether the delivery is no longer open on its channel: it is acknowledged, or the channel is lost.
+    async fn publish(&mut self, letter: &Letter, shutdown: &Shutdown) -> bool {
         let Letter { held, failure, trace_id } = letter;
         let queue = self.amqp_url.queues().dead_letters.clone();
         // What has lost its channel comes again.
@@ -120,18 +139,21 @@ impl DeadLetters {
                 self.tell_that_it_takes(&queue);
                 // Of acknowledgements nothing comes back that another task could take for its own.
                 let acknowledged = held.acker.ack(BasicAckOptions { multiple: false });
-                let _ = tokio::time::timeout(ACK_TIMEOUT, acknowledged).await;
+                let acknowledged = tokio::time::timeout(ACK_TIMEOUT, acknowledged).await;
                 metrics::dead_letters(failure.code).increment(1);
                 let (entry_id, trace_id) = (entry_id(held).map(display), trace_id.map(display));
                 let (code, reason, key) = (failure.code, &failure.message, held.routing_key.as_str());
-                return tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
+                tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
+                return matches!(acknowledged, Ok(Ok(true))) || held.acker.poisoned();
             };
             self.tell_why_not(&queue, &refused);
             let waited = tokio::time::timeout(WAIT, shutdown.begun()).await;
             if waited.is_ok() {
-                return;
+                tracing::info!(entry_id = entry_id(held).map(display), "a dead letter stays where it came from");
+                return held.acker.poisoned();
             }
         }
+        held.acker.poisoned()
     }
 
     fn tell_that_it_takes(&self, queue: &str) {

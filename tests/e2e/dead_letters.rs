@@ -6,6 +6,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, ShortString},
 };
+use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{eventually, process::Process, stack::Stack};
@@ -178,6 +179,47 @@ async fn while_the_dead_letters_have_no_room_that_is_told_and_what_can_be_stored
     eventually("all is well", async || (stack.get("/status").await.message() == "all answer").then_some(()))
         .await;
     assert_eq!(stack.rabbitmq.depth("logs.entries").await, 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what_came_after_it() {
+    const QUEUE_BYTES: usize = 1_000;
+    let mut stack = Stack::start().await;
+    stack.rabbitmq.limit_queue("logs.dead", QUEUE_BYTES).await;
+    let body = vec![b'x'; 2 * QUEUE_BYTES];
+    stack.rabbitmq.publish("logs_topic", "log.INFO", &body, BasicProperties::default()).await;
+    letters(&stack, 1).await;
+    poison(&stack, "order-1").await;
+    let holds = async |stack: &Stack, deliveries: usize| {
+        eventually("it holds them", async || {
+            let detail = stack.get_from_listener("/readyz").await.body["detail"].clone();
+            let refused = detail["dead_letters_refused"] == true;
+            (refused && detail["held_deliveries"] == deliveries).then_some(())
+        })
+        .await;
+    };
+    holds(&stack, 1).await;
+    stack.logger.freeze().await;
+    let id = Uuid::now_v7();
+    let entry = json!({ "id": id, "name": "event", "data": "" }).to_string();
+    stack
+        .rabbitmq
+        .publish("logs_topic", "log.INFO", entry.as_bytes(), BasicProperties::default())
+        .await;
+    holds(&stack, 2).await;
+    let mut listener = stack.listener.take().expect("it runs");
+    listener.signal(Signal::SIGTERM);
+    eventually("the letter is given up", async || {
+        listener.log().contains("stays where it came from").then_some(())
+    })
+    .await;
+    stack.logger.signal(Signal::SIGCONT);
+    listener.ends_well().await;
+    assert!(!listener.log().contains("not finished in time"), "{}", listener.log());
+    stack.eventually_stored(id).await;
+    stack.rabbitmq.holds("logs.entries", 1).await;
+    let left = stack.rabbitmq.get("logs.entries").await.expect("the letter");
+    assert_eq!(left.delivery.data, b"no JSON");
 }
 
 #[tokio::test]
