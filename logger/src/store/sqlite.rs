@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{Code, Failure, Time};
+use proto::{Code, Failure, Outcome, Time};
 use rusqlite::Connection;
 
 pub(super) use self::read::SqliteReader;
@@ -57,7 +57,7 @@ pub struct Sqlite {
     log_taken_over: bool,
     clock: Clock,
     leaps: ClockLeaps,
-    /// What the entries of the last group got, so that a clock that is set back does not turn the order.
+    /// What the last entry that was stored got, so that a clock that is set back does not turn the order.
     last_stored_at: Time,
     keeper: Keeper,
     reserve: Reserve,
@@ -188,7 +188,9 @@ impl Sqlite {
 
     fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         self.standing = result.as_ref().map(|_| ()).map_err(Failure::clone);
-        self.committed_at = result.is_ok().then(Instant::now);
+        if result.is_err() {
+            self.committed_at = None;
+        }
         result
     }
 
@@ -229,17 +231,34 @@ impl Sqlite {
     }
 
     fn try_commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let mut connection = self.take_connection()?;
+        let mut connection = self.take_connection_to_write()?;
         self.read_the_clock();
-        self.last_stored_at = self.last_stored_at.max(self.clock.now());
-        match write::commit(&mut connection, group, self.last_stored_at, self.keeper.max_bytes()) {
+        let stored_at = self.last_stored_at.max(self.clock.now());
+        match write::commit(&mut connection, group, stored_at, self.keeper.max_bytes()) {
             Ok((answers, deleted)) => {
                 self.connection = Some(connection);
+                self.committed_at = Some(Instant::now());
+                // A question stores nothing: the listener asks every two seconds, and one of them may meet a clock that is
+                // wrong for a moment.
+                let mut results = answers.iter().flatten().flatten();
+                if results.any(|result| *result == Ok(Outcome::Stored)) {
+                    self.last_stored_at = stored_at;
+                }
                 self.keeper.note(deleted);
                 Ok(answers)
             }
             Err(broken) => Err(self.judge(connection, broken)),
         }
+    }
+
+    /// As [`Sqlite::take_connection`], where what was found in the log is in the main file.
+    fn take_connection_to_write(&mut self) -> Result<Connection, Failure> {
+        let connection = self.take_connection()?;
+        if self.log_taken_over {
+            return Ok(connection);
+        }
+        self.connection = Some(connection);
+        Err(full())
     }
 
     /// The connection, opened again if it was closed. Whoever takes it puts it back if it is still good.
@@ -255,10 +274,18 @@ impl Sqlite {
             if let OpenError::Damaged { .. } = &error {
                 self.damage.found(&self.path, &error);
             }
+            if let OpenError::Full { .. } = &error {
+                self.reserve.release();
+                return full().because(error);
+            }
             Failure::unreachable("the store").because(error)
         })?;
         self.names.note_log();
         self.log_taken_over = opened.log_taken_over;
+        // A commit of which nothing is certain may have stored some.
+        if let Ok(Some(found)) = row::last_stored_at(&opened.connection) {
+            self.last_stored_at = self.last_stored_at.max(found);
+        }
         tracing::info!(path = %self.path.display(), "the store is open again");
         Ok(opened.connection)
     }

@@ -27,11 +27,12 @@ impl Sqlite {
     /// Opens again what was closed, and deletes a little of what is not to be kept.
     pub(in crate::store) fn tend(&mut self, retention: &Retention) -> bool {
         self.keeper.keep(*retention);
-        if self.damage.is_there() || self.lost.is_some() || self.await_the_log().is_err() {
+        if self.damage.is_there() || self.lost.is_some() {
             return false;
         }
-        let connection = match self.take_connection() {
+        let connection = match self.await_the_log().and_then(|()| self.take_connection_to_write()) {
             Ok(connection) => connection,
+            Err(failure) if failure.code == Code::StorageFull => return false,
             Err(failure) => {
                 tracing::warn!(error = failure.cause(), "the store cannot be opened again");
                 return false;
@@ -55,8 +56,11 @@ impl Sqlite {
         }
     }
 
-    /// Gives a log that could not be taken over when the store was opened another chance.
+    /// Opens again what was closed, and gives a log that could not be taken over when the store was opened another chance.
     pub(super) fn await_the_log(&mut self) -> Result<(), Failure> {
+        if self.connection.is_none() {
+            self.connection = Some(self.take_connection()?);
+        }
         if self.log_taken_over {
             return Ok(());
         }

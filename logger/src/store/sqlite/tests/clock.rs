@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Query, Time};
+use proto::{Outcome, Query, Time};
 
 use super::{super::keeper::STEADY, connection, count, sqlite};
 use crate::{
@@ -154,6 +154,29 @@ fn a_clock_that_goes_back_keeps_the_order_and_deletes_nothing() {
     let entries =
         super::walk(&mut store, Query { limit: 100, ..Query::default() }, super::page::Budget::DEFAULT);
     assert!(entries.is_sorted_by(|newer, older| newer.stored_at >= older.stored_at));
+}
+
+#[tokio::test]
+async fn what_stores_nothing_while_the_clock_is_ahead_does_not_set_the_time_of_those_to_come() {
+    let (_directory, url, mut store) = new_store();
+    let hand = Hand::of(&mut store);
+    store_some(&mut store, 0..1);
+    hand.leap(YEAR);
+    // The last commit is too long ago to be believed: it commits.
+    sqlite(&mut store).committed_at = None;
+    assert_eq!(store.ping(), Ok(()));
+    assert!(sqlite(&mut store).committed_at.is_some(), "it was committed");
+    assert_eq!(store_one(&mut store, arrival(0, "text")), Ok(Outcome::Duplicate));
+    store_one(&mut store, arrival(0, "other")).expect_err("the id has other content");
+    let other = rusqlite::Connection::open(file(&url)).expect("opened by another");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    store_one(&mut store, arrival(7, "text")).expect_err("locked");
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    hand.leap(-YEAR);
+    hand.pass(1);
+    store_some(&mut store, 1..2);
+    let stored = store.reader().get(id(1)).await.expect("readable").expect("there");
+    assert_eq!(stored.stored_at, hand.now());
 }
 
 #[tokio::test]

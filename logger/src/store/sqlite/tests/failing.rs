@@ -10,7 +10,7 @@ use proto::{Code, Outcome, Query};
 use rusqlite::{Connection, ffi};
 
 use super::{
-    super::{open, write::Broken},
+    super::{FRESH, open, write::Broken},
     connection, count, get, sqlite,
 };
 use crate::store::{Retention, Store, StoreUrl, fixtures::*};
@@ -71,8 +71,13 @@ fn a_question_without_entries_is_committed_and_changes_nothing() {
     assert_eq!(store.ping(), Ok(()));
     let asked = log();
     assert!(asked > before, "it was written and synced as an entry is");
+    let committed_at = sqlite(&mut store).committed_at.expect("it was committed");
     assert_eq!(store.ping(), Ok(()));
     assert_eq!(log(), asked, "what is known from a moment ago is not tried again");
+    assert_eq!(sqlite(&mut store).committed_at, Some(committed_at), "and being asked makes it no newer");
+    sqlite(&mut store).committed_at = committed_at.checked_sub(FRESH);
+    assert_eq!(store.ping(), Ok(()));
+    assert!(log() > asked, "what is known from long ago is");
     assert_eq!(count(&mut store), 0);
 }
 
@@ -146,6 +151,33 @@ fn after_an_io_error_the_store_is_opened_again() {
     assert!(!store.tend(&Retention::default()));
     store.look();
     assert_eq!(store.standing(), Ok(()), "or, with no write, by tending");
+}
+
+#[test]
+fn a_store_that_was_closed_before_its_log_was_taken_over_is_opened_again_for_it() {
+    for tended in [false, true] {
+        let (_directory, _, mut store) = new_store();
+        store_one(&mut store, arrival(1, "text")).expect("stored");
+        (sqlite(&mut store).log_taken_over, sqlite(&mut store).connection) = (false, None);
+        if tended {
+            assert!(!store.tend(&Retention::default()));
+            assert!(sqlite(&mut store).log_taken_over && sqlite(&mut store).connection.is_some());
+        }
+        assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored));
+    }
+}
+
+#[test]
+fn nothing_is_written_while_the_log_is_not_taken_over() {
+    let (_directory, _, mut store) = new_store();
+    let store = sqlite(&mut store);
+    store.log_taken_over = false;
+    for _ in 0..2 {
+        assert_eq!(store.take_connection_to_write().expect_err("not yet").code, Code::StorageFull);
+        assert!(store.connection.is_some(), "it is put back");
+    }
+    assert_eq!(store.await_the_log(), Ok(()));
+    assert!(store.take_connection_to_write().is_ok());
 }
 
 #[test]
