@@ -77,3 +77,21 @@ async fn damage_at_run_time_stops_writing_and_shows_in_readyz() {
     let status = Lone::start(&settings, dir.path()).await.expect_err("refused");
     assert_eq!(status.code(), Some(3));
 }
+
+#[tokio::test]
+async fn every_row_that_was_altered_is_named_in_the_log() {
+    const ALTERED: usize = 30;
+    let (dir, settings) = store().await;
+    let path = dir.path().join("logs.db");
+    let mut bytes = fs::read(&path).expect("readable");
+    let mut names = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"torture"));
+    let names: Vec<usize> = names.by_ref().skip(5).take(ALTERED).collect();
+    names.iter().for_each(|at| bytes[*at] = b'T');
+    fs::write(&path, bytes).expect("written");
+    let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
+    assert_eq!(lone.all_stored().await.len(), 50 - ALTERED);
+    lone.process.signal(Signal::SIGTERM);
+    lone.process.ends_well().await;
+    let log = lone.process.log();
+    assert_eq!(log.matches("left out of what is read").count(), ALTERED, "{log}");
+}

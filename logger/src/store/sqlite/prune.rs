@@ -8,9 +8,9 @@ use super::row::{self, COLUMNS};
 /// How much one step deletes at the most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
-    entries: u32,
+    pub(super) entries: u32,
     /// Large entries make a step of fewer.
-    bytes: i64,
+    pub(super) bytes: i64,
     /// Pages that are given back to the file system.
     pages: u32,
 }

@@ -6,11 +6,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Sqlite, page,
+    prune::{ROW_BYTES, Step},
     row::{self, COLUMNS},
 };
 
-/// Rows that are changed in one transaction. What was changed stays so if the next one fails, and the order holds.
-const ROWS: u32 = 1_000;
+/// Of lines that name a row each: the log shows many of them.
+const NAMED: &str = concat!(module_path!(), "::named");
+
+/// What is changed in one transaction. What was changed stays so if the next one fails, and the order holds.
+const STEP: Step = Step::USUAL;
 
 /// What was changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,19 +48,21 @@ impl Sqlite {
 }
 
 impl ResetTimes {
-    /// Changes the rows from `from` on, up to [`ROWS`] of them. Returns where to go on.
+    /// Changes the rows from `from` on, up to [`STEP`] of them. Returns where to go on.
     fn some(&mut self, connection: &mut Connection, from: i64, now: Time) -> anyhow::Result<Option<i64>> {
         let transaction = connection.transaction()?;
         let mut changes = Vec::new();
-        let mut last = None;
+        let (mut last, mut bytes) = (None, 0);
         {
             let mut statement = transaction.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT {ROWS}"
+                "SELECT {COLUMNS} FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT ?2"
             ))?;
-            let mut rows = statement.query([from])?;
+            let mut rows = statement.query(params![from, STEP.entries])?;
             while let Some(row) = rows.next()? {
                 let sequence: i64 = row.get(0)?;
                 last = Some(sequence);
+                // All of a row is written when its time is.
+                bytes += ROW_BYTES + row::payload_bytes(row);
                 match row::with_time(row, now) {
                     Ok((before, _)) if before <= now => {}
                     Ok((before, checksum)) => {
@@ -66,8 +72,12 @@ impl ResetTimes {
                     }
                     Err(unreadable) => {
                         self.unreadable += 1;
-                        tracing::error!(error = %unreadable, "left as it is: it cannot be read");
+                        let error = &unreadable;
+                        tracing::error!(target: NAMED, %error, "left as it is: it cannot be read");
                     }
+                }
+                if bytes >= STEP.bytes {
+                    break;
                 }
             }
         }

@@ -68,6 +68,16 @@ pub(super) fn with_time(row: &Row<'_>, stored_at: Time) -> Result<(Time, Option<
     Ok((before, raw.has_checksum.then(|| changed.checksum())))
 }
 
+/// The bytes of the name and the data of a row.
+pub(super) fn payload_bytes(row: &Row<'_>) -> i64 {
+    let bytes = |column| match row.get_ref(column) {
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+        Ok(ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_)) | Err(_) => 0,
+    };
+    // By `COLUMNS`.
+    bytes(2).saturating_add(bytes(8))
+}
+
 /// When the last entry that can be trusted was stored; `None` in a store without one.
 pub(super) fn last_stored_at(connection: &Connection) -> rusqlite::Result<Option<Time>> {
     first_trusted(connection, "ORDER BY seq DESC")
@@ -186,7 +196,8 @@ impl LeftOut {
             return;
         }
         self.counted.one_more();
-        tracing::error!(error = %row, "left out of what is read: it cannot be read, the others can");
+        // Each is named once: the limit of the log must not hide it.
+        tracing::error!(target: concat!(module_path!(), "::named"), error = %row, "left out of what is read: it cannot be read, the others can");
         if named.len() == NAMED {
             tracing::error!(rows = NAMED, "more rows that cannot be read are not named");
         }

@@ -2,12 +2,15 @@
 //!
 //! A kind is one place in the code. Of each the first few are shown, then one a second, and how many were left out.
 //! What is logged at `debug` and below somebody has asked for, and gets all of it.
+//!
+//! Lines that each name another thing, once, would be lost for good if they were not shown. Their target ends with
+//! [`NAMED`], as in `target: concat!(module_path!(), "::named")`, and many more of them may come at once.
 
 use std::{
     collections::HashMap,
     fmt,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
 use governor::{DefaultDirectRateLimiter, Quota};
@@ -20,6 +23,12 @@ use tracing_subscriber::layer::{Context, Layer};
 
 /// Lines of one kind that may come at once.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).expect("it is not zero");
+
+/// The end of the target of lines that each name another thing.
+const NAMED: &str = "::named";
+
+/// As many of those may come at once: their kinds are few, and so are about 300 bytes of each.
+const NAMED_AT_ONCE: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not zero");
 
 /// Lines of one kind in each second after that.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
@@ -45,30 +54,50 @@ pub(super) struct Hidden {
 }
 
 impl Limit {
-    /// What was not shown since this was called last.
+    /// What was not shown since this was called last; nothing while somebody else counts. Whoever panics calls this too, and
+    /// must not wait for what he may hold himself.
     pub(super) fn take_hidden(&self) -> Vec<Hidden> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = match self.0.try_lock() {
+            Ok(kinds) => kinds,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Vec::new(),
+        };
         kinds.values_mut().filter_map(|kind| kind.hidden.take()).collect()
     }
 
     fn admits(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind {
-            limiter: DefaultDirectRateLimiter::direct(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE)),
-            hidden: None,
-        });
-        if kind.limiter.check().is_ok() {
-            return true;
+        {
+            let mut kinds = self.lock();
+            let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind::of(metadata.target()));
+            if kind.limiter.check().is_ok() {
+                return true;
+            }
+            if let Some(hidden) = &mut kind.hidden {
+                hidden.lines += 1;
+                return false;
+            }
         }
-        let hidden = kind.hidden.get_or_insert_with(|| Hidden {
-            level: *metadata.level(),
-            target: metadata.target(),
-            message: Message::of(event),
-            lines: 0,
-        });
-        hidden.lines += 1;
+        // What is formatted is not ours: it may log, or panic. So nobody waits for it.
+        let message = Message::of(event);
+        if let Some(kind) = self.lock().get_mut(&metadata.callsite()) {
+            let (level, target) = (*metadata.level(), metadata.target());
+            let first = || Hidden { level, target, message, lines: 0 };
+            kind.hidden.get_or_insert_with(first).lines += 1;
+        }
         false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Kind>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kind {
+    fn of(target: &str) -> Self {
+        let at_once = if target.ends_with(NAMED) { NAMED_AT_ONCE } else { AT_ONCE };
+        let quota = Quota::per_second(PER_SECOND).allow_burst(at_once);
+        Kind { limiter: DefaultDirectRateLimiter::direct(quota), hidden: None }
     }
 }
 

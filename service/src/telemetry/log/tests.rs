@@ -127,14 +127,69 @@ fn bytes_that_wait_are_bounded_too() {
     assert_eq!(state.lock().lost, 1);
 }
 
+/// Logs to it as a service does.
+fn subscriber(log: &'static Log) -> impl tracing::Subscriber + Send + Sync {
+    registry().with(layer().with_writer(log).with_ansi(false)).with(log.limit())
+}
+
+#[test]
+fn lines_that_each_name_another_thing_are_shown_up_to_a_thousand() {
+    const MANY: u64 = 5_000;
+    let disk = Disk::default();
+    let log: &'static Log = Box::leak(Box::new(Log::begin(LogFormat::Text, disk.clone())));
+    tracing::subscriber::with_default(subscriber(log), || {
+        for number in 0..MANY {
+            tracing::warn!(target: concat!(module_path!(), "::named"), number, "a row");
+        }
+    });
+    log.flush();
+    let text = disk.text();
+    let shown = text.lines().filter(|line| line.contains("a row number=")).count() as u64;
+    assert!((1_000..MANY).contains(&shown), "{shown}");
+    assert!(
+        text.contains(&format!("{} more lines like this were not shown: a row", MANY - shown)),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_logs_while_it_is_formatted_or_panics_holds_up_nobody() {
+    struct Logs;
+    impl fmt::Display for Logs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            tracing::warn!("from within");
+            f.write_str("told")
+        }
+    }
+    struct Panics;
+    impl fmt::Display for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("while it is formatted")
+        }
+    }
+    let log: &'static Log = Box::leak(Box::new(Log::begin(LogFormat::Text, Disk::default())));
+    tracing::subscriber::with_default(subscriber(log), || {
+        for _ in 0..100 {
+            tracing::warn!("{Logs}");
+        }
+        for number in 0..100 {
+            let logged = std::panic::catch_unwind(|| match number {
+                0..50 => tracing::warn!("{}", "plain"),
+                _ => tracing::warn!("{Panics}"),
+            });
+            assert_eq!(logged.is_ok(), number < 50);
+            log.tell_hidden();
+        }
+    });
+}
+
 #[test]
 fn of_many_lines_of_one_kind_few_are_shown_and_the_others_are_counted() {
     const MANY: u64 = 10_000;
     let disk = Disk::default();
     let log = Log::begin(LogFormat::Text, disk.clone());
     let log: &'static Log = Box::leak(Box::new(log));
-    let subscriber = registry().with(layer().with_writer(log).with_ansi(false)).with(log.limit());
-    tracing::subscriber::with_default(subscriber, || {
+    tracing::subscriber::with_default(subscriber(log), || {
         for number in 0..MANY {
             tracing::warn!(number, "refused");
             if number < 100 {
