@@ -5,6 +5,8 @@
 
 use std::{
     fs::File,
+    io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -43,7 +45,8 @@ impl Reserve {
     /// Opens the reserve of the store whose file is `path`. What was taken by an earlier logger is still taken.
     pub(super) fn open(path: &Path) -> Self {
         let path = with_suffix(path, ".reserve");
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.and_then(|file| if is_ours(&file)? { Ok(file) } else { Err(foreign()) });
         let file = file.inspect_err(|error| {
             tracing::warn!(path = %path.display(), %error, "no room is kept in reserve on the store's disk");
         });
@@ -106,6 +109,16 @@ impl Reserve {
     }
 }
 
+/// Whether it is a reserve: nothing but zeros, of which the first is looked at. What is somebody else's must not be cut off.
+fn is_ours(file: &File) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(file.metadata()?.is_file() && (file.read_at(&mut first, 0)? == 0 || first == [0]))
+}
+
+fn foreign() -> io::Error {
+    io::Error::other("the file is no reserve of ours, and is left as it is: move it away")
+}
+
 /// Sees to it that the file has so many bytes, with blocks behind them.
 fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
     let bytes = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
@@ -115,6 +128,18 @@ fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_somebody_else_is_left_as_it_is() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let theirs = directory.path().join("logs.db.reserve");
+        std::fs::write(&theirs, "a recipe")?;
+        let reserve = Reserve::open(&directory.path().join("logs.db"));
+        assert!(reserve.has_room(0, true), "the file system is asked alone");
+        reserve.release();
+        assert_eq!(std::fs::read_to_string(&theirs)?, "a recipe");
+        Ok(())
+    }
 
     #[test]
     fn room_that_was_tried_is_given_back_and_the_reserve_is_held() -> std::io::Result<()> {
