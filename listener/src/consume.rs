@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ::metrics::Counter;
 use jiff::Timestamp;
 use lapin::{Connection, options::BasicAckOptions};
 use proto::{Failure, LogEntry, rabbitmq::parse_message};
@@ -51,12 +52,14 @@ pub struct Consumer {
     interrupted: bool,
     /// Whether the log has been told of a level that is not known.
     told_of_levels: bool,
+    assumed_levels: Counter,
 }
 
 /// Why consuming ended.
 pub(crate) type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 impl Consumer {
+    /// Call it after the recorder of the metrics is installed.
     pub(crate) fn new(amqp_url: AmqpUrl, prefetch: u16, hand_over: HandOver, state: Arc<State>) -> Self {
         Consumer {
             amqp_url,
@@ -66,6 +69,7 @@ impl Consumer {
             unsettled: None,
             interrupted: false,
             told_of_levels: false,
+            assumed_levels: metrics::assumed_levels(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Consumer {
         let mut intake = intake.await??;
         line.begin_channel();
         let mut logger_is_well = true;
+        let mut refusals = self.state.refusals();
         loop {
             if intake.is_over() {
                 if !logger_is_well {
@@ -142,6 +147,11 @@ impl Consumer {
                     return Ok(());
                 }
                 () = self.state.lost() => return Err("RabbitMQ delivers nothing, though messages wait: was the queue declared anew?".into()),
+                () = refusals.begin() => {
+                    // Those that wait take up the prefetch, as below; `watch` counts on it.
+                    intake.end();
+                    continue;
+                }
                 batch = intake.next() => batch?,
                 () = self.hand_over.logger_fails(ASK_INTERVAL) => {
                     logger_is_well = false;
@@ -270,7 +280,7 @@ impl Consumer {
     }
 
     fn tell_of_level(&mut self, key: &str) {
-        metrics::assumed_levels().increment(1);
+        self.assumed_levels.increment(1);
         // One who sends many is told once; the metric counts them.
         if !std::mem::replace(&mut self.told_of_levels, true) {
             tracing::warn!(

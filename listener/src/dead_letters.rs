@@ -32,6 +32,9 @@ use crate::{
 /// that is held.
 const LETTERS: usize = 256;
 
+/// Of lines that name a letter each: the log shows many of them.
+const NAMED: &str = concat!(module_path!(), "::named");
+
 /// How long one attempt may take, and how long to wait before the next.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_millis(500);
@@ -65,10 +68,11 @@ struct Count {
 
 impl Line {
     /// Puts one in. Waits for room, if there is none.
-    pub(crate) async fn put(&self, letter: Letter) {
+    pub(crate) async fn put(&self, mut letter: Letter) {
         // Whoever takes them lives as long as this. Counted when it is in, for the wait may be given up.
         if let Ok(place) = self.letters.reserve().await {
             self.count.send_modify(|count| count.pending += 1);
+            letter.held.set_dead();
             place.send(letter);
         }
     }
@@ -143,13 +147,17 @@ impl DeadLetters {
                 metrics::dead_letters(failure.code).increment(1);
                 let (entry_id, trace_id) = (entry_id(held).map(display), trace_id.map(display));
                 let (code, reason, key) = (failure.code, &failure.message, held.routing_key.as_str());
-                tracing::warn!(entry_id, trace_id, %code, reason, key, "dead letter");
+                // Each names another: many of them may come at once.
+                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason, key, "dead letter");
                 return matches!(acknowledged, Ok(Ok(true))) || held.acker.poisoned();
             };
             self.tell_why_not(&queue, &refused);
             let waited = tokio::time::timeout(WAIT, shutdown.begun()).await;
             if waited.is_ok() {
-                tracing::info!(entry_id = entry_id(held).map(display), "a dead letter stays where it came from");
+                tracing::info!(
+                    entry_id = entry_id(held).map(display),
+                    "a dead letter stays where it came from"
+                );
                 return held.acker.poisoned();
             }
         }

@@ -4,7 +4,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -47,9 +47,11 @@ pub(crate) struct State {
     waiting: Mutex<Option<Waiting>>,
     held: AtomicUsize,
     held_bytes: AtomicUsize,
+    /// How many of those that are held wait among the dead letters.
+    held_dead: AtomicUsize,
     /// How many have been taken, ever.
     taken: AtomicU64,
-    dead_letters_refused: AtomicBool,
+    dead_letters_refused: watch::Sender<bool>,
     dead_letter_queue: String,
     /// How many subscriptions there have been, and the number of the present one; 0: there is none.
     subscriptions: AtomicU64,
@@ -66,8 +68,9 @@ impl State {
             waiting: Mutex::new(Some(Waiting::Logger)),
             held: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
+            held_dead: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
-            dead_letters_refused: AtomicBool::new(false),
+            dead_letters_refused: watch::channel(false).0,
             dead_letter_queue,
             subscriptions: AtomicU64::new(0),
             subscription: AtomicU64::new(0),
@@ -103,12 +106,15 @@ impl State {
         self.subscription.load(Ordering::Acquire)
     }
 
-    /// How the taking of deliveries stands.
+    /// How the taking of deliveries stands. While dead letters are refused, those that wait do not count: they may for
+    /// hours, and are of another subscription, for each ends when it has some.
     pub(crate) fn intake(&self) -> IntakeState {
+        let (held, held_dead) = (self.held.load(Ordering::Relaxed), self.held_dead.load(Ordering::Relaxed));
+        let waiting_dead = if self.dead_letters_refused() { held_dead } else { 0 };
         IntakeState {
             subscription: self.subscription(),
             taken: self.taken.load(Ordering::Relaxed),
-            held: self.held.load(Ordering::Relaxed),
+            held: held.saturating_sub(waiting_dead),
         }
     }
 
@@ -126,11 +132,16 @@ impl State {
 
     /// Whether the queue of the dead letters takes none.
     pub(crate) fn set_dead_letters_refused(&self, refused: bool) {
-        self.dead_letters_refused.store(refused, Ordering::Relaxed);
+        self.dead_letters_refused.send_replace(refused);
     }
 
     pub(crate) fn dead_letters_refused(&self) -> bool {
-        self.dead_letters_refused.load(Ordering::Relaxed)
+        *self.dead_letters_refused.borrow()
+    }
+
+    /// Tells each time that they begin to be refused from now on.
+    pub(crate) fn refusals(&self) -> Refusals {
+        Refusals(self.dead_letters_refused.subscribe())
     }
 
     /// The memory that all held deliveries take, about.
@@ -164,6 +175,23 @@ impl State {
     }
 }
 
+/// Tells that the dead letters are refused.
+#[derive(Debug)]
+pub(crate) struct Refusals(watch::Receiver<bool>);
+
+impl Refusals {
+    /// Returns once they begin to be. May be given up and called again.
+    pub(crate) async fn begin(&mut self) {
+        while self.0.changed().await.is_ok() {
+            if *self.0.borrow_and_update() {
+                return;
+            }
+        }
+        // The state lives as long as whoever takes deliveries.
+        std::future::pending().await
+    }
+}
+
 /// How the taking of deliveries stands at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IntakeState {
@@ -171,7 +199,7 @@ pub(crate) struct IntakeState {
     pub(crate) subscription: u64,
     /// How many have been taken, ever.
     pub(crate) taken: u64,
-    /// How many are held.
+    /// How many are held, without those that wait among the dead letters for room.
     pub(crate) held: usize,
 }
 
@@ -179,6 +207,7 @@ pub(crate) struct IntakeState {
 #[derive(Debug)]
 pub(crate) struct Held {
     delivery: Delivery,
+    is_dead: bool,
     state: Arc<State>,
 }
 
@@ -187,7 +216,14 @@ impl Held {
         state.taken.fetch_add(1, Ordering::Relaxed);
         state.held.fetch_add(1, Ordering::Relaxed);
         state.held_bytes.fetch_add(delivery.data.len() + DELIVERY_BYTES, Ordering::Relaxed);
-        Held { delivery, state: Arc::clone(state) }
+        Held { delivery, is_dead: false, state: Arc::clone(state) }
+    }
+
+    /// It waits among the dead letters from here on.
+    pub(crate) fn set_dead(&mut self) {
+        if !std::mem::replace(&mut self.is_dead, true) {
+            self.state.held_dead.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -201,7 +237,60 @@ impl Deref for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.state.held_dead.fetch_sub(usize::from(self.is_dead), Ordering::Relaxed);
         self.state.held.fetch_sub(1, Ordering::Relaxed);
         self.state.held_bytes.fetch_sub(self.delivery.data.len() + DELIVERY_BYTES, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn state() -> Arc<State> {
+        let transports = Transports::new(&transport::Settings {
+            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+            logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            amqp_url: None,
+            tls: None,
+            deadline: Duration::from_secs(1),
+            came_by: None,
+        });
+        Arc::new(State::new(Arc::new(transports), Transport::Http, "logs.dead".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_wait_for_room_do_not_hide_that_nothing_else_is_held() {
+        let state = state();
+        let held = || {
+            let delivery = Delivery::mock(1, "logs_topic".into(), "log.INFO".into(), false, vec![0; 9]);
+            Held::new(delivery, &state)
+        };
+        let (mut dead, good) = (held(), held());
+        dead.set_dead();
+        assert_eq!(state.intake().held, 2, "it is about to be published");
+        state.set_dead_letters_refused(true);
+        assert_eq!(state.intake().held, 1);
+        drop(good);
+        assert_eq!(state.intake().held, 0);
+        drop(dead);
+        state.set_dead_letters_refused(false);
+        assert_eq!((state.intake().held, state.held_bytes()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn each_time_that_dead_letters_begin_to_be_refused_is_told_once() {
+        let state = state();
+        let mut refusals = state.refusals();
+        for _ in 0..2 {
+            state.set_dead_letters_refused(true);
+            refusals.begin().await;
+            assert!(futures_util::FutureExt::now_or_never(refusals.begin()).is_none());
+            state.set_dead_letters_refused(false);
+            assert!(futures_util::FutureExt::now_or_never(refusals.begin()).is_none());
+        }
     }
 }
