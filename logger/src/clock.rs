@@ -1,7 +1,7 @@
 //! The wall clock, and whether it can be believed.
 //!
 //! What it says is written to every entry, and by it entries are deleted. It may be wrong: set by hand, by a machine that
-//! had no battery, by a virtual machine that was put back. So it is held against the time since the machine was
+//! had no battery, by a virtual machine that was put back. So it is compared with the time since the machine was
 //! started, which nobody can set, and which runs on while it is suspended.
 
 use std::time::Duration;

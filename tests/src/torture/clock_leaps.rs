@@ -40,10 +40,12 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
         let callers = Callers::start(&lone, CALLERS, &mut random);
         callers.goes_on(50).await;
-        let leap = random.random_range(8..4_000) * DAY * if round % 2 == 0 { 1 } else { -1 };
+        // Back first: then nothing in the store is ahead of a clock that is right.
+        let leap = random.random_range(8..4_000) * DAY * if round % 2 == 0 { -1 } else { 1 };
         clock.set(leap);
-        let (direction, ahead) = if leap > 0 { ("forward", "ahead") } else { ("back", "ahead") };
-        tells(&lone, direction).await;
+        let (there, and_back) =
+            if leap > 0 { ("forward", "ahead of the clock") } else { ("back", "forward") };
+        tells(&lone, there).await;
         callers.goes_on(50).await;
         if round % 4 < 2 {
             // It is started again by a wrong clock.
@@ -56,11 +58,17 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         let callers = Callers::start(&lone, CALLERS, &mut random);
         callers.goes_on(50).await;
         clock.set(0);
-        tells(&lone, ahead).await;
+        tells(&lone, and_back).await;
         // Retention looks every second.
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         callers.goes_on(50).await;
         callers.stop(&mut journal).await;
+        if round == 0 {
+            let (_, ready) = lone.get("/readyz").await;
+            if ready["detail"]["clock_trouble"].as_str().is_some_and(|told| told.contains("ahead of")) {
+                broken.push(format!("a clock that was behind has left times ahead of it: {ready}"));
+            }
+        }
         end(&mut lone).await;
         progress(round + 1);
     }

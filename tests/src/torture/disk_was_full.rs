@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use chaos::{Answer, Journal};
+use chaos::{Answer, Journal, Verdict};
 use nix::sys::signal::Signal;
 use proto::{Code, Level, LogEntry, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -103,9 +103,10 @@ async fn turn_over(
     journal: &mut Journal,
     whole: &mut Report,
 ) -> Vec<String> {
-    let mut broken = Vec::new();
+    let (mut broken, mut last) = (Vec::new(), Vec::new());
     let mut lone = Lone::start(settings, dir).await.expect("it starts");
     for _ in 0..2 {
+        last.clear();
         burst(&lone, random, journal).await;
         lone = restarted(lone, killed, settings, dir, &mut broken).await;
         for transport in DIRECT {
@@ -115,15 +116,23 @@ async fn turn_over(
                 matches!(answer, Answer::Accepted(_)).then_some(())
             };
             eventually("room is made for the next entry", accepted).await;
+            last.push(next.id());
             if lone.get(&format!("/logs/{}", next.id())).await.0 != 200 {
                 broken.push(format!("an entry that was stored by {transport} cannot be read"));
             }
         }
     }
-    lone.all_stored().await;
+    let stored = lone.all_stored().await;
     lone.process.kill().await;
-    whole.entries += journal.len();
-    whole.accepted += journal.accepted().count();
+    if let Some(lost) = last.iter().find(|id| !stored.iter().any(|entry| entry.id == **id)) {
+        broken.push(format!("{lost}, one of the newest, is lost"));
+    }
+    // Older ones may be deleted; none may be altered, stored twice, or there though it was refused or never sent.
+    let verdict = Verdict { lost: 0, ..journal.verdict(&stored, &HashSet::new()) };
+    let report = Report::of(&verdict, 1);
+    whole.entries += report.entries;
+    whole.accepted += report.accepted;
+    broken.extend(report.broken);
     broken
 }
 

@@ -77,7 +77,7 @@ impl Names {
         self.log.identity = fs::metadata(&self.log.path).as_ref().map(Identity::of).ok();
     }
 
-    /// Looks at all of them; at the log only while SQLite has it open. It takes three calls of the system, which take some
+    /// Looks at all of them; at the log only while SQLite has it open. It takes four calls of the system, which take some
     /// microseconds.
     ///
     /// # Errors
