@@ -18,7 +18,11 @@ pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
 pub use self::described::GrpcHandleBody;
-use self::{described::EntryOrBatch, ignored::Ignored, part::Part};
+use self::{
+    described::EntryOrBatch,
+    ignored::Ignored,
+    part::{Part, Whole},
+};
 pub use self::{part::mistake, words::in_plain_words};
 use crate::{
     BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Time, Transport, limits::BATCH_ENTRIES,
@@ -70,7 +74,8 @@ impl Handle {
     /// # Errors
     /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
-        let whole = Part::whole(body)?;
+        let whole = Whole::new(body)?;
+        let whole = whole.part();
         let body: HandleBody<'_> =
             whole.parse_object().map_err(|failure| unlisted(failure, &["auth", "mail"]))?;
         let missing = || Failure::new(Code::BadField, "missing field `action`: give it \"log\" or \"echo\"");
@@ -111,7 +116,7 @@ pub struct BatchDraft {
 /// # Errors
 /// [`Code::BadJson`] or [`Code::BadField`].
 pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
-    draft(Part::whole(body)?)
+    draft(Whole::new(body)?.part())
 }
 
 /// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone. An empty one is
@@ -120,7 +125,8 @@ pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
 /// # Errors
 /// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for too many entries.
 pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
-    let whole = Part::whole(body)?;
+    let whole = Whole::new(body)?;
+    let whole = whole.part();
     let is_array = whole.text().trim_ascii_start().starts_with('[');
     let BatchBody { mode, entries } = if is_array {
         BatchBody { mode: BatchMode::default(), entries: whole.parse()? }
@@ -448,10 +454,8 @@ mod tests {
     #[test]
     fn no_more_entries_are_kept_than_tell_that_the_batch_is_too_long() {
         let body = format!(r#"{{"entries":[{}]}}"#, vec!["1"; 5_000].join(","));
-        let kept = Part::whole(body.as_bytes())
-            .and_then(Part::parse_object::<BatchBody<'_>>)
-            .expect("a batch")
-            .entries;
+        let whole = Whole::new(body.as_bytes()).expect("UTF-8");
+        let kept = whole.part().parse_object::<BatchBody<'_>>().expect("a batch").entries;
         assert_eq!(kept.len(), BATCH_ENTRIES + 1);
         assert_eq!(parse_batch(body.as_bytes()).map_err(|failure| failure.code), Err(Code::BadBatch));
     }

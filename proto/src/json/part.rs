@@ -1,6 +1,8 @@
 //! A body and its parts. A part is skipped over at first and parsed later; a mistake in it is told by its place in the
 //! whole.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
@@ -10,27 +12,83 @@ use crate::{Code, Failure};
 /// How the refusal of what is no JSON begins.
 const NO_JSON: &str = "the body is not JSON that can be read: ";
 
+/// A body.
+#[derive(Debug)]
+pub(super) struct Whole<'a> {
+    text: &'a str,
+    /// The last mistake that was looked up. The parts of a batch are read in order, so that the next lies behind it, and
+    /// all of them together cost one walk through the body.
+    last: Cell<Place>,
+}
+
 /// A value, and the body that it stands in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    whole: &'a str,
+    whole: &'a Whole<'a>,
     text: &'a str,
 }
 
-impl<'a> Part<'a> {
-    /// The whole of a body.
+/// A place in a text.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The bytes before it.
+    at: usize,
+    line: usize,
+    /// The characters of its line before it.
+    column: usize,
+}
+
+impl<'a> Whole<'a> {
+    /// A body as text.
     ///
     /// # Errors
     /// [`Code::BadJson`] if it is not UTF-8.
-    pub(super) fn whole(body: &'a [u8]) -> Result<Self, Failure> {
+    pub(super) fn new(body: &'a [u8]) -> Result<Self, Failure> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let message =
                 format!("the body is not UTF-8 at byte {}: send JSON in UTF-8", error.valid_up_to());
             Failure::new(Code::BadJson, message)
         })?;
-        Ok(Part { whole: text, text })
+        Ok(Whole { text, last: Cell::new(Place::BEGIN) })
     }
 
+    /// All of it.
+    pub(super) fn part(&'a self) -> Part<'a> {
+        Part { whole: self, text: self.text }
+    }
+
+    /// The place after so many bytes.
+    fn place(&self, at: usize) -> Place {
+        let last = self.last.get();
+        let from = if last.at <= at { last } else { Place::BEGIN };
+        let place = from.forward(self.text, at);
+        self.last.set(place);
+        place
+    }
+}
+
+impl Place {
+    const BEGIN: Self = Place { at: 0, line: 1, column: 0 };
+
+    /// Goes on in `text` to the place after `at` bytes of it.
+    fn forward(self, text: &str, at: usize) -> Self {
+        let at = at.clamp(self.at, text.len());
+        #[cfg(test)]
+        tests::WALKED.with(|walked| walked.set(walked.get() + at - self.at));
+        let mut place = Place { at, ..self };
+        for byte in &text.as_bytes()[self.at..at] {
+            match byte {
+                b'\n' => (place.line, place.column) = (place.line + 1, 0),
+                // The bytes of a character after its first.
+                0x80..=0xbf => {}
+                _ => place.column += 1,
+            }
+        }
+        place
+    }
+}
+
+impl<'a> Part<'a> {
     /// A value in it that was skipped over.
     pub(super) fn value(self, raw: &'a RawValue) -> Self {
         Part { text: raw.get(), ..self }
@@ -99,19 +157,50 @@ impl<'a> Part<'a> {
     /// it up to there.
     fn place(self, line: usize, column_bytes: usize) -> (usize, usize) {
         // A part is a slice of the whole.
-        let begin = self.text.as_ptr().addr() - self.whole.as_ptr().addr();
+        let begin = self.text.as_ptr().addr() - self.whole.text.as_ptr().addr();
         let breaks = self.text.match_indices('\n').map(|(at, _)| at + 1);
         let own_line = breaks.take(line.saturating_sub(1)).last().unwrap_or_default();
-        let before = &self.whole[..begin + own_line];
-        let line_begin = before.rfind('\n').map_or(0, |at| at + 1);
-        let end = before.len() - line_begin + column_bytes;
-        let chars = self.whole[line_begin..].char_indices();
-        let column = chars.take_while(|(at, _)| *at < end).count();
-        (1 + before.matches('\n').count(), column.max(1))
+        let place = self.whole.place(begin + own_line + column_bytes);
+        (place.line, place.column.max(1))
     }
 }
 
 /// What is wrong with a body that is no JSON, and where; `None` if something else was wrong.
 pub fn mistake(failure: &Failure) -> Option<&str> {
     failure.message.strip_prefix(NO_JSON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        /// How many bytes were walked through to find places.
+        pub(super) static WALKED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn the_places_of_a_batch_of_mistakes_cost_one_walk_through_its_body() {
+        let filler = "ж".repeat(1_000);
+        let entry = format!("{{\"name\":\"n\",\n\"data\":\"{filler}\\ud800\"}}");
+        let body = format!("[{}]", vec![entry; 1_000].join(","));
+        WALKED.with(|walked| walked.set(0));
+        let batch = super::super::parse_batch(body.as_bytes()).expect("the batch itself is sound");
+        for (at, entry) in batch.entries.iter().enumerate() {
+            let message = &entry.as_ref().expect_err("half of a character").message;
+            let place = format!("line {} column ", at + 2);
+            assert!(message.contains(&place), "{message}");
+        }
+        let walked = WALKED.with(Cell::get);
+        assert!((body.len() / 2..=body.len()).contains(&walked), "{walked} of {} bytes", body.len());
+    }
+
+    #[test]
+    fn a_place_before_the_last_is_found_too() {
+        let whole = Whole::new("a\nжb".as_bytes()).expect("UTF-8");
+        let place = |at: usize| (whole.place(at).line, whole.place(at).column);
+        assert_eq!(place(5), (2, 2));
+        assert_eq!(place(1), (1, 1));
+        assert_eq!(place(100), (2, 2), "no further than its end");
+    }
 }
