@@ -92,8 +92,9 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         .max_headers(HEADERS)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        // A client that says that it sends nothing more may wait for its answer. One that has gone costs what it has
-        // asked for: a delivery ends with its deadline, a write fails, and a stream is written to every few seconds.
+        // A client that says that it sends nothing more may wait for its answer. One that has gone is not noticed before
+        // something is written to it, so every handler ends by itself: at the broker a delivery ends with its deadline,
+        // at the logger a write after 8 s, and a stream is written to every few seconds.
         .half_close(true);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

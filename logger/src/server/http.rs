@@ -1,5 +1,7 @@
 //! `http`: JSON over HTTP/1.1. The course's `POST /log`, batches, and the reading of entries.
 
+use std::{future::Future, time::Duration};
+
 use axum::{
     Router,
     extract::{
@@ -17,9 +19,14 @@ use proto::{
     parse_entry_id, unread_query,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, Held, Json, Room, Shutdown, traced};
+use service::{Acceptor, BodyError, GRACE, Held, Json, Room, Shutdown, traced};
 
 use crate::{intake::Intake, store::Reader};
+
+/// How long a client waits for the writer at most. A client that has gone is not noticed meanwhile, so while the disk stands
+/// still each would keep its connection, until nobody could ask for `/readyz` any more. A shutdown gives what is in flight as
+/// much time; our own clients wait for 5 s.
+const WRITE_TIMEOUT: Duration = GRACE;
 
 /// Serves HTTP until `shutdown`, and what `health` adds.
 /// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
@@ -60,7 +67,7 @@ async fn write(State(intake): State<Intake>, request: Request) -> Response {
 
 async fn write_one(intake: &Intake, request: Request) -> Answer<Written> {
     let draft = json::parse_entry(&Held::read(request).await.map_err(about_body)?)?;
-    let (id, receipt) = intake.write(draft, Transport::Http).await?;
+    let (id, receipt) = in_time(intake.write(draft, Transport::Http)).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
     // The course's own word.
     accepted("logged", written)
@@ -73,9 +80,18 @@ async fn write_batch(State(intake): State<Intake>, request: Request) -> Response
 
 async fn write_many(intake: &Intake, request: Request) -> Answer<WrittenBatch> {
     let batch = json::parse_batch(&Held::read(request).await.map_err(about_body)?)?;
-    let receipt = intake.write_batch(batch.entries, batch.mode, Transport::Http).await?;
+    let receipt = in_time(intake.write_batch(batch.entries, batch.mode, Transport::Http)).await?;
     let results = receipt.results.into_iter().map(Into::into).collect();
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
+}
+
+/// Waits for the writer, but not without end. The writer finishes what it took, also when nobody waits for it.
+///
+/// # Errors
+/// That of the write, or `outcome_unknown` after [`WRITE_TIMEOUT`].
+async fn in_time<T>(written: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let in_time = tokio::time::timeout(WRITE_TIMEOUT, written).await;
+    in_time.unwrap_or_else(|late| Err(Failure::unknown("the store").because(late)))
 }
 
 async fn list(
@@ -139,5 +155,36 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::{Retention, fixtures::*},
+        writer::Writer,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_the_disk_keeps_waiting_is_answered_and_stored_later() {
+        let (_directory, url, store) = new_store();
+        let reader = store.reader();
+        let (writer, _thread) = Writer::start(store, Retention::default()).expect("a thread");
+        let intake = Intake::new(writer, Shutdown::default());
+        let draft = |number: u128| {
+            let body = format!(r#"{{"name":"n","data":"","id":"{}"}}"#, id(number));
+            json::parse_entry(body.as_bytes()).expect("an entry")
+        };
+        // Nothing is committed while it is there.
+        let disk = rusqlite::Connection::open(file(&url)).expect("opened by another");
+        disk.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let begun = tokio::time::Instant::now();
+        let late = in_time(intake.write(draft(1), Transport::Http)).await.expect_err("nothing is committed");
+        assert_eq!((late.code, begun.elapsed().as_secs()), (Code::OutcomeUnknown, WRITE_TIMEOUT.as_secs()));
+        drop(disk);
+        tokio::time::resume();
+        intake.write(draft(2), Transport::Http).await.expect("stored");
+        assert!(reader.get(id(1)).await.expect("read").is_some(), "what the writer took is stored first");
     }
 }
