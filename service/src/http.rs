@@ -16,7 +16,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -135,13 +135,14 @@ async fn answer(
     reserved: bool,
 ) -> Result<Response<Answer>, Infallible> {
     let working = client.begin();
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = if reserved && request.uri().path() != ALIVE {
         overloaded("all connections are taken; nothing was stored, try again")
     } else {
         request.extensions_mut().insert(client.clone());
         router.call(request).await?
     };
-    let answer = answer::bounded(response, &client, working);
+    let answer = answer::bounded(response, &client, working, only_reads);
     client.answered();
     Ok(answer)
 }

@@ -43,15 +43,24 @@ pub(super) struct Answer {
 struct Large {
     share: Share,
     /// Until there are bytes that it goes with.
-    part: Option<Part>,
+    held: Option<Held>,
     /// What is still to be handed over.
     rest: Bytes,
+}
+
+/// What is held until the last piece of a large answer is written.
+#[derive(Debug)]
+struct Held {
+    /// `None`: it is not counted.
+    _part: Option<Part>,
+    /// A client that reads is not idle.
+    _working: Working,
 }
 
 /// Bytes that count until the last piece of them is written.
 struct Counted {
     bytes: Bytes,
-    _part: Part,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -60,25 +69,31 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// Takes room for an answer until it is read; if there is none, that is the answer.
-pub(super) fn bounded(response: Response, client: &Client, working: Working) -> Response<Answer> {
-    let size = response.body().size_hint().exact();
-    let (mut response, large) = match size {
+/// Takes room for an answer until it is read. If there is none, that is the answer to one who `only_reads`. Others must learn
+/// what became of what they sent: theirs goes out uncounted, and is no larger than a result for each entry of a batch.
+pub(super) fn bounded(
+    response: Response,
+    client: &Client,
+    working: Working,
+    only_reads: bool,
+) -> Response<Answer> {
+    let (mut response, large, stream) = match response.body().size_hint().exact() {
+        None => (response, None, Some(working)),
         Some(bytes) if bytes > SMALL_BYTES => {
             let mut part = client.unread().part();
-            match part.grow(usize::try_from(bytes).unwrap_or(usize::MAX)) {
-                Ok(()) => {
-                    let share = client.unread().clone();
-                    (response, Some(Large { share, part: Some(part), rest: Bytes::new() }))
-                }
-                Err(_) => (overloaded("too many answers are not read yet; try again"), None),
+            let room = part.grow(usize::try_from(bytes).unwrap_or(usize::MAX));
+            if room.is_err() && only_reads {
+                (overloaded("too many answers are not read yet; try again"), None, None)
+            } else {
+                let held = Held { _part: room.is_ok().then_some(part), _working: working };
+                let share = client.unread().clone();
+                (response, Some(Large { share, held: Some(held), rest: Bytes::new() }), None)
             }
         }
-        Some(_) | None => (response, None),
+        Some(_) => (response, None, None),
     };
     let (name, value) = RESOURCE_POLICY;
     response.headers_mut().insert(name, value);
-    let stream = size.is_none().then_some(working);
     response.map(|body| Answer { body, large, _stream: stream })
 }
 
@@ -91,8 +106,8 @@ impl Large {
     }
 
     fn counted(&mut self, bytes: Bytes) -> Bytes {
-        match self.part.take() {
-            Some(part) => Bytes::from_owner(Counted { bytes, _part: part }),
+        match self.held.take() {
+            Some(held) => Bytes::from_owner(Counted { bytes, _held: held }),
             None => bytes,
         }
     }
@@ -155,7 +170,7 @@ mod tests {
     }
 
     fn answer(client: &Client, bytes: usize) -> Response<Answer> {
-        bounded(Response::new(Body::from(vec![7; bytes])), client, client.begin())
+        bounded(Response::new(Body::from(vec![7; bytes])), client, client.begin(), true)
     }
 
     #[tokio::test]
@@ -184,6 +199,33 @@ mod tests {
         assert_eq!(next(), 200);
     }
 
+    #[tokio::test]
+    async fn what_became_of_what_was_sent_is_told_where_there_is_no_room_for_answers_too() {
+        const BYTES: usize = 66_000;
+        let client = client(&Room::new(0, 0), &Room::new(0, 0));
+        let stored = || Response::builder().status(202).body(Body::from(vec![7; BYTES])).expect("an answer");
+        assert_eq!(bounded(stored(), &client, client.begin(), true).status(), 503);
+        let told = bounded(stored(), &client, client.begin(), false);
+        assert_eq!(told.status(), 202);
+        assert_eq!(told.into_body().collect().await.expect("whole").to_bytes().len(), BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_a_large_answer_is_not_idle() {
+        const BYTES: usize = 2 * PIECE_BYTES;
+        let client = client(&Room::new(0, 0), &Room::new(BYTES, BYTES));
+        let mut body = answer(&client, BYTES).into_body();
+        assert_eq!(client.waits_since_ms(), None);
+        let mut last = None;
+        while let Some(frame) = body.frame().await {
+            last = frame.expect("no error").into_data().ok();
+        }
+        drop(body);
+        assert_eq!(client.waits_since_ms(), None, "its last piece is not written yet");
+        drop(last);
+        assert!(client.waits_since_ms().is_some());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_cut_off_for_who_does() {
         const BYTES: usize = 100_000;
@@ -206,7 +248,7 @@ mod tests {
         let client = client(&Room::new(0, 0), &Room::new(0, 0));
         assert_eq!(answer(&client, 16 * 1024).status(), 200);
         let stream = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let stream = bounded(Response::new(stream), &client, client.begin());
+        let stream = bounded(Response::new(stream), &client, client.begin(), true);
         assert_eq!(stream.status(), 200);
         assert_eq!(client.waits_since_ms(), None, "it is worked on for as long as it lasts");
         drop(stream);
