@@ -105,6 +105,11 @@ impl Client {
         self.0.turn.load(Ordering::Relaxed)
     }
 
+    /// Whether it is in the middle of a request, and not between two.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.turn().is_multiple_of(2)
+    }
+
     /// The rest of a request is waited for: until it is dropped, nothing is worked on.
     pub(crate) fn wait(&self) -> Waiting<'_> {
         self.0.working.fetch_sub(1, Ordering::Relaxed);

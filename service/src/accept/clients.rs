@@ -94,11 +94,14 @@ impl Clients {
 
     fn close_longest_idle(&self) -> bool {
         let mut open = self.open();
-        let idle = open.values().filter_map(|client| Some((client.waits_since_ms()?, client.number())));
-        let Some((since_ms, number)) = idle.min() else { return false };
-        if self.begun.elapsed() < Duration::from_millis(since_ms) + IDLE {
-            return false;
-        }
+        let age = self.begun.elapsed();
+        let idle = open.values().filter_map(|client| {
+            let since_ms = client.waits_since_ms()?;
+            let is_idle = age >= Duration::from_millis(since_ms) + IDLE;
+            // What sends a body may still come to its end, and has cost more.
+            is_idle.then(|| (client.is_asking(), since_ms, client.number()))
+        });
+        let Some((_, _, number)) = idle.min() else { return false };
         // No longer in the list, so that the next time it is another.
         if let Some(client) = open.remove(&number) {
             client.cut().now();

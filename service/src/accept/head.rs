@@ -42,6 +42,6 @@ impl Head {
         if turn != self.turn {
             *self = Head { turn, ..Head::default() };
         }
-        turn.is_multiple_of(2)
+        !client.is_asking()
     }
 }
