@@ -506,7 +506,7 @@ async fn two_connections_that_have_all_streams_give_some_up_for_others() {
         // What gave way says how far it came.
         let ended = timeout(SOON, uploads.join_next()).await.expect("in time").expect("one");
         let summary = ended.expect("no panic").expect("an answer").into_inner();
-        assert_eq!(summary.code, "overloaded", "{summary:?}");
+        assert_eq!(summary.code, "outcome_unknown", "some may be at the writer: {summary:?}");
         assert!(summary.settled <= 1, "{summary:?}");
         // Another takes its place.
         let mut client = greedy(0);

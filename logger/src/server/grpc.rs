@@ -213,7 +213,7 @@ impl LogService for Server {
             let settled = tokio::select! {
                 biased;
                 settled = settled.next() => settled,
-                () = slot.given_up.cancelled() => Some(Err(given_up())),
+                () = slot.given_up.cancelled() => Some(Err(given_up(StreamCall::Write))),
             };
             match settled {
                 Some(Ok(settled)) => count(&mut response, settled),

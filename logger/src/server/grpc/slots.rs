@@ -48,9 +48,20 @@ impl Slots {
     }
 }
 
-/// What the stream of a connection that has many is told when others need its place.
-pub(super) fn given_up() -> Failure {
-    let message = "there are too many streams at once, most of them on this connection: begin again after the last \
-        that was told; sending entries again with the same id is safe";
-    Failure::new(Code::Overloaded, message)
+/// What the stream of a connection that has many is told when others need its place. Of the entries of an upload some may be
+/// at the writer, which stores them.
+pub(super) fn given_up(call: StreamCall) -> Failure {
+    const WHY: &str = "there are too many streams at once, most of them on this connection";
+    match call {
+        StreamCall::Write | StreamCall::Sync => {
+            let message = format!(
+                "{WHY}: entries after the last that was told may be stored; resend them with the same id, which is safe"
+            );
+            Failure::new(Code::OutcomeUnknown, message)
+        }
+        StreamCall::Tail => {
+            let message = format!("{WHY}: begin again after the last that was told");
+            Failure::new(Code::Overloaded, message)
+        }
+    }
 }

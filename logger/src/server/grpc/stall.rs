@@ -14,15 +14,24 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::Status;
 
 use super::slots::given_up;
+use crate::metrics::StreamCall;
 
 /// How long a stream that has given something may not be asked for more. One that is waited for may take its time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// Why a stream ended early, in words for who reads on.
+pub(super) struct Reasons {
+    /// It was not read.
+    stalled: Failure,
+    /// Others needed its place.
+    given_up: Failure,
+}
 
 /// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
 /// told so, and nothing more.
 pub(super) struct Watched<S> {
     /// What who reads on is told.
-    stalled: Failure,
+    reasons: Reasons,
     /// Others need its place.
     given_up: CancellationToken,
     shared: Arc<Mutex<Shared<S>>>,
@@ -40,13 +49,13 @@ struct Shared<S> {
 }
 
 impl<S: Send + 'static> Watched<S> {
-    /// Must be called within a tokio runtime. `stalled` is what is told at the end, unless the place was `given_up`.
-    pub(super) fn new(responses: S, stalled: Failure, given_up: CancellationToken) -> Self {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(responses: S, reasons: Reasons, given_up: CancellationToken) -> Self {
         let unread_since = Some(Instant::now());
         let shared = Shared { responses: Some(Box::pin(responses)), unread_since, waits: None };
         let shared = Arc::new(Mutex::new(shared));
         let watch = tokio::spawn(watch(Arc::downgrade(&shared), given_up.clone()));
-        Watched { stalled, given_up, shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
+        Watched { reasons, given_up, shared, ended: false, _watch: AbortOnDropHandle::new(watch) }
     }
 }
 
@@ -54,12 +63,12 @@ impl<S: Stream<Item = Result<T, Status>>, T> Stream for Watched<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Watched { stalled, given_up: place, shared, ended, .. } = self.get_mut();
+        let Watched { reasons, given_up, shared, ended, .. } = self.get_mut();
         let mut shared = lock(shared);
         let Some(responses) = &mut shared.responses else {
             let told = std::mem::replace(ended, true);
-            let reason = || if place.is_cancelled() { status(&given_up()) } else { status(stalled) };
-            return Poll::Ready((!told).then(|| Err(reason())));
+            let reason = if given_up.is_cancelled() { &reasons.given_up } else { &reasons.stalled };
+            return Poll::Ready((!told).then(|| Err(status(reason))));
         };
         let polled = responses.as_mut().poll_next(cx);
         shared.unread_since = polled.is_ready().then(Instant::now);
@@ -108,21 +117,21 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
 }
 
 /// What the reader of a tail is told.
-pub(super) fn tail() -> Failure {
+pub(super) fn tail() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message =
         format!("the stream was not read for {seconds} s: begin again after the last that was read");
-    Failure::new(Code::Unavailable, message)
+    Reasons { stalled: Failure::new(Code::Unavailable, message), given_up: given_up(StreamCall::Tail) }
 }
 
 /// What who takes no acknowledgements is told.
-pub(super) fn acknowledgements() -> Failure {
+pub(super) fn acknowledgements() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!(
         "the acknowledgements were not read for {seconds} s: what is not acknowledged may be stored, and sending it \
          again with the same id is safe"
     );
-    Failure::new(Code::OutcomeUnknown, message)
+    Reasons { stalled: Failure::new(Code::OutcomeUnknown, message), given_up: given_up(StreamCall::Sync) }
 }
 
 #[cfg(test)]
@@ -156,16 +165,18 @@ mod tests {
         let places = Arc::new(Semaphore::new(2));
         let nothing = stream::pending::<Result<i32, Status>>;
         let given_up = CancellationToken::new();
-        let [mut read, mut unread] = [(); 2].map(|()| {
+        let [mut read, mut unread] = [tail(), acknowledgements()].map(|reasons| {
             let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
-            Watched::new(within(None, nothing(), place), tail(), given_up.clone())
+            Watched::new(within(None, nothing(), place), reasons, given_up.clone())
         });
         let told = tokio::spawn(async move { read.next().await });
         given_up.cancel();
         let told = told.await.expect("no panic").expect("a last word").expect_err("the reason");
         assert_eq!(told.code(), tonic::Code::ResourceExhausted);
         let _all_free = places.acquire_many(2).await.expect("open");
-        assert!(unread.next().await.expect("a last word").is_err());
+        let told = unread.next().await.expect("a last word").expect_err("the reason");
+        let told = proto::grpc::failure(&told).map(|failure| failure.code);
+        assert_eq!(told, Some(Code::OutcomeUnknown), "chunks of it may be at the writer");
         assert!(unread.next().await.is_none());
     }
 
