@@ -10,13 +10,13 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authority};
 use proto::{Code, Failure};
-use service::{http::is_from_elsewhere, network};
+use service::{
+    http::{follows_a_link, is_from_elsewhere},
+    network,
+};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::answer::Refusal;
-
-/// How a browser asks: `navigate` for a link that is followed.
-const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Where a stream is to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -89,7 +89,7 @@ async fn refuse_others(State(origins): State<Origins>, request: Request, next: N
     let allowed = match headers.get(header::ORIGIN) {
         Some(origin) => origins.allow(origin) || origins.is_own_page(origin, headers),
         // Only a page of elsewhere that reads no answer, as an image does, asks without naming its origin.
-        None => !is_from_elsewhere(headers) || opens_the_page(&request),
+        None => !is_from_elsewhere(headers) || follows_a_link(&request),
     };
     if !allowed {
         return refusal("pages of this origin may not call: list it in BROKER_CORS_ORIGINS");
@@ -105,12 +105,6 @@ async fn refuse_others(State(origins): State<Origins>, request: Request, next: N
 
 fn refusal(message: &str) -> Response {
     Refusal::from(Failure::new(Code::ForbiddenOrigin, message)).into_response()
-}
-
-/// Whether somebody follows a link to the broker's page.
-fn opens_the_page(request: &Request) -> bool {
-    let is_navigation = request.headers().get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
-    is_navigation && request.method() == Method::GET && request.uri().path() == "/"
 }
 
 /// Whether it is a page that some server of this machine serves; what an app or a file says of itself is none.

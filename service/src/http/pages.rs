@@ -6,7 +6,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::refusal;
 use crate::network;
@@ -21,6 +21,19 @@ pub fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none")
 }
 
+/// By which it says how it asks: `navigate` for a link that is followed.
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What anybody may open in a browser by a link: nothing is searched there, so that how long an answer takes tells a page
+/// of elsewhere nothing.
+const OPENED_BY_LINKS: [&str; 5] = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"];
+
+/// Whether somebody follows a link to what may be opened by one.
+pub fn follows_a_link(request: &Request) -> bool {
+    let is_navigation = request.headers().get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    is_navigation && request.method() == Method::GET && OPENED_BY_LINKS.contains(&request.uri().path())
+}
+
 /// Keeps pages in a browser from a port that serves none. A page of anybody could post text to it, which would be read as
 /// JSON, and ask for what it cannot read: a browser says so by `Origin` or `Sec-Fetch-Site`. It does not where a name was
 /// made to lead here (DNS rebinding): the page reads from what it takes for its own origin. So with `own_hosts_only`,
@@ -32,7 +45,8 @@ pub fn refuse_pages(router: Router, own_hosts_only: bool) -> Router {
 async fn refuse(State(own_hosts_only): State<bool>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let own_host = || network::asked_host(headers).is_none_or(|host| network::is_own_host(&host));
-    let of_a_page = headers.contains_key(header::ORIGIN) || is_from_elsewhere(headers);
+    let of_a_page =
+        headers.contains_key(header::ORIGIN) || (is_from_elsewhere(headers) && !follows_a_link(&request));
     if of_a_page || (own_hosts_only && !own_host()) {
         let message = "pages in a browser, and callers by a name other than localhost, may not call this port: let \
             them call the broker";
