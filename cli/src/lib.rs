@@ -30,6 +30,14 @@ pub use problem::Ending;
 use config::Command;
 use unread::while_read;
 
+/// Begins the program anew with larger stacks, where the command needs them. To be called first in `main`.
+pub fn make_room(config: &Config) {
+    if matches!(config.command, Command::Dead(_)) {
+        // Other applications' messages may have headers nested as deeply as they like.
+        transport::rabbitmq::make_room_for_nesting();
+    }
+}
+
 /// Says on standard error that the system gives no threads to run in.
 pub fn cannot_start(error: &std::io::Error) -> Ending {
     say!("error: cannot start: {error}");

@@ -2,14 +2,11 @@
 
 use std::process::ExitCode;
 
-use cli::{Config, config::Command};
+use cli::Config;
 
 fn main() -> ExitCode {
     let config = Config::read();
-    if matches!(config.command, Command::Dead(_)) {
-        // Of strangers' messages nobody knows what is in their headers.
-        transport::rabbitmq::make_room_for_nesting();
-    }
+    cli::make_room(&config);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
