@@ -60,7 +60,8 @@ Exit codes:
 /// variable of the same name; the flag wins.
 #[derive(Debug, Parser)]
 // clap's own usage names each setting that the environment has, here and below.
-#[command(name = "fourwire", version = proto::release::VERSION, override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
+#[command(name = "fourwire", version = proto::release::VERSION)]
+#[command(override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
 pub struct Config {
     /// What to do.
     #[command(subcommand)]
@@ -72,8 +73,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the command line and the environment, in which an empty variable is as unset. Ends the process where they are no command: without any with the
-    /// help, else with what is wrong.
+    /// Reads the command line and the environment, in which an empty variable is as unset. Ends the process where they are
+    /// no command: without any with the help, else with what is wrong.
     pub fn read() -> Self {
         settings::read().unwrap_or_else(|error| {
             if !is_without_command(&error) {

@@ -230,8 +230,8 @@ fn bad_query(failure: Failure) -> Failure {
     Failure::new(Code::BadQuery, failure.message)
 }
 
-/// Refuses what stands behind the `?` of an address and is not UTF-8: whoever reads it replaces what is none, and would
-/// look for something else.
+/// Refuses what stands behind the `?` of an address and is not UTF-8: the decoder behind it replaces what is none, and
+/// the search would be for something else.
 ///
 /// # Errors
 /// [`Code::BadQuery`], with the parameter.

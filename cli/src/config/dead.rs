@@ -58,7 +58,7 @@ pub enum What {
     /// Put them back into the queue as they were, and remove each once RabbitMQ has confirmed it
     #[command(override_usage = "fourwire dead retry [OPTIONS] <ID>...")]
     Retry(Which),
-    /// Remove them for good
+    /// Remove them permanently
     #[command(override_usage = "fourwire dead drop [OPTIONS] --yes <ID>...")]
     Drop {
         /// Which.

@@ -1,4 +1,4 @@
-//! What is wrong with a line that is no entry, in words for whoever made the file.
+//! What is wrong with a line that is no entry, in words for the author of the file.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ fn hint(text: &str, error: &serde_json::Error) -> &'static str {
 
 /// Of a line whose JSON and fields are well, it is one of the values that cannot be kept.
 fn a_value(line: &[u8], failure: &Failure) -> Failure {
-    // The place is to count from the begin of the line, with what is blank before the entry.
+    // The place is to count from the beginning of the line, with what is blank before the entry.
     let whole = parse_entry(line).err();
     let told = whole.as_ref().and_then(mistake).and_then(|told| told.strip_prefix("line 1 "));
     match told {
