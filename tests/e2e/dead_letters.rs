@@ -202,10 +202,7 @@ async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what
     stack.logger.freeze().await;
     let id = Uuid::now_v7();
     let entry = json!({ "id": id, "name": "event", "data": "" }).to_string();
-    stack
-        .rabbitmq
-        .publish("logs_topic", "log.INFO", entry.as_bytes(), BasicProperties::default())
-        .await;
+    stack.rabbitmq.publish("logs_topic", "log.INFO", entry.as_bytes(), BasicProperties::default()).await;
     holds(&stack, 2).await;
     let mut listener = stack.listener.take().expect("it runs");
     listener.signal(Signal::SIGTERM);
