@@ -1,5 +1,7 @@
 //! The body of a call, within limits of time and memory.
 
+mod messages;
+
 use std::time::Duration;
 
 use axum::{
@@ -8,9 +10,11 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
-use proto::{Code, Failure, grpc::status, limits::FRAME_BYTES};
+use proto::{Code, Failure, grpc::status};
 use service::{BODY_TIMEOUT, BodyError, Part};
 use tokio::time::Instant;
+
+use self::messages::{Messages, Unread};
 
 /// How long a sender of a stream may be silent between two messages.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -147,79 +151,10 @@ impl Bounded {
     }
 }
 
-/// Where the messages of a body begin and end: each has a byte of flags and four of its length before it.
-#[derive(Debug, Default)]
-struct Messages {
-    prefix: [u8; 5],
-    prefix_bytes: usize,
-    /// Of the message whose prefix is whole.
-    message_bytes: usize,
-    left_bytes: usize,
-}
-
-impl Messages {
-    /// How much has come of the message that is not yet whole, its prefix included.
-    fn half_bytes(&self) -> usize {
-        self.prefix_bytes + self.message_bytes - self.left_bytes
-    }
-
-    /// Passes over some bytes. Returns how many messages have ended in them.
-    ///
-    /// # Errors
-    /// `too_large` or `bad_field` for a message whose prefix says that it will not be read.
-    fn pass(&mut self, mut bytes: &[u8]) -> Result<usize, Unread> {
-        let (all_bytes, mut whole_bytes) = (bytes.len(), 0);
-        let mut ended = 0;
-        while !bytes.is_empty() {
-            if self.prefix_bytes < self.prefix.len() {
-                let (head, rest) = bytes.split_at(bytes.len().min(self.prefix.len() - self.prefix_bytes));
-                self.prefix[self.prefix_bytes..][..head.len()].copy_from_slice(head);
-                self.prefix_bytes += head.len();
-                bytes = rest;
-                if self.prefix_bytes == self.prefix.len() {
-                    let [flags, length @ ..] = self.prefix;
-                    self.message_bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                    check_prefix(flags, self.message_bytes)
-                        .map_err(|failure| Unread { failure, whole_bytes })?;
-                    self.left_bytes = self.message_bytes;
-                }
-            } else {
-                let passed = bytes.len().min(self.left_bytes);
-                self.left_bytes -= passed;
-                bytes = &bytes[passed..];
-            }
-            if self.prefix_bytes == self.prefix.len() && self.left_bytes == 0 {
-                *self = Messages::default();
-                ended += 1;
-                whole_bytes = all_bytes - bytes.len();
-            }
-        }
-        Ok(ended)
-    }
-}
-
-/// A message that is refused for its prefix.
-#[derive(Debug)]
-struct Unread {
-    failure: Failure,
-    /// So many of the bytes that were passed belong to whole messages before it.
-    whole_bytes: usize,
-}
-
-/// tonic would refuse the same, in words that say nothing of what was stored.
-fn check_prefix(flags: u8, message_bytes: usize) -> Result<(), Failure> {
-    if message_bytes > FRAME_BYTES {
-        let message = format!("the message has {message_bytes} bytes: the limit is {FRAME_BYTES} bytes");
-        return Err(Failure::new(Code::TooLarge, message));
-    }
-    match flags {
-        0 => Ok(()),
-        _ => Err(Failure::new(Code::BadField, "the message is compressed: send it as it is")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proto::limits::FRAME_BYTES;
+
     use super::*;
 
     fn message(bytes: u8) -> Vec<u8> {
