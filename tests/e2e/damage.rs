@@ -14,6 +14,9 @@ use rand::{SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tests::torture::lone::{Lone, random_entry};
 
+/// So many entries.
+const ENTRIES: usize = 50;
+
 /// A closed store with some entries, and the settings of a logger for it.
 async fn store() -> (TempDir, BTreeMap<&'static str, String>) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -21,7 +24,7 @@ async fn store() -> (TempDir, BTreeMap<&'static str, String>) {
     let settings = BTreeMap::from([("LOGGER_STORE", store)]);
     let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
     let mut random = StdRng::seed_from_u64(1);
-    for _ in 0..50 {
+    for _ in 0..ENTRIES {
         let answer = lone.send(Transport::Http, &random_entry(&mut random), &mut Journal::default()).await;
         assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
     }
@@ -80,18 +83,17 @@ async fn damage_at_run_time_stops_writing_and_shows_in_readyz() {
 
 #[tokio::test]
 async fn every_row_that_was_altered_is_named_in_the_log() {
-    const ALTERED: usize = 30;
     let (dir, settings) = store().await;
     let path = dir.path().join("logs.db");
     let mut bytes = fs::read(&path).expect("readable");
-    let mut names = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"torture"));
-    let names: Vec<usize> = names.by_ref().skip(5).take(ALTERED).collect();
+    // Some of them are of rows that have moved.
+    let names: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"torture")).collect();
     names.iter().for_each(|at| bytes[*at] = b'T');
     fs::write(&path, bytes).expect("written");
     let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
-    assert_eq!(lone.all_stored().await.len(), 50 - ALTERED);
+    assert!(lone.all_stored().await.is_empty());
     lone.process.signal(Signal::SIGTERM);
     lone.process.ends_well().await;
     let log = lone.process.log();
-    assert_eq!(log.matches("left out of what is read").count(), ALTERED, "{log}");
+    assert_eq!(log.matches("left out of what is read").count(), ENTRIES, "{log}");
 }
