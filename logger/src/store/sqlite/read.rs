@@ -43,7 +43,7 @@ struct Pool {
     path: PathBuf,
     permits: Arc<Semaphore>,
     tails: Semaphore,
-    /// Connections that nobody uses now; opened when they are first needed.
+    /// Connections that nobody uses now; all but the first are opened when they are needed.
     idle: Mutex<Vec<Connection>>,
     /// Held by everybody who reads; whoever has it for himself knows that nobody does.
     reading: RwLock<()>,
@@ -59,20 +59,24 @@ struct Pool {
 impl SqliteReader {
     /// Call it after the recorder of the metrics is installed.
     pub(super) fn new(path: &Path, names: &Names, damage: &Damage, vitals: &Vitals) -> Self {
-        SqliteReader {
-            pool: Arc::new(Pool {
-                path: path.to_owned(),
-                permits: Arc::new(Semaphore::new(CONNECTIONS)),
-                tails: Semaphore::new(TAILS),
-                idle: Mutex::default(),
-                reading: RwLock::default(),
-                damage: damage.clone(),
-                vitals: vitals.clone(),
-                left_out: LeftOut::new(),
-                failing: AtomicBool::new(false),
-                main: Arc::clone(names.main()),
-            }),
-        }
+        let pool = Pool {
+            path: path.to_owned(),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            tails: Semaphore::new(TAILS),
+            idle: Mutex::default(),
+            reading: RwLock::default(),
+            damage: damage.clone(),
+            vitals: vitals.clone(),
+            left_out: LeftOut::new(),
+            failing: AtomicBool::new(false),
+            main: Arc::clone(names.main()),
+        };
+        // One connection has both files open from the start, so that what is deleted while it is in use can be read until
+        // the logger ends. Where it cannot be opened, the first read says so.
+        let _ = pool.read(|connection, _| {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+        });
+        SqliteReader { pool: Arc::new(pool) }
     }
 
     pub(in crate::store) async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {

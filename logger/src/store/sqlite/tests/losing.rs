@@ -40,11 +40,11 @@ fn refused(store: &mut Store) -> (Code, Code) {
 async fn a_file_that_was_deleted_takes_nothing_more_and_what_it_held_can_be_read() {
     let (_directory, path, mut store) = begun();
     let reader = store.reader();
-    assert!(reader.get(id(1)).await.expect("readable").is_some());
+    // Nobody has read yet.
     fs::remove_dir_all(path.parent().expect("its directory")).expect("deleted");
     // Nobody will find what was in the file: that is certain.
     assert_eq!(refused(&mut store), (Code::Unavailable, Code::Unavailable));
-    assert!(reader.get(id(1)).await.expect("the connection that was open").is_some());
+    assert!(reader.get(id(1)).await.expect("a connection is open from the start").is_some());
     drop(store);
 }
 
