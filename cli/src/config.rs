@@ -73,8 +73,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the command line and the environment, in which an empty variable is as unset. Ends the process where they are
-    /// no command: without any with the help, else with what is wrong.
+    /// Reads the command line and the environment, in which an empty variable is as unset. Ends the process where they
+    /// are no command: without any with the help, else with what is wrong.
     pub fn read() -> Self {
         settings::read().unwrap_or_else(|error| {
             if !is_without_command(&error) {

@@ -13,11 +13,11 @@ Examples:
   fourwire tail --from-start             all that is stored, and then what comes
   fourwire tail --after 4711             goes on after the entry with that cursor
 
-\"following\" is said once it has begun: what was stored before is not told, unless it was asked for. One that is started
-before the logger tells what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or when its
-output is closed, as in `fourwire tail | head -n 1`, and says with which cursor to go on. Nothing is missed and nothing is
-told twice, also when the logger is restarted meanwhile. What retention has deleted, or --max-lag skipped, is counted on
-standard error.";
+\"following\" is said once it has begun: what was stored before is not told, unless it was asked for. One that is
+started before the logger tells what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or
+when its output is closed, as in `fourwire tail | head -n 1`, and says with which cursor to go on. Nothing is missed
+and nothing is told twice, also when the logger is restarted meanwhile. What retention has deleted, or --max-lag
+skipped, is counted on standard error.";
 
 /// See the command.
 #[derive(Debug, Args)]
