@@ -73,9 +73,8 @@ impl SqliteReader {
         };
         // One connection has both files open from the start, so that what is deleted while it is in use can be read until
         // the logger ends. Where it cannot be opened, the first read says so.
-        let _ = pool.read(|connection, _| {
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-        });
+        let _ = pool
+            .read(|connection, _| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())));
         SqliteReader { pool: Arc::new(pool) }
     }
 
