@@ -212,7 +212,7 @@ impl Consumer {
         let _ = futures_util::FutureExt::now_or_never(self.hand_over.trouble());
         let stored = spans.hand_over.around(self.hand_over.store(entries));
         let refused = tokio::select! {
-            // RabbitMQ has the batch back: whoever takes it now settles it.
+            // RabbitMQ has the batch back: the next consumer settles it.
             reason = intake.gather(self.hand_over.trouble()) => return Err(reason),
             refused = tokio::time::timeout(HOLD_LIMIT, stored) => refused,
         };

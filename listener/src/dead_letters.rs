@@ -69,7 +69,7 @@ struct Count {
 impl Line {
     /// Puts one in. Waits for room, if there is none.
     pub(crate) async fn put(&self, mut letter: Letter) {
-        // Whoever takes them lives as long as this. Counted when it is in, for the wait may be given up.
+        // The task that takes them lives as long as this. Counted when it is in, for the wait may be given up.
         if let Ok(place) = self.letters.reserve().await {
             self.count.send_modify(|count| count.pending += 1);
             letter.held.set_dead();

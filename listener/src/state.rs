@@ -187,7 +187,7 @@ impl Refusals {
                 return;
             }
         }
-        // The state lives as long as whoever takes deliveries.
+        // The state lives as long as the task that takes deliveries.
         std::future::pending().await
     }
 }

@@ -1,7 +1,7 @@
 //! What RabbitMQ says of our queues: how many messages wait, for the metrics, and whether our subscription is worth anything.
 //!
 //! A subscription is not believed. The queue may be deleted and declared anew under load, and then RabbitMQ 3.10 may send
-//! no word of it to whoever was subscribed to the former one. Now it knows no consumer of the new one, now it counts one, and
+//! no word of it to the subscriber of the former one. Now it knows no consumer of the new one, now it counts one, and
 //! delivers nothing to it.
 
 use std::{sync::Arc, time::Duration};

@@ -30,7 +30,7 @@ pub fn read_public_file(path: &Path) -> anyhow::Result<String> {
 
 fn read(path: &Path, check: impl FnOnce(&Metadata) -> anyhow::Result<()>) -> anyhow::Result<String> {
     let shown = path.display();
-    // Before it is opened: a named pipe would wait there for whoever writes to it.
+    // Before it is opened: a named pipe would wait there for a writer.
     let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
     ensure!(metadata.is_file(), "{shown} is no file");
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;

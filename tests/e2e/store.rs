@@ -1,4 +1,4 @@
-//! What a logger says of a store that takes no entries: to whoever asks whether it could store one, and at `/readyz`.
+//! What a logger says of a store that takes no entries: in answer to a ping, and at `/readyz`.
 
 use std::collections::BTreeMap;
 

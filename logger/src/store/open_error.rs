@@ -25,7 +25,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The file has more than one name: whoever opens another does not find the write-ahead log of this one.
+    /// The file has more than one name: a process that opens another does not find the write-ahead log of this one.
     #[error(
         "{0} has {names} names (hard links), and entries that are stored under one are lost under another: find them with \
          `find / -samefile {0}`, and delete all but one",

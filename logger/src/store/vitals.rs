@@ -1,4 +1,4 @@
-//! How a store is, for whoever looks while its thread works: `/readyz` and the metrics.
+//! How a store is, for readers outside of its thread: `/readyz` and the metrics.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

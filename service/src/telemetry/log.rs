@@ -55,7 +55,7 @@ impl LogFormat {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
             let log = Log::begin(self, Stderr);
-            // It writes to standard error too, and would wait for whoever reads that.
+            // It writes to standard error too, and would wait for its reader.
             std::panic::set_hook(Box::new(move |panic| self.log().tell_panic(panic)));
             log
         })

@@ -16,7 +16,7 @@ use super::names::with_suffix;
 use crate::store::OpenError;
 
 /// Looks at the store at `path`, at what stands beside it, and at its directory, as far as they are there. Nothing is opened:
-/// others of this process may read the store, and whoever closes a file drops the locks that its process has on it.
+/// others of this process may read the store, and closing a file drops the locks that its process has on it.
 ///
 /// # Errors
 /// [`OpenError::NotWritable`], with the command that helps.

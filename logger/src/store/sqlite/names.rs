@@ -124,7 +124,7 @@ impl Drop for Names {
 pub(super) struct Main {
     /// As the setting names it: it may be a link, and what counts is where it leads.
     named: PathBuf,
-    /// Not to be closed as long as SQLite has the file open: whoever closes a file drops all the locks that its process
+    /// Not to be closed as long as SQLite has the file open: closing a file drops all the locks that its process
     /// has on it (<https://sqlite.org/howtocorrupt.html>, 2.2).
     file: File,
     identity: Identity,

@@ -39,7 +39,7 @@ const WRITE_PRAGMAS: &str = "
     PRAGMA cache_size = -16384;";
 
 /// Opens a file that must be there for writing, after looking for damage. It is not looked at without SQLite, since
-/// others of this process may read it: whoever closes a file drops all the locks that its process has on it
+/// others of this process may read it: closing a file drops all the locks that its process has on it
 /// (<https://sqlite.org/howtocorrupt.html>, 2.2).
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let in_path = |error| open_error(path, error);

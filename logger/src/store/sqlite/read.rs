@@ -45,7 +45,7 @@ struct Pool {
     tails: Semaphore,
     /// Connections that nobody uses now; all but the first are opened when they are needed.
     idle: Mutex<Vec<Connection>>,
-    /// Held by everybody who reads; whoever has it for himself knows that nobody does.
+    /// Held by every read; one that has it exclusively knows that there is no other.
     reading: RwLock<()>,
     damage: Damage,
     vitals: Vitals,

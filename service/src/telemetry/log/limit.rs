@@ -1,4 +1,4 @@
-//! How many lines a second there may be of one kind: whoever is refused again and again must not fill a disk.
+//! How many lines a second there may be of one kind: a client that is refused again and again must not fill a disk.
 //!
 //! A kind is one place in the code. Of each the first few are shown, then one a second, and how many were left out.
 //! What is logged at `debug` and below somebody has asked for, and gets all of it.
