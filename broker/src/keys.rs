@@ -29,20 +29,16 @@ type Digest = [u8; 32];
 const KEY_BYTES: usize = 256;
 
 /// What a key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 enum Scope {
     Write,
     Read,
 }
 
 impl Scope {
-    const ALL: [Scope; 2] = [Scope::Write, Scope::Read];
-
     const fn as_str(self) -> &'static str {
-        match self {
-            Scope::Write => "write",
-            Scope::Read => "read",
-        }
+        self.into_str()
     }
 }
 

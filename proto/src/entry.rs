@@ -1,15 +1,15 @@
 //! The log entry: raw bytes become a valid one here, and nowhere else.
 
-use std::{fmt, str::FromStr};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, VariantArray};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     Code, Failure, Time, Transport,
     limits::{DATA_BYTES, NAME_BYTES},
+    words::choice,
 };
 
 /// An entry that keeps the contract's limits; there is no other way to have one than
@@ -56,8 +56,26 @@ impl LogEntry {
 }
 
 /// How serious an entry is. It sets the routing key in RabbitMQ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumCount,
+    VariantArray,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = Failure, parse_err_fn = unknown_level)]
 pub enum Level {
     /// The default.
     #[default]
@@ -70,33 +88,17 @@ pub enum Level {
 
 impl Level {
     /// All of them.
-    pub const ALL: [Level; 3] = [Level::Info, Level::Warning, Level::Error];
+    pub const ALL: [Level; Level::COUNT] =
+        *Level::VARIANTS.as_array().expect("both are derived from the same variants");
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        }
+        <Level as strum::VariantNames>::VARIANTS[self as usize]
     }
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Level {
-    type Err = Failure;
-
-    fn from_str(word: &str) -> Result<Self, Failure> {
-        Level::ALL
-            .into_iter()
-            .find(|level| level.as_str() == word)
-            .ok_or_else(|| invalid(format!("unknown level {word:?}: use \"info\", \"warning\" or \"error\"")))
-    }
+fn unknown_level(word: &str) -> Failure {
+    invalid(format!("unknown level {word:?}: use {}", choice(Level::ALL.map(Level::as_str))))
 }
 
 /// An entry as it came off a wire, not yet looked at.

@@ -12,14 +12,18 @@ pub mod limits;
 pub mod release;
 
 mod bounded;
+mod code;
 mod entry;
+mod failure;
 mod gathered;
 mod outcome;
 mod per_outcome;
+mod per_transport;
 mod read;
 mod tail;
 mod time;
 mod transport;
+mod words;
 
 pub mod grpc;
 pub mod json;
@@ -27,10 +31,13 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use bounded::Bounded;
+pub use code::{Certainty, Code};
 pub use entry::{EntryDraft, Level, LogEntry};
+pub use failure::Failure;
 pub use gathered::Gathered;
-pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
+pub use outcome::{BatchMode, BatchReceipt, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
+pub use per_transport::PerTransport;
 pub use read::{
     Cursor, Page, Query, QueryDraft, StoredEntry, check_query_text, parse_entry_id, unread_query,
 };

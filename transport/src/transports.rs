@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
+use proto::{
+    BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, PerTransport, Receipt, Transport,
+};
 use tokio::sync::Semaphore;
 use trace::{KeyValue, attribute};
 use tracing::{Instrument, field::display};
@@ -63,7 +65,7 @@ pub struct Transports {
     rabbitmq: Rabbitmq,
     grpc: Grpc,
     deadline: Duration,
-    in_flight: [Admission; Transport::ALL.len()],
+    in_flight: PerTransport<Admission>,
     reads: Semaphore,
     times: CallTimes,
 }
@@ -78,7 +80,7 @@ impl Transports {
             rabbitmq: Rabbitmq::new(settings),
             grpc: Grpc::new(settings),
             deadline: settings.deadline,
-            in_flight: Default::default(),
+            in_flight: PerTransport::new(|_| Admission::default()),
             reads: Semaphore::new(READS),
             times: CallTimes::new(),
         }
@@ -175,8 +177,7 @@ impl Transports {
 
     /// Sets the gauges of a transport in the metrics: call it before they are shown.
     pub fn set_gauges(&self, transport: Transport) {
-        let admission = &self.in_flight[transport as usize];
-        metrics::set_gauges(transport, admission, self.reachable(transport));
+        metrics::set_gauges(transport, &self.in_flight[transport], self.reachable(transport));
     }
 
     async fn deliver<T>(
@@ -195,7 +196,7 @@ impl Transports {
             // Pinned where it is: each layer around it would move it.
             let admitted = pin!(async {
                 let patience = self.deadline / PATIENCE_PART;
-                let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
+                let _room = self.in_flight[transport].admit(entries, patience).await?;
                 handed_over = Some(Instant::now());
                 // Boxed, since it is several times as large as all that is kept of a call which only waits.
                 Box::pin(delivery()).await

@@ -126,9 +126,8 @@ pub(super) fn parse_name(name: &str) -> anyhow::Result<String> {
 }
 
 pub(super) fn parse_scopes(scopes: &str) -> anyhow::Result<Vec<Scope>> {
-    let parse = |word| Scope::ALL.into_iter().find(|scope| scope.as_str() == word);
-    let scopes: Option<Vec<Scope>> = scopes.split(',').map(parse).collect();
-    scopes.context("unknown scope: use `write`, `read` or `write,read`")
+    let parsed: Result<Vec<Scope>, _> = scopes.split(',').map(str::parse).collect();
+    parsed.ok().context("unknown scope: use `write`, `read` or `write,read`")
 }
 
 fn parse_digest(text: &str) -> anyhow::Result<Digest> {
