@@ -208,10 +208,10 @@ impl Follower {
             Ok(Tailed::Event(event, cursor)) => self.told(event, cursor),
             Ok(Tailed::Lost(failure)) => {
                 self.connected = false;
-                let message = about_reading(failure).message;
+                let message = about_reading(failure).into_message();
                 named("state", &json!({ "connected": false, "message": message }))
             }
-            Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message })),
+            Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message() })),
         }
     }
 

@@ -155,7 +155,7 @@ async fn read<T: DeserializeOwned>(transports: &Transports, path_and_query: &str
     }
     let refusal: Option<Envelope<FailureData>> = serde_json::from_slice(&body).ok();
     let Some(Envelope { message, data: Some(data), .. }) = refusal else { return Err(foreign()) };
-    Err(Failure::new(data.code, message).about_reading())
+    Err(Failure::heard(data.code, message).about_reading())
 }
 
 fn failed(failure: Failure) -> Problem {

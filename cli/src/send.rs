@@ -1,6 +1,9 @@
 //! `fourwire send`: one entry.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -41,7 +44,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     };
     let entry = draft.check(Timestamp::now()).map_err(|failure| {
         told(&failure, id);
-        Problem::Usage(anyhow::anyhow!(failure.message))
+        Problem::Usage(anyhow::anyhow!(failure.into_message()))
     })?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
     connected(&transports, transport, stack.deadline()).await;
@@ -74,7 +77,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
 /// What `--json` prints of an entry that was not accepted: `data` as the broker answers it, and its message.
 #[derive(Serialize)]
 struct Failed<'a> {
-    message: &'a str,
+    message: Cow<'a, str>,
     #[serde(flatten)]
     data: Option<FailureData>,
 }
@@ -82,7 +85,7 @@ struct Failed<'a> {
 impl<'a> Failed<'a> {
     fn new(failure: &'a Failure, transport: Transport, id: Option<Uuid>) -> Self {
         let data = Envelope::failure(failure, Some(transport), id.as_slice()).data;
-        Failed { message: &failure.message, data }
+        Failed { message: failure.message(), data }
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn check_batch(entries: &[LogEntry]) {
 pub(crate) fn check_refusal(failure: &Failure) {
     assert_eq!(failure.certainty(), Certainty::Rejected, "{failure:?}");
     assert!((400..500).contains(&failure.code.http_status()), "{failure:?}");
-    let chars = failure.message.chars().count();
+    let chars = failure.message().chars().count();
     assert!((1..=MESSAGE_CHARS + 1).contains(&chars), "a message of {chars} characters");
     let sent = Envelope::failure(failure, None, &[]);
     let answer = serde_json::to_string(&sent).expect("an answer is JSON");

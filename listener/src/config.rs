@@ -154,7 +154,7 @@ impl Config {
 }
 
 fn parse_direct(word: &str) -> Result<Transport, String> {
-    match word.parse().map_err(|failure: proto::Failure| failure.message)? {
+    match word.parse().map_err(proto::Failure::into_message)? {
         Transport::Rabbitmq => Err("entries came by rabbitmq: hand them on by http, rpc or grpc".to_owned()),
         direct @ (Transport::Http | Transport::Rpc | Transport::Grpc) => Ok(direct),
     }

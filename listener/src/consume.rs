@@ -323,5 +323,5 @@ fn waits() -> Waits {
 }
 
 fn with_cause(failure: Failure) -> Reason {
-    format!("{}: {}", failure.message, failure.cause()).into()
+    format!("{}: {}", failure.happened(), failure.cause()).into()
 }

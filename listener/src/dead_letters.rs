@@ -146,9 +146,9 @@ impl DeadLetters {
                 let acknowledged = tokio::time::timeout(ACK_TIMEOUT, acknowledged).await;
                 metrics::dead_letters(failure.code).increment(1);
                 let (entry_id, trace_id) = (entry_id(held).map(display), trace_id.map(display));
-                let (code, reason, key) = (failure.code, &failure.message, held.routing_key.as_str());
+                let (code, reason, key) = (failure.code, failure.message(), held.routing_key.as_str());
                 // Each names another: many of them may come at once.
-                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason, key, "dead letter");
+                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason = &*reason, key, "dead letter");
                 return matches!(acknowledged, Ok(Ok(true))) || held.acker.poisoned();
             };
             self.tell_why_not(&queue, &refused);
@@ -222,7 +222,7 @@ fn explained(properties: &BasicProperties, failure: &Failure) -> BasicProperties
     let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
     let ours = [
         (DEAD_CODE_HEADER, text(failure.code.as_str())),
-        (DEAD_REASON_HEADER, text(&failure.message)),
+        (DEAD_REASON_HEADER, text(&failure.message())),
         (DEAD_AT_HEADER, AMQPValue::Timestamp(now)),
     ];
     let ours: BTreeMap<ShortString, AMQPValue> =

@@ -221,7 +221,7 @@ mod tests {
     fn refusal(draft: EntryDraft) -> String {
         let failure = draft.check(Timestamp::UNIX_EPOCH).expect_err("the draft is out of its limits");
         assert_eq!(failure.code, Code::InvalidEntry);
-        failure.message
+        failure.into_message()
     }
 
     #[test]

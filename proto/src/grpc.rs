@@ -86,7 +86,7 @@ impl From<Result<Outcome, Failure>> for EntryResult {
             Ok(outcome) => EntryResult { outcome: outcome.as_str().to_owned(), ..EntryResult::default() },
             Err(failure) => EntryResult {
                 code: failure.code.as_str().to_owned(),
-                message: failure.message,
+                message: failure.into_message(),
                 ..EntryResult::default()
             },
         }
@@ -172,6 +172,7 @@ impl TryFrom<StoredLog> for StoredEntry {
 
 /// A refusal as a status, marked with its code.
 pub fn status(failure: &Failure) -> Status {
+    let message = failure.message();
     let mut status = match failure.code {
         Code::BadJson
         | Code::BadField
@@ -183,19 +184,17 @@ pub fn status(failure: &Failure) -> Status {
         | Code::MethodNotAllowed
         | Code::BadRequest
         | Code::HeadersTooLarge
-        | Code::UnsupportedEncoding => Status::invalid_argument(failure.message.clone()),
-        Code::Unauthorized => Status::unauthenticated(failure.message.clone()),
-        Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
-        Code::NotFound => Status::not_found(failure.message.clone()),
-        Code::Conflict => Status::already_exists(failure.message.clone()),
-        Code::TooLarge => Status::out_of_range(failure.message.clone()),
-        Code::RateLimited | Code::Overloaded | Code::StorageFull => {
-            Status::resource_exhausted(failure.message.clone())
-        }
+        | Code::UnsupportedEncoding => Status::invalid_argument(message),
+        Code::Unauthorized => Status::unauthenticated(message),
+        Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(message),
+        Code::NotFound => Status::not_found(message),
+        Code::Conflict => Status::already_exists(message),
+        Code::TooLarge => Status::out_of_range(message),
+        Code::RateLimited | Code::Overloaded | Code::StorageFull => Status::resource_exhausted(message),
         Code::SlowRequest | Code::Unavailable | Code::Blocked | Code::Draining => {
-            Status::unavailable(failure.message.clone())
+            Status::unavailable(message)
         }
-        Code::OutcomeUnknown => Status::unknown(failure.message.clone()),
+        Code::OutcomeUnknown => Status::unknown(message),
     };
     let metadata = status.metadata_mut();
     metadata.insert(CODE_KEY, MetadataValue::from_static(failure.code.as_str()));
@@ -208,7 +207,7 @@ pub fn status(failure: &Failure) -> Status {
 /// The refusal that a status carries, if it was the logger that made it.
 pub fn failure(status: &Status) -> Option<Failure> {
     let word = |key| status.metadata().get(key)?.to_str().ok();
-    let mut failure = Failure::new(word(CODE_KEY)?.parse().ok()?, status.message());
+    let mut failure = Failure::heard(word(CODE_KEY)?.parse().ok()?, status.message());
     failure.position = word(POSITION_KEY).and_then(|position| position.parse().ok());
     Some(failure)
 }

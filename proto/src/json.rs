@@ -273,13 +273,12 @@ fn data_text(value: Part<'_>) -> Result<String, Failure> {
 }
 
 /// Leaves fields out of the list of those that are expected: they are read, and nobody has a use for them there.
-fn unlisted(mut failure: Failure, fields: &[&str]) -> Failure {
-    if let Some((unknown, list)) = failure.message.split_once(", expected one of ") {
-        let fields = fields.iter().map(|field| format!(", `{field}`"));
-        let list = fields.fold(list.to_owned(), |list, field| list.replace(&field, ""));
-        failure.message = format!("{unknown}, expected one of {list}");
-    }
-    failure
+fn unlisted(failure: Failure, fields: &[&str]) -> Failure {
+    let Some((unknown, list)) = failure.happened().split_once(", expected one of ") else { return failure };
+    let fields = fields.iter().map(|field| format!(", `{field}`"));
+    let list = fields.fold(list.to_owned(), |list, field| list.replace(&field, ""));
+    let happened = format!("{unknown}, expected one of {list}");
+    failure.reworded(happened)
 }
 
 fn entry_out(entry: &LogEntry, transport: Option<Transport>) -> EntryOut<'_> {
@@ -307,7 +306,7 @@ mod tests {
 
     fn refusal(body: &str) -> (Code, String) {
         let failure = handle(body).expect_err(body);
-        (failure.code, failure.message)
+        (failure.code, failure.into_message())
     }
 
     #[test]
@@ -358,7 +357,7 @@ mod tests {
             message.ends_with("expected one of `name`, `data`, `id`, `level`, `created_at`"),
             "{message}"
         );
-        let logger = parse_entry(br#"{"colour":1}"#).expect_err("no such field").message;
+        let logger = parse_entry(br#"{"colour":1}"#).expect_err("no such field").into_message();
         assert!(logger.ends_with("`created_at`, `transport`"), "{logger}");
     }
 
@@ -399,13 +398,13 @@ mod tests {
             ];
             for body in bodies {
                 let batch = parse_batch(body.as_bytes()).expect("the batch itself is sound");
-                let message = &batch.entries[1].as_ref().expect_err("half of a character").message;
-                let ((line, column), (told_line, told_column)) = (place(&body), told(message));
+                let message = batch.entries[1].as_ref().expect_err("half of a character").message();
+                let ((line, column), (told_line, told_column)) = (place(&body), told(&message));
                 let within = column..=column + mistake.chars().count();
                 assert!(told_line == line && within.contains(&told_column), "{body}: {message}");
             }
             let failure = parse_entry(bad.as_bytes()).expect_err("half of a character");
-            assert_eq!(told(&failure.message).0, place(&bad).0, "{}", failure.message);
+            assert_eq!(told(&failure.message()).0, place(&bad).0, "{failure}");
         }
     }
 
@@ -428,7 +427,7 @@ mod tests {
         let body = r#"{"action":"log","log":[{"name":"a","data":""},{"name":"","data":""}]}"#;
         let failure = handle(body).expect_err("the second has no name");
         assert_eq!((failure.code, failure.position), (Code::InvalidEntry, Some(1)));
-        assert!(failure.message.starts_with("entry 1 "), "{}", failure.message);
+        assert!(failure.message().starts_with("entry 1 "), "{failure}");
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn parse_limit(text: &str) -> Result<usize, Failure> {
 }
 
 fn bad_query(failure: Failure) -> Failure {
-    Failure::new(Code::BadQuery, failure.message)
+    Failure::new(Code::BadQuery, failure.into_message())
 }
 
 /// Refuses what stands behind the `?` of an address and is not UTF-8: the decoder behind it replaces what is none, and
@@ -290,7 +290,7 @@ mod tests {
         for (draft, parameter) in refusals {
             let failure = draft.check().expect_err(parameter);
             assert_eq!(failure.code, Code::BadQuery);
-            assert!(failure.message.contains(parameter), "{}", failure.message);
+            assert!(failure.message().contains(parameter), "{}", failure.message());
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
             ("%ff=1", "the parameter is"),
         ] {
             let failure = check_query_text(Some(query)).expect_err(query);
-            assert!(failure.code == Code::BadQuery && failure.message.contains(word), "{failure}");
+            assert!(failure.code == Code::BadQuery && failure.message().contains(word), "{failure}");
         }
     }
 

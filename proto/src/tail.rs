@@ -133,7 +133,7 @@ mod tests {
     fn what_is_out_of_its_limits_is_named() {
         for max_lag in ["0", "-1", "many", ""] {
             let draft = TailDraft { max_lag: Some(max_lag.into()), ..TailDraft::default() };
-            assert!(draft.check().expect_err(max_lag).message.contains("max_lag"));
+            assert!(draft.check().expect_err(max_lag).message().contains("max_lag"));
         }
         let draft = TailDraft { level: Some("INFO".into()), ..TailDraft::default() };
         assert_eq!(draft.check().expect_err("levels are lower case").code, Code::BadQuery);

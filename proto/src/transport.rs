@@ -74,6 +74,6 @@ mod tests {
     fn an_unknown_transport_is_told_the_four_words() {
         let failure = "GRPC".parse::<Transport>().expect_err("words are lower case");
         assert_eq!(failure.code, Code::UnknownTransport);
-        assert_eq!(failure.message, r#"unknown transport "GRPC": use "http", "rpc", "rabbitmq" or "grpc""#);
+        assert_eq!(failure.message(), r#"unknown transport "GRPC": use "http", "rpc", "rabbitmq" or "grpc""#);
     }
 }

@@ -215,7 +215,7 @@ fn entry_result(result: EntryResult) -> Result<Result<Outcome, Failure>, Failure
     if result.code.is_empty() {
         return read_word(&result.outcome).map(Ok);
     }
-    Ok(Err(Failure::new(read_word(&result.code)?, result.message)))
+    Ok(Err(Failure::heard(read_word(&result.code)?, result.message)))
 }
 
 fn read_word<T: std::str::FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, Failure> {

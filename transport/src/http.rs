@@ -225,7 +225,7 @@ fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
             Failure::unreachable(LOGGER).because(format!("{}: {}", data.code, envelope.message))
         }
         Some(data) => {
-            let mut failure = Failure::new(data.code, envelope.message);
+            let mut failure = Failure::heard(data.code, envelope.message);
             failure.position = data.position;
             failure
         }
@@ -251,10 +251,7 @@ mod tests {
             assert!(failure.cause().contains("the server's own words"), "{failure:?}");
         }
         for code in [Code::Conflict, Code::InvalidEntry, Code::BadBatch, Code::StorageFull] {
-            assert_eq!(
-                (refused(code).code, refused(code).message.as_str()),
-                (code, "the server's own words")
-            );
+            assert_eq!((refused(code).code, &*refused(code).message()), (code, "the server's own words"));
         }
     }
 }

@@ -163,10 +163,7 @@ impl Rabbitmq {
 
 /// RabbitMQ has an alarm, and nothing was sent to it.
 fn blocked() -> Failure {
-    Failure::new(
-        Code::Blocked,
-        "RabbitMQ takes no messages, it is short of memory or disk; nothing was stored, try again",
-    )
+    Failure::advising(Code::Blocked, "RabbitMQ takes no messages, it is short of memory or disk")
 }
 
 /// The headers that say in which span a message is sent.
@@ -228,7 +225,7 @@ async fn keep_connected(
                 failure
             }
         };
-        let reason = format!("{}: {}", why.message, why.cause());
+        let reason = format!("{}: {}", why.happened(), why.cause());
         refusing(&jobs, &why, tokio::time::sleep(attempts.failed(&reason))).await;
     }
 }

@@ -65,7 +65,7 @@ impl Filter {
 /// # Errors
 /// With the condition that is out of its limits, and what it takes.
 pub(super) fn checked(draft: TailDraft) -> Result<TailQuery, Problem> {
-    let query = draft.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.message)))?;
+    let query = draft.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.into_message())))?;
     if query.filter.is_contradictory() {
         return Err(Problem::Usage(anyhow::anyhow!(
             "--since lies after --until, so that no entry can meet both"

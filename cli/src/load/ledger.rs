@@ -112,7 +112,7 @@ impl Ledger {
     pub(super) fn refuse(&mut self, number: u64, text: Option<&[u8]>, failure: &Failure) -> io::Result<()> {
         self.counts.refused += 1;
         if self.counts.refused <= NAMED {
-            self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message)));
+            self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message())));
         } else if self.counts.refused == NAMED + 1 {
             let count = thousands(NAMED);
             self.say(&format!("more than {count} lines are refused: from here on they are only counted"));

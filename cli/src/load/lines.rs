@@ -406,9 +406,9 @@ mod tests {
             let failure = entry(&mut source, 1, text.as_bytes()).expect_err(text);
             assert_eq!(failure.code, code);
             assert!(
-                failure.message.contains(words) && !failure.message.contains("line 1"),
+                failure.message().contains(words) && !failure.message().contains("line 1"),
                 "{}",
-                failure.message
+                failure.message()
             );
         }
     }

@@ -135,7 +135,7 @@ impl Look {
     fn mistake(self) -> Option<String> {
         const HAS: &str = "an entry has name and data, and may have id, level and created_at";
         if !self.added.is_empty() {
-            return Some(added(&self.added).message);
+            return Some(added(&self.added).into_message());
         }
         if let Some(field) = self.unknown {
             return Some(format!("`{field}` is no field of it: {HAS}"));
@@ -180,7 +180,7 @@ mod tests {
     fn told(line: &[u8]) -> (Code, String) {
         let failure = parse_entry(line.trim_ascii()).expect_err("no entry");
         let failure = explained(line, &failure);
-        (failure.code, failure.message)
+        (failure.code, failure.into_message())
     }
 
     #[test]

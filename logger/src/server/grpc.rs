@@ -221,7 +221,7 @@ impl LogService for Server {
                 Some(Ok(settled)) => count(&mut response, settled),
                 Some(Err(failure)) => {
                     response.code = failure.code.as_str().to_owned();
-                    response.message = failure.message;
+                    response.message = failure.into_message();
                     break;
                 }
                 None => break,
@@ -279,7 +279,7 @@ fn count(response: &mut WriteLogsResponse, settled: Settled) {
                         position,
                         id: id.map(|id| id.to_string()).unwrap_or_default(),
                         code: failure.code.as_str().to_owned(),
-                        message: failure.message,
+                        message: failure.into_message(),
                     });
                 }
             }

@@ -220,7 +220,7 @@ mod tests {
             let refusal = decode(broken).await.expect_err("broken");
             let failure = failure(&refusal).expect("it is marked");
             assert_eq!((refusal.code(), failure.code), (tonic::Code::InvalidArgument, Code::BadField));
-            assert!(failure.message.starts_with("the message is not as logs.proto has it: "), "{failure}");
+            assert!(failure.message().starts_with("the message is not as logs.proto has it: "), "{failure}");
         }
         let refusal = decode(&not_utf8).await.expect_err("not UTF-8");
         assert!(refusal.message().contains("Log.name") && refusal.message().contains("UTF-8"), "{refusal}");

@@ -41,7 +41,7 @@ impl Envelope<FailureData> {
             id,
             ids,
         };
-        Envelope { error: true, message: failure.message.clone(), data: Some(data) }
+        Envelope { error: true, message: failure.message().into_owned(), data: Some(data) }
     }
 }
 
@@ -156,7 +156,7 @@ impl From<Result<Outcome, Failure>> for EntryResult {
     fn from(result: Result<Outcome, Failure>) -> Self {
         match result {
             Ok(outcome) => EntryResult::Written { outcome },
-            Err(failure) => EntryResult::Failed { code: failure.code, message: failure.message },
+            Err(failure) => EntryResult::Failed { code: failure.code, message: failure.into_message() },
         }
     }
 }
@@ -165,7 +165,7 @@ impl From<EntryResult> for Result<Outcome, Failure> {
     fn from(result: EntryResult) -> Self {
         match result {
             EntryResult::Written { outcome } => Ok(outcome),
-            EntryResult::Failed { code, message } => Err(Failure::new(code, message)),
+            EntryResult::Failed { code, message } => Err(Failure::heard(code, message)),
         }
     }
 }

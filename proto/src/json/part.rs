@@ -167,7 +167,7 @@ impl<'a> Part<'a> {
 
 /// What is wrong with a body that is no JSON, and where; `None` if something else was wrong.
 pub fn mistake(failure: &Failure) -> Option<&str> {
-    failure.message.strip_prefix(NO_JSON)
+    failure.happened().strip_prefix(NO_JSON)
 }
 
 #[cfg(test)]
@@ -187,7 +187,7 @@ mod tests {
         WALKED.with(|walked| walked.set(0));
         let batch = super::super::parse_batch(body.as_bytes()).expect("the batch itself is sound");
         for (at, entry) in batch.entries.iter().enumerate() {
-            let message = &entry.as_ref().expect_err("half of a character").message;
+            let message = entry.as_ref().expect_err("half of a character").message();
             let place = format!("line {} column ", at + 2);
             assert!(message.contains(&place), "{message}");
         }

@@ -162,14 +162,14 @@ pub(super) fn failure(status: Status) -> Failure {
 
 fn loaded(response: WriteLogsResponse) -> Result<Loaded, Failure> {
     let refusals = response.refusals.into_iter().map(|refusal| {
-        let failure = Failure::new(super::read_word(&refusal.code)?, refusal.message);
+        let failure = Failure::heard(super::read_word(&refusal.code)?, refusal.message);
         let failure = refusal.id.parse().into_iter().fold(failure, Failure::about);
         Ok((refusal.position, failure))
     });
     let refusals = refusals.collect::<Result<_, Failure>>()?;
     let stopped = match response.code.as_str() {
         "" => None,
-        code => Some(Failure::new(super::read_word(code)?, response.message)),
+        code => Some(Failure::heard(super::read_word(code)?, response.message)),
     };
     Ok(Loaded {
         settled: response.settled,

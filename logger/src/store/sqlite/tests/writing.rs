@@ -48,7 +48,7 @@ fn other_content_under_the_same_id_is_a_conflict_that_changes_nothing() {
     ] {
         let failure = store_one(&mut store, other).expect_err("a conflict");
         assert_eq!(failure.code, Code::Conflict);
-        assert!(failure.message.contains("new id"), "{}", failure.message);
+        assert!(failure.message().contains("new id"), "{failure}");
     }
     assert_eq!(get(&mut store, id(1)), before);
 }
