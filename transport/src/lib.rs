@@ -9,6 +9,7 @@
 
 mod admission;
 mod backoff;
+mod connection;
 mod dial;
 mod metrics;
 mod spans;

@@ -11,11 +11,12 @@ use proto::{
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::{
-    Place, RABBITMQ, State, blocked,
+    RABBITMQ, blocked,
     connection::{PERSISTENT, refused, unroutable},
-    patiently,
+    session::{Flow, Place, patiently},
     topology::declare_bound_by,
 };
+use crate::connection::Connection;
 
 /// Most entries that a publisher takes at a time, unless one batch has more.
 const GROUP_ENTRIES: usize = 64;
@@ -46,18 +47,18 @@ pub(super) async fn publisher(
     channel: Channel,
     place: &Place,
     jobs: &Jobs,
-    state: &watch::Sender<State>,
+    state: &watch::Sender<Connection<Flow>>,
 ) -> Failure {
     loop {
         let (group, mut replies) = gather(jobs).await;
-        if *state.borrow() == State::Blocked {
+        if *state.borrow() == Connection::Up(Flow::Blocked) {
             // The alarm came while they waited for their turn: they are still here.
             fail(replies, &blocked());
             continue;
         }
         let mut published = std::pin::pin!(patiently(place, state, publish_group(&channel, place, &group)));
         let mut alarms = state.subscribe();
-        let alarm = async { alarms.wait_for(|state| *state == State::Blocked).await.is_ok() };
+        let alarm = async { alarms.wait_for(|state| *state == Connection::Up(Flow::Blocked)).await.is_ok() };
         let result = tokio::select! {
             biased;
             result = &mut published => result,
