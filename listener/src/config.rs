@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use proto::{
-    Transport,
+    Direct, Failure, Indirect, Transport,
     rabbitmq::{QUEUE, Queues},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -42,8 +42,8 @@ pub struct Config {
     pub rabbitmq_queue: Queues,
 
     /// How entries are handed to the logger: http, rpc or grpc
-    #[arg(long, env, default_value_t = Transport::Rpc, value_parser = parse_direct)]
-    pub listener_transport: Transport,
+    #[arg(long, env, default_value_t = Direct::Rpc, value_parser = parse_direct)]
+    pub listener_transport: Direct,
 
     /// Most deliveries that are under way at a time without an acknowledgement; a batch has up to half of that. It begins
     /// with one, and is less where they are large
@@ -145,19 +145,18 @@ impl Config {
     /// The setting of the address that is used, and whether that is encrypted.
     fn logger_address(&self) -> (&'static str, bool) {
         match self.listener_transport {
-            Transport::Http => ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
-            Transport::Rpc => ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            Transport::Grpc => ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
-            Transport::Rabbitmq => unreachable!("parse_direct has refused it"),
+            Direct::Http => ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
+            Direct::Rpc => ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
+            Direct::Grpc => ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
         }
     }
 }
 
-fn parse_direct(word: &str) -> Result<Transport, String> {
-    match word.parse().map_err(proto::Failure::into_message)? {
-        Transport::Rabbitmq => Err("entries came by rabbitmq: hand them on by http, rpc or grpc".to_owned()),
-        direct @ (Transport::Http | Transport::Rpc | Transport::Grpc) => Ok(direct),
-    }
+fn parse_direct(word: &str) -> Result<Direct, String> {
+    let transport: Transport = word.parse().map_err(Failure::into_message)?;
+    let indirect =
+        |Indirect(transport)| format!("entries came by {transport}: hand them on by http, rpc or grpc");
+    Direct::try_from(transport).map_err(indirect)
 }
 
 #[cfg(test)]
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn entries_are_not_handed_on_the_way_they_came() {
-        assert_eq!(parse_direct("grpc"), Ok(Transport::Grpc));
+        assert_eq!(parse_direct("grpc"), Ok(Direct::Grpc));
         assert!(parse_direct("rabbitmq").is_err());
         assert!(parse_direct("amqp").is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
+use proto::{BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome};
 use tokio::sync::Notify;
 use transport::{Transports, Waits};
 
@@ -16,13 +16,13 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct HandOver {
     transports: Arc<Transports>,
-    transport: Transport,
+    transport: Direct,
     /// Told when the logger stores nothing: what waits for that shall not grow.
     trouble: Notify,
 }
 
 impl HandOver {
-    pub(crate) fn new(transports: Arc<Transports>, transport: Transport) -> Self {
+    pub(crate) fn new(transports: Arc<Transports>, transport: Direct) -> Self {
         HandOver { transports, transport, trouble: Notify::new() }
     }
 
@@ -93,7 +93,7 @@ impl HandOver {
     }
 
     async fn attempt(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
-        let delivered = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
+        let delivered = self.transports.write_batch(self.transport.into(), entries, BatchMode::Each).await?;
         Ok(delivered.receipt.results)
     }
 }

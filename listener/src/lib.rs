@@ -71,7 +71,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", listen, Protocol::Http1)?.with_tls(tls);
     let transports = Arc::new(Transports::new(&transports));
     let dead_letter_queue = rabbitmq.queues().dead_letters.clone();
-    let state = State::new(Arc::clone(&transports), config.listener_transport, dead_letter_queue);
+    let state = State::new(Arc::clone(&transports), config.listener_transport.into(), dead_letter_queue);
     let state = Arc::new(state);
     let hand_over = HandOver::new(transports, config.listener_transport);
     let dead_letters = DeadLetters::new(rabbitmq.clone(), Arc::clone(&state));

@@ -43,4 +43,4 @@ pub use read::{
 };
 pub use tail::{TailDraft, TailEvent, TailQuery};
 pub use time::{NoTime, Time};
-pub use transport::Transport;
+pub use transport::{Direct, Indirect, Promise, Transport};

@@ -107,7 +107,7 @@ async fn an_entry_is_sent_and_read_back(transport: Transport) {
         "hello",
     ];
     let ran = run(&stack, &[&send[..], &["--json"]].concat()).await.ended_with(0);
-    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "stored" };
+    let outcome = transport.promise().outcome().as_str();
     assert_eq!((&ran.json()["outcome"], &ran.json()["id"]), (&json!(outcome), &json!(id)));
     let stored = stack.eventually_stored(id.parse().expect("a UUID")).await;
     let read = run(&stack, &["get", &id, "--json"]).await.ended_with(0);
@@ -117,7 +117,7 @@ async fn an_entry_is_sent_and_read_back(transport: Transport) {
         ("hello", proto::Level::Error, transport)
     );
     let again = run(&stack, &send).await.ended_with(0);
-    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "duplicate" };
+    let outcome = transport.promise().repeated().as_str();
     assert!(again.out.contains(outcome) && again.out.contains(&id), "{again:?}");
 }
 

@@ -15,10 +15,7 @@ for_each_transport!(
 
 /// What an accepted entry has reached at once.
 fn first_outcome(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Http | Transport::Rpc | Transport::Grpc => "stored",
-        Transport::Rabbitmq => "queued",
-    }
+    transport.promise().outcome().as_str()
 }
 
 async fn an_entry_is_stored_with_its_transport(transport: Transport) {
@@ -113,7 +110,7 @@ async fn one_id_over_each_transport_is_one_entry_and_three_duplicates() {
         stack.eventually_stored(id).await;
         for other in Transport::ALL.into_iter().filter(|other| *other != first) {
             let answer = stack.log(other, &log).await;
-            let expected = if other == Transport::Rabbitmq { "queued" } else { "duplicate" };
+            let expected = other.promise().repeated().as_str();
             assert_eq!(answer.outcome(), expected, "{}", answer.body);
         }
         let entry = eventually("written four times", || async {

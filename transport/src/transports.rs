@@ -6,7 +6,8 @@ use std::{
 };
 
 use proto::{
-    BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, PerTransport, Receipt, Transport,
+    BatchMode, BatchReceipt, Certainty, Code, Direct, Failure, LogEntry, Outcome, PerTransport, Receipt,
+    Transport,
 };
 use tokio::sync::Semaphore;
 use trace::{KeyValue, attribute};
@@ -125,8 +126,8 @@ impl Transports {
     ///
     /// # Errors
     /// As [`Transports::write`] for an entry.
-    pub async fn ping(&self, transport: Transport) -> Result<(), Failure> {
-        match self.write_batch(transport, &[], BatchMode::Each).await {
+    pub async fn ping(&self, direct: Direct) -> Result<(), Failure> {
+        match self.write_batch(direct.into(), &[], BatchMode::Each).await {
             Err(failure) if failure.code != Code::BadBatch => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         }

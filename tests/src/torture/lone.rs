@@ -13,7 +13,7 @@ use std::{
 };
 
 use chaos::{Answer, Journal};
-use proto::{Code, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
+use proto::{Code, Direct, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
@@ -130,7 +130,8 @@ impl Lone {
     /// # Errors
     /// What an entry would be refused with.
     pub async fn ping(&self, transport: Transport) -> Result<(), Code> {
-        self.transports.ping(transport).await.map_err(|failure| failure.code)
+        let direct = Direct::try_from(transport).expect("RabbitMQ is not asked");
+        self.transports.ping(direct).await.map_err(|failure| failure.code)
     }
 
     /// Waits until it answers a question without entries in this way over each direct transport, and `/readyz` likewise.
