@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use jiff::Timestamp;
 use proto::{
-    Certainty, EntryDraft, Failure, Transport,
+    BatchMode, Certainty, EntryDraft, Failure, Transport,
     json::{Accepted, Envelope, FailureData, Timing},
     limits::DATA_BYTES,
 };
@@ -48,21 +48,21 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     })?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
     connected(&transports, transport, stack.deadline()).await;
-    let begun = Instant::now();
-    let delivered = transports.write(transport, &entry).await;
-    let delivered = delivered.inspect_err(|failure| {
-        told(failure, Some(entry.id()));
+    let (id, begun) = (entry.id(), Instant::now());
+    let failed = |failure: Failure| {
+        told(&failure, Some(id));
         if failure.certainty() != Certainty::Rejected {
-            say!("the entry's id is {}: send it again with --id {0}", entry.id());
+            say!("the entry's id is {id}: send it again with --id {id}");
         }
-    });
-    let delivered = delivered.map_err(|failure| Problem::Failed(failure, place(transport)))?;
+        Problem::Failed(failure, place(transport))
+    };
+    let delivered = transports.write(transport, entry.into(), BatchMode::AllOrNone).await.map_err(failed)?;
     let timing_us = Timing {
         total: micros(begun.elapsed()),
         transport: Some(micros(delivered.took)),
-        store: delivered.receipt.store_us,
+        store: delivered.store_us,
     };
-    let (id, outcome) = (entry.id(), delivered.receipt.outcome);
+    let outcome = *delivered.outcomes().map_err(failed)?.first();
     let became = if arguments.json {
         json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
     } else {

@@ -16,7 +16,9 @@ use std::{
 use anyhow::{Context, ensure};
 use futures_util::{Stream, StreamExt, future::try_join_all, stream};
 use jiff::Timestamp;
-use proto::{BatchMode, EntryDraft, LogEntry, Outcome, TailEvent, TailQuery, Transport, limits::DATA_BYTES};
+use proto::{
+    Batch, BatchMode, EntryDraft, LogEntry, Outcome, TailEvent, TailQuery, Transport, limits::DATA_BYTES,
+};
 use tokio::task::JoinSet;
 use transport::{
     Settings, Transports,
@@ -193,8 +195,9 @@ impl Logger {
         let caller = async || {
             let mut stored = 0;
             while Instant::now() < until {
-                let delivered = self.transports.write(Transport::Grpc, &entry(&self.data)).await?;
-                ensure!(delivered.receipt.outcome == Outcome::Stored, "{:?}", delivered.receipt);
+                let one = entry(&self.data).into();
+                let delivered = self.transports.write(Transport::Grpc, one, BatchMode::AllOrNone).await?;
+                ensure!(*delivered.results.first() == Ok(Outcome::Stored), "{:?}", delivered.results);
                 stored += 1;
             }
             Ok(stored)
@@ -206,9 +209,9 @@ impl Logger {
         let caller = async || {
             let mut stored = 0;
             while Instant::now() < until {
-                let batch: Vec<_> = (0..BATCH_ENTRIES).map(|_| entry(&self.data)).collect();
-                let delivered = self.transports.write_batch(Transport::Grpc, &batch, BatchMode::Each).await?;
-                let results = delivered.receipt.results;
+                let entries = (0..BATCH_ENTRIES).map(|_| entry(&self.data));
+                let batch = Batch::try_from(entries.collect::<Vec<_>>())?;
+                let results = self.transports.write(Transport::Grpc, batch, BatchMode::Each).await?.results;
                 ensure!(results.iter().all(|result| *result == Ok(Outcome::Stored)), "{results:?}");
                 stored += results.len() as u64;
             }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use chaos::{Direction, Relay};
-use proto::{EntryDraft, LogEntry, Transport};
+use proto::{Batch, BatchMode, EntryDraft, LogEntry, Transport};
 use serde::{Deserialize, Serialize};
 use transport::{Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
 
@@ -221,15 +221,15 @@ impl Client {
         /// Short against what is measured, and long against what a refusal takes.
         const AGAIN: Duration = Duration::from_micros(50);
         let draft = EntryDraft { name: "anew".into(), data: "x".repeat(64), ..EntryDraft::default() };
-        let entry: LogEntry = draft.check(jiff::Timestamp::now())?;
+        let entry: Batch<LogEntry> = draft.check(jiff::Timestamp::now())?.into();
         let deadline = Instant::now() + DEADLINE;
         loop {
             let begun = Instant::now();
             let answer = match self {
-                Client::Http(http) => http.write(&entry).await,
-                Client::Rpc(rpc) => rpc.write(&entry).await,
-                Client::Rabbitmq(rabbitmq) => rabbitmq.write(&entry).await,
-                Client::Grpc(grpc) => grpc.write(&entry).await,
+                Client::Http(http) => http.write(&entry, BatchMode::AllOrNone).await,
+                Client::Rpc(rpc) => rpc.write(&entry, BatchMode::AllOrNone).await,
+                Client::Rabbitmq(rabbitmq) => rabbitmq.write(&entry, BatchMode::AllOrNone).await,
+                Client::Grpc(grpc) => grpc.write(&entry, BatchMode::AllOrNone).await,
             };
             match answer {
                 Ok(_) => return Ok(begun.elapsed()),

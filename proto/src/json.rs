@@ -25,7 +25,8 @@ use self::{
 };
 pub use self::{part::mistake, words::in_plain_words};
 use crate::{
-    BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Time, Transport, limits::BATCH_ENTRIES,
+    Batch, BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Time, Transport,
+    limits::BATCH_ENTRIES,
 };
 
 /// What a caller asks of the broker.
@@ -49,13 +50,13 @@ pub enum Action {
     Echo,
 }
 
-/// One entry, or a batch of 1 to [`BATCH_ENTRIES`].
+/// The entries, in the form in which they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entries {
     /// Sent as a JSON object.
     One(LogEntry),
-    /// Sent as a JSON array. Never empty.
-    Batch(Vec<LogEntry>),
+    /// Sent as a JSON array.
+    Batch(Batch<LogEntry>),
 }
 
 impl Entries {
@@ -63,6 +64,15 @@ impl Entries {
     pub fn as_slice(&self) -> &[LogEntry] {
         match self {
             Entries::One(entry) => std::slice::from_ref(entry),
+            Entries::Batch(entries) => entries,
+        }
+    }
+}
+
+impl From<Entries> for Batch<LogEntry> {
+    fn from(entries: Entries) -> Self {
+        match entries {
+            Entries::One(entry) => entry.into(),
             Entries::Batch(entries) => entries,
         }
     }
@@ -232,13 +242,15 @@ struct BatchOut<'a> {
     entries: Vec<EntryOut<'a>>,
 }
 
-fn check_batch(array: Part<'_>, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
+fn check_batch(array: Part<'_>, now: Timestamp) -> Result<Batch<LogEntry>, Failure> {
     let raw: Bounded<&RawValue> = array.parse()?;
+    // First: a batch that is too long is read in part, and what is wrong with its entries is beside the point.
     check_batch_len(raw.len())?;
-    raw.into_iter()
+    let entries = raw
+        .into_iter()
         .enumerate()
-        .map(|(position, raw)| check_one(array.value(raw), now).map_err(|failure| failure.at(position)))
-        .collect()
+        .map(|(position, raw)| check_one(array.value(raw), now).map_err(|failure| failure.at(position)));
+    entries.collect::<Result<Vec<_>, _>>()?.try_into()
 }
 
 fn check_one(object: Part<'_>, now: Timestamp) -> Result<LogEntry, Failure> {

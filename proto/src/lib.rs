@@ -3,14 +3,15 @@
 //! Everything that two processes must agree on stands here and nowhere else. This crate opens no socket,
 //! reads no environment and starts no task.
 //!
-//! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`]; what
-//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back, and a
+//! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`], alone or in a
+//! [`Batch`]; what became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back, and a
 //! [`TailQuery`] asks for those to come. The modules
 //! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
 pub mod release;
 
+mod batch;
 mod bounded;
 mod code;
 mod entry;
@@ -30,6 +31,7 @@ pub mod json;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use batch::Batch;
 pub use bounded::Bounded;
 pub use code::{Certainty, Code};
 pub use entry::{EntryDraft, Level, LogEntry};

@@ -68,8 +68,8 @@ fn way(transport: Transport) -> Vec<(&'static str, &'static str, SpanKind)> {
             ("broker", "publish logs_topic", SpanKind::Producer),
             ("listener", "process logs.entries", SpanKind::Consumer),
             ("listener", "hand over", SpanKind::Internal),
-            ("listener", "LogRpc/write_batch", SpanKind::Client),
-            ("logger", "LogRpc/write_batch", SpanKind::Server),
+            ("listener", "LogRpc/write", SpanKind::Client),
+            ("logger", "LogRpc/write", SpanKind::Server),
             ends,
         ],
     }

@@ -1,9 +1,9 @@
 //! The client side of the four transports.
 //!
-//! One file per transport, all with the same outline: settings in, `write` and `write_batch` out, a `reachable`
-//! to ask, and at the end what the protocol's errors mean for the entry. Laid side by side, only the protocol
-//! differs. [`Transports`] holds the four and puts one deadline, one span and one measure of time around
-//! whichever is asked for: otherwise a comparison would compare policies.
+//! One file per transport, all with the same outline: settings in, `write` out for one entry or many, a `ping` where the
+//! logger is one hop away, a `reachable` to ask, and at the end what the protocol's errors mean for the entries. Laid side
+//! by side, only the protocol differs. [`Transports`] holds the four and puts one deadline, one span and one measure of
+//! time around whichever is asked for: otherwise a comparison would compare policies.
 //!
 //! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
 
@@ -12,6 +12,7 @@ mod backoff;
 mod connection;
 mod dial;
 mod metrics;
+mod receipts;
 mod spans;
 mod tls;
 mod transports;
@@ -24,6 +25,7 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use backoff::Waits;
+pub use receipts::Receipts;
 pub use tls::{Tls, TlsError, check_encryption};
 pub use transports::{Delivered, Settings, Transports};
 

@@ -16,8 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use lapin::types::{AMQPValue, FieldTable};
 use proto::{
-    BatchMode, BatchReceipt, Code, Failure, LogEntry, Outcome, Receipt, limits::IN_FLIGHT_ENTRIES,
-    rabbitmq::BINDING_KEY,
+    Batch, BatchMode, Code, Failure, LogEntry, Outcome, limits::IN_FLIGHT_ENTRIES, rabbitmq::BINDING_KEY,
 };
 use tokio::{
     sync::{
@@ -39,7 +38,7 @@ use self::{
     publisher::Job,
     session::{Counted, Flow, Place, keep_connected, refusing},
 };
-use crate::{Settings, connection::Connection};
+use crate::{Receipts, Settings, connection::Connection};
 
 /// How old a count may be: a reply or two may be late.
 const COUNT_AGE: Duration = Duration::from_secs(3);
@@ -80,32 +79,20 @@ impl Rabbitmq {
         Rabbitmq { jobs, state, counted, _supervisor: supervisor }
     }
 
-    /// Delivers one entry.
+    /// Delivers entries, each as a message.
     ///
     /// # Errors
-    /// What is certain of the entry.
-    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let results = self.publish(std::slice::from_ref(entry)).await?;
-        let outcome = results.into_iter().next().unwrap_or_else(|| Err(Failure::unknown(RABBITMQ)))?;
-        Ok(Receipt { outcome, store_us: None })
-    }
-
-    /// Delivers a batch.
-    ///
-    /// # Errors
-    /// What is certain of all its entries. RabbitMQ has no transaction over messages: if some of an
-    /// all-or-none batch are queued and some are not, the outcome is unknown.
-    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
-        let results = self.publish(entries).await?;
+    /// What is certain of all of them. RabbitMQ has no transaction over messages: if some of an all-or-none batch are
+    /// queued and some are not, the outcome is unknown.
+    pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        let results = self.publish(batch).await?;
         let failed = results.iter().find_map(|result| result.as_ref().err());
         match (mode, failed) {
             (BatchMode::AllOrNone, Some(_)) if results.iter().any(Result::is_ok) => {
                 Err(Failure::unknown(RABBITMQ).because("only a part of the batch was queued"))
             }
             (BatchMode::AllOrNone, Some(failure)) => Err(failure.clone()),
-            (BatchMode::AllOrNone, None) | (BatchMode::Each, _) => {
-                Ok(BatchReceipt { results, store_us: None })
-            }
+            (BatchMode::AllOrNone, None) | (BatchMode::Each, _) => Ok(Receipts { results, store_us: None }),
         }
     }
 
@@ -126,12 +113,12 @@ impl Rabbitmq {
         self.counted.borrow().filter(fresh).map(|counted| counted.depths)
     }
 
-    async fn publish(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+    async fn publish(&self, batch: &Batch<LogEntry>) -> Result<Batch<Result<Outcome, Failure>>, Failure> {
         if *self.state.borrow() == Connection::Up(Flow::Blocked) {
             return Err(blocked());
         }
         let (reply, results) = oneshot::channel();
-        let job = Job { entries: entries.to_vec(), headers: trace_headers(), reply };
+        let job = Job { entries: batch.clone(), headers: trace_headers(), reply };
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Failure::overloaded(RABBITMQ),
             TrySendError::Closed(_) => Failure::unreachable(RABBITMQ).because("the supervisor is gone"),

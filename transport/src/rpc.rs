@@ -8,7 +8,7 @@ use std::{
 };
 
 use proto::{
-    BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
+    Batch, BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
     rpc::{Calls, LogRpcClient, VERSION, connect},
 };
@@ -19,11 +19,12 @@ use tarpc::{
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    AddressError, HANDSHAKE_TIMEOUT, Settings,
+    AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
     backoff::Attempts,
     connection::{Connection, NOT_YET},
     dial::Dialer,
     metrics::reconnects,
+    receipts::pong,
     tls::Protocol,
 };
 
@@ -91,7 +92,8 @@ impl Rpc {
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(Connection::Connecting);
-                supervisors.spawn(keep_connected(dialer.clone(), settings.logger_rpc_addr.clone(), publish));
+                let address = settings.logger_rpc_addr.clone();
+                supervisors.spawn(keep_connected(dialer.clone(), address, publish));
                 connection
             })
             .collect();
@@ -104,23 +106,23 @@ impl Rpc {
         }
     }
 
-    /// Delivers one entry.
+    /// Delivers entries: one alone by `write`, more by `write_batch`.
     ///
     /// # Errors
-    /// What is certain of the entry.
-    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let client = self.connection()?;
-        client.write(self.context(), self.draft(entry)).await.map_err(failure)?
+    /// What is certain of all of them.
+    pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        match batch.as_one() {
+            Some(entry) => Receipts::of_one(self.write_one(entry).await, mode),
+            None => Receipts::of_many(self.write_many(batch, mode).await?, batch, LOGGER),
+        }
     }
 
-    /// Delivers a batch.
+    /// Asks the logger whether it could store an entry now.
     ///
     /// # Errors
-    /// What is certain of all its entries.
-    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
-        let client = self.connection()?;
-        let drafts = entries.iter().map(|entry| self.draft(entry)).collect();
-        client.write_batch(self.context(), drafts, mode).await.map_err(failure)?
+    /// What an entry would be refused with.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        pong(self.write_many(&[], BatchMode::Each).await)
     }
 
     /// Whether there is a connection to the logger.
@@ -134,6 +136,17 @@ impl Rpc {
             // Without its supervisor, which ends with this client alone, there would be no more attempts.
             let _ = connection.clone().wait_for(Connection::was_tried).await;
         }
+    }
+
+    async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let client = self.connection()?;
+        client.write(self.context(), self.draft(entry)).await.map_err(failure)?
+    }
+
+    async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        let client = self.connection()?;
+        let drafts = entries.iter().map(|entry| self.draft(entry)).collect();
+        client.write_batch(self.context(), drafts, mode).await.map_err(failure)?
     }
 
     /// The next connection in turn that is open.

@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, future::join_all};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use proto::{
-    BatchMode, Code, Failure, Level, LogEntry, Outcome,
+    Batch, BatchMode, Code, Failure, Level, LogEntry, Outcome,
     rabbitmq::{QUEUE, routing_key},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -137,12 +137,13 @@ async fn publish(publisher: Arc<Rabbitmq>, mut random: StdRng) -> Told {
         .map(|_| entry(if random.random() { ROUTABLE } else { UNROUTABLE }, String::new()))
         .collect();
     let mut left = entries.as_slice();
-    let mut calls = Vec::new();
+    let mut batches: Vec<Batch<LogEntry>> = Vec::new();
     while !left.is_empty() {
         let (call, rest) = left.split_at(random.random_range(1..=CALL_ENTRIES.min(left.len())));
-        calls.push(publisher.write_batch(call, BatchMode::Each));
+        batches.push(call.to_vec().try_into().expect("within the limits"));
         left = rest;
     }
+    let calls = batches.iter().map(|batch| publisher.write(batch, BatchMode::Each));
     let mut told = Told::default();
     let mut entries = entries.iter();
     for result in join_all(calls).await {

@@ -13,11 +13,11 @@ use std::{
 };
 
 use chaos::{Answer, Journal};
-use proto::{Code, Direct, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
+use proto::{BatchMode, Code, Direct, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
-use transport::{Settings, Transports};
+use transport::{Delivered, Settings, Transports};
 
 use super::entry;
 use crate::{DIRECT, eventually, process::Process, stack::LoggerAddresses};
@@ -241,8 +241,9 @@ async fn send(
 ) -> Answer {
     journal.sending(entry);
     let begun = Instant::now();
-    let answer = match transports.write(transport, entry).await {
-        Ok(delivered) => Answer::Accepted(delivered.receipt.outcome),
+    let written = transports.write(transport, entry.clone().into(), BatchMode::AllOrNone).await;
+    let answer = match written.and_then(Delivered::outcomes) {
+        Ok(outcomes) => Answer::Accepted(*outcomes.first()),
         Err(failure) => Answer::Refused(failure.code),
     };
     journal.answered(entry.id(), answer, begun.elapsed());
