@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use http::Uri;
 use proto::{
-    Transport,
+    Direct, Transport,
     rabbitmq::{QUEUE, Queues},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +14,7 @@ use service::{
     network, secret, telemetry,
     tls::{Certificates, Identity},
 };
-use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use transport::{Endpoints, Tls, http::HttpUrl, rabbitmq::AmqpUrl};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
 const MAX_DEADLINE_MS: u64 = 7_000;
@@ -33,21 +33,13 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = service::listen_address)]
     pub broker_http_listen: SocketAddr,
 
-    /// The logger's HTTP address, to write over http and to read back
-    #[arg(long, env, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
+    /// Where the logger is.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
     /// The listener's HTTP address, to ask how it is
     #[arg(long, env, default_value = "http://127.0.0.1:8083")]
     pub listener_http_url: HttpUrl,
-
-    /// The logger's rpc address; tls:// before it encrypts
-    #[arg(long, env, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
-
-    /// The logger's gRPC address
-    #[arg(long, env, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
 
     /// RabbitMQ; amqps:// encrypts
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
@@ -150,24 +142,20 @@ impl Config {
     }
 
     fn transports(&self, identity: Option<&Identity>) -> anyhow::Result<transport::Settings> {
-        let tls = identity.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
-        let tls = tls.transpose().context("BROKER_TLS")?;
+        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem());
+        let tls = identity.map(own_tls).transpose().context("BROKER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
-        let amqp_url = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
-        let amqp_url = amqp_url.context("AMQP_URL_FILE")?;
-        let amqp_url: AmqpUrl = amqp_url.expose_secret().parse().context("AMQP_URL")?;
-        let addresses = [
-            ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
+        let secret =
+            secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref()).context("AMQP_URL_FILE")?;
+        let amqp_url: AmqpUrl = secret.expose_secret().parse().context("AMQP_URL")?;
+        let others = [
             ("LISTENER_HTTP_URL", self.listener_http_url.is_encrypted()),
-            ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
             ("AMQP_URL", amqp_url.is_encrypted()),
         ];
-        transport::check_encryption(tls.as_ref(), &addresses)?;
+        let logger = Direct::ALL.map(|direct| self.endpoints.encryption(direct));
+        transport::check_encryption(tls.as_ref(), &[&logger[..], &others].concat())?;
         Ok(transport::Settings {
-            logger_http_url: self.logger_http_url.clone(),
-            logger_rpc_addr: self.logger_rpc_addr.clone(),
-            logger_grpc_url: self.logger_grpc_url.clone(),
+            endpoints: self.endpoints.clone(),
             amqp_url: Some(amqp_url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
             deadline: Duration::from_millis(self.broker_deadline_ms),

@@ -105,7 +105,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         .with_room(Room::new(BODY_BYTES, IN_FLIGHT_BYTES));
     let app = App {
         services: Services::new(
-            &transports.logger_http_url,
+            &transports.endpoints.logger_http_url,
             &config.listener_http_url,
             transports.tls.as_ref(),
         ),

@@ -188,7 +188,7 @@ mod tests {
             "fourwire get --logger-http-url http://logger:1",
         ] {
             let stack = parse(line).expect(line).stack;
-            assert!(format!("{:?}", stack.logger_http_url).contains("logger:1"), "{line}");
+            assert!(format!("{:?}", stack.endpoints.logger_http_url).contains("logger:1"), "{line}");
         }
     }
 

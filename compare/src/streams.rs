@@ -21,7 +21,7 @@ use proto::{
 };
 use tokio::task::JoinSet;
 use transport::{
-    Settings, Transports,
+    Endpoints, Settings, Transports,
     grpc::{Streams, Tail, Tailed},
 };
 
@@ -131,9 +131,11 @@ impl Logger {
     fn new(site: &Site, payload_bytes: usize) -> anyhow::Result<Self> {
         let setting = |name: &str| site.settings().get(name).with_context(|| format!("no {name}"));
         let settings = Settings {
-            logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
-            logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
-            logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
+            endpoints: Endpoints {
+                logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
+                logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
+                logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
+            },
             amqp_url: None,
             tls: None,
             deadline: DEADLINE,

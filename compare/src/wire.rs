@@ -10,7 +10,7 @@ use anyhow::Context;
 use chaos::{Direction, Relay};
 use proto::{Batch, BatchMode, EntryDraft, LogEntry, Transport};
 use serde::{Deserialize, Serialize};
-use transport::{Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
+use transport::{Endpoints, Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
 
 use crate::{
     cell::{Keeping, Latencies},
@@ -172,9 +172,11 @@ async fn run_and_settle(site: &Site, load: Load) -> anyhow::Result<u64> {
 pub async fn anew(site: &Site) -> anyhow::Result<Vec<Anew>> {
     let setting = |name: &str| site.settings().get(name).with_context(|| format!("no {name}"));
     let settings = Settings {
-        logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
-        logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
-        logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
+        endpoints: Endpoints {
+            logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
+            logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
+            logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
+        },
         amqp_url: Some(setting("AMQP_URL")?.parse()?),
         tls: None,
         deadline: DEADLINE,

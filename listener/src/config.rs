@@ -11,9 +11,9 @@ use proto::{
 use secrecy::{ExposeSecret, SecretString};
 use service::{
     network, secret, telemetry,
-    tls::{Certificates, Name},
+    tls::{Certificates, Identity, Name},
 };
-use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -50,17 +50,9 @@ pub struct Config {
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
-    /// The logger's HTTP address
-    #[arg(long, env, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
-
-    /// The logger's rpc address; tls:// before it encrypts
-    #[arg(long, env, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
-
-    /// The logger's gRPC address
-    #[arg(long, env, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
+    /// Where the logger is.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
     /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ; read again at
     /// SIGHUP, with the key and the CA
@@ -120,35 +112,26 @@ impl Config {
         let missing: &[&str] = if certificates.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
-        let own = certificates.as_ref().map(Certificates::identity);
-        let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
-        let tls = tls.transpose().context("LISTENER_TLS")?;
+        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem());
+        let identity = certificates.as_ref().map(Certificates::identity);
+        let tls = identity.map(own_tls).transpose().context("LISTENER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
-        let rabbitmq = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
-        let rabbitmq = rabbitmq.context("AMQP_URL_FILE")?;
-        let rabbitmq: AmqpUrl = rabbitmq.expose_secret().parse().context("AMQP_URL")?;
-        let addresses = [self.logger_address(), ("AMQP_URL", rabbitmq.is_encrypted())];
+        let secret =
+            secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref()).context("AMQP_URL_FILE")?;
+        let rabbitmq: AmqpUrl = secret.expose_secret().parse().context("AMQP_URL")?;
+        // Of the logger's addresses one is used.
+        let logger = self.endpoints.encryption(self.listener_transport);
+        let addresses = [logger, ("AMQP_URL", rabbitmq.is_encrypted())];
         transport::check_encryption(tls.as_ref(), &addresses)?;
         let rabbitmq = rabbitmq.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone());
         let transports = transport::Settings {
-            logger_http_url: self.logger_http_url.clone(),
-            logger_rpc_addr: self.logger_rpc_addr.clone(),
-            logger_grpc_url: self.logger_grpc_url.clone(),
+            endpoints: self.endpoints.clone(),
             amqp_url: None,
             tls,
             deadline: DEADLINE,
             came_by: Some(Transport::Rabbitmq),
         };
         Ok(Checked { rabbitmq, transports, certificates })
-    }
-
-    /// The setting of the address that is used, and whether that is encrypted.
-    fn logger_address(&self) -> (&'static str, bool) {
-        match self.listener_transport {
-            Direct::Http => ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
-            Direct::Rpc => ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            Direct::Grpc => ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
-use transport::{Settings, Tls, grpc::Streams};
+use transport::{Endpoints, Settings, Tls, grpc::Streams};
 use uuid::Uuid;
 
 use crate::{
@@ -331,9 +331,11 @@ impl Stack {
             Tls::from_pem(&read("broker.pem"), &read("broker.key"), &read("ca.pem")).expect("certificates")
         });
         Streams::new(&Settings {
-            logger_http_url: http.parse().expect("an address"),
-            logger_rpc_addr: rpc.parse().expect("an address"),
-            logger_grpc_url: grpc.parse().expect("an address"),
+            endpoints: Endpoints {
+                logger_http_url: http.parse().expect("an address"),
+                logger_rpc_addr: rpc.parse().expect("an address"),
+                logger_grpc_url: grpc.parse().expect("an address"),
+            },
             amqp_url: None,
             tls,
             deadline: SOON,

@@ -148,7 +148,7 @@ impl Grpc {
 
 /// The logger's address, and how a connection to it is kept.
 fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint::from(settings.logger_grpc_url.0.clone())
+    Endpoint::from(settings.endpoints.logger_grpc_url.0.clone())
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

@@ -77,7 +77,7 @@ impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
         let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
-        let base = settings.logger_http_url.0.clone();
+        let base = settings.endpoints.logger_http_url.0.clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());

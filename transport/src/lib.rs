@@ -11,8 +11,10 @@ mod admission;
 mod backoff;
 mod connection;
 mod dial;
+mod endpoints;
 mod metrics;
 mod receipts;
+mod settings;
 mod spans;
 mod tls;
 mod transports;
@@ -25,9 +27,11 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use backoff::Waits;
+pub use endpoints::Endpoints;
 pub use receipts::Receipts;
+pub use settings::Settings;
 pub use tls::{Tls, TlsError, check_encryption};
-pub use transports::{Delivered, Settings, Transports};
+pub use transports::{Delivered, Transports};
 
 use std::time::Duration;
 

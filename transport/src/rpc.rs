@@ -92,7 +92,7 @@ impl Rpc {
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(Connection::Connecting);
-                let address = settings.logger_rpc_addr.clone();
+                let address = settings.endpoints.logger_rpc_addr.clone();
                 supervisors.spawn(keep_connected(dialer.clone(), address, publish));
                 connection
             })

@@ -11,13 +11,13 @@ use trace::{KeyValue, attribute};
 use tracing::{Instrument, field::display};
 
 use crate::{
-    Receipts, Tls,
+    Receipts, Settings,
     admission::Admission,
-    grpc::{Grpc, GrpcUrl},
-    http::{Http, HttpUrl},
+    grpc::Grpc,
+    http::Http,
     metrics::{self, CallTimes},
-    rabbitmq::{AmqpUrl, Depths, Rabbitmq},
-    rpc::{Rpc, RpcAddr},
+    rabbitmq::{Depths, Rabbitmq},
+    rpc::Rpc,
     spans,
 };
 
@@ -26,25 +26,6 @@ const PATIENCE_PART: u32 = 2;
 
 /// Most reads at a time; others wait for their turn. The logger answers a few at once, and each may take 12 MiB.
 const READS: usize = 8;
-
-/// Where the logger and RabbitMQ are, and how long a call may take.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The logger's HTTP address.
-    pub logger_http_url: HttpUrl,
-    /// The logger's rpc address.
-    pub logger_rpc_addr: RpcAddr,
-    /// The logger's gRPC address.
-    pub logger_grpc_url: GrpcUrl,
-    /// RabbitMQ; `None`: nothing is sent by `rabbitmq`.
-    pub amqp_url: Option<AmqpUrl>,
-    /// With what the encrypted addresses are called.
-    pub tls: Option<Tls>,
-    /// No call takes longer; past it the outcome is unknown.
-    pub deadline: Duration,
-    /// By which transport the entries came, where it is not the one that hands them over: the listener's case.
-    pub came_by: Option<Transport>,
-}
 
 /// What became of a batch, and how long it took.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use proto::{
-    Transport,
+    Direct, Transport,
     rabbitmq::{QUEUE, Queues},
 };
 use secrecy::{ExposeSecret, SecretString};
-use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 
 use super::number;
 use crate::problem::Problem;
@@ -27,17 +27,9 @@ const SECRET_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the stack is")]
 pub struct Stack {
-    /// The logger's HTTP address, to write over http and to read back
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
-
-    /// The logger's rpc address; tls:// before it encrypts
-    #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
-
-    /// The logger's gRPC address, for grpc, write-logs, sync-logs and tail
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
+    /// Where the logger is.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
     /// RabbitMQ; amqps:// encrypts
     #[arg(
@@ -104,17 +96,11 @@ impl Stack {
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {
         let tls = self.tls()?;
         let amqp_url = with_rabbitmq.then(|| self.amqp_url()).transpose()?;
-        let mut addresses = vec![
-            ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
-            ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
-        ];
+        let mut addresses = Direct::ALL.map(|direct| self.endpoints.encryption(direct)).to_vec();
         addresses.extend(amqp_url.iter().map(|url| ("AMQP_URL", url.is_encrypted())));
         transport::check_encryption(tls.as_ref(), &addresses)?;
         Ok(transport::Settings {
-            logger_http_url: self.logger_http_url.clone(),
-            logger_rpc_addr: self.logger_rpc_addr.clone(),
-            logger_grpc_url: self.logger_grpc_url.clone(),
+            endpoints: self.endpoints.clone(),
             amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
             deadline: self.deadline(),
@@ -150,10 +136,10 @@ impl Stack {
 /// The setting that says where the other end of a transport is.
 pub(crate) fn place(transport: Transport) -> &'static str {
     match transport {
-        Transport::Http => "LOGGER_HTTP_URL",
-        Transport::Rpc => "LOGGER_RPC_ADDR",
+        Transport::Http => Endpoints::setting(Direct::Http),
+        Transport::Rpc => Endpoints::setting(Direct::Rpc),
         Transport::Rabbitmq => "AMQP_URL",
-        Transport::Grpc => "LOGGER_GRPC_URL",
+        Transport::Grpc => Endpoints::setting(Direct::Grpc),
     }
 }
 

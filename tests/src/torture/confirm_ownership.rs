@@ -15,7 +15,7 @@ use proto::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
-use transport::{Settings, rabbitmq::Rabbitmq};
+use transport::{Endpoints, Settings, rabbitmq::Rabbitmq};
 use uuid::Uuid;
 
 use super::{Report, entry};
@@ -66,9 +66,11 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
 fn settings(rabbitmq: &VirtualHost) -> Settings {
     // Nobody listens on port 1: nothing goes to the logger.
     Settings {
-        logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
-        logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
-        logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        endpoints: Endpoints {
+            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+            logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        },
         amqp_url: Some(rabbitmq.url().parse().expect("a URL")),
         tls: None,
         deadline: SOON,

@@ -17,7 +17,7 @@ use proto::{BatchMode, Code, Direct, Level, LogEntry, Page, StoredEntry, Transpo
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
-use transport::{Delivered, Settings, Transports};
+use transport::{Delivered, Endpoints, Settings, Transports};
 
 use super::entry;
 use crate::{DIRECT, eventually, process::Process, stack::LoggerAddresses};
@@ -85,9 +85,11 @@ impl Lone {
     fn at(process: Process, ports: &BTreeMap<String, SocketAddr>) -> Self {
         let at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
         let transports = Arc::new(Transports::new(&Settings {
-            logger_http_url: format!("http://{}", at.http).parse().expect("a URL"),
-            logger_rpc_addr: at.rpc.to_string().parse().expect("an address"),
-            logger_grpc_url: format!("http://{}", at.grpc).parse().expect("a URL"),
+            endpoints: Endpoints {
+                logger_http_url: format!("http://{}", at.http).parse().expect("a URL"),
+                logger_rpc_addr: at.rpc.to_string().parse().expect("an address"),
+                logger_grpc_url: format!("http://{}", at.grpc).parse().expect("a URL"),
+            },
             amqp_url: None,
             tls: None,
             deadline: Duration::from_secs(5),
