@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use proto::Transport;
 
 use super::number;
 
@@ -54,7 +58,7 @@ pub struct Load {
     pub file: PathBuf,
 
     /// By which way the entries go
-    #[arg(long, value_enum, default_value_t = Over::WriteLogs)]
+    #[arg(long, default_value = Over::WriteLogs.as_str(), value_parser = Over::parser())]
     pub over: Over,
 
     /// Most entries of one call of write-logs; 0: the whole file in one call. From what is no file a call has at most 16
@@ -97,14 +101,34 @@ pub struct Load {
     pub json: bool,
 }
 
-/// By which way a load goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "LOAD_EXAMPLES tells them apart")]
+/// The way by which a load goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
+    /// gRPC's client streaming: one call for many entries.
     WriteLogs,
+    /// gRPC's streaming both ways: each entry is acknowledged.
     SyncLogs,
-    Http,
-    Rpc,
-    Rabbitmq,
-    Grpc,
+    /// Batches over a transport.
+    Batches(Transport),
+}
+
+impl Over {
+    fn all() -> impl Iterator<Item = Over> {
+        [Over::WriteLogs, Over::SyncLogs].into_iter().chain(Transport::ALL.map(Over::Batches))
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Over::WriteLogs => "write-logs",
+            Over::SyncLogs => "sync-logs",
+            Over::Batches(transport) => transport.as_str(),
+        }
+    }
+
+    /// Takes the word for one of these, and shows them all in `--help`.
+    fn parser() -> impl TypedValueParser<Value = Over> {
+        PossibleValuesParser::new(Over::all().map(Over::as_str)).map(|word| {
+            Over::all().find(|over| over.as_str() == word).expect("clap has looked that it is one of them")
+        })
+    }
 }
