@@ -25,7 +25,7 @@ const MAX_KEY_RATE: i64 = 1_000_000;
 /// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
 /// names.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag wins.
+/// Each setting is a flag and an environment variable of the same name; the flag takes precedence.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "broker", version = proto::release::VERSION)]
 pub struct Config {
@@ -41,11 +41,11 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:8083")]
     pub listener_http_url: HttpUrl,
 
-    /// RabbitMQ; amqps:// encrypts
+    /// RabbitMQ; use amqps:// for TLS
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    /// A file with AMQP_URL in it, which overrides AMQP_URL itself; only its owner may read it
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
 
@@ -62,8 +62,8 @@ pub struct Config {
     #[arg(long, env, default_value_t = Transport::Http)]
     pub broker_default_transport: Transport,
 
-    /// No delivery takes longer, in milliseconds, up to 7000: past it the answer is 504. For up to half of it a delivery
-    /// waits for its turn, and is answered 503 then
+    /// Request deadline in milliseconds, at most 7000; afterwards the broker responds 504. Over the concurrency limit a
+    /// request queues for up to half of it, and is then answered 503
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 
@@ -105,7 +105,7 @@ pub struct Config {
     #[command(flatten)]
     pub http: service::http::Settings,
 
-    /// What the process tells of itself.
+    /// Telemetry.
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
 }
@@ -175,7 +175,7 @@ fn parse_origin(text: &str) -> Result<String, String> {
 }
 
 fn expected_origin() -> String {
-    "give scheme, host and port such as https://example.org:8443".to_owned()
+    "expected scheme, host and port such as https://example.org:8443".to_owned()
 }
 
 #[cfg(test)]

@@ -165,13 +165,10 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         .route("/openapi.json", get(described))
         .route(page::FILE_PATH, get(page::file))
         .fallback(|| async {
-            Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
+            Refusal::from(Failure::new(Code::NotFound, "no such endpoint: see /openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Refusal::from(Failure::new(
-                Code::MethodNotAllowed,
-                "this address takes another method: the header Allow names it",
-            ))
+            Refusal::from(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
         })
         .with_state(app)
 }

@@ -228,7 +228,7 @@ mod tests {
             ),
             ("fourwire get --cursor foo", "'foo' for '--cursor <CURSOR>': take the number"),
             ("fourwire get --since noon", "'noon' for '--since <TIME>': give an RFC 3339 time"),
-            ("fourwire get --logger-http-url logger", "<LOGGER_HTTP_URL>': give a URL"),
+            ("fourwire get --logger-http-url logger", "<LOGGER_HTTP_URL>': expected a URL"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.exit_code() == 2 && error.to_string().contains(words), "{error}");

@@ -68,7 +68,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     } else {
         let store =
             timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
-        format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total))
+        format!("{outcome} via {transport} in {} ms{store}: {id}", millis(timing_us.total))
     };
     put_or_tell(&became)?;
     Ok(Ending::Done)

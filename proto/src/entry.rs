@@ -82,7 +82,7 @@ pub enum Level {
     Info,
     /// Something to look at.
     Warning,
-    /// Something to mend.
+    /// Something to fix.
     Error,
 }
 

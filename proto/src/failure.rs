@@ -85,9 +85,9 @@ impl Failure {
         Failure::advising(Code::OutcomeUnknown, format!("no answer from {place}"))
     }
 
-    /// Certainly not stored: more is in flight than `place` takes.
+    /// Certainly not stored: `place` is at its concurrency limit.
     pub fn overloaded(place: &str) -> Self {
-        Failure::advising(Code::Overloaded, format!("{place} has as much in flight as it takes"))
+        Failure::advising(Code::Overloaded, format!("{place} is at its concurrency limit"))
     }
 
     /// Certainly not stored: `place` is shutting down.
@@ -233,7 +233,7 @@ mod tests {
         for (failure, happened, advice) in [
             (Failure::unreachable("the logger"), "the logger cannot be reached", NOT_STORED),
             (Failure::unknown("the logger"), "no answer from the logger", UNSURE),
-            (Failure::overloaded("the logger"), "the logger has as much in flight as it takes", NOT_STORED),
+            (Failure::overloaded("the logger"), "the logger is at its concurrency limit", NOT_STORED),
             (Failure::draining("the logger"), "the logger is shutting down", NOT_STORED),
         ] {
             assert_eq!(failure.message(), format!("{happened}{advice}"));

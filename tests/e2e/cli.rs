@@ -178,7 +178,7 @@ async fn what_cannot_be_written_is_told_on_standard_error() {
     std::fs::write(&file, "{\"name\":\"event\",\"data\":\"hello\"}\n").expect("written");
     let path = file.path().to_str().expect("a name");
     for (arguments, words) in [
-        (&["send", "--name", "event", "hello"][..], "stored by http"),
+        (&["send", "--name", "event", "hello"][..], "stored via http"),
         (&["load", path], "1 line in"),
         (&["get"], "cannot write"),
         (&["tail", "--from-start"], "go on with: "),

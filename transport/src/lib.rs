@@ -48,7 +48,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// An address that no connection can be made with: what it should be, with an example. It leaves out what was
 /// given, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give {0}")]
+#[error("expected {0}")]
 pub struct AddressError(pub(crate) &'static str);
 
 /// Reads a URL of scheme, host and port. A user, a query or a fragment would pass in silence, since no client looks
