@@ -12,8 +12,8 @@ use ::compare::{
     stack::Site,
     stats::median,
 };
-use chaos::{Fault, Relay};
 use proto::Transport;
+use rig::{Fault, Relay};
 use tests::{process::binary, rabbitmq::VirtualHost};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

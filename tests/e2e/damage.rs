@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-use chaos::{Answer, Journal};
 use nix::sys::signal::Signal;
 use proto::{Code, Transport};
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal};
 use tempfile::TempDir;
 use tests::torture::lone::{Lone, random_entry};
 

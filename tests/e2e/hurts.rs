@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use chaos::Verdict;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::Verdict;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::LogTo;
 use futures_util::future::join_all;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use proto::Transport;
+use rig::LogTo;
 use serde_json::{Value, json};
 use tests::{SOON, client, eventually, process::binary, stack::Stack};
 use tokio::process::{Child, Command};
@@ -241,7 +241,7 @@ async fn a_store_that_is_slow_to_close_is_told_and_ends_with_0() {
     let disk = Disk::new(dir.path());
     let settings = BTreeMap::from(disk.settings());
     let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
-    let (mut random, mut journal) = (StdRng::seed_from_u64(1), chaos::Journal::default());
+    let (mut random, mut journal) = (StdRng::seed_from_u64(1), rig::Journal::default());
     for _ in 0..20 {
         lone.send(Transport::Http, &random_entry(&mut random), &mut journal).await;
     }

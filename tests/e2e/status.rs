@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Fault;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::Fault;
 use serde_json::{Value, json};
 use tests::{eventually, stack::Stack};
 use uuid::Uuid;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chaos::{Answer, Journal};
 use jiff::Timestamp;
 use proto::{Code, EntryDraft};
+use rig::{Answer, Journal};
 use tests::{DIRECT, disk::Disk, torture::lone::Lone};
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chaos::{Answer, Journal};
 use proto::Transport;
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal};
 use tests::{
     process::Process,
     torture::lone::{Lone, random_entry},

@@ -10,9 +10,9 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a fresh client's attempt to publish may take before the next one begins.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A node: [`chaos::Node`], with panics for errors.
+/// A node: [`rig::Node`], with panics for errors.
 #[derive(Debug)]
-pub struct Node(chaos::Node);
+pub struct Node(rig::Node);
 
 impl Node {
     /// Starts one.
@@ -20,7 +20,7 @@ impl Node {
     /// # Panics
     /// As everything here, if the node does not do what it should; the script has said why.
     pub async fn start() -> Self {
-        let node = Node(chaos::Node::start().await.expect("a node"));
+        let node = Node(rig::Node::start().await.expect("a node"));
         takes_messages(node.amqp()).await;
         node
     }

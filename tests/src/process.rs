@@ -11,16 +11,16 @@ use std::{
 };
 
 use anyhow::Context;
-use chaos::{LogTo, NotReady, Tap, Usage};
 use nix::sys::signal::Signal;
+use rig::{LogTo, NotReady, Tap, Usage};
 use tokio::net::TcpStream;
 
 use crate::{SOON, eventually};
 
-/// A running service: [`chaos::Process`], with panics for errors. It is killed when dropped.
+/// A running service: [`rig::Process`], with panics for errors. It is killed when dropped.
 #[derive(Debug)]
 pub struct Process {
-    process: chaos::Process,
+    process: rig::Process,
     /// Where it listens, if its log will not say.
     silent_at: Option<BTreeMap<String, SocketAddr>>,
 }
@@ -97,7 +97,7 @@ impl Process {
         dir: &Path,
     ) -> Self {
         let shown = format!("{command:?}");
-        let process = chaos::Process::start_logging(to, command, settings, dir, name);
+        let process = rig::Process::start_logging(to, command, settings, dir, name);
         let process = process.unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
         Process { process, silent_at: None }
     }

@@ -1,13 +1,13 @@
 //! A virtual host of a test's own: in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started, or that
 //! of a [`Node`].
 
-use chaos::Relay;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use rig::Relay;
 use serde_json::json;
 use tokio::sync::OnceCell;
 

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::{LogTo, Relay};
 use proto::{Page, StoredEntry, Transport, json::Envelope};
 use reqwest::{Client, StatusCode};
+use rig::{LogTo, Relay};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use chaos::Usage;
+use rig::Usage;
 use tests::eventually;
 
 use super::*;

@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use chaos::Journal;
 use nix::sys::signal::Signal;
 use proto::Time;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::Journal;
 
 use super::{
     Report,

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use chaos::Verdict;
 use proto::Transport;
+use rig::Verdict;
 
 use super::{Report, under_load, under_load::Breakage};
 

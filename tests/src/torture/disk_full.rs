@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use chaos::{Answer, Journal};
 use proto::{Code, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal};
 
 use super::{
     Report,

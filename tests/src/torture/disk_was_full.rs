@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use chaos::{Answer, Journal, Verdict};
 use nix::sys::signal::Signal;
 use proto::{Code, Level, LogEntry, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal, Verdict};
 
 use super::{Report, entry, lone::Lone};
 use crate::{DIRECT, disk::Disk, eventually};

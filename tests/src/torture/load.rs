@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::{Answer, Journal, Verdict};
 use proto::{
     Level, LogEntry, Transport,
     json::{Accepted, Envelope, FailureData},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Client;
+use rig::{Answer, Journal, Verdict};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;

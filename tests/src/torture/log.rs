@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::LogTo;
 use nix::sys::signal::Signal;
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::LogTo;
 
 use super::{Load, Report};
 use crate::{process::Process, stack::Stack};

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::{Answer, Journal};
 use proto::{Code, Level, LogEntry, Page, StoredEntry, Transport, json::Envelope};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Client, StatusCode};
+use rig::{Answer, Journal};
 use tokio::{sync::watch, task::JoinSet};
 use transport::{Settings, Transports};
 

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use chaos::{Journal, Verdict};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Journal, Verdict};
 use tempfile::TempDir;
 
 use super::{

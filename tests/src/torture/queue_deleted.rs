@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Verdict;
 use lapin::options::QueueDeleteOptions;
 use proto::{Transport, rabbitmq::QUEUE};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::Verdict;
 use serde_json::json;
 
 use super::{Load, Report};

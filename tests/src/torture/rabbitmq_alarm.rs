@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Answer;
 use nix::sys::signal::Signal;
 use proto::{Code, Transport, rabbitmq::QUEUE};
+use rig::Answer;
 
 use super::{Load, Report, figures::Spread, rabbitmq_killed::AT_ONCE};
 use crate::{eventually, node::Node, rabbitmq::VirtualHost, stack::Stack};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Answer;
 use proto::{Code, Outcome, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::Answer;
 
 use super::{Load, Report, figures::Spread};
 use crate::{

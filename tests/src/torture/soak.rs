@@ -3,10 +3,10 @@
 
 use std::{fmt::Write, time::Duration};
 
-use chaos::{Direction, Fault, Relay};
 use nix::sys::signal::Signal;
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Direction, Fault, Relay};
 
 use super::{Load, Report};
 use crate::stack::Stack;

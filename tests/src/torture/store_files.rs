@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chaos::{Answer, Journal};
 use nix::{
     sys::signal::Signal,
     unistd::{Uid, User},
 };
 use proto::Code;
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal};
 
 use super::{
     Report,

@@ -8,10 +8,10 @@ use std::{
     fs,
 };
 
-use chaos::{Answer, Journal};
 use nix::sys::signal::Signal;
 use proto::{LogEntry, Outcome, Transport};
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Journal};
 
 use super::{
     Report,

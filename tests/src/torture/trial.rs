@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use chaos::Verdict;
 use proto::Transport;
+use rig::Verdict;
 
 use super::{
     clock_leaps, confirm_ownership,

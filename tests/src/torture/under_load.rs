@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::{Direction, Fault, Relay, Verdict};
 use lapin::{options::QueueBindOptions, types::FieldTable};
 use nix::sys::signal::Signal;
 use proto::{
@@ -14,6 +13,7 @@ use proto::{
     rabbitmq::{BINDING_KEY, EXCHANGE, QUEUE, routing_key},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Direction, Fault, Relay, Verdict};
 
 use super::{Load, Report};
 use crate::{process::Process, raw::begin, stack::Stack};

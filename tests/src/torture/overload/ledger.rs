@@ -1,7 +1,7 @@
 //! What became of each entry, one byte for each: there are too many for a journal.
 
-use chaos::Verdict;
 use proto::StoredEntry;
+use rig::Verdict;
 use uuid::Uuid;
 
 /// The text of every entry: what comes back otherwise was altered.

@@ -32,7 +32,7 @@ impl Node {
     /// # Errors
     /// As everything here, if the node does not do what it should; the script has said why on stderr.
     pub async fn start() -> io::Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rabbitmq.sh");
         let mut script = Command::new(script)
             .arg("obey")
             // The mark of the node that all tests share: the script must outlive it, to end this one.

@@ -187,7 +187,7 @@ fn busy(during: Duration) -> f64 {
 }
 
 fn crate_versions() -> BTreeMap<String, String> {
-    let lock = include_str!("../../Cargo.lock");
+    let lock = include_str!("../../../Cargo.lock");
     let mut lines = lock.lines();
     let mut versions = BTreeMap::new();
     while let Some(line) = lines.next() {

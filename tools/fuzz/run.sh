@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Feeds the decoders of foreign bytes with made-up ones: run.sh [TARGET] [SECONDS for each]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 target=${1:-}
 duration_s=${2:-600}
 
@@ -25,10 +25,10 @@ max_len() {
     esac
 }
 
-for target in ${target:-$(cargo fuzz list)}; do
+for target in ${target:-$(cargo fuzz list --fuzz-dir tools/fuzz)}; do
     # What is found stays apart from what is committed: README.md says how it gets there.
-    mkdir -p "fuzz/found/$target"
-    cargo +nightly fuzz run "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+    mkdir -p "tools/fuzz/found/$target"
+    cargo +nightly fuzz run --fuzz-dir tools/fuzz "$target" "tools/fuzz/found/$target" "tools/fuzz/corpus/$target" -- \
         "-max_total_time=$duration_s" "-max_len=$(max_len "$target")" -rss_limit_mb=2048 -timeout=10 \
-        -dict=fuzz/words.dict -print_final_stats=1
+        -dict=tools/fuzz/words.dict -print_final_stats=1
 done

@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use chaos::Node;
 use jiff::Timestamp;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use proto::{Transport, release::NOT_FOR_MEASURING};
+use rig::Node;
 
 use crate::{
     bare,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use chaos::{Node, Usage};
 use proto::Transport;
+use rig::{Node, Usage};
 
 use crate::{
     cell::{Cell, Keeping, Latencies, Measured},

@@ -5,11 +5,10 @@
 mod journal;
 mod node;
 mod process;
-mod relay;
 mod tap;
 
+pub use ::relay::{Direction, Fault, Relay};
 pub use journal::{Answer, Journal, Verdict};
 pub use node::Node;
 pub use process::{NotReady, Process, Usage, forget_peak_memory};
-pub use relay::{Direction, Fault, Relay};
 pub use tap::{LogTo, Tap};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use chaos::{Direction, Relay};
 use proto::{EntryDraft, LogEntry, Transport};
+use rig::{Direction, Relay};
 use serde::{Deserialize, Serialize};
 use transport::{Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
 

@@ -11,8 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use chaos::{Node, Process, Usage};
 use proto::Transport;
+use rig::{Node, Process, Usage};
 use tempfile::TempDir;
 
 use crate::{cell::Keeping, reconcile};
@@ -114,7 +114,7 @@ pub fn forget_peaks(node: Option<&Node>, site: &Site) -> anyhow::Result<()> {
     }
     for pid in node.map_or_else(|| Ok(Vec::new()), Node::pids)? {
         // Some of them belong to other moments.
-        let _ = chaos::forget_peak_memory(pid);
+        let _ = rig::forget_peak_memory(pid);
     }
     Ok(())
 }

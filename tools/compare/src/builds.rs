@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
-use chaos::Node;
 use proto::{Transport, limits::BATCH_ENTRIES};
+use rig::Node;
 
 use crate::{
     cell::{Cell, Keeping, Latencies, Measured, Part},
