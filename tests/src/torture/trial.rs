@@ -3,7 +3,6 @@
 use std::fmt;
 
 use proto::Transport;
-use rig::Verdict;
 
 use super::{
     clock_leaps, confirm_ownership,
@@ -12,7 +11,9 @@ use super::{
     log::{self, LogFault},
     nested_headers, overload,
     power_loss::{self, Syncs},
-    queue_deleted, rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
+    queue_deleted, rabbitmq_alarm, rabbitmq_killed,
+    report::Report,
+    slow_clients, soak,
     store_files::{self, Happening},
     sync_order,
     under_load::{self, Breakage},
@@ -59,30 +60,6 @@ pub enum Trial {
     SlowClients,
     /// A long time under load, with a fault in each round.
     Soak,
-}
-
-/// What a trial has shown.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// How many rounds it had.
-    pub rounds: u32,
-    /// How many entries were sent.
-    pub entries: usize,
-    /// How many of them were accepted.
-    pub accepted: usize,
-    /// What was measured, for the table.
-    pub figures: String,
-    /// Each promise that was broken, in a sentence. None, if all held.
-    pub broken: Vec<String>,
-}
-
-impl Report {
-    /// What a reconciliation has shown.
-    pub fn of(verdict: &Verdict, rounds: u32) -> Self {
-        let broken = if verdict.is_sound() { Vec::new() } else { vec![verdict.to_string()] };
-        let (entries, accepted) = (verdict.sent, verdict.accepted);
-        Report { rounds, entries, accepted, figures: verdict.to_string(), broken }
-    }
 }
 
 impl Trial {
@@ -212,9 +189,9 @@ impl Trial {
 
     /// Runs it. `seed` makes the entries and the waits of another run again; `progress` is told of each round.
     ///
-    /// # Panics
+    /// # Errors
     /// If what it stands on does not work.
-    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
+    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> anyhow::Result<Report> {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,

@@ -1,5 +1,5 @@
 //! What the parts can do with nothing around them: RabbitMQ for one client that only publishes, and the disk for one that
-//! only syncs. The broker's `rabbitmq`, and a lone caller's latency, are held against them.
+//! only syncs. The broker's `rabbitmq`, and a lone caller's latency, are compared with them.
 
 use std::{
     os::unix::fs::FileExt,
@@ -17,8 +17,8 @@ use lapin::{
 
 use crate::cell::Latencies;
 
-/// Messages in flight: as many as callers wait in the cell that it is held against.
-const IN_FLIGHT: usize = crate::plan::BASE_CALLERS;
+/// Messages in flight: as many as callers wait in the cell that it is compared with.
+const IN_FLIGHT: usize = crate::workload::BASE_CALLERS;
 
 /// How long RabbitMQ may take for what is in flight in the end.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,12 +11,12 @@ use rig::Node;
 use crate::{
     cell::{Cell, Keeping, Latencies, Measured, Part},
     config,
-    load::{Ending, Load, MAX_CALLERS, Shape, Subject},
+    load::{Load, MAX_CALLERS},
     measure::{self, GENERATOR},
-    plan::BASE_PAYLOAD,
     run,
-    stack::{self, Site},
+    stack::Site,
     stats::{Estimate, median, paired_ratio},
+    workload::{BASE_PAYLOAD, Ending, Shape, Subject},
 };
 
 /// Rounds after which all services are started anew, with empty stores. Two processes of the same binary differ by some
@@ -45,14 +45,13 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     for (name, binaries, settings) in
         [("before", binaries.0, &arguments.set_before), ("after", binaries.1, &arguments.set_after)]
     {
-        stack::add_virtual_host(&mut node, name).await?;
-        sides.push((format!("{}/{name}", node.amqp()), binaries, settings));
+        sides.push((node.add_virtual_host(name).await?, binaries, settings));
     }
     let subjects: Vec<Subject> = match arguments.transports.as_slice() {
         [] => Subject::ALL.to_vec(),
         some => some.iter().copied().map(Subject::Transport).collect(),
     };
-    let mut seen: BTreeMap<(usize, usize), Vec<Measured>> = BTreeMap::new();
+    let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::new();
     for round in 0..arguments.rounds {
         let begins =
@@ -65,31 +64,47 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
             fill(&sites[1], arguments.fill_after).await?;
         }
         for (at, subject) in subjects.iter().enumerate() {
-            let cell = Cell {
-                subject: *subject,
-                store: Keeping::Synced,
-                payload_bytes: arguments.payload,
-                batch: 1,
-                shape: Shape::Closed { callers: arguments.callers },
-                part: Part::Again,
-            };
             // Each goes first every second time.
             let turns = if (round + at).is_multiple_of(2) { [0, 1] } else { [1, 0] };
             for side in turns {
                 let seed = arguments.seed.wrapping_add(round as u64);
-                let duration = Duration::from_millis(arguments.milliseconds);
-                if begins {
-                    // Warms up, and is thrown away.
-                    measure::cell(Some(&node), &sites[side], cell, duration / 2, seed).await?;
-                }
-                let measured = measure::cell(Some(&node), &sites[side], cell, duration, seed).await?;
-                ensure!(measured.kept.is_sound(), "{cell}: the store does not hold: {:?}", measured.kept);
+                let measured = measure(&node, &sites[side], *subject, arguments, begins, seed).await?;
                 seen.entry((at, side)).or_default().push(measured);
             }
         }
         say!("{} of {} rounds", round + 1, arguments.rounds);
     }
     Ok(table(&subjects, &seen, arguments))
+}
+
+/// What was measured, by subject and side.
+type Seen = BTreeMap<(usize, usize), Vec<Measured>>;
+
+/// Measures one side once; with a new life it is warmed up first.
+async fn measure(
+    node: &Node,
+    site: &Site,
+    subject: Subject,
+    arguments: &config::Builds,
+    begins: bool,
+    seed: u64,
+) -> anyhow::Result<Measured> {
+    let cell = Cell {
+        subject,
+        store: Keeping::Synced,
+        payload_bytes: arguments.payload,
+        batch: 1,
+        shape: Shape::Closed { callers: arguments.callers },
+        part: Part::Again,
+    };
+    let duration = Duration::from_millis(arguments.milliseconds);
+    if begins {
+        // Thrown away.
+        measure::cell(Some(node), site, cell, duration / 2, seed).await?;
+    }
+    let measured = measure::cell(Some(node), site, cell, duration, seed).await?;
+    ensure!(measured.kept.is_sound(), "{cell}: the store does not hold: {}", measured.kept);
+    Ok(measured)
 }
 
 /// Puts entries into the store of a site, in the largest batches.
@@ -113,11 +128,7 @@ async fn fill(site: &Site, entries: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(
-    subjects: &[Subject],
-    seen: &BTreeMap<(usize, usize), Vec<Measured>>,
-    arguments: &config::Builds,
-) -> String {
+fn table(subjects: &[Subject], seen: &Seen, arguments: &config::Builds) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write_table(subjects, seen, arguments, &mut text);
@@ -126,7 +137,7 @@ fn table(
 
 fn write_table(
     subjects: &[Subject],
-    seen: &BTreeMap<(usize, usize), Vec<Measured>>,
+    seen: &Seen,
     arguments: &config::Builds,
     text: &mut String,
 ) -> std::fmt::Result {
@@ -141,7 +152,7 @@ fn write_table(
     }
     writeln!(
         text,
-        "{} B, {} callers, {} rounds of {} ms each; medians, ratios pair by pair with an interval of 95 %\n",
+        "{} B, {} clients, {} rounds of {} ms each; medians, ratios pair by pair with an interval of 95 %\n",
         arguments.payload, arguments.callers, arguments.rounds, arguments.milliseconds
     )?;
     writeln!(

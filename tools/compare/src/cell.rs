@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use hdrhistogram::Histogram;
+use rig::Verdict;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{Ending, Shape, Subject};
+use crate::workload::{Ending, Shape, Subject};
 
 /// From 1 µs to a minute, with three digits.
 const LOWEST_US: u64 = 1;
@@ -15,7 +16,7 @@ const DIGITS: u8 = 3;
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The transport, or the floor.
+    /// The transport, or the baseline.
     pub subject: Subject,
     /// What the logger does with entries.
     pub store: Keeping,
@@ -66,8 +67,8 @@ impl fmt::Display for Cell {
             write!(f, " x {}", self.batch)?;
         }
         match self.shape {
-            Shape::Closed { callers: 1 } => write!(f, ", 1 caller")?,
-            Shape::Closed { callers } => write!(f, ", {callers} callers")?,
+            Shape::Closed { callers: 1 } => write!(f, ", 1 client")?,
+            Shape::Closed { callers } => write!(f, ", {callers} clients")?,
             Shape::Open { rate } => write!(f, ", {rate:.0}/s")?,
         }
         if self.store == Keeping::Nothing {
@@ -100,7 +101,7 @@ pub struct Measured {
     /// Entries in the requests that were accepted.
     pub accepted: u64,
     /// What the store says of them.
-    pub kept: Kept,
+    pub kept: Verdict,
     /// From due to answered, of every request that was due; what was never sent counts as what was waited for it.
     pub answered: Latencies,
     /// From due to stored, by the logger's stamp.
@@ -111,28 +112,6 @@ pub struct Measured {
     pub processor: BTreeMap<String, Duration>,
     /// Peak memory by process, in KiB.
     pub peak_memory_kib: BTreeMap<String, u64>,
-}
-
-/// Every entry held against the store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Found as they were sent.
-    pub stored: u64,
-    /// Accepted and not found.
-    pub lost: u64,
-    /// Found with other content, twice, or as having come another way.
-    pub wrong: u64,
-    /// Not accepted, and found all the same: allowed where the outcome was unknown.
-    pub unknown_but_stored: u64,
-    /// Found though it was certainly refused, or never sent.
-    pub phantom: u64,
-}
-
-impl Kept {
-    /// Whether every promise was kept.
-    pub const fn is_sound(&self) -> bool {
-        self.lost == 0 && self.wrong == 0 && self.phantom == 0
-    }
 }
 
 impl Measured {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use proto::Transport;
 
-use crate::plan::{BASE_CALLERS, BASE_PAYLOAD};
+use crate::workload::{BASE_CALLERS, BASE_PAYLOAD};
 
 /// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
 ///
@@ -30,16 +30,16 @@ pub enum Command {
     Faults(Faults),
     /// Two builds of the services, or two settings, in turn: what a change is worth
     Builds(Builds),
-    /// The calls of gRPC beside each other, and what a tail costs those who write
+    /// The gRPC calls side by side, and what a tail costs the writers
     Streams(Streams),
-    /// Holds two reports against each other
+    /// Compares two reports
     Diff {
         /// A directory with a report.json, or the file
         before: PathBuf,
         /// Another
         after: PathBuf,
     },
-    /// Makes the pages again from a report.json
+    /// Renders the pages again from a report.json
     Draw {
         /// A directory with a report.json, or the file; the pages go beside it
         report: PathBuf,
@@ -49,7 +49,7 @@ pub enum Command {
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub struct Measure {
-    /// Two minutes instead of fifteen: to see that it works, no evidence and no verdicts
+    /// Two minutes instead of fifteen: a smoke test, no evidence and no verdicts
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
 
@@ -57,20 +57,20 @@ pub struct Measure {
     #[arg(long)]
     pub full: bool,
 
-    /// What every run is told
+    /// Common options
     #[command(flatten)]
     pub common: Common,
 
-    /// A setting of the services that differs from its default, as NAME=VALUE; again for each
+    /// A setting of the services that differs from its default, as NAME=VALUE; repeatable
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
 
     /// Measure a system that runs on this machine already, at its broker's address such as 127.0.0.1:8080, instead of
-    /// starting one; what processes use, and what needs another setting of theirs, is left out
+    /// starting one; CPU and memory, and what needs other settings, are left out
     #[arg(long, value_name = "ADDRESS", requires = "logger", value_parser = parse_own_address, conflicts_with = "settings")]
     pub target: Option<SocketAddr>,
 
-    /// The HTTP address of that system's logger, such as 127.0.0.1:8082: there each entry is looked for
+    /// The HTTP address of that system's logger, such as 127.0.0.1:8082: every entry is verified there
     #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
     pub logger: Option<SocketAddr>,
 
@@ -83,11 +83,11 @@ pub struct Measure {
 /// What every run is told.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Makes the order, the texts and the arrivals again
+    /// Random seed (order, payloads, arrivals)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Where the report goes; by default compare-DATE, or faults-DATE, in the present directory
+    /// Where the report goes; by default compare-DATE, or faults-DATE, in the current directory
     #[arg(long)]
     pub out: Option<PathBuf>,
 
@@ -99,7 +99,7 @@ pub struct Common {
 /// What to break.
 #[derive(Debug, Clone, Args)]
 pub struct Faults {
-    /// What every run is told
+    /// Common options
     #[command(flatten)]
     pub common: Common,
 
@@ -117,7 +117,7 @@ pub struct Builds {
     /// Another, or the same with other settings
     pub after: PathBuf,
 
-    /// A setting of the services of BEFORE, as NAME=VALUE; again for each
+    /// A setting of the services of BEFORE, as NAME=VALUE; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_before: Vec<(String, String)>,
 
@@ -125,19 +125,19 @@ pub struct Builds {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_after: Vec<(String, String)>,
 
-    /// Entries that the store of AFTER has from the beginning: what does it cost to have many?
+    /// Entries in the store of AFTER at start: what a large store costs
     #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
     pub fill_after: u64,
 
-    /// How often each is measured
+    /// Rounds
     #[arg(long, default_value_t = 10)]
     pub rounds: usize,
 
-    /// How long each measurement takes
+    /// Duration of each measurement, in milliseconds
     #[arg(long, default_value_t = 500)]
     pub milliseconds: u64,
 
-    /// Callers at a time
+    /// Concurrency: clients, each with a connection
     #[arg(long, default_value_t = BASE_CALLERS)]
     pub callers: usize,
 
@@ -145,11 +145,11 @@ pub struct Builds {
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
 
-    /// This transport; again for each. By default all four, and the floor
+    /// This transport; repeatable. By default all four, and the baseline
     #[arg(long = "transport", value_name = "TRANSPORT")]
     pub transports: Vec<Transport>,
 
-    /// Makes the texts again
+    /// Random seed (payloads)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -157,11 +157,11 @@ pub struct Builds {
 /// The calls of gRPC beside each other.
 #[derive(Debug, Clone, Args)]
 pub struct Streams {
-    /// How often each is measured
+    /// Rounds
     #[arg(long, default_value_t = 8)]
     pub rounds: usize,
 
-    /// How long each measurement takes
+    /// Duration of each measurement, in milliseconds
     #[arg(long, default_value_t = 700)]
     pub milliseconds: u64,
 
@@ -171,7 +171,7 @@ pub struct Streams {
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
     if name.ends_with("_URL")
         || name.ends_with("_LISTEN")
         || name.ends_with("_ADDR")
@@ -191,7 +191,7 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     ];
     if !known.iter().any(|known| name.starts_with(known)) {
         return Err(format!(
-            "{name} is no setting of the services: see broker --help, listener --help, logger --help"
+            "{name} is not a setting of the services: see broker --help, listener --help, logger --help"
         ));
     }
     Ok((name.to_owned(), value.to_owned()))
@@ -200,9 +200,9 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 /// A load is for one's own machine.
 fn parse_own_address(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr =
-        text.parse().map_err(|_| "give an address and a port, such as 127.0.0.1:8080")?;
+        text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8080")?;
     if !address.ip().is_loopback() {
-        return Err("a load is sent to this machine alone: give an address such as 127.0.0.1:8080".into());
+        return Err("load is sent to this machine only: expected an address such as 127.0.0.1:8080".into());
     }
     Ok(address)
 }

@@ -1,4 +1,4 @@
-//! `compare diff`: two reports held against each other.
+//! `compare diff`: two reports side by side.
 
 use std::fmt::Write;
 

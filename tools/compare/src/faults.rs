@@ -10,18 +10,19 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cell::{Kept, Latencies},
+    cell::Latencies,
     config,
-    load::{Ending, Load, Seen, Shape, Subject},
+    load::{Load, Seen},
     reconcile::{self, Found, Place},
     record::Circumstances,
     run,
-    stack::{Site, Stack},
+    stack::Stack,
+    workload::{Ending, Shape, Subject},
 };
 
 /// All is well so long before it breaks, and it is broken so long.
@@ -99,8 +100,8 @@ pub struct Broken {
 pub struct Suffered {
     /// Requests by how they ended.
     pub endings: BTreeMap<Ending, u64>,
-    /// Every entry held against the store.
-    pub kept: Kept,
+    /// Every entry verified against the store.
+    pub kept: Verdict,
     /// From due to answered.
     pub answered: Latencies,
     /// From due to stored.
@@ -182,38 +183,30 @@ async fn suffer(stack: &mut Stack, what: Break, rate: f64, seed: u64) -> anyhow:
     }
     let mut by_transport = BTreeMap::new();
     for ((transport, load), seen) in loads.into_iter().zip(all_seen) {
-        let found = reconcile::settled(stack.synced.logger_at, &load, Place::Anywhere, &seen).await?;
+        let found = reconcile::settled(&stack.synced.logger_client(), &load, Place::Anywhere, &seen).await?;
         by_transport.insert(transport, sum_up(&seen, found, to));
     }
     Ok(Broken { what, from, to, by_transport })
 }
 
 async fn break_and_mend(stack: &mut Stack, what: Break) -> anyhow::Result<()> {
+    let Stack { node, synced, .. } = stack;
     match what {
-        Break::LoggerKilled => restart(&mut stack.synced, "logger").await,
-        Break::ListenerKilled => restart(&mut stack.synced, "listener").await,
-        Break::LoggerFrozen => {
-            let logger = stack.synced.processes.get("logger").context("no logger")?;
-            logger.freeze().await?;
-            tokio::time::sleep(BROKEN).await;
-            logger.signal(Signal::SIGCONT)?;
-            Ok(())
-        }
+        Break::LoggerKilled => synced.logger.kill().await?,
+        Break::ListenerKilled => synced.listener.kill().await?,
+        Break::LoggerFrozen => synced.logger.freeze().await?,
+        Break::RabbitmqKilled => node.kill().await?,
+    }
+    tokio::time::sleep(BROKEN).await;
+    match what {
+        Break::LoggerKilled => synced.start_logger_unasked().await,
+        Break::ListenerKilled => synced.launch_listener().await,
+        Break::LoggerFrozen => synced.logger.thaw(),
         Break::RabbitmqKilled => {
-            stack.node.kill().await?;
-            tokio::time::sleep(BROKEN).await;
-            stack.node.launch().await?;
-            Ok(stack.node.serves().await?)
+            node.launch().await?;
+            node.serves().await
         }
     }
-}
-
-async fn restart(site: &mut Site, name: &'static str) -> anyhow::Result<()> {
-    let mut process = site.processes.remove(name).with_context(|| format!("no {name}"))?;
-    process.kill().await?;
-    tokio::time::sleep(BROKEN).await;
-    site.start_service(name).await?;
-    Ok(())
 }
 
 fn sum_up(seen: &Seen, found: Found, whole_at: Duration) -> Suffered {

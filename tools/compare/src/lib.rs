@@ -1,8 +1,9 @@
 //! Measures the four transports side by side, on one machine and in one run.
 //!
-//! A [`stack::Stack`] is the system as it is shipped, on free ports; a [`load`] asks it; [`cell`] is one thing that is
-//! measured, and [`run`] measures all of them in turn; [`reconcile`] holds every entry against the store; [`record`]
-//! is what a run leaves, and [`report`] shows it. [`streams`] and [`builds`] are measurements of their own. docs/comparing.md says how it measures, and why.
+//! A [`stack::Stack`] is the system as it is shipped, on free ports; [`workload`] has the words for what is asked of it,
+//! and a [`load`] asks it; [`cell`] is one thing that is measured, and [`run`] measures all of them in turn;
+//! [`reconcile`] verifies every entry against the store; [`record`] is what a run leaves, and [`report`] shows it.
+//! [`streams`] and [`builds`] are measurements of their own. docs/comparing.md says how it measures, and why.
 
 /// As `eprintln!`, which ends the process in a panic where nobody can read it: a measurement goes on.
 macro_rules! say {
@@ -29,3 +30,4 @@ pub mod stack;
 pub mod stats;
 pub mod streams;
 pub mod wire;
+pub mod workload;

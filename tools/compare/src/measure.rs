@@ -1,4 +1,4 @@
-//! One repetition of one cell: a short prelude, the load, what each process used, and every entry held against the store.
+//! One repetition of one cell: a short prelude, the load, what each process used, and every entry verified against the store.
 
 use std::{
     collections::BTreeMap,
@@ -11,9 +11,10 @@ use rig::{Node, Usage};
 
 use crate::{
     cell::{Cell, Keeping, Latencies, Measured},
-    load::{Ending, Load, Seen, Shape, Subject},
+    load::{Load, Seen},
     reconcile::{self, DRAIN, Found, Place},
     stack::{self, Site},
+    workload::{Ending, Shape, Subject},
 };
 
 /// What the tables call the generator.
@@ -40,9 +41,10 @@ pub async fn cell(
     let prelude = Load::new(site.broker_at, cell.subject, shape, PRELUDE);
     let prelude = Load { payload_bytes: cell.payload_bytes, ..prelude };
     let keeps = cell.store == Keeping::Synced && cell.subject != Subject::Echo;
+    let logger = site.logger_client();
     let seen = prelude.run_beside().await?;
     if keeps {
-        let kept = reconcile::settled(site.logger_at, &prelude, Place::Newest, &seen).await?.kept;
+        let kept = reconcile::settled(&logger, &prelude, Place::Newest, &seen).await?.kept;
         ensure!(kept.is_sound(), "before {cell}: the store does not hold what was promised: {kept:?}");
     }
     let load = Load::new(site.broker_at, cell.subject, cell.shape, duration);
@@ -51,12 +53,13 @@ pub async fn cell(
     let before = usage(node, site)?;
     let seen = load.run_beside().await?;
     if keeps && cell.subject == Subject::Transport(Transport::Rabbitmq) {
-        wait_for_last(site, &seen).await?;
+        wait_for_last(site, &seen).await;
     }
     let after = usage(node, site)?;
-    let found = match keeps {
-        true => reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?,
-        false => Found::default(),
+    let found = if keeps {
+        reconcile::settled(&logger, &load, Place::Newest, &seen).await?
+    } else {
+        Found::default()
     };
     Ok(sum_up(duration, &seen, found, keeps, &before, &after))
 }
@@ -70,7 +73,7 @@ fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String, Us
 
 /// Waits until the entries that were accepted last are stored: RabbitMQ hands over in order, but for what several
 /// publishers and consumers make of it.
-async fn wait_for_last(site: &Site, seen: &Seen) -> anyhow::Result<()> {
+async fn wait_for_last(site: &Site, seen: &Seen) {
     const LAST: usize = 32;
     let mut accepted: Vec<usize> =
         (0..seen.samples.len()).filter(|at| seen.samples[*at].ending == Ending::Accepted).collect();
@@ -78,15 +81,14 @@ async fn wait_for_last(site: &Site, seen: &Seen) -> anyhow::Result<()> {
     let deadline = Instant::now() + DRAIN;
     for position in accepted.iter().rev().take(LAST) {
         for id in seen.ids_of(*position).iter().take(1) {
-            while reconcile::get(site.logger_at, &format!("/logs/{id}")).is_err() {
+            while !site.logger_client().stored(*id).await.is_ok_and(|stored| stored.is_some()) {
                 if Instant::now() > deadline {
-                    return Ok(()); // the reconciliation names it
+                    return; // the reconciliation names it
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
     }
-    Ok(())
 }
 
 fn sum_up(

@@ -8,13 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cell::{Cell, Keeping, Part},
-    load::{Shape, Subject},
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
-/// The cell of the grid by which rates are chosen and prices told: the course's own entries have 17 bytes.
-pub const BASE_PAYLOAD: usize = 64;
-/// The callers of that cell.
-pub const BASE_CALLERS: usize = 64;
 /// Callers where batches are compared, and the same with itself.
 const SOME_CALLERS: usize = 8;
 

@@ -4,16 +4,17 @@ use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 use proto::Transport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cell::{Cell, Latencies, Measured, Part},
-    load::{Shape, Subject},
     measure::GENERATOR,
     plan::Plan,
     stats::median,
     wire::{Anew, Wire},
+    workload::{Shape, Subject},
 };
 
 /// The crates whose versions matter here.
@@ -143,12 +144,8 @@ pub struct Circumstances {
 impl Circumstances {
     /// Those of this moment.
     pub fn now(seed: u64) -> Self {
-        let first = |path: &str, key: &str| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-            line.rsplit(':').next().unwrap_or_default().trim().to_owned()
-        };
-        let memory: u64 = first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+        let processor = CpuInfo::current().ok().and_then(|cpu| Some(cpu.model_name(0)?.to_owned()));
+        let memory_bytes = Meminfo::current().map_or(0, |memory| memory.mem_total);
         let describe = output("git", &["describe", "--always", "--dirty", "--abbrev=10"]);
         Circumstances {
             date: Timestamp::now(),
@@ -157,9 +154,9 @@ impl Circumstances {
             foreign: false,
             seed,
             release: !cfg!(debug_assertions),
-            processor: first("/proc/cpuinfo", "model name"),
+            processor: processor.unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_mib: memory / 1024,
+            memory_mib: memory_bytes / 1024 / 1024,
             kernel: output("uname", &["-sr"]).unwrap_or_default(),
             busy: busy(Duration::from_secs(2)),
             versions: crate_versions(),
@@ -170,14 +167,11 @@ impl Circumstances {
 
 /// The part of the processors that is in use, over a while. The load average would remember what has ended since.
 fn busy(during: Duration) -> f64 {
-    // Of all processors: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
     let ticks = || {
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        let line = stat.lines().next().unwrap_or_default();
-        let ticks: Vec<u64> =
-            line.split_whitespace().skip(1).take(8).map_while(|tick| tick.parse().ok()).collect();
-        let idle: u64 = ticks.iter().skip(3).take(2).sum();
-        (idle, ticks.iter().sum::<u64>())
+        let Ok(KernelStats { total: cpu, .. }) = KernelStats::current() else { return (0, 0) };
+        let idle = cpu.idle + cpu.iowait.unwrap_or_default();
+        let busy = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq, cpu.steal];
+        (idle, idle + busy.into_iter().flatten().sum::<u64>())
     };
     let before = ticks();
     std::thread::sleep(during);

@@ -1,4 +1,4 @@
-//! Measures: starts the system, warms it up, goes through the cells in turn, and holds every entry against the store.
+//! Measures: starts the system, warms it up, goes through the cells in turn, and verifies every entry against the store.
 
 use std::{
     collections::BTreeMap,
@@ -13,19 +13,20 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use proto::{Transport, release::NOT_FOR_MEASURING};
-use rig::Node;
+use rig::{Client, Node};
 
 use crate::{
     bare,
     cell::{Cell, Keeping, Latencies, Measured, Part},
     config::Measure,
-    load::{Load, Shape, Subject},
+    load::Load,
     measure,
-    plan::{BASE_CALLERS, BASE_PAYLOAD, Plan, shuffled},
+    plan::{Plan, shuffled},
     reconcile::{self, Place},
     record::{Circumstances, Record},
     stack::{Site, Stack},
     stats, wire,
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
 /// The services, by the names of their binaries.
@@ -69,6 +70,43 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
     let mut circumstances = Circumstances::now(arguments.common.seed);
     circumstances.settings.extend(arguments.settings.iter().cloned());
     circumstances.foreign = arguments.target.is_some();
+    let binaries = match arguments.target {
+        Some(_) => None,
+        None => Some(binaries(arguments.common.binaries.as_deref())?),
+    };
+    let warnings = unfit(arguments, &circumstances, binaries.as_deref()).await?;
+    let record = Record {
+        circumstances,
+        plan,
+        warnings,
+        rows: Vec::new(),
+        knees: BTreeMap::new(),
+        bare: Vec::new(),
+        wire: Vec::new(),
+        anew: Vec::new(),
+        sync: Latencies::default(),
+    };
+    let system = System::find(arguments, binaries.as_deref()).await?;
+    let directory = out(arguments.common.out.as_deref(), "compare")?;
+    let mut run = Run { system, record, begun: Instant::now(), cells: 0 };
+    run.note_versions();
+    let result = run.everything(binaries.as_deref()).await;
+    run.say("");
+    run.warn();
+    // What was measured until then is worth having, whatever went wrong.
+    run.record.write(&directory)?;
+    let directory_name = directory.display();
+    result
+        .with_context(|| format!("the run broke off; {directory_name} has what was measured until then"))?;
+    Ok((run.record, directory))
+}
+
+/// What makes this no evidence, for the report; a refusal where it takes --force.
+async fn unfit(
+    arguments: &Measure,
+    circumstances: &Circumstances,
+    binaries: Option<&Path>,
+) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
     if arguments.quick {
         warnings.push("a quick run: too short to be evidence".to_owned());
@@ -80,13 +118,10 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         );
         warnings.push("a debug build was measured (--force)".to_owned());
     }
-    let binaries = match arguments.target {
-        Some(_) => None,
-        None => Some(binaries(arguments.common.binaries.as_deref())?),
-    };
-    let unfit = match (&binaries, arguments.target) {
+    let unfit = match (binaries, arguments.target) {
         (Some(binaries), _) => built_to_be_tried(binaries)?,
-        (None, broker) => broker.map(profile_of).transpose()?.flatten(),
+        (None, Some(broker)) => profile_of(broker).await?,
+        (None, None) => None,
     };
     // What compare itself was built with, in the same directory, is told above.
     if let Some(unfit) = unfit.filter(|_| circumstances.release) {
@@ -100,9 +135,9 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         let busy = circumstances.busy * 100.0;
         ensure!(
             arguments.force || arguments.quick,
-            "the machine is busy ({busy:.0} % of its processors in the last seconds): wait, or use --force"
+            "the machine is busy ({busy:.0} % CPU in use in the last seconds): wait, or use --force"
         );
-        warnings.push(format!("the machine was busy: {busy:.0} % of its processors at the begin"));
+        warnings.push(format!("the machine was busy: {busy:.0} % CPU in use at the start"));
     }
     let places = std::env::temp_dir();
     if arguments.target.is_none() && statfs(&places)?.filesystem_type() == TMPFS_MAGIC {
@@ -110,44 +145,7 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         ensure!(arguments.force, "{memory}: set TMPDIR to a directory on a disk, or use --force");
         warnings.push(memory);
     }
-    let record = Record {
-        circumstances,
-        plan,
-        warnings,
-        rows: Vec::new(),
-        knees: BTreeMap::new(),
-        bare: Vec::new(),
-        wire: Vec::new(),
-        anew: Vec::new(),
-        sync: Latencies::default(),
-    };
-    let system = match (&binaries, arguments.target.zip(arguments.logger)) {
-        (_, Some((broker, logger))) => {
-            let start = "start it, or give its address";
-            reconcile::get(broker, "/healthz")
-                .with_context(|| format!("no broker answers at {broker}: {start}"))?;
-            reconcile::get(logger, "/logs?limit=1")
-                .with_context(|| format!("no logger answers at {logger}: {start}"))?;
-            System::Foreign(Box::new(Site::foreign(broker, logger)?))
-        }
-        (Some(binaries), None) => {
-            say!("Starting RabbitMQ and the services…");
-            System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?))
-        }
-        (None, None) => unreachable!("a target comes with its logger"),
-    };
-    let directory = out(arguments.common.out.as_deref(), "compare")?;
-    let mut run = Run { system, record, begun: Instant::now(), cells: 0 };
-    run.note_versions();
-    let result = run.everything(binaries.as_deref()).await;
-    run.say("");
-    run.warn();
-    // What was measured until then is worth having, whatever went wrong.
-    run.record.write(&directory)?;
-    let directory_name = directory.display();
-    result
-        .with_context(|| format!("the run broke off; {directory_name} has what was measured until then"))?;
-    Ok((run.record, directory))
+    Ok(warnings)
 }
 
 /// A directory for a report.
@@ -192,9 +190,9 @@ pub fn built_to_be_tried(binaries: &Path) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
-/// The same of a broker that runs already; nothing if it is of a version that does not say.
-fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
-    let status: serde_json::Value = serde_json::from_slice(&reconcile::get(broker, "/status")?)?;
+/// The same of a broker that runs already; nothing if it is of a version that does not say, or does not answer.
+async fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
+    let (_, status) = Site::foreign(broker, broker)?.broker_client().get("/status").await?;
     let profile = status.pointer("/data/broker/profile").and_then(serde_json::Value::as_str);
     let unfit = profile.filter(|profile| *profile != "release");
     Ok(unfit.map(|profile| format!("the broker at {broker} is a {profile} build, {NOT_FOR_MEASURING}")))
@@ -209,6 +207,25 @@ enum System {
 }
 
 impl System {
+    /// Looks for the one that the arguments name, or starts one of its own.
+    async fn find(arguments: &Measure, binaries: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some((broker, logger)) = arguments.target.zip(arguments.logger) {
+            let site = Site::foreign(broker, logger)?;
+            let start = "start it, or give its address";
+            let answers = async |client: Client, path| {
+                client.get(path).await.is_ok_and(|(status, _)| status.is_success())
+            };
+            let is_there = answers(site.broker_client(), "/healthz").await;
+            ensure!(is_there, "no broker answers at {broker}: {start}");
+            let is_there = answers(site.logger_client(), "/logs?limit=1").await;
+            ensure!(is_there, "no logger answers at {logger}: {start}");
+            return Ok(System::Foreign(Box::new(site)));
+        }
+        let binaries = binaries.context("a target comes with its logger")?;
+        say!("Starting RabbitMQ and the services…");
+        Ok(System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?)))
+    }
+
     fn site(&self, keeping: Keeping) -> &Site {
         match self {
             System::Own(stack) => stack.site(keeping),
@@ -266,27 +283,14 @@ impl Run {
             for cell in shuffled(&closed, repetition, self.record.circumstances.seed) {
                 self.measure(cell, plan.closed, total).await?;
             }
-            if let Some(node) = self.system.node() {
-                let amqp_url = format!("{}/%2f", node.amqp());
-                self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, plan.closed).await?);
-            }
-            if let System::Own(stack) = &self.system {
-                bare::sync(stack.synced.directory(), &mut self.record.sync)?;
-            }
+            self.bare(plan.closed).await?;
             // So that the last repetition finds the store as the first one did.
             self.system.empty_store().await?;
         }
         if !plan.rates.is_empty() {
             self.find_knees(&plan, total).await?;
         }
-        let mut cells = Vec::new();
-        let slowest = self.record.knees.values().copied().fold(f64::INFINITY, f64::min);
-        for (transport, knee) in &self.record.knees {
-            let parts =
-                plan.rates.iter().map(|part| Plan::open_cell(*transport, slowest * part, Part::Rates));
-            cells.extend(parts);
-            cells.extend(OWN_PARTS.map(|part| Plan::open_cell(*transport, knee * part, Part::Own)));
-        }
+        let cells = self.open_cells(&plan);
         for repetition in 0..plan.open_repetitions {
             for cell in shuffled(&cells, repetition, self.record.circumstances.seed) {
                 self.measure(cell, plan.open, total).await?;
@@ -298,6 +302,27 @@ impl Run {
             self.record.anew = wire::anew(&stack.synced).await?;
         }
         Ok(())
+    }
+
+    /// What RabbitMQ and the disk do with nothing around them.
+    async fn bare(&mut self, duration: Duration) -> anyhow::Result<()> {
+        let System::Own(stack) = &self.system else { return Ok(()) };
+        let amqp_url = format!("{}/%2f", stack.node.amqp());
+        self.record.bare.push(bare::publish(&amqp_url, BASE_PAYLOAD, duration).await?);
+        bare::sync(stack.synced.directory(), &mut self.record.sync)
+    }
+
+    /// The cells at a rate, once the knees are known.
+    fn open_cells(&self, plan: &Plan) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        let slowest = self.record.knees.values().copied().fold(f64::INFINITY, f64::min);
+        for (transport, knee) in &self.record.knees {
+            let parts =
+                plan.rates.iter().map(|part| Plan::open_cell(*transport, slowest * part, Part::Rates));
+            cells.extend(parts);
+            cells.extend(OWN_PARTS.map(|part| Plan::open_cell(*transport, knee * part, Part::Own)));
+        }
+        cells
     }
 
     async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<()> {
@@ -312,7 +337,8 @@ impl Run {
                     Load::new(site.broker_at, subject, Shape::Closed { callers: BASE_CALLERS }, duration);
                 let seen = load.run_beside().await?;
                 if keeping == Keeping::Synced && subject != Subject::Echo {
-                    let found = reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?;
+                    let found =
+                        reconcile::settled(&site.logger_client(), &load, Place::Newest, &seen).await?;
                     ensure!(
                         found.kept.is_sound(),
                         "while warming up over {}: {:?}",
@@ -386,19 +412,16 @@ impl Run {
             if errors > MOST_ERRORS && row.cell.part != Part::Knee {
                 warnings.push(format!("{}: {:.2} % errors", row.cell, errors * 100.0));
             }
-            if !row.is_sound() {
-                let kept = row.repetitions.iter().map(|measured| measured.kept);
-                let (lost, wrong, phantom) = kept.fold((0, 0, 0), |sum, kept| {
-                    (sum.0 + kept.lost, sum.1 + kept.wrong, sum.2 + kept.phantom)
-                });
-                let broken = "the store does not hold what was promised";
-                warnings
-                    .push(format!("{}: {broken}: {lost} lost, {wrong} wrong, {phantom} phantom", row.cell));
+            for measured in row.repetitions.iter().filter(|measured| !measured.kept.is_sound()) {
+                warnings.push(format!(
+                    "{}: the store does not hold what was promised: {}",
+                    row.cell, measured.kept
+                ));
             }
             let share = row.generator_share(cores);
             if share > MOST_GENERATOR {
                 let share = share * 100.0;
-                warnings.push(format!("{}: the generator took {share:.0} % of all processors", row.cell));
+                warnings.push(format!("{}: the generator took {share:.0} % of all cores", row.cell));
             }
         }
         self.record.warnings.extend(warnings);

@@ -6,22 +6,18 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use proto::Transport;
-use rig::{Node, Process, Usage};
+use rig::{Launch, LoggerAddresses, Node, Services, Usage};
 use tempfile::TempDir;
+use transport::Settings;
 
-use crate::{cell::Keeping, reconcile};
-
-/// How long a service, or RabbitMQ, may take to be ready.
-const READY: Duration = Duration::from_secs(60);
-
-/// How often something is looked at that is awaited.
-const POLL: Duration = Duration::from_millis(20);
+use crate::cell::Keeping;
 
 /// The machine's services, as the tables name them.
 pub const PROCESSES: [&str; 4] = ["broker", "logger", "listener", "rabbitmq"];
@@ -37,22 +33,6 @@ pub struct Stack {
     pub nothing: Site,
 }
 
-/// Logger, listener and broker.
-#[derive(Debug)]
-pub struct Site {
-    /// Where the broker is.
-    pub broker_at: SocketAddr,
-    /// Where the logger answers HTTP.
-    pub logger_at: SocketAddr,
-    /// The processes, by name.
-    pub processes: BTreeMap<&'static str, Process>,
-    settings: BTreeMap<String, String>,
-    binaries: PathBuf,
-    dir: TempDir,
-    stores: u32,
-    keeping: Keeping,
-}
-
 impl Stack {
     /// Starts everything from the binaries in a directory, with some settings that differ from their defaults.
     ///
@@ -61,15 +41,10 @@ impl Stack {
     pub async fn start(binaries: &Path, settings: &[(String, String)]) -> anyhow::Result<Self> {
         let mut node = Node::start().await.context("RabbitMQ")?;
         node.serves().await?;
-        for host in ["synced", "nothing"] {
-            add_virtual_host(&mut node, host).await?;
-        }
-        let amqp = node.amqp();
-        let start = async |host: &str, keeping| {
-            Site::start(binaries, &format!("{amqp}/{host}"), keeping, settings).await
-        };
-        let synced = start("synced", Keeping::Synced).await?;
-        let nothing = start("nothing", Keeping::Nothing).await?;
+        let amqp_url = node.add_virtual_host("synced").await?;
+        let synced = Site::start(binaries, &amqp_url, Keeping::Synced, settings).await?;
+        let amqp_url = node.add_virtual_host("nothing").await?;
+        let nothing = Site::start(binaries, &amqp_url, Keeping::Nothing, settings).await?;
         Ok(Stack { node, synced, nothing })
     }
 
@@ -88,8 +63,10 @@ impl Stack {
 /// If one of them is gone.
 pub fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String, Usage>> {
     let mut usage = BTreeMap::new();
-    for (name, process) in &site.processes {
-        usage.insert((*name).to_owned(), process.usage().with_context(|| format!("the {name} is gone"))?);
+    for (name, process) in site.processes() {
+        if process.is_running() {
+            usage.insert(name.to_owned(), process.usage().with_context(|| format!("the {name} is gone"))?);
+        }
     }
     let Some(node) = node else { return Ok(usage) };
     let mut rabbitmq = Usage::default();
@@ -109,8 +86,10 @@ pub fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String
 /// # Errors
 /// If a process is gone.
 pub fn forget_peaks(node: Option<&Node>, site: &Site) -> anyhow::Result<()> {
-    for process in site.processes.values() {
-        process.forget_peak_memory()?;
+    for (_, process) in site.processes() {
+        if process.is_running() {
+            process.forget_peak_memory()?;
+        }
     }
     for pid in node.map_or_else(|| Ok(Vec::new()), Node::pids)? {
         // Some of them belong to other moments.
@@ -119,114 +98,74 @@ pub fn forget_peaks(node: Option<&Node>, site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Logger, listener and broker, and a store that can be emptied.
+#[derive(Debug)]
+pub struct Site {
+    services: Services,
+    dir: TempDir,
+    stores: u32,
+    keeping: Keeping,
+}
+
+impl Deref for Site {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
+}
+
 impl Site {
-    /// One without a service, for one who puts something between them.
+    /// One of which nothing has been started yet, for one who puts something between the services; with some settings
+    /// that differ from their defaults.
     ///
     /// # Errors
     /// If there is no place for its files.
-    pub fn empty(binaries: &Path, amqp_url: &str, keeping: Keeping) -> anyhow::Result<Self> {
+    pub fn new(
+        binaries: &Path,
+        amqp_url: &str,
+        keeping: Keeping,
+        settings: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let any = "127.0.0.1:0";
-        let settings = BTreeMap::from([
-            ("AMQP_URL", amqp_url),
-            ("BROKER_HTTP_LISTEN", any),
-            ("LISTENER_HTTP_LISTEN", any),
-            ("LOGGER_HTTP_LISTEN", any),
-            ("LOGGER_RPC_LISTEN", any),
-            ("LOGGER_GRPC_LISTEN", any),
-        ]);
-        let settings =
-            settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut site = Site {
-            broker_at: nowhere,
-            logger_at: nowhere,
-            processes: BTreeMap::new(),
-            settings,
-            binaries: binaries.to_owned(),
-            dir,
-            stores: 0,
-            keeping,
-        };
+        let launch = Launch { binaries: binaries.to_owned(), ..Launch::default() };
+        let settings = settings.iter().cloned().chain([("AMQP_URL".to_owned(), amqp_url.to_owned())]);
+        let services = Services::new(launch, settings, dir.path(), rig::http()?)?;
+        let mut site = Site { services, dir, stores: 0, keeping };
         site.name_store();
         Ok(site)
     }
 
-    /// One that runs, with some settings that differ from their defaults.
+    /// One that runs.
     ///
     /// # Errors
-    /// As [`Site::start_all`].
+    /// If one of the three cannot be started, or is not ready in time.
     pub async fn start(
         binaries: &Path,
         amqp_url: &str,
         keeping: Keeping,
         settings: &[(String, String)],
     ) -> anyhow::Result<Self> {
-        let mut site = Site::empty(binaries, amqp_url, keeping)?;
-        settings.iter().for_each(|(name, value)| site.set(name, value.clone()));
-        site.start_all().await?;
+        let mut site = Site::new(binaries, amqp_url, keeping, settings)?;
+        site.services.start().await?;
         Ok(site)
     }
 
     /// One that somebody else has started: its processes are not known.
     ///
     /// # Errors
-    /// As [`Site::empty`].
+    /// As [`Site::new`].
     pub fn foreign(broker_at: SocketAddr, logger_at: SocketAddr) -> anyhow::Result<Self> {
-        Ok(Site { broker_at, logger_at, ..Self::empty(Path::new(""), "", Keeping::Synced)? })
-    }
-
-    /// Starts the three on free ports.
-    ///
-    /// # Errors
-    /// If one of them cannot be started, or is not ready in time.
-    pub async fn start_all(&mut self) -> anyhow::Result<()> {
-        self.start_logger().await?;
-        self.start_broker().await?;
-        self.start_listener().await
-    }
-
-    /// The logger alone, for one who puts something between the services.
-    ///
-    /// # Errors
-    /// As [`Site::start_all`].
-    pub async fn start_logger(&mut self) -> anyhow::Result<()> {
-        let logger = self.start_service("logger").await?;
-        for (setting, name) in
-            [("LOGGER_HTTP_LISTEN", "http"), ("LOGGER_RPC_LISTEN", "rpc"), ("LOGGER_GRPC_LISTEN", "grpc")]
-        {
-            self.set(setting, address(&logger, name)?.to_string());
-        }
-        self.logger_at = address(&logger, "http")?;
-        self.set("LOGGER_HTTP_URL", format!("http://{}", self.logger_at));
-        self.set("LOGGER_RPC_ADDR", address(&logger, "rpc")?.to_string());
-        self.set("LOGGER_GRPC_URL", format!("http://{}", address(&logger, "grpc")?));
-        Ok(())
-    }
-
-    /// The broker, once there is a logger.
-    ///
-    /// # Errors
-    /// As [`Site::start_all`].
-    pub async fn start_broker(&mut self) -> anyhow::Result<()> {
-        self.broker_at = address(&self.start_service("broker").await?, "http")?;
-        self.set("BROKER_HTTP_LISTEN", self.broker_at.to_string());
-        self.reaches_all().await
-    }
-
-    /// The listener, once there is a logger.
-    ///
-    /// # Errors
-    /// As [`Site::start_all`].
-    pub async fn start_listener(&mut self) -> anyhow::Result<()> {
-        self.start_service("listener").await?;
-        let listener = self.processes.get("listener").context("no listener")?;
-        eventually("the listener consumes", || listener.log().contains("consuming").then_some(())).await
-    }
-
-    /// A setting of the services that are started from now on.
-    pub fn set(&mut self, setting: &str, value: String) {
-        self.settings.insert(setting.to_owned(), value);
+        // Only its HTTP is asked.
+        let logger_at = LoggerAddresses { http: logger_at, rpc: logger_at, grpc: logger_at };
+        let services = Services::foreign(broker_at, logger_at, rig::http()?);
+        Ok(Site { services, dir: tempfile::tempdir()?, stores: 0, keeping: Keeping::Synced })
     }
 
     /// Where its files are, its store among them.
@@ -234,27 +173,23 @@ impl Site {
         self.dir.path()
     }
 
-    /// The settings of the services.
-    pub const fn settings(&self) -> &BTreeMap<String, String> {
-        &self.settings
-    }
-
-    /// Starts one of the services; says where it listens.
+    /// How the broker's clients call it.
     ///
     /// # Errors
-    /// If it cannot be started, or is not ready in time.
-    pub async fn start_service(
-        &mut self,
-        name: &'static str,
-    ) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
-        let binary = self.binaries.join(name);
-        let command = tokio::process::Command::new(&binary);
-        let process = Process::start(command, &self.settings, self.dir.path(), name);
-        let mut process = process.with_context(|| format!("starting {}", binary.display()))?;
-        let ready = process.ready(READY).await;
-        let addresses = ready.with_context(|| format!("the {name}: {}", process.log()))?;
-        self.processes.insert(name, process);
-        Ok(addresses)
+    /// If an address is none.
+    pub fn transport_settings(&self, deadline: Duration) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            logger_http_url: self.setting("LOGGER_HTTP_URL")?.parse()?,
+            logger_rpc_addr: self.setting("LOGGER_RPC_ADDR")?.parse()?,
+            logger_grpc_url: self.setting("LOGGER_GRPC_URL")?.parse()?,
+            amqp_url: match self.setting("AMQP_URL")? {
+                "" => None,
+                url => Some(url.parse()?),
+            },
+            tls: None,
+            deadline,
+            came_by: None,
+        })
     }
 
     /// Begins with an empty store: restarts the logger with a new file, and deletes the old one.
@@ -262,38 +197,13 @@ impl Site {
     /// # Errors
     /// If the logger does not come back.
     pub async fn empty_store(&mut self) -> anyhow::Result<()> {
-        self.stop("logger").await?;
+        self.logger.stop().await?;
         let old = self.name_store();
         for end in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{end}", old.display()));
         }
-        self.start_service("logger").await?;
-        self.reaches_all().await
-    }
-
-    /// Stops a service in order.
-    ///
-    /// # Errors
-    /// If it does not run, or does not end.
-    pub async fn stop(&mut self, name: &'static str) -> anyhow::Result<()> {
-        let mut process = self.processes.remove(name).with_context(|| format!("the {name} does not run"))?;
-        process.signal(nix::sys::signal::Signal::SIGTERM)?;
-        process.ended(READY).await.with_context(|| format!("the {name} does not end"))?;
-        Ok(())
-    }
-
-    /// Waits until the broker reaches the other end of every transport.
-    ///
-    /// # Errors
-    /// If it does not in time.
-    pub async fn reaches_all(&self) -> anyhow::Result<()> {
-        let reaches_all = || {
-            let ready = reconcile::get(self.broker_at, "/readyz").ok()?;
-            let ready: serde_json::Value = serde_json::from_slice(&ready).ok()?;
-            let reachable = &ready["detail"]["reachable"];
-            Transport::ALL.iter().all(|transport| reachable[transport.as_str()] == true).then_some(())
-        };
-        eventually("the broker reaches the logger and RabbitMQ", reaches_all).await
+        self.start_logger().await?;
+        self.reaches(&Transport::ALL).await
     }
 
     /// The next store; returns the file of the last one.
@@ -307,30 +217,5 @@ impl Site {
         };
         self.set("LOGGER_STORE", url);
         old
-    }
-}
-
-/// Makes a virtual host in RabbitMQ, for everybody.
-///
-/// # Errors
-/// If RabbitMQ does not obey.
-pub async fn add_virtual_host(node: &mut Node, name: &str) -> anyhow::Result<()> {
-    node.ctl(&format!("-q add_vhost {name}")).await?;
-    Ok(node.ctl(&format!("-q set_permissions -p {name} guest .* .* .*")).await?)
-}
-
-fn address(addresses: &BTreeMap<String, SocketAddr>, name: &str) -> anyhow::Result<SocketAddr> {
-    addresses.get(name).copied().with_context(|| format!("it does not say where its {name} is"))
-}
-
-/// Looks again and again until there is something.
-async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return Ok(found);
-        }
-        ensure!(begun.elapsed() < READY, "not within {READY:?}: {what}");
-        tokio::time::sleep(POLL).await;
     }
 }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use proto::{BatchMode, EntryDraft, LogEntry, Outcome, TailEvent, TailQuery, Transport, limits::DATA_BYTES};
 use tokio::task::JoinSet;
 use transport::{
-    Settings, Transports,
+    Transports,
     grpc::{Streams, Tail, Tailed},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Calls of one entry that are under way at a time.
-const CALLS: usize = crate::plan::BASE_CALLERS;
+const CALLS: usize = crate::workload::BASE_CALLERS;
 
 /// Entries under way at a time in batches and streams: what `logs.proto` says of a stream.
 const BATCHES: usize = 4;
@@ -81,7 +81,7 @@ impl Call {
         }
     }
 
-    /// What it is held against.
+    /// What it is compared with.
     const fn beside(self) -> Call {
         match self {
             Call::WriteLog | Call::WriteBatch | Call::SyncLogs | Call::WriteLogs => Call::WriteLog,
@@ -102,7 +102,7 @@ pub async fn run(arguments: &config::Streams) -> anyhow::Result<String> {
     let mut seen: BTreeMap<Call, Vec<f64>> = BTreeMap::new();
     for round in 0..arguments.rounds {
         // A store that has grown is slower: each round begins with a new one.
-        let mut site = Site::empty(&binaries, "", Keeping::Synced)?;
+        let mut site = Site::new(&binaries, "", Keeping::Synced, &[])?;
         site.start_logger().await?;
         let logger = Logger::new(&site, arguments.payload)?;
         // Warms up, and is thrown away.
@@ -127,16 +127,7 @@ struct Logger {
 
 impl Logger {
     fn new(site: &Site, payload_bytes: usize) -> anyhow::Result<Self> {
-        let setting = |name: &str| site.settings().get(name).with_context(|| format!("no {name}"));
-        let settings = Settings {
-            logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
-            logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
-            logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
-            amqp_url: None,
-            tls: None,
-            deadline: DEADLINE,
-            came_by: None,
-        };
+        let settings = site.transport_settings(DEADLINE)?;
         Ok(Logger {
             streams: Streams::new(&settings),
             transports: Transports::new(&settings),

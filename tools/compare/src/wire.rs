@@ -2,11 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use proto::{EntryDraft, LogEntry, Transport};
 use rig::{Direction, Relay};
 use serde::{Deserialize, Serialize};
@@ -14,9 +13,10 @@ use transport::{Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
 
 use crate::{
     cell::{Keeping, Latencies},
-    load::{Load, Shape, Subject},
+    load::Load,
     reconcile::{self, Place},
-    stack::{self, Site, Stack},
+    stack::{Site, Stack},
+    workload::{Shape, Subject},
 };
 
 /// Callers and time of a count: enough that what is sent now and then, such as heartbeats, does not matter.
@@ -68,11 +68,7 @@ pub struct Anew {
 ///
 /// # Errors
 /// If the services do not start with relays between them, or an entry is lost.
-pub async fn count(
-    stack: &mut Stack,
-    binaries: &std::path::Path,
-    payloads: &[usize],
-) -> anyhow::Result<Vec<Wire>> {
+pub async fn count(stack: &mut Stack, binaries: &Path, payloads: &[usize]) -> anyhow::Result<Vec<Wire>> {
     let mut counted = Vec::new();
     for transport in Transport::ALL {
         for payload_bytes in payloads {
@@ -84,48 +80,14 @@ pub async fn count(
 
 async fn count_one(
     stack: &mut Stack,
-    binaries: &std::path::Path,
+    binaries: &Path,
     transport: Transport,
     payload_bytes: usize,
 ) -> anyhow::Result<Wire> {
     // Everything anew, so that the first entry opens its connections.
-    stack::add_virtual_host(&mut stack.node, "wire").await?;
-    let amqp = stack.node.amqp();
-    let mut site = Site::empty(binaries, &format!("{amqp}/wire"), Keeping::Synced)?;
-    site.start_logger().await?;
-    let mut relays = Vec::new();
-    let at = |url: &str| -> anyhow::Result<SocketAddr> {
-        let authority = url.rsplit('@').next().unwrap_or(url);
-        let authority = authority.rsplit("//").next().unwrap_or(authority);
-        authority.split('/').next().unwrap_or(authority).parse().context("an address")
-    };
-    let rabbitmq = at(&amqp)?;
-    let through = |relay: &Relay| format!("amqp://guest:guest@{}/wire", relay.address());
-    if transport == Transport::Rabbitmq {
-        let relay = Relay::open(rabbitmq).await?;
-        site.set("AMQP_URL", through(&relay));
-        relays.push(("broker to RabbitMQ", relay));
-    } else {
-        let (setting, scheme) = match transport {
-            Transport::Http => ("LOGGER_HTTP_URL", "http://"),
-            Transport::Grpc => ("LOGGER_GRPC_URL", "http://"),
-            Transport::Rpc | Transport::Rabbitmq => ("LOGGER_RPC_ADDR", ""),
-        };
-        let relay = Relay::open(at(site.settings().get(setting).context("a setting")?)?).await?;
-        site.set(setting, format!("{scheme}{}", relay.address()));
-        relays.push(("broker to logger", relay));
-    }
-    site.start_broker().await?;
-    if transport == Transport::Rabbitmq {
-        let relay = Relay::open(rabbitmq).await?;
-        site.set("AMQP_URL", through(&relay));
-        relays.push(("listener to RabbitMQ", relay));
-        let relay = Relay::open(at(site.settings().get("LOGGER_RPC_ADDR").context("a setting")?)?).await?;
-        site.set("LOGGER_RPC_ADDR", relay.address().to_string());
-        relays.push(("listener to logger", relay));
-    }
-    site.start_listener().await?;
-    let passed = |relays: &[(&str, Relay)]| -> Vec<(u64, u64)> {
+    let amqp_url = stack.node.add_virtual_host("wire").await?;
+    let (site, relays) = start_between_relays(binaries, &amqp_url, transport).await?;
+    let passed = || -> Vec<(u64, u64)> {
         let both = |relay: &Relay| (relay.passed(Direction::ToServer), relay.passed(Direction::ToClient));
         relays.iter().map(|(_, relay)| both(relay)).collect()
     };
@@ -136,11 +98,10 @@ async fn count_one(
     // A load of no time sends one.
     let first = run_and_settle(&site, load(1, Duration::ZERO)).await?;
     anyhow::ensure!(first == 1, "the first entry was refused over {transport}");
-    let after_first = passed(&relays);
+    let after_first = passed();
     let sent = run_and_settle(&site, load(CALLERS, COUNTING)).await?;
-    let after_all = passed(&relays);
     let each = |after: u64, before: u64| (after - before) as f64 / sent.max(1) as f64;
-    let hops = relays.iter().zip(after_first.iter().zip(&after_all)).map(|((name, _), (first, all))| {
+    let hops = relays.iter().zip(after_first.iter().zip(passed())).map(|((name, _), (first, all))| {
         let hop = Hop {
             first_out: first.0,
             first_in: first.1,
@@ -155,10 +116,34 @@ async fn count_one(
     Ok(Wire { transport, payload_bytes, hops })
 }
 
+/// Starts a site with a relay on each hop of a transport; says which hop each is on.
+async fn start_between_relays(
+    binaries: &Path,
+    amqp_url: &str,
+    transport: Transport,
+) -> anyhow::Result<(Site, Vec<(&'static str, Relay)>)> {
+    let mut site = Site::new(binaries, amqp_url, Keeping::Synced, &[])?;
+    let relay = site.relay(transport).await?;
+    site.start_logger().await?;
+    site.start_broker().await?;
+    site.reaches(&Transport::ALL).await?;
+    let mut relays = Vec::new();
+    if transport == Transport::Rabbitmq {
+        relays.push(("broker to RabbitMQ", relay));
+        site.set("AMQP_URL", amqp_url.to_owned());
+        relays.push(("listener to RabbitMQ", site.relay(Transport::Rabbitmq).await?));
+        relays.push(("listener to logger", site.relay(Transport::Rpc).await?));
+    } else {
+        relays.push(("broker to logger", relay));
+    }
+    site.start_listener().await?;
+    Ok((site, relays))
+}
+
 /// Runs a load, and waits until all of it is stored; says how many entries that were.
-async fn run_and_settle(site: &Site, load: Load) -> anyhow::Result<u64> {
+async fn run_and_settle(site: &Site, load: Load) -> anyhow::Result<usize> {
     let seen = load.run_beside().await?;
-    let kept = reconcile::settled(site.logger_at, &load, Place::Newest, &seen).await?.kept;
+    let kept = reconcile::settled(&site.logger_client(), &load, Place::Newest, &seen).await?.kept;
     anyhow::ensure!(kept.is_sound(), "while counting bytes: {kept:?}");
     // Acknowledgements of what is stored may still be on their way.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -170,16 +155,7 @@ async fn run_and_settle(site: &Site, load: Load) -> anyhow::Result<u64> {
 /// # Errors
 /// If an entry is not accepted.
 pub async fn anew(site: &Site) -> anyhow::Result<Vec<Anew>> {
-    let setting = |name: &str| site.settings().get(name).with_context(|| format!("no {name}"));
-    let settings = Settings {
-        logger_http_url: setting("LOGGER_HTTP_URL")?.parse()?,
-        logger_rpc_addr: setting("LOGGER_RPC_ADDR")?.parse()?,
-        logger_grpc_url: setting("LOGGER_GRPC_URL")?.parse()?,
-        amqp_url: Some(setting("AMQP_URL")?.parse()?),
-        tls: None,
-        deadline: DEADLINE,
-        came_by: None,
-    };
+    let settings = site.transport_settings(DEADLINE)?;
     let mut all = Vec::new();
     for transport in Transport::ALL {
         let mut measured = Anew { transport, kept: Latencies::default(), anew: Latencies::default() };

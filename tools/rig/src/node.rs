@@ -1,12 +1,14 @@
 //! A RabbitMQ node of one's own, which may be broken. `deploy/rabbitmq.sh obey` knows how; here are the orders.
 
 use std::{
-    fs, io,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -31,7 +33,7 @@ impl Node {
     ///
     /// # Errors
     /// As everything here, if the node does not do what it should; the script has said why on stderr.
-    pub async fn start() -> io::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rabbitmq.sh");
         let mut script = Command::new(script)
             .arg("obey")
@@ -43,13 +45,12 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()?;
         let orders = script.stdin.take();
-        let mut answers = BufReader::new(script.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).lines();
+        let mut answers = BufReader::new(script.stdout.take().context("no pipe")?).lines();
         let place = answers.next_line().await?;
         let place = place.as_deref().and_then(|place| place.split_once(' '));
         let place = place.and_then(|(dir, port)| Some((PathBuf::from(dir), port.parse().ok()?)));
-        let (dir, base_port) = place.ok_or_else(|| {
-            io::Error::other("no RabbitMQ: install Debian's package by `sudo deploy/rabbitmq.sh install`")
-        })?;
+        let (dir, base_port) =
+            place.context("no RabbitMQ: install Debian's package by `sudo deploy/rabbitmq.sh install`")?;
         let mut node = Node { script, orders, answers, dir, base_port };
         node.launch().await?;
         Ok(node)
@@ -69,22 +70,20 @@ impl Node {
     ///
     /// # Errors
     /// If this is not Linux.
-    pub fn pids(&self) -> io::Result<Vec<i32>> {
-        let mark = format!("FOURWIRE_NODE={}", self.dir.display());
-        let has_mark = |pid: &i32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    pub fn pids(&self) -> anyhow::Result<Vec<i32>> {
+        let is_ours = |process: &procfs::process::Process| {
+            let environment = process.environ().unwrap_or_default();
+            environment.get(OsStr::new("FOURWIRE_NODE")).is_some_and(|mark| *mark == *self.dir)
         };
-        let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        Ok(pids.filter(has_mark).collect())
+        let processes = procfs::process::all_processes()?.filter_map(Result::ok);
+        Ok(processes.filter(is_ours).map(|process| process.pid()).collect())
     }
 
     /// Starts it again; does not wait for it.
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn launch(&mut self) -> io::Result<()> {
+    pub async fn launch(&mut self) -> anyhow::Result<()> {
         self.order("launch").await
     }
 
@@ -92,7 +91,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn serves(&mut self) -> io::Result<()> {
+    pub async fn serves(&mut self) -> anyhow::Result<()> {
         self.order("await").await
     }
 
@@ -100,7 +99,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn kill(&mut self) -> io::Result<()> {
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.order("kill").await
     }
 
@@ -108,7 +107,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn stop(&mut self) -> io::Result<()> {
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.order("stop").await
     }
 
@@ -116,7 +115,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn freeze(&mut self) -> io::Result<()> {
+    pub async fn freeze(&mut self) -> anyhow::Result<()> {
         self.order("freeze").await
     }
 
@@ -124,7 +123,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn thaw(&mut self) -> io::Result<()> {
+    pub async fn thaw(&mut self) -> anyhow::Result<()> {
         self.order("thaw").await
     }
 
@@ -132,16 +131,26 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn ctl(&mut self, arguments: &str) -> io::Result<()> {
+    pub async fn ctl(&mut self, arguments: &str) -> anyhow::Result<()> {
         self.order(&format!("ctl {arguments}")).await
     }
 
-    async fn order(&mut self, order: &str) -> io::Result<()> {
-        let orders = self.orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+    /// Makes a virtual host, for everybody; returns its URL.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn add_virtual_host(&mut self, name: &str) -> anyhow::Result<String> {
+        self.ctl(&format!("-q add_vhost {name}")).await?;
+        self.ctl(&format!("-q set_permissions -p {name} guest .* .* .*")).await?;
+        Ok(format!("{}/{name}", self.amqp()))
+    }
+
+    async fn order(&mut self, order: &str) -> anyhow::Result<()> {
+        let orders = self.orders.as_mut().context("no pipe")?;
         orders.write_all(format!("{order}\n").as_bytes()).await?;
         match self.answers.next_line().await?.as_deref() {
             Some("ok") => Ok(()),
-            _ => Err(io::Error::other(format!("RabbitMQ does not obey `{order}`:\n{}", self.log()))),
+            _ => bail!("RabbitMQ does not obey `{order}`:\n{}", self.log()),
         }
     }
 

@@ -1,87 +1,142 @@
-//! One of our services as a process: started on free ports, frozen, killed, and looked at from outside.
+//! One of our services as a process: started, frozen, killed, and looked at from outside.
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use procfs::process::ClearRefs;
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
 
-use crate::{LogTo, Tap};
+use crate::{LogTo, READY, Tap};
 
 /// How often something is looked at that is awaited.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running service. It is killed when dropped.
-#[derive(Debug)]
-pub struct Process {
-    child: Child,
-    log: PathBuf,
-    tap: Option<Tap>,
+/// How a service is started.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// Where the binaries are.
+    pub binaries: PathBuf,
+    /// A command that becomes the service, such as `taskset --cpu-list 0`.
+    pub wrapper: Vec<String>,
+    /// Where its log goes. One that logs to a full disk must listen on ports that are named in its settings.
+    pub log_to: LogTo,
+    /// Is shown the process, and its whole log, when that is no longer needed.
+    pub at_end: Option<fn(&Process)>,
 }
 
-/// Why a service is not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum NotReady {
-    /// It ended.
-    #[error("it ended with {0}")]
-    Ended(ExitStatus),
-    /// It does not say so in time.
-    #[error("it was not ready in time")]
-    Late,
-}
-
-impl Process {
-    /// Starts `command` with `settings` as its whole environment, in the directory `dir`; its log goes to a file there
-    /// whose name begins with `name`.
+impl Launch {
+    /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`.
     ///
     /// # Errors
-    /// If the log cannot be made or the command not be started.
-    pub fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
-        command: Command,
-        settings: &BTreeMap<K, V>,
-        dir: &Path,
+    /// If it cannot be started.
+    pub fn start<K: AsRef<str>>(
+        &self,
         name: &str,
-    ) -> io::Result<Self> {
-        Self::start_logging(LogTo::File, command, settings, dir, name)
+        settings: &BTreeMap<K, String>,
+        dir: &Path,
+    ) -> anyhow::Result<Process> {
+        let binary = self.binaries.join(name);
+        let mut words = self.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().context("a command")?);
+        command.args(words);
+        self.spawn(command, name, settings, dir)
     }
 
-    /// As [`Process::start`], with its log somewhere else. Must be called within a tokio runtime.
+    /// As [`Launch::start`], by a command of one's own.
     ///
     /// # Errors
     /// As there.
-    pub fn start_logging<K: AsRef<OsStr>, V: AsRef<OsStr>>(
-        to: LogTo,
+    pub fn spawn<K: AsRef<str>>(
+        &self,
         mut command: Command,
-        settings: &BTreeMap<K, V>,
-        dir: &Path,
         name: &str,
-    ) -> io::Result<Self> {
+        settings: &BTreeMap<K, String>,
+        dir: &Path,
+    ) -> anyhow::Result<Process> {
         let log = dir.join(format!("{name}-{}.log", uuid::Uuid::now_v7()));
-        let (tap, stderr) = match to {
+        let (tap, stderr) = match self.log_to {
             LogTo::File => (None, fs::File::create(&log)?.into()),
             LogTo::Pipe => Tap::open(&log).map(|(tap, writer)| (Some(tap), writer))?,
             LogTo::Full => (None, fs::File::options().write(true).open("/dev/full")?.into()),
         };
         let child = command
             .env_clear()
-            .envs(settings)
+            .envs(settings.iter().map(|(name, value)| (name.as_ref(), value)))
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .kill_on_drop(true)
-            .spawn()?;
-        Ok(Process { child, log, tap })
+            .spawn();
+        let child = Some(child.with_context(|| format!("starting {command:?}"))?);
+        let silent_at = if self.log_to == LogTo::Full { listens(name, settings) } else { BTreeMap::new() };
+        Ok(Process { child, name: name.to_owned(), log, tap, silent_at, at_end: self.at_end })
+    }
+}
+
+/// Where the settings tell a service to listen, by the names that it has for its ports in its log.
+fn listens<K: AsRef<str>>(service: &str, settings: &BTreeMap<K, String>) -> BTreeMap<String, SocketAddr> {
+    let prefix = format!("{}_", service.to_uppercase());
+    let ports = settings.iter().filter_map(|(setting, value)| {
+        let port = setting.as_ref().strip_prefix(&prefix)?.strip_suffix("_LISTEN")?;
+        Some((port.to_lowercase(), value.parse().ok()?))
+    });
+    ports.collect()
+}
+
+/// A service. It is killed when dropped. By default it was never started.
+#[derive(Debug, Default)]
+pub struct Process {
+    child: Option<Child>,
+    name: String,
+    log: PathBuf,
+    tap: Option<Tap>,
+    /// Where it listens, if its log will not say.
+    silent_at: BTreeMap<String, SocketAddr>,
+    at_end: Option<fn(&Process)>,
+}
+
+/// A service that has ended, instead of being ready.
+#[derive(Debug)]
+pub struct Refused {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it said.
+    pub log: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it ended with {}:\n{}", self.status, self.log)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Process {
+    /// Which service it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it was started, and has not been seen to end.
+    pub fn is_running(&self) -> bool {
+        self.id().is_some()
     }
 
     /// The file of its log.
@@ -89,9 +144,12 @@ impl Process {
         &self.log
     }
 
-    /// The reader of its log, if that goes through a pipe.
-    pub fn tap(&self) -> Option<&Tap> {
-        self.tap.as_ref()
+    /// The reader of its log.
+    ///
+    /// # Errors
+    /// If its log goes through no pipe.
+    pub fn tap(&self) -> anyhow::Result<&Tap> {
+        self.tap.as_ref().context("its log goes through no pipe")
     }
 
     /// What it has logged so far.
@@ -103,48 +161,55 @@ impl Process {
     /// `"http":"127.0.0.1:4711"`.
     ///
     /// # Errors
-    /// [`NotReady`].
-    pub async fn ready(&mut self, within: Duration) -> Result<BTreeMap<String, SocketAddr>, NotReady> {
-        let deadline = Instant::now() + within;
+    /// [`Refused`] if it ends; another if it is not ready in time.
+    pub async fn ready(&mut self) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
+        let deadline = Instant::now() + READY;
         loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(NotReady::Ended(status));
+            if let Some(status) = self.child()?.try_wait()? {
+                return Err(Refused { status, log: self.log() }.into());
             }
-            if let Some(line) = self.log().lines().find(|line| line.contains(" ready")) {
-                return Ok(addresses(line));
+            if let Some(addresses) = self.told().await {
+                return Ok(addresses);
             }
-            if Instant::now() >= deadline {
-                return Err(NotReady::Late);
-            }
+            ensure!(Instant::now() < deadline, "the {} was not ready in time:\n{}", self.name, self.log());
             tokio::time::sleep(POLL).await;
         }
     }
 
+    async fn told(&self) -> Option<BTreeMap<String, SocketAddr>> {
+        if self.silent_at.is_empty() {
+            return self.log().lines().find(|line| line.contains(" ready")).map(addresses);
+        }
+        for address in self.silent_at.values() {
+            TcpStream::connect(address).await.ok()?;
+        }
+        Some(self.silent_at.clone())
+    }
+
     /// Its process id; `None` once it has been waited for.
     pub fn id(&self) -> Option<u32> {
-        self.child.id()
+        self.child.as_ref()?.id()
     }
 
     /// Sends a signal.
     ///
     /// # Errors
-    /// If the process is gone.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(kill(Pid::from_raw(self.pid()?), signal)?)
     }
 
     /// Freezes it, and waits until every thread has stopped: the signal alone returns before they have.
     ///
     /// # Errors
-    /// If the process is gone, or this is not Linux.
-    pub async fn freeze(&self) -> io::Result<()> {
+    /// If it does not run, or this is not Linux.
+    pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        let tasks = format!("/proc/{}/task", self.pid()?);
+        let process = procfs::process::Process::new(self.pid()?)?;
         loop {
             let mut stopped = true;
-            for task in fs::read_dir(&tasks)? {
-                let stat = fs::read_to_string(task?.path().join("stat"))?;
-                stopped &= stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            for task in process.tasks()? {
+                stopped &= task?.stat()?.state == 'T';
             }
             if stopped {
                 return Ok(());
@@ -153,29 +218,59 @@ impl Process {
         }
     }
 
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     /// Waits until it ends.
     ///
     /// # Errors
-    /// If it does not within that time.
-    pub async fn ended(&mut self, within: Duration) -> io::Result<ExitStatus> {
-        tokio::time::timeout(within, self.child.wait()).await?
+    /// If it does not in time.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let ended = tokio::time::timeout(READY, self.child()?.wait()).await;
+        ended.with_context(|| format!("the {} does not end:\n{}", self.name, self.log()))?.map_err(Into::into)
+    }
+
+    /// Waits until it ends with 0.
+    ///
+    /// # Errors
+    /// If it ends in another way, or not in time.
+    pub async fn ends_well(&mut self) -> anyhow::Result<()> {
+        let status = self.ended().await?;
+        ensure!(status.success(), "the {} ended with {status}:\n{}", self.name, self.log());
+        Ok(())
+    }
+
+    /// Tells it to stop, and waits until it has ended with 0; says how long that took.
+    ///
+    /// # Errors
+    /// If it does not run, ends in another way, or not in time.
+    pub async fn stop(&mut self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        self.signal(Signal::SIGTERM)?;
+        self.ends_well().await?;
+        Ok(begun.elapsed())
     }
 
     /// Kills it without a chance to say goodbye, and waits until it is gone.
     ///
     /// # Errors
     /// If it was gone before.
-    pub async fn kill(&mut self) -> io::Result<()> {
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGKILL)?;
-        self.child.wait().await?;
+        self.child()?.wait().await?;
         Ok(())
     }
 
     /// What it has used of the machine so far.
     ///
     /// # Errors
-    /// If it is gone, or this is not Linux.
-    pub fn usage(&self) -> io::Result<Usage> {
+    /// If it does not run, or this is not Linux.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.pid()?)
     }
 
@@ -183,7 +278,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`Process::usage`].
-    pub fn forget_peak_memory(&self) -> io::Result<()> {
+    pub fn forget_peak_memory(&self) -> anyhow::Result<()> {
         forget_peak_memory(self.pid()?)
     }
 
@@ -191,13 +286,25 @@ impl Process {
     ///
     /// # Errors
     /// As [`Process::usage`].
-    pub fn descriptors(&self) -> io::Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()?))?.count())
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(procfs::process::Process::new(self.pid()?)?.fd_count()?)
     }
 
-    fn pid(&self) -> io::Result<i32> {
-        let id = self.child.id().and_then(|id| id.try_into().ok());
-        id.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the process is gone"))
+    fn child(&mut self) -> io::Result<&mut Child> {
+        self.child.as_mut().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it was never started"))
+    }
+
+    fn pid(&self) -> anyhow::Result<i32> {
+        let id = self.id().with_context(|| format!("the {} does not run:\n{}", self.name, self.log()))?;
+        Ok(i32::try_from(id)?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(look) = self.at_end.filter(|_| self.child.is_some()) {
+            look(self);
+        }
     }
 }
 
@@ -214,7 +321,7 @@ fn addresses(line: &str) -> BTreeMap<String, SocketAddr> {
 /// What a process has used of the machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// The time that it has had on processors, in steps of 10 ms.
+    /// Its CPU time, of user and system, in steps of 10 ms.
     pub processor: Duration,
     /// The memory that it has now, in KiB.
     pub memory_kib: u64,
@@ -227,52 +334,45 @@ impl Usage {
     ///
     /// # Errors
     /// If it is gone, or this is not Linux.
-    pub fn of(pid: i32) -> io::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let kib = |key| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-            line.trim().trim_end_matches(" kB").parse().ok()
-        };
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    pub fn of(pid: i32) -> anyhow::Result<Self> {
+        let process = procfs::process::Process::new(pid)?;
+        let (stat, status) = (process.stat()?, process.status()?);
+        let ticks = (stat.utime + stat.stime) as f64;
         Ok(Usage {
-            processor: processor_time(&stat).ok_or(io::ErrorKind::InvalidData)?,
-            memory_kib: kib("VmRSS:").ok_or(io::ErrorKind::InvalidData)?,
-            peak_memory_kib: kib("VmHWM:").ok_or(io::ErrorKind::InvalidData)?,
+            processor: Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64),
+            memory_kib: status.vmrss.context("a process that has ended")?,
+            peak_memory_kib: status.vmhwm.context("a process that has ended")?,
         })
     }
-}
-
-/// The time of user and system in a line of `/proc/PID/stat`.
-fn processor_time(stat: &str) -> Option<Duration> {
-    // The name may hold spaces; behind its bracket come the state and then numbers.
-    let (_, numbers) = stat.rsplit_once(") ")?;
-    let ticks = numbers.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().ok());
-    // Linux counts in hundredths of a second for whoever asks, whatever it counts in itself.
-    Some(Duration::from_millis(10 * ticks.sum::<Option<u64>>()?))
 }
 
 /// Lets the peak of a process's memory begin anew.
 ///
 /// # Errors
 /// If it is gone, not ours, or this is not Linux.
-pub fn forget_peak_memory(pid: i32) -> io::Result<()> {
-    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+pub fn forget_peak_memory(pid: i32) -> anyhow::Result<()> {
+    Ok(procfs::process::Process::new(pid)?.clear_refs(ClearRefs::PeakRSS)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shell(script: &str, dir: &Path) -> Process {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        let settings = BTreeMap::<&str, String>::new();
+        Launch::default().spawn(command, "sh", &settings, dir).expect("it starts")
+    }
+
     #[tokio::test]
     async fn a_process_is_ready_when_it_says_where_it_listens() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo 'INFO x ready http=127.0.0.1:7 word' >&2; exec sleep 60"]);
-        let mut process =
-            Process::start(command, &BTreeMap::<&str, &str>::new(), dir.path(), "sh").expect("it starts");
-        let addresses = process.ready(Duration::from_secs(10)).await.expect("ready");
+        let mut process = shell("echo 'INFO x ready http=127.0.0.1:7 word' >&2; exec sleep 60", dir.path());
+        let addresses = process.ready().await.expect("ready");
         assert_eq!(addresses, BTreeMap::from([("http".to_owned(), "127.0.0.1:7".parse().expect("one"))]));
         assert!(process.usage().expect("it runs").peak_memory_kib > 0);
+        process.forget_peak_memory().expect("it runs");
         process.freeze().await.expect("it stops");
         process.kill().await.expect("it was there");
         assert!(process.usage().is_err());
@@ -281,12 +381,8 @@ mod tests {
     #[tokio::test]
     async fn one_that_ends_is_not_waited_for() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "exit 3"]);
-        let mut process =
-            Process::start(command, &BTreeMap::<&str, &str>::new(), dir.path(), "sh").expect("it starts");
-        let error = process.ready(Duration::from_secs(10)).await.expect_err("it has ended");
-        assert!(matches!(error, NotReady::Ended(status) if status.code() == Some(3)), "{error}");
+        let error = shell("exit 3", dir.path()).ready().await.expect_err("it has ended");
+        assert_eq!(error.downcast_ref::<Refused>().expect("it says how").status.code(), Some(3));
     }
 
     #[test]
@@ -299,11 +395,5 @@ mod tests {
         for line in [text, json] {
             assert_eq!(addresses(line), BTreeMap::from(expected.clone()), "{line}");
         }
-    }
-
-    #[test]
-    fn the_name_of_a_process_may_hold_anything() {
-        let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 11 22 0 0";
-        assert_eq!(processor_time(stat), Some(Duration::from_millis(330)));
     }
 }

@@ -19,14 +19,12 @@ use std::{
 
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use connection::Connection;
 use request::Request;
 
-use crate::plan::BASE_PAYLOAD;
-pub use request::Subject;
+use crate::workload::{BASE_PAYLOAD, Ending, Shape, Subject};
 
 /// Beyond the broker's own deadline, so that it is the broker that gives up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,22 +37,6 @@ const STALL: Duration = Duration::from_secs(4);
 
 /// Most callers: each is a thread.
 pub const MAX_CALLERS: usize = 512;
-
-/// How requests come.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "loop", rename_all = "lowercase")]
-pub enum Shape {
-    /// Each of so many callers sends the next when it has the answer to the last.
-    Closed {
-        /// Callers, each with a connection.
-        callers: usize,
-    },
-    /// So many requests a second are due, at random moments as independent callers have them.
-    Open {
-        /// Requests per second.
-        rate: f64,
-    },
-}
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -75,53 +57,6 @@ pub struct Load {
     pub name: String,
     /// Makes the text and the schedule again.
     pub seed: u64,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ending {
-    /// 202.
-    Accepted,
-    /// A 4xx: nothing was stored.
-    Rejected,
-    /// 503: certainly not stored.
-    Refused,
-    /// 504, or another status: it may be stored.
-    Unknown,
-    /// The connection broke, or no answer came: it may be stored.
-    Broken,
-    /// It was due, and no caller was free to send it until it was too late.
-    Unsent,
-}
-
-impl Ending {
-    /// All of them.
-    pub const ALL: [Ending; 6] = [
-        Ending::Accepted,
-        Ending::Rejected,
-        Ending::Refused,
-        Ending::Unknown,
-        Ending::Broken,
-        Ending::Unsent,
-    ];
-
-    const fn of_status(status: u16) -> Self {
-        match status {
-            202 => Ending::Accepted,
-            400..=499 => Ending::Rejected,
-            503 => Ending::Refused,
-            _ => Ending::Unknown,
-        }
-    }
-
-    /// Whether an entry of such a request may be in the store.
-    pub const fn may_be_stored(self) -> bool {
-        match self {
-            Ending::Accepted | Ending::Unknown | Ending::Broken => true,
-            Ending::Rejected | Ending::Refused | Ending::Unsent => false,
-        }
-    }
 }
 
 /// One request.

@@ -4,47 +4,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What is asked of the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Subject {
-    /// Only to decode, check and answer: the floor.
-    Echo,
-    /// To deliver over a transport.
-    #[serde(untagged)]
-    Transport(Transport),
-}
-
-impl Subject {
-    /// The four transports and the floor.
-    pub const ALL: [Subject; 5] = [
-        Subject::Transport(Transport::Http),
-        Subject::Transport(Transport::Rpc),
-        Subject::Transport(Transport::Rabbitmq),
-        Subject::Transport(Transport::Grpc),
-        Subject::Echo,
-    ];
-
-    /// Its word, as in the tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Subject::Transport(transport) => transport.as_str(),
-            Subject::Echo => "echo",
-        }
-    }
-
-    /// What an accepted entry is promised; rows of different promises are not ranked against each other.
-    pub const fn promise(self) -> &'static str {
-        match self {
-            Subject::Transport(Transport::Rabbitmq) => "queued, confirmed and persistent",
-            Subject::Transport(Transport::Http | Transport::Rpc | Transport::Grpc) => "stored and synced",
-            Subject::Echo => "nothing",
-        }
-    }
-}
+use crate::workload::Subject;
 
 /// The bytes of one request, which is sent again and again with new ids.
 #[derive(Debug, Clone)]

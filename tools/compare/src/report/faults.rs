@@ -13,17 +13,18 @@ use super::{
 };
 use crate::{
     faults::{Broken, FaultsRecord, Step, Suffered},
-    load::Ending,
+    workload::Ending,
 };
 
-const HEAD: [&str; 10] = [
+const HEAD: [&str; 11] = [
     "accepted",
     "refused",
     "unknown",
     "unsent",
     "stored",
     "lost",
-    "double",
+    "altered",
+    "duplicated",
     "longest answer",
     "longest to stored",
     "well after",
@@ -54,7 +55,7 @@ fn write_summary(record: &FaultsRecord, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn columns(suffered: &Suffered) -> [String; 10] {
+fn columns(suffered: &Suffered) -> [String; 11] {
     let count = |endings: &[Ending]| -> u64 {
         endings.iter().filter_map(|ending| suffered.endings.get(ending)).sum()
     };
@@ -63,9 +64,10 @@ fn columns(suffered: &Suffered) -> [String; 10] {
         count(&[Ending::Refused, Ending::Rejected]).to_string(),
         count(&[Ending::Unknown, Ending::Broken]).to_string(),
         count(&[Ending::Unsent]).to_string(),
-        (suffered.kept.stored + suffered.kept.unknown_but_stored).to_string(),
+        suffered.kept.stored.to_string(),
         suffered.kept.lost.to_string(),
-        suffered.kept.wrong.to_string(),
+        suffered.kept.altered.to_string(),
+        suffered.kept.duplicated.to_string(),
         millis(suffered.answered.longest()),
         millis(suffered.stored.longest()),
         suffered.well_after.map_or_else(|| "n/a".to_owned(), |after| format!("{:.2} s", after.as_secs_f64())),
@@ -86,8 +88,8 @@ pub fn write_faults(record: &FaultsRecord, directory: &Path) -> anyhow::Result<(
             "arrivals. Latency counts from the moment that a request was due."
         }
         dl {
-            dt { "refused" } dd { "503: certainly not stored; try again" }
-            dt { "unknown" } dd { "504, or no answer: it may be stored; try again with the same id" }
+            dt { "refused" } dd { "503: certainly not stored; retry" }
+            dt { "unknown" } dd { "504, or no answer: it may be stored; resend with the same id" }
             dt { "well after" } dd { "from when all processes were there again to the last request that was not accepted "
                 "within half a second" }
         }

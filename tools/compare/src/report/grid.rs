@@ -4,9 +4,9 @@ use proto::Transport;
 
 use crate::{
     cell::{Measured, Part},
-    load::{Shape, Subject},
     record::Record,
     stats::{Verdict, paired_ratio, verdict},
+    workload::{Shape, Subject},
 };
 
 /// What is compared in a cell: everything counts once it is stored, so the four have the same promise.

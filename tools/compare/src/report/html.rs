@@ -11,12 +11,11 @@ use super::{
 };
 use crate::{
     cell::{Cell, Keeping, Measured, Part, bytes},
-    load::{Shape, Subject},
     measure::GENERATOR,
-    plan::{BASE_CALLERS, BASE_PAYLOAD},
     record::{Record, Row},
     stack::PROCESSES,
     stats::{Verdict, median, paired_ratio},
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
 const STYLE: &str = "
@@ -74,25 +73,25 @@ pub(crate) fn document(title: &str, parts: &Markup) -> String {
 }
 
 fn overview(record: &Record) -> Markup {
-    let floor = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
-    let floor = floor.map(|row| row.each(Measured::accepted_per_second));
+    let baseline = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
+    let baseline = baseline.map(|row| row.each(Measured::accepted_per_second));
     let rows = Subject::ALL
         .into_iter()
         .filter_map(|subject| record.grid(subject, BASE_PAYLOAD, BASE_CALLERS).map(|row| (subject, row)));
     let rows: Vec<(Subject, &Row)> = rows.collect();
     html! {
-        h2 { "As fast as they can: " (BASE_CALLERS) " callers, " (bytes(BASE_PAYLOAD)) }
-        p { "A closed loop: each caller sends the next entry when the last is answered. " code { "echo" } " is the "
-            "floor: decoded, checked and answered, delivered nowhere. " code { "rabbitmq" } " answers when RabbitMQ has confirmed; what counts for "
+        h2 { "Peak throughput: " (BASE_CALLERS) " clients, " (bytes(BASE_PAYLOAD)) }
+        p { "A closed loop: each client sends the next entry when the last is answered. " code { "echo" } " is the "
+            "baseline: decoded, checked and answered, delivered nowhere. " code { "rabbitmq" } " answers when RabbitMQ has confirmed; what counts for "
             "all alike is the time to stored." }
         div.wide { table {
             thead { tr {
-                th {} th { "promise" } th { "answered/s" } th { "of the floor" } th { "stored/s" } th { "errors" }
+                th {} th { "promise" } th { "requests/s" } th { "of the baseline" } th { "stored/s" } th { "errors" }
                 th { "lost" } th { "generator," br; "of all cores" }
             } }
             tbody { @for (subject, row) in &rows {
                 @let rate = row.each(Measured::accepted_per_second);
-                @let share = floor.as_ref().and_then(|floor| paired_ratio(&rate, floor));
+                @let share = baseline.as_ref().and_then(|baseline| paired_ratio(&rate, baseline));
                 tr {
                     td { (subject.as_str()) }
                     td.words { (subject.promise()) }
@@ -101,15 +100,15 @@ fn overview(record: &Record) -> Markup {
                     @if *subject == Subject::Echo { td { "-" } }
                     @else { td { (format!("{:.0}", median(&row.each(Measured::stored_per_second)))) } }
                     td { (format!("{:.2} %", row.errors() * 100.0)) }
-                    td { (row.repetitions.iter().map(|measured| measured.kept.lost).sum::<u64>()) }
+                    td { (row.repetitions.iter().map(|measured| measured.kept.lost).sum::<usize>()) }
                     td { (format!("{:.0} %", row.generator_share(record.circumstances.cores) * 100.0)) }
                 }
             } }
         } }
         div.wide { table {
             thead { tr {
-                th {} th { "to answered, p50" } th { "p99" } th { "p99.9" } th { "longest" }
-                th { "to stored, p50" } th { "p99" } th { "p99.9" } th { "longest" }
+                th {} th { "response, p50" } th { "p99" } th { "p99.9" } th { "longest" }
+                th { "time to stored, p50" } th { "p99" } th { "p99.9" } th { "longest" }
             } }
             tbody { @for (subject, row) in &rows {
                 tr {
@@ -121,9 +120,9 @@ fn overview(record: &Record) -> Markup {
                 }
             } }
         } }
-        p.note { "Of the floor: the median of the ratios within each repetition, which is not the ratio of the medians. Stored: "
+        p.note { "Of the baseline: the median of the ratios within each repetition, which is not the ratio of the medians. Stored: "
             "until the logger's stamp, which it takes as a commit begins; so it is earlier than the answer, and stored/s, "
-            "which counts until the last stamp, is a little above answered/s." }
+            "which counts until the last stamp, is a little above requests/s." }
     }
 }
 
@@ -133,13 +132,13 @@ fn two(latencies: &crate::cell::Latencies) -> String {
 
 fn winners(record: &Record) -> Markup {
     html! {
-        h2 { "Who is ahead where" }
+        h2 { "Winner by cell" }
         p { "Entries stored per second, medians of " (record.plan.repetitions) " repetitions in random order. A winner "
             "is named only where the intervals of 95 % around its ratios to all others lie above what the same "
             "transport differs from itself in this run (" (format!("{:.3}", grid::noise(record))) " ×)." }
         div.wide { table {
             thead { tr {
-                th { "payload" } th { "callers" }
+                th { "payload" } th { "clients" }
                 @for transport in Transport::ALL { th { (transport.as_str()) } }
                 th { "verdict" }
             } }
@@ -162,77 +161,79 @@ fn winners(record: &Record) -> Markup {
 }
 
 fn pictures(record: &Record) -> anyhow::Result<Markup> {
+    let pictures = [throughput(record)?, time_to_stored(record)?, cpu_time(record)?];
+    Ok(html! {
+        h2 { "In pictures" }
+        @for svg in pictures { figure { (PreEscaped(svg)) } }
+    })
+}
+
+fn throughput(record: &Record) -> anyhow::Result<String> {
     let number = |value: &f64| if *value >= 10.0 { format!("{value:.0}") } else { format!("{value}") };
+    let by_callers = Subject::ALL.into_iter().map(|subject| {
+        let rows = record
+            .part(Part::Grid)
+            .filter(|row| row.cell.subject == subject && row.cell.payload_bytes == BASE_PAYLOAD);
+        let points = rows.filter_map(|row| match row.cell.shape {
+            Shape::Closed { callers } => {
+                Some((callers as f64, median(&row.each(Measured::stored_per_second))))
+            }
+            Shape::Open { .. } => None,
+        });
+        // The rows stand in the order in which they were first measured.
+        let mut points: Vec<(f64, f64)> = points.collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Series { name: subject.as_str().to_owned(), points }
+    });
+    plot::lines(
+        &Labels {
+            title: "Entries per second by clients, 64 B (stored; echo: answered)",
+            x: "clients",
+            y: "entries per second",
+            x_number: &number,
+            y_number: &number,
+        },
+        (Axis::Logarithmic, Axis::Logarithmic),
+        &by_callers.collect::<Vec<_>>(),
+    )
+}
+
+fn time_to_stored(record: &Record) -> anyhow::Result<String> {
     let micros = |value: &f64| millis(Some(*value as u64));
     // How many times rarer than one half: 1 is p50, 2 is p75, and so on; drawn by 1 / (1 - part).
     let part = |value: &f64| {
         format!("{:.4} %", (1.0 - 1.0 / value) * 100.0).replace(".0000", "").replace("00 %", " %")
     };
-    let base = |transport| record.grid(Subject::Transport(transport), BASE_PAYLOAD, BASE_CALLERS);
-    let curves = |of: fn(&Measured) -> &crate::cell::Latencies| -> Vec<Series> {
-        let series = Transport::ALL.into_iter().filter_map(|transport| {
-            let latencies = base(transport)?.latencies(of);
-            let points = latencies.curve().into_iter().filter(|(part, _)| *part < 0.9999 && *part > 0.0);
-            let points = points.map(|(part, micros)| (1.0 / (1.0 - part), micros as f64));
-            Some(Series { name: transport.to_string(), points: points.collect() })
-        });
-        series.collect()
-    };
-    let stored = plot::lines(
+    let series = Transport::ALL.into_iter().filter_map(|transport| {
+        let row = record.grid(Subject::Transport(transport), BASE_PAYLOAD, BASE_CALLERS)?;
+        let curve = row.latencies(|measured| &measured.stored).curve();
+        let points = curve.into_iter().filter(|(part, _)| *part < 0.9999 && *part > 0.0);
+        let points = points.map(|(part, micros)| (1.0 / (1.0 - part), micros as f64));
+        Some(Series { name: transport.to_string(), points: points.collect() })
+    });
+    plot::lines(
         &Labels {
-            title: "Time to stored, closed loop, 64 callers",
+            title: "Time to stored, closed loop, 64 clients",
             x: "part of the entries that took no longer",
             y: "",
             x_number: &part,
             y_number: &micros,
         },
         (Axis::Logarithmic, Axis::Logarithmic),
-        &curves(|measured| &measured.stored),
-    )?;
-    let by_callers: Vec<Series> = Subject::ALL
-        .into_iter()
-        .map(|subject| {
-            let rows = record
-                .part(Part::Grid)
-                .filter(|row| row.cell.subject == subject && row.cell.payload_bytes == BASE_PAYLOAD);
-            let points = rows.filter_map(|row| match row.cell.shape {
-                Shape::Closed { callers } => {
-                    Some((callers as f64, median(&row.each(Measured::stored_per_second))))
-                }
-                Shape::Open { .. } => None,
-            });
-            // The rows stand in the order in which they were first measured.
-            let mut points: Vec<(f64, f64)> = points.collect();
-            points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            Series { name: subject.as_str().to_owned(), points }
-        })
-        .collect();
-    let throughput = plot::lines(
-        &Labels {
-            title: "Entries per second by callers, 64 B (stored; echo: answered)",
-            x: "callers",
-            y: "entries per second",
-            x_number: &number,
-            y_number: &number,
-        },
-        (Axis::Logarithmic, Axis::Logarithmic),
-        &by_callers,
-    )?;
+        &series.collect::<Vec<_>>(),
+    )
+}
+
+fn cpu_time(record: &Record) -> anyhow::Result<String> {
     let names: Vec<&str> = PROCESSES.into_iter().chain([GENERATOR]).collect();
-    let bars: Vec<(String, Vec<f64>)> = Subject::ALL
-        .into_iter()
-        .filter_map(|subject| {
-            let row = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS)?;
-            let cpu = row.processor_us();
-            let parts = names.iter().map(|name| cpu.get(*name).copied().unwrap_or_default()).collect();
-            Some((subject.as_str().to_owned(), parts))
-        })
-        .collect();
-    let cpu = plot::stacked("Processor time for an entry, 64 callers, 64 B", "microseconds", &bars, &names)?;
-    Ok(html! {
-        h2 { "In pictures" }
-        @for svg in [throughput, stored, cpu] { figure { (PreEscaped(svg)) } }
-    })
+    let bars = Subject::ALL.into_iter().filter_map(|subject| {
+        let row = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS)?;
+        let cpu = row.processor_us();
+        let parts = names.iter().map(|name| cpu.get(*name).copied().unwrap_or_default()).collect();
+        Some((subject.as_str().to_owned(), parts))
+    });
+    let bars: Vec<(String, Vec<f64>)> = bars.collect();
+    plot::stacked("CPU time per entry, 64 clients, 64 B", "microseconds", &bars, &names)
 }
 
 fn rates(record: &Record) -> Markup {
@@ -249,15 +250,15 @@ fn rates(record: &Record) -> Markup {
         Subject::Transport(_) | Subject::Echo => None,
     };
     html! {
-        h2 { "At a rate that is given" }
-        p { "An open loop: requests are due as independent callers have them, whatever became of those before, and "
+        h2 { "Latency at a fixed rate" }
+        p { "An open loop: requests are due as independent clients have them, whatever became of those before, and "
             "latency counts from the moment that a request was due. The same rates for all are parts of the slowest "
             "knee; the knee is the highest of the rates that were tried at which each window had at most 0.1 % errors and a p99 of at most "
-            "50 ms, to answered and to stored." }
+            "50 ms, for the response and to stored." }
         p { "Knees: " @for (transport, knee) in &record.knees { (transport.as_str()) " " (format!("{knee:.0}")) "/s. " } }
         div.wide { table {
             thead { tr {
-                th {} th { "due/s" } th { "to answered" br; "p50, p99" } th { "p99.9" } th { "to stored" br; "p50, p99" }
+                th {} th { "due/s" } th { "response" br; "p50, p99" } th { "p99.9" } th { "to stored" br; "p50, p99" }
                 th { "errors" } th { "generator late" br; "p99" }
             } }
             tbody { @for row in rows {
@@ -292,7 +293,7 @@ fn batches(record: &Record) -> Markup {
     html! {
         h2 { "In batches" }
         div.wide { table {
-            caption { "Entries stored per second, 8 callers, " (bytes(BASE_PAYLOAD)) " each" }
+            caption { "Entries stored per second, 8 clients, " (bytes(BASE_PAYLOAD)) " each" }
             thead { tr { th { "entries in a request" } @for transport in Transport::ALL { th { (transport.as_str()) } } } }
             tbody { @for batch in sizes {
                 tr { td { (batch) } @for transport in Transport::ALL { td { (rate(transport, batch)) } } }
@@ -316,15 +317,15 @@ fn prices(record: &Record) -> Markup {
             tbody { @for (what, value) in ratios(record) { tr { td { (what) } td { (value) } } } }
         } }
         div.wide { table {
-            caption { "The price of durability: the same with a store that keeps nothing, " (BASE_CALLERS) " callers" }
-            thead { tr { th {} th { "answered/s, nothing kept" } th { "synced : nothing kept" } } }
+            caption { "The price of durability: the same with a store that keeps nothing, " (BASE_CALLERS) " clients" }
+            thead { tr { th {} th { "requests/s, nothing kept" } th { "synced : nothing kept" } } }
             tbody { @for transport in Transport::ALL { @if let Some((ratio, nothing)) = ratio(transport) {
                 tr { td { (transport.as_str()) } td { (format!("{nothing:.0}")) }
                     td { (format!("{:.2} ({:.2} to {:.2})", ratio.middle, ratio.low, ratio.high)) } }
             } } }
         } }
         div.wide { table {
-            caption { "The price of a connection that is not kept, one caller: the broker's own clients, each entry on "
+            caption { "The price of a connection that is not kept, one client: the broker's own clients, each entry on "
                 "a kept connection and on one that is dialled for it" }
             thead { tr { th {} th { "kept, p50" } th { "dialled anew, p50" } } }
             tbody { @for anew in &record.anew { tr {
@@ -341,7 +342,7 @@ fn prices(record: &Record) -> Markup {
             }
         }
         div.wide { table {
-            caption { "The most memory, MiB, over all cells of " (bytes(BASE_PAYLOAD)) " with " (BASE_CALLERS) " callers" }
+            caption { "The most memory, MiB, over all cells of " (bytes(BASE_PAYLOAD)) " with " (BASE_CALLERS) " clients" }
             thead { tr { th {} @for name in PROCESSES { th { (name) } } } }
             tbody { @for subject in Subject::ALL { @if let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) {
                 @let peaks = row.peak_memory_mib();
@@ -356,7 +357,7 @@ fn wire(record: &Record) -> Markup {
     html! {
         h2 { "Bytes on the wire" }
         div.wide { table {
-            caption { "Counted where TCP carries them, without its own headers; 8 callers. The first entry opens the "
+            caption { "Counted where TCP carries them, without its own headers; 8 clients. The first entry opens the "
                 "connection." }
             thead { tr { th { "hop" } th { "transport" } th { "payload" } th { "out" } th { "back" } th { "first, out" } th { "first, back" } } }
             tbody { @for wire in &record.wire { @for (name, hop) in &wire.hops { tr {
@@ -371,10 +372,10 @@ fn wire(record: &Record) -> Markup {
 fn circumstances(record: &Record) -> Markup {
     let own = &record.circumstances;
     html! {
-        h2 { "Under which circumstances" }
+        h2 { "Environment" }
         dl {
             dt { "Machine" } dd { (own.processor) ", " (own.cores) " cores, " (own.memory_mib) " MiB, " (own.kernel)
-                ", " (format!("{:.0} %", own.busy * 100.0)) " of its processors in use before the run" }
+                ", " (format!("{:.0} %", own.busy * 100.0)) " CPU in use before the run" }
             dt { "Versions" } dd { @for (name, version) in &own.versions { (name) " " (version) ". " } }
             dt { "Arguments" } dd { code { "compare " (own.arguments.join(" ")) } }
             dt { "Settings" } dd {
@@ -385,12 +386,12 @@ fn circumstances(record: &Record) -> Markup {
                 }
             }
             dt { "Cells" } dd { (record.rows.len()) " cells, " (record.rows.iter().map(|row| row.repetitions.len()).sum::<usize>())
-                " measurements, " (entries(record)) " entries, each held against the store" }
+                " measurements, " (entries(record)) " entries, each verified against the store" }
         }
     }
 }
 
-fn entries(record: &Record) -> u64 {
+fn entries(record: &Record) -> usize {
     let kept = |cell: &Cell| cell.store == Keeping::Synced && cell.subject != Subject::Echo;
     let rows = record.rows.iter().filter(|row| kept(&row.cell));
     rows.flat_map(|row| &row.repetitions).map(|measured| measured.kept.stored).sum()

@@ -198,11 +198,7 @@ fn draw_stacked(
         .bold_line_style(RGBColor(225, 225, 225))
         .draw()?;
     for (number, part) in parts.iter().enumerate() {
-        // From dark to light, so that neighbours differ in grey too.
-        let grey = 60 + (170 / parts.len().max(1) * number) as u8;
-        let base = COLOURS[number % COLOURS.len()];
-        let blend = |own: u8| ((u16::from(own) + u16::from(grey)) / 2) as u8;
-        let colour = RGBColor(blend(base.0), blend(base.1), blend(base.2));
+        let colour = shade(number, parts.len());
         let boxes = bars.iter().enumerate().map(|(bar, (_, values))| {
             let bottom: f64 = values[..number].iter().sum();
             let (left, right) = (bar as f64 - 0.3, bar as f64 + 0.3);
@@ -227,6 +223,14 @@ fn draw_stacked(
         .border_style(RGBColor(200, 200, 200))
         .draw()?;
     Ok(())
+}
+
+/// The colour of one of so many parts, from dark to light, so that neighbours differ in grey too.
+fn shade(number: usize, parts: usize) -> RGBColor {
+    let grey = 60 + (170 / parts.max(1) * number) as u8;
+    let base = COLOURS[number % COLOURS.len()];
+    let blend = |own: u8| ((u16::from(own) + u16::from(grey)) / 2) as u8;
+    RGBColor(blend(base.0), blend(base.1), blend(base.2))
 }
 
 /// Lets a picture become as wide as its place on the page.

@@ -7,10 +7,9 @@ use proto::Transport;
 use super::{grid, ratios::ratios};
 use crate::{
     cell::{Measured, Part, bytes},
-    load::Subject,
-    plan::{BASE_CALLERS, BASE_PAYLOAD},
     record::Record,
     stats::{Verdict, median},
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
 /// What a run has shown, in some forty lines.
@@ -25,9 +24,17 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
     for warning in &record.warnings {
         writeln!(text, "WARNING: {warning}")?;
     }
+    write_overview(record, text)?;
+    write_winners(record, text)?;
+    write_rates(record, text)?;
+    writeln!(text, "\nRatios of this run\n")?;
+    ratios(record).iter().try_for_each(|(what, value)| writeln!(text, "{what:<56} {value}"))
+}
+
+fn write_overview(record: &Record, text: &mut String) -> std::fmt::Result {
     writeln!(
         text,
-        "\n{} B, {BASE_CALLERS} callers, closed loop; every entry held against the store\n",
+        "\n{} B, {BASE_CALLERS} clients, closed loop; every entry verified against the store\n",
         BASE_PAYLOAD
     )?;
     writeln!(
@@ -36,7 +43,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         "",
         "answered/s",
         "stored/s",
-        "of floor",
+        "of base",
         "answ. p50",
         "answ. p99",
         "stored p50",
@@ -46,13 +53,13 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         "errors",
         "lost"
     )?;
-    let floor = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
-    let floor = floor.map(|row| row.each(Measured::accepted_per_second));
+    let baseline = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
+    let baseline = baseline.map(|row| row.each(Measured::accepted_per_second));
     for subject in Subject::ALL {
         let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) else { continue };
         let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
         let rate = row.each(Measured::accepted_per_second);
-        let share = floor.as_ref().and_then(|floor| crate::stats::paired_ratio(&rate, floor));
+        let share = baseline.as_ref().and_then(|baseline| crate::stats::paired_ratio(&rate, baseline));
         let stored_rate = match subject {
             Subject::Transport(_) => format!("{:.0}", median(&row.each(Measured::stored_per_second))),
             Subject::Echo => "-".to_owned(),
@@ -63,7 +70,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             .filter(|(name, _)| *name != crate::measure::GENERATOR)
             .map(|(_, us)| us)
             .sum();
-        let lost: u64 = row.repetitions.iter().map(|measured| measured.kept.lost).sum();
+        let lost: usize = row.repetitions.iter().map(|measured| measured.kept.lost).sum();
         writeln!(
             text,
             "{:<9} {:>10.0} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8.1} {:>6} {:>7} {:>6}",
@@ -81,8 +88,12 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             lost,
         )?;
     }
-    writeln!(text, "\nEntries stored per second, by payload and callers; * is ahead of all others\n")?;
-    write!(text, "{:<9} {:>7} ", "payload", "callers")?;
+    Ok(())
+}
+
+fn write_winners(record: &Record, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "\nEntries stored per second, by payload and clients; * is ahead of all others\n")?;
+    write!(text, "{:<9} {:>7} ", "payload", "clients")?;
     Transport::ALL.iter().try_for_each(|transport| write!(text, " {:>10}", transport.as_str()))?;
     writeln!(text, "  verdict")?;
     for cell in grid::winners(record) {
@@ -97,6 +108,10 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
         }
         writeln!(text, "  {}", in_words(&cell.verdict))?;
     }
+    Ok(())
+}
+
+fn write_rates(record: &Record, text: &mut String) -> std::fmt::Result {
     writeln!(text, "\nOpen loop, {BASE_PAYLOAD} B: latency from the moment that a request was due\n")?;
     writeln!(
         text,
@@ -107,7 +122,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
     rows.sort_by_key(|row| row.cell.to_string());
     for row in rows {
         let answered = row.latencies(|m| &m.answered);
-        let crate::load::Shape::Open { rate } = row.cell.shape else { continue };
+        let Shape::Open { rate } = row.cell.shape else { continue };
         writeln!(
             text,
             "{:<9} {:>8.0} {:>10} {:>10} {:>11} {:>7.2}%",
@@ -119,8 +134,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
             row.errors() * 100.0,
         )?;
     }
-    writeln!(text, "\nRatios of this run\n")?;
-    ratios(record).iter().try_for_each(|(what, value)| writeln!(text, "{what:<56} {value}"))
+    Ok(())
 }
 
 /// A verdict as a sentence.
