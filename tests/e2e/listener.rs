@@ -250,8 +250,7 @@ async fn a_listener_that_is_told_to_stop_leaves_the_rest_in_rabbitmq() {
     stack.logger.freeze().await.expect("it runs");
     let ids = queue_entries(&stack, 2_000).await;
     let mut listener = std::mem::take(&mut stack.listener);
-    listener.signal(Signal::SIGTERM).expect("it runs");
-    assert!(listener.ended().await.expect("it ends").success());
+    listener.stop().await.expect("it ends");
     eventually("all are back in the queue", async || {
         (stack.rabbitmq.depth("logs.entries").await == 2_000).then_some(())
     })

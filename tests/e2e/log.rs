@@ -169,8 +169,7 @@ async fn a_log_that_is_read_again_says_how_much_of_it_is_lost() {
         (told > 0).then_some(told)
     });
     assert!(told.await >= lost);
-    stack.broker.signal(Signal::SIGTERM).expect("it runs");
-    stack.broker.ends_well().await.expect("it ends");
+    stack.broker.stop().await.expect("it ends");
     let log = stack.broker.log();
     let broken = log.lines().find(|line| serde_json::from_str::<Value>(line).is_err());
     assert_eq!(broken, None, "each line is whole");
@@ -189,8 +188,7 @@ async fn refused_requests_have_few_lines_however_many_they_are() {
         let answers = join_all((0..100).map(|_| stack.log(Transport::Http, &entry))).await;
         refused += answers.iter().filter(|answer| [503, 504].contains(&answer.status.as_u16())).count();
     }
-    stack.broker.signal(Signal::SIGTERM).expect("it runs");
-    stack.broker.ends_well().await.expect("it ends");
+    stack.broker.stop().await.expect("it ends");
     let seconds = usize::try_from(begun.elapsed().as_secs()).expect("few");
     let log = stack.broker.log();
     let of = |words: &str| log.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();

@@ -311,8 +311,7 @@ async fn a_queue_of_the_same_name_with_other_arguments_is_answered_503_until_it_
 async fn a_broker_that_is_told_to_stop_under_load_loses_nothing_that_it_accepted() {
     let mut stack = Stack::start().await;
     let load = load_over_all(&stack).await;
-    stack.broker.signal(Signal::SIGTERM).expect("it runs");
-    assert!(stack.broker.ended().await.expect("it ends").success(), "{}", stack.broker.log());
+    stack.broker.stop().await.expect("it ends");
     stack.start_broker().await.expect("it starts");
     nothing_is_lost(&stack, load).await;
 }
@@ -321,8 +320,7 @@ async fn a_broker_that_is_told_to_stop_under_load_loses_nothing_that_it_accepted
 async fn a_logger_that_is_told_to_stop_under_load_loses_nothing_that_was_accepted() {
     let mut stack = Stack::start().await;
     let load = load_over_all(&stack).await;
-    stack.logger.signal(Signal::SIGTERM).expect("it runs");
-    stack.logger.ends_well().await.expect("it ends");
+    stack.logger.stop().await.expect("it ends");
     stack.start_logger().await.expect("it starts");
     nothing_is_lost(&stack, load).await;
 }

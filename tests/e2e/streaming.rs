@@ -318,8 +318,7 @@ async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing()
         match round {
             1 => stack.logger.kill().await.expect("it runs"),
             _ => {
-                stack.logger.signal(Signal::SIGTERM).expect("it runs");
-                stack.logger.ends_well().await.expect("it ends");
+                stack.logger.stop().await.expect("it ends");
             }
         }
         stack.start_logger().await.expect("it starts");

@@ -18,7 +18,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{http::client_with, support::eventually};
+use crate::{client_with, eventually};
 
 /// What a key is called in WebDriver.
 pub mod key {

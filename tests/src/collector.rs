@@ -23,7 +23,7 @@ use service::{
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::support::eventually;
+use crate::eventually;
 
 /// The collector. It is gone when dropped.
 #[derive(Debug)]

@@ -11,11 +11,7 @@ use rig::{Node, Relay};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::{
-    http::client,
-    support::{eventually, required},
-    tls,
-};
+use crate::{client, eventually, required, tls};
 
 /// As whom the services come to RabbitMQ in a run over encrypted hops.
 const SERVICES: &str = "services";

@@ -13,11 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    answer::Answer,
-    keys::authorization_header,
-    support::{SOON, eventually},
-};
+use crate::{SOON, eventually, keys::authorization_header, stack::Answer};
 
 /// Opens a connection and sends the beginning of something.
 ///

@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     ops::{ControlFlow, Deref, DerefMut},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use proto::{StoredEntry, Transport};
-use reqwest::{Body, Client};
+use reqwest::{Body, Client, RequestBuilder, StatusCode, header::HeaderMap};
 use rig::{LogTo, Services};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,15 +16,51 @@ use transport::{Settings, Tls, grpc::Streams};
 use uuid::Uuid;
 
 use crate::{
-    http::{client, client_with},
+    DIRECT, SOON, client, client_with, eventually,
     keys::{self, Key},
     process,
     rabbitmq::VirtualHost,
-    support::{DIRECT, SOON, eventually},
     tls,
 };
 
-pub use crate::answer::Answer;
+/// An HTTP answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; `Null` if it is no JSON.
+    pub body: Value,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// `data.code`.
+    pub fn code(&self) -> &str {
+        self.body["data"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// `data.outcome`.
+    pub fn outcome(&self) -> &str {
+        self.body["data"]["outcome"].as_str().unwrap_or_default()
+    }
+
+    /// `message`.
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    /// `data.id`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn id(&self) -> Uuid {
+        let id = self.body["data"]["id"].as_str();
+        id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no id in {}", self.body))
+    }
+}
 
 /// The three services of one test.
 #[derive(Debug)]
@@ -179,8 +215,18 @@ impl Stack {
     }
 
     /// Sends a request, and reads its answer.
-    pub async fn ask(&self, request: reqwest::RequestBuilder) -> Answer {
-        Answer::to(request).await
+    pub async fn ask(&self, request: RequestBuilder) -> Answer {
+        let begun = Instant::now();
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.expect("a whole answer");
+        tls::assert_no_secret("an answer", &String::from_utf8_lossy(&bytes));
+        tls::assert_no_secret("a header of an answer", &format!("{headers:?}"));
+        if headers.get("content-type").is_some_and(|is| is == "application/json") {
+            assert!(bytes.ends_with(b"\n"), "JSON ends in a line feed: {}", String::from_utf8_lossy(&bytes));
+        }
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status, headers, body, took: begun.elapsed() }
     }
 
     /// The stored entry of an id.

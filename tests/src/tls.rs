@@ -22,7 +22,7 @@ pub fn directory() -> Option<&'static Path> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
         let secure = std::env::var("FOURWIRE_TEST_SECURE").is_ok_and(|value| value == "1");
-        secure.then(|| crate::support::required("FOURWIRE_TEST_CERTS").into())
+        secure.then(|| crate::required("FOURWIRE_TEST_CERTS").into())
     });
     directory.as_deref()
 }

@@ -25,12 +25,53 @@ pub mod store_files;
 pub mod sync_order;
 pub mod under_load;
 
-mod entries;
 mod figures;
-mod report;
 mod trial;
 
-pub use entries::random_entry;
 pub use load::Load;
-pub use report::Report;
 pub use trial::Trial;
+
+use jiff::Timestamp;
+use proto::{EntryDraft, Level, LogEntry};
+use rand::{RngExt, rngs::StdRng};
+use rig::Verdict;
+
+/// What comes of a trial: an error, if what it stands on does not work.
+pub type Tried = anyhow::Result<Report>;
+
+/// What a trial has shown.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// How many rounds it had.
+    pub rounds: u32,
+    /// How many entries were sent.
+    pub entries: usize,
+    /// How many of them were accepted.
+    pub accepted: usize,
+    /// What was measured, for the table.
+    pub figures: String,
+    /// Each promise that was broken, in a sentence. None, if all held.
+    pub broken: Vec<String>,
+}
+
+impl Report {
+    /// What a reconciliation has shown.
+    pub fn of(verdict: &Verdict, rounds: u32) -> Self {
+        let broken = if verdict.is_sound() { Vec::new() } else { vec![verdict.to_string()] };
+        let (entries, accepted) = (verdict.sent, verdict.accepted);
+        Report { rounds, entries, accepted, figures: verdict.to_string(), broken }
+    }
+}
+
+/// An entry of a trial, made now.
+fn entry(level: Level, data: String) -> LogEntry {
+    let level = Some(level.as_str().to_owned());
+    let draft = EntryDraft { name: "torture".to_owned(), data, level, ..EntryDraft::default() };
+    draft.check(Timestamp::now()).expect("it is within the limits")
+}
+
+/// Mostly small; one in twenty has several pages of its own in the store.
+pub fn random_entry(random: &mut StdRng) -> LogEntry {
+    let repeats = if random.random_ratio(1, 20) { 300 } else { random.random_range(1..8) };
+    entry(Level::Info, format!("{:032x}", random.random::<u128>()).repeat(repeats))
+}

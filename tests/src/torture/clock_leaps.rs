@@ -9,8 +9,8 @@ use proto::Time;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::Ledger;
 
-use super::{Report, lone::Lone};
-use crate::{clock::WallClock, process, support::soon};
+use super::{Report, Tried, lone::Lone};
+use crate::{clock::WallClock, process, soon};
 
 /// Callers at work.
 const CALLERS: usize = 12;
@@ -18,10 +18,7 @@ const CALLERS: usize = 12;
 const DAY: i64 = 86_400;
 
 /// Sets it so often.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir()?;
     let clock = WallClock::new(dir.path());

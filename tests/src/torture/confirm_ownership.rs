@@ -18,11 +18,8 @@ use tokio::task::JoinSet;
 use transport::{Settings, rabbitmq::Rabbitmq};
 use uuid::Uuid;
 
-use super::{Report, entries::entry};
-use crate::{
-    rabbitmq::VirtualHost,
-    support::{SOON, soon},
-};
+use super::{Report, Tried, entry};
+use crate::{SOON, rabbitmq::VirtualHost, soon};
 
 /// Tasks that publish.
 const TASKS: usize = 8;
@@ -42,10 +39,7 @@ const UNROUTABLE: Level = Level::Error;
 const COUNTS: u32 = 20;
 
 /// Publishes so many times 1,000 entries.
-///
-/// # Errors
-/// If RabbitMQ does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let rabbitmq = VirtualHost::create().await;
     let publisher = Arc::new(Rabbitmq::bound_by(&settings(&rabbitmq), routing_key(ROUTABLE)));
     soon("the publisher is connected", async || publisher.reachable().then_some(())).await?;

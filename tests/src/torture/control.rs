@@ -8,7 +8,7 @@ use std::fmt;
 use proto::Transport;
 use rig::Verdict;
 
-use super::{Report, under_load, under_load::Breakage};
+use super::{Report, Tried, under_load, under_load::Breakage};
 
 /// How often something is broken before the checker is asked.
 const BREAKAGES: u32 = 3;
@@ -70,15 +70,7 @@ impl Control {
 }
 
 /// Breaks the promise until the checker notices, at most `rounds` times.
-///
-/// # Errors
-/// If the stack does not come back.
-pub async fn run(
-    control: Control,
-    rounds: u32,
-    seed: u64,
-    mut progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(control: Control, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut report = Report::default();
     let mut figures = Vec::new();
     for round in 0..rounds {

@@ -9,11 +9,8 @@ use proto::{Code, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{Answer, Ledger};
 
-use super::{Report, entries::random_entry, lone::Lone};
-use crate::{
-    disk::Disk,
-    support::{DIRECT, soon},
-};
+use super::{Report, Tried, lone::Lone, random_entry};
+use crate::{DIRECT, disk::Disk, soon};
 
 /// Callers at work.
 const CALLERS: usize = 12;
@@ -22,10 +19,7 @@ const CALLERS: usize = 12;
 const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fills and frees it so often.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir()?;
     let disk = Disk::new(dir.path());

@@ -10,11 +10,8 @@ use proto::{Code, Level, LogEntry, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{Answer, Ledger, Verdict};
 
-use super::{Report, entries::entry, lone::Lone};
-use crate::{
-    disk::Disk,
-    support::{DIRECT, soon},
-};
+use super::{Report, Tried, entry, lone::Lone};
+use crate::{DIRECT, disk::Disk, soon};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -28,10 +25,7 @@ const BURST: usize = 120;
 const BOUNDS: [Option<u64>; 4] = [None, Some(8 * MIB), Some(4 * MIB), Some(10 * MIB)];
 
 /// Fills it so often.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut whole = Report { rounds, ..Report::default() };
     for round in 0..rounds {

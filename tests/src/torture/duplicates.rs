@@ -19,8 +19,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::Report;
-use crate::{http::client, stack::Stack};
+use super::{Report, Tried};
+use crate::{client, stack::Stack};
 
 /// Ids for each round.
 const IDS: usize = 1_000;
@@ -32,10 +32,7 @@ const CALLERS: usize = 64;
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Sends `rounds` times a thousand ids. `seed` makes the deliveries and their order again.
-///
-/// # Errors
-/// If the stack does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let stack = Stack::start().await;
     let plan = Arc::new(plan(rounds as usize * IDS, &mut StdRng::seed_from_u64(seed)));
     let next = Arc::new(AtomicUsize::new(0));

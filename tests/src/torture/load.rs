@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{Transport, rabbitmq};
+use proto::{Level, LogEntry, Transport, rabbitmq};
+use rand::{RngExt, rngs::StdRng};
 use rig::{Client, Ledger, Verdict, load::Plan};
 use uuid::Uuid;
 
-use super::entries::entry_of_a_load;
+use super::entry;
 use crate::stack::Stack;
 
 /// Clients of a stack at work.
@@ -17,6 +18,10 @@ pub type Load = rig::Load<Client>;
 
 /// How long a client waits before it retries. Far less than `Retry-After`: this is no polite client.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// One entry of so many is large, and has up to so many times 32 bytes.
+const LARGE_ONE_OF: u32 = 100;
+const LARGE_REPEATS: usize = 512;
 
 /// How long what is queued may take to reach the store, once the load has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,17 +48,11 @@ pub fn start_paced(
 }
 
 /// Ends a load, waits until all that was accepted is stored or a dead letter, for at most a minute, and judges.
-///
-/// # Errors
-/// If a client panicked, or the store cannot be read.
 pub async fn stop(load: Load, stack: &Stack) -> anyhow::Result<Verdict> {
     settle(stack, &load.stop().await?, SETTLE_TIMEOUT).await
 }
 
 /// As [`stop`], where entries are expected to be missing: judges once nothing more comes.
-///
-/// # Errors
-/// As there.
 pub async fn stop_and_rest(load: Load, stack: &Stack) -> anyhow::Result<Verdict> {
     settle(stack, &load.stop().await?, REST).await
 }
@@ -81,4 +80,11 @@ async fn settle(stack: &Stack, ledger: &Ledger, rest: Duration) -> anyhow::Resul
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Of any level; most are of the size of a line, and a few are large.
+fn entry_of_a_load(random: &mut StdRng) -> LogEntry {
+    let level = Level::ALL[random.random_range(0..Level::ALL.len())];
+    let most = if random.random_range(0..LARGE_ONE_OF) == 0 { LARGE_REPEATS } else { 8 };
+    entry(level, format!("{:032x}", random.random::<u128>()).repeat(random.random_range(1..most)))
 }

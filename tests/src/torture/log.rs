@@ -6,7 +6,7 @@ use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{LogTo, Process};
 
-use super::{Report, load};
+use super::{Report, Tried, load};
 use crate::stack::Stack;
 
 /// Callers at work.
@@ -34,15 +34,7 @@ pub enum LogFault {
 
 /// In each round the logs of all three are taken away, and one of them is told to stop, which must end with 0 in time, and
 /// started again.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(
-    fault: LogFault,
-    rounds: u32,
-    seed: u64,
-    mut progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(fault: LogFault, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut stack = Stack::start_logging(fault.log_to(), &[("RUST_LOG", TALKATIVE)]).await;
     let load = load::start(&stack, &Transport::ALL, CALLERS, seed);

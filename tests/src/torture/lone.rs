@@ -18,13 +18,8 @@ use rig::{
 use serde_json::Value;
 use transport::Transports;
 
-use super::entries::random_entry;
-use crate::{
-    http::client,
-    process::launch,
-    stack::transport_settings,
-    support::{DIRECT, soon},
-};
+use super::random_entry;
+use crate::{DIRECT, client, process::launch, soon, stack::transport_settings};
 
 /// How long a client waits after a refusal.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -76,9 +71,6 @@ impl Lone {
     }
 
     /// As [`Lone::start`], under a command that becomes it.
-    ///
-    /// # Errors
-    /// As there.
     pub async fn start_under(
         wrapper: Vec<String>,
         settings: &BTreeMap<&'static str, String>,
@@ -99,26 +91,17 @@ impl Lone {
     }
 
     /// Waits until the client of a transport has a connection, or dials on demand.
-    ///
-    /// # Errors
-    /// If it has none in time.
     pub async fn connects(&self, transport: Transport) -> anyhow::Result<()> {
         let connected = async || self.direct.0.reachable(transport).then_some(());
         soon(&format!("{transport} reaches the logger"), connected).await
     }
 
     /// Asks it over HTTP: the status and the body.
-    ///
-    /// # Errors
-    /// If there is no answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Value)> {
         self.logger_client().get(path).await
     }
 
     /// All stored entries, newest first.
-    ///
-    /// # Errors
-    /// If they cannot be read.
     pub async fn all_stored(&self) -> anyhow::Result<Vec<StoredEntry>> {
         self.logger_client().all_stored().await
     }
@@ -132,9 +115,6 @@ impl Lone {
     }
 
     /// Waits until it answers a question without entries in this way over each direct transport, and `/readyz` likewise.
-    ///
-    /// # Errors
-    /// If it does not in time.
     pub async fn says(&self, answer: Result<(), Code>) -> anyhow::Result<()> {
         for transport in DIRECT {
             let said = async || (self.ping(transport).await == answer).then_some(());

@@ -16,7 +16,7 @@ use std::{
 use proto::{StoredEntry, Transport};
 
 use self::generator::{Generator, Stage, Tally};
-use super::Report;
+use super::{Report, Tried};
 use crate::stack::Stack;
 
 /// From so many seconds for each factor on, speed is judged. A short run, beside other tests, says nothing of it.
@@ -47,14 +47,7 @@ const NORMAL: u32 = 3;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1_200);
 
 /// Measures the capacity, and then overloads one transport: by 1, 2, 3 and 5 times for `seconds` each.
-///
-/// # Errors
-/// If the stack does not work.
-pub async fn run(
-    transport: Transport,
-    seconds: u32,
-    mut progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u32)) -> Tried {
     let judged = seconds >= JUDGED_FROM;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let (wrapper, processor): (&[&str], _) =

@@ -7,12 +7,12 @@ use rig::{Ledger, Refused, Verdict};
 use tempfile::TempDir;
 
 use super::{
-    Report,
+    Report, Tried,
     lone::{Load, Lone},
 };
 use crate::{
     disk::{Cut, Disk},
-    support::soon,
+    soon,
 };
 
 /// Callers at work.
@@ -72,15 +72,7 @@ impl fmt::Display for Syncs {
 
 /// Cuts the power so often. Of a control, every cut has a store of its own, and the report is broken if none of the
 /// cuts has lost anything that was accepted.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(
-    syncs: Syncs,
-    rounds: u32,
-    seed: u64,
-    mut progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(syncs: Syncs, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut sum = Sum::default();
     let mut site = Site::new(syncs)?;

@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::Verdict;
 use serde_json::json;
 
-use super::{Report, load};
-use crate::{stack::Stack, support::soon};
+use super::{Report, Tried, load};
+use crate::{soon, stack::Stack};
 
 /// Callers at work.
 const CALLERS: usize = 16;
@@ -19,10 +19,7 @@ const CALLERS: usize = 16;
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Deletes it so often.
-///
-/// # Errors
-/// If the stack does not come back.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let stack = Stack::start().await;
     let (_connection, channel) = stack.rabbitmq.channel().await;

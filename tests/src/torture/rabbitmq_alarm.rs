@@ -6,12 +6,12 @@ use proto::{Code, Transport, rabbitmq::QUEUE};
 use rig::{Answer, Node};
 
 use super::{
-    Report,
+    Report, Tried,
     figures::Spread,
     load::{self, Load},
     rabbitmq_killed::AT_ONCE,
 };
-use crate::{node, rabbitmq::VirtualHost, stack::Stack, support::soon};
+use crate::{node, rabbitmq::VirtualHost, soon, stack::Stack};
 
 /// Callers at work: refused at once and trying again after 50 ms, they ask 2,000 times a second.
 const CALLERS: usize = 104;
@@ -70,10 +70,7 @@ struct Measured {
 }
 
 /// The first half of the rounds is under one memory alarm, the rest under one disk alarm.
-///
-/// # Errors
-/// If RabbitMQ or the stack does not come back, or the listener does not store what is queued.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut node = node::start().await?;
     let mut stack = Stack::start_on(VirtualHost::of(&node), &[("BROKER_DEADLINE_MS", DEADLINE_MS)]).await;
     let mut load = load::start(&stack, &[Transport::Rabbitmq], CALLERS, seed);

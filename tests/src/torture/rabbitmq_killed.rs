@@ -8,16 +8,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{Answer, Node};
 
 use super::{
-    Report,
+    Report, Tried,
     figures::Spread,
     load::{self, Load},
 };
-use crate::{
-    node,
-    rabbitmq::VirtualHost,
-    stack::Stack,
-    support::{DIRECT, soon},
-};
+use crate::{DIRECT, node, rabbitmq::VirtualHost, soon, stack::Stack};
 
 /// Callers at work.
 const CALLERS: usize = 64;
@@ -78,10 +73,7 @@ struct Measured {
 }
 
 /// Breaks it so often. `seed` makes the waits and the entries the same again.
-///
-/// # Errors
-/// If RabbitMQ or the stack does not come back.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut node = node::start().await?;
     let deadline_ms = DEADLINE.as_millis().to_string();

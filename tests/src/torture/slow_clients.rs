@@ -18,11 +18,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::hostile::{Kind, come_back};
-use super::Report;
-use crate::{
-    stack::Stack,
-    support::{DIRECT, SOON, soon},
-};
+use super::{Report, Tried};
+use crate::{DIRECT, SOON, soon, stack::Stack};
 
 /// Leaves each service far fewer file descriptors than there are hostile connections.
 const FEW_DESCRIPTORS: &[&str] = &["prlimit", "--nofile=256"];
@@ -67,10 +64,7 @@ const HEALTH_TRIES: u32 = 8;
 const PROBES: u32 = 200;
 
 /// Lets `rounds` times 50 slow clients and 200 idle connections loose on each of four ports.
-///
-/// # Errors
-/// If the stack does not work.
-pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Tried {
     service::descriptors::raise();
     let mut report = Report { rounds, ..Report::default() };
     with_room_for_all(&mut report, rounds).await?;

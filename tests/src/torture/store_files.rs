@@ -12,8 +12,8 @@ use proto::Code;
 use rand::{SeedableRng, rngs::StdRng};
 use rig::{Answer, Ledger};
 
-use super::{Report, entries::random_entry, lone::Lone};
-use crate::support::DIRECT;
+use super::{Report, Tried, lone::Lone, random_entry};
+use crate::DIRECT;
 
 /// Callers at work.
 const CALLERS: usize = 12;
@@ -43,15 +43,7 @@ impl fmt::Display for Happening {
 }
 
 /// Lets it happen so often, each time to a store of its own.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(
-    happening: Happening,
-    rounds: u32,
-    seed: u64,
-    mut progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(happening: Happening, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut whole = Report { rounds, ..Report::default() };
     for round in 0..rounds {

@@ -12,17 +12,11 @@ use proto::{LogEntry, Outcome, Transport};
 use rand::{SeedableRng, rngs::StdRng};
 use rig::{Answer, Ledger};
 
-use super::{Report, entries::random_entry, lone::Lone};
-use crate::{
-    process::tracing_into,
-    support::{DIRECT, soon},
-};
+use super::{Report, Tried, lone::Lone, random_entry};
+use crate::{DIRECT, process::tracing_into, soon};
 
 /// Stores so many entries, one after the other over each of the direct transports, the three at once.
-///
-/// # Errors
-/// If what it stands on does not work.
-pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let dir = tempfile::tempdir()?;
     let trace = dir.path().join("trace");
     let store = format!("sqlite:{}", dir.path().join("logs.db").display());

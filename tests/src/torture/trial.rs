@@ -5,15 +5,13 @@ use std::fmt;
 use proto::Transport;
 
 use super::{
-    clock_leaps, confirm_ownership,
+    Tried, clock_leaps, confirm_ownership,
     control::{self, Control},
     disk_full, disk_was_full, duplicates, listener_restarted,
     log::{self, LogFault},
     nested_headers, overload,
     power_loss::{self, Syncs},
-    queue_deleted, rabbitmq_alarm, rabbitmq_killed,
-    report::Report,
-    slow_clients, soak,
+    queue_deleted, rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
     store_files::{self, Happening},
     sync_order,
     under_load::{self, Breakage},
@@ -188,10 +186,7 @@ impl Trial {
     }
 
     /// Runs it. `seed` makes the entries and the waits of another run again; `progress` is told of each round.
-    ///
-    /// # Errors
-    /// If what it stands on does not work.
-    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> anyhow::Result<Report> {
+    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,

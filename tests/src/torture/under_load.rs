@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{Direction, Fault, Process, Relay, Verdict};
 
 use super::{
-    Report,
+    Report, Tried,
     load::{self, Load},
 };
 use crate::{raw::begin, stack::Stack};
@@ -45,15 +45,7 @@ pub enum Breakage {
 
 /// Breaks it so often. Every fault comes after a random while under load; `seed` makes the whiles and the entries
 /// the same again.
-///
-/// # Errors
-/// If the stack does not come back.
-pub async fn run(
-    breakage: Breakage,
-    rounds: u32,
-    seed: u64,
-    progress: impl FnMut(u32),
-) -> anyhow::Result<Report> {
+pub async fn run(breakage: Breakage, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
     let broken = break_often(breakage, &[], rounds, seed, progress).await?;
     let verdict = load::stop(broken.load, &broken.site.stack).await?;
     let mut report = report(&verdict, rounds, broken.longest_return);
@@ -181,9 +173,6 @@ impl Site {
 
 /// Kills the listener while it has a batch in hand. The logger is dead meanwhile: one that was only frozen would
 /// still find the batch in its socket.
-///
-/// # Errors
-/// If one of them does not run, or the logger does not come back.
 pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) -> anyhow::Result<()> {
     stack.logger.kill().await?;
     // What is accepted from now on cannot be stored: some of it is in the listener's hands.

@@ -17,9 +17,6 @@ use crate::{Answer, eventually, load::Sender};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client without TLS and keys.
-///
-/// # Errors
-/// If it cannot be built.
 pub fn http() -> anyhow::Result<reqwest::Client> {
     // Without TLS it still asks for a provider; installed by the one before, it is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -49,9 +46,6 @@ impl Client {
     }
 
     /// `GET`; the body is `Null` if it is no JSON.
-    ///
-    /// # Errors
-    /// If there is no answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Value)> {
         let url = format!("{}{path}", self.base);
         let response = self.http.get(&url).send().await.with_context(|| url.clone())?;
@@ -61,9 +55,6 @@ impl Client {
     }
 
     /// The stored entry of an id.
-    ///
-    /// # Errors
-    /// If there is no answer, or it is no entry.
     pub async fn stored(&self, id: Uuid) -> anyhow::Result<Option<StoredEntry>> {
         let (status, body) = self.get(&format!("/logs/{id}")).await?;
         if status != StatusCode::OK {
@@ -73,9 +64,6 @@ impl Client {
     }
 
     /// All stored entries, newest first.
-    ///
-    /// # Errors
-    /// As [`Client::each_page`].
     pub async fn all_stored(&self) -> anyhow::Result<Vec<StoredEntry>> {
         let mut entries = Vec::new();
         let all = |page| {
@@ -88,9 +76,6 @@ impl Client {
 
     /// Hands over stored entries page by page, newest first, until there are no more or it is told to stop: there may
     /// be more than memory holds.
-    ///
-    /// # Errors
-    /// If a page is not answered, or is none.
     pub async fn each_page(
         &self,
         mut page_of: impl FnMut(Vec<StoredEntry>) -> ControlFlow<()>,

@@ -9,9 +9,6 @@ pub const READY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Looks again and again until there is something; at least once.
-///
-/// # Errors
-/// If there is nothing within that time; `what` says what was awaited.
 pub async fn eventually<T>(
     what: &str,
     within: Duration,

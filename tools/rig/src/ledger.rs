@@ -50,7 +50,7 @@ impl From<Answer> for Fate {
 }
 
 /// What an entry says, as 64 bits: of two entries that differ one in 2^64 is taken for the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Content(u64);
 
 impl Content {
@@ -129,7 +129,8 @@ impl Ledger {
         for at in order {
             let attempt = &self.attempts[at];
             if entries.last().is_none_or(|entry| entry.id != attempt.id) {
-                entries.push(Entry::new(attempt, at));
+                let Attempt { id, content, .. } = *attempt;
+                entries.push(Entry { id, content, first: at, ..Entry::default() });
             }
             if let Some(entry) = entries.last_mut() {
                 entry.note(attempt);
@@ -151,7 +152,7 @@ impl Ledger {
 }
 
 /// What is known of an entry, of all its attempts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     id: Uuid,
     content: Content,
@@ -167,20 +168,6 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(attempt: &Attempt, first: usize) -> Self {
-        Entry {
-            id: attempt.id,
-            content: attempt.content,
-            first,
-            transports: 0,
-            accepted: false,
-            unknown: false,
-            unanswered: false,
-            stored: false,
-            dead: false,
-        }
-    }
-
     fn note(&mut self, attempt: &Attempt) {
         self.transports |= bit(attempt.transport);
         match attempt.fate {

@@ -3,7 +3,7 @@
 //! connections on purpose; a typed [`Client`]; clients under [`load`]; and a [`Ledger`] of what was sent and answered,
 //! which is verified against what is stored.
 //!
-//! It returns errors and never panics, and knows nothing of tests or of measuring.
+//! What does not work is an error, with what the service said; nothing panics. It knows nothing of tests or of measuring.
 
 mod client;
 mod eventually;

@@ -98,9 +98,6 @@ impl<S: Sender> Load<S> {
     }
 
     /// Waits until so many more entries are accepted; says how long that took.
-    ///
-    /// # Errors
-    /// If they are not in time.
     pub async fn goes_on(&self, entries: u64) -> anyhow::Result<Duration> {
         let (goal, begun) = (self.accepted() + entries, Instant::now());
         let reached = async || (self.accepted() >= goal).then_some(());
@@ -109,9 +106,6 @@ impl<S: Sender> Load<S> {
     }
 
     /// Lets every client finish the attempt in hand; returns what was noted.
-    ///
-    /// # Errors
-    /// If a client panicked.
     pub async fn stop(mut self) -> anyhow::Result<Ledger> {
         self.stopping.send_replace(true);
         let mut ledger = self.extra.ledger;

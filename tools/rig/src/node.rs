@@ -30,9 +30,6 @@ pub struct Node {
 
 impl Node {
     /// Claims a place for one, and starts it; does not wait until it takes messages.
-    ///
-    /// # Errors
-    /// As everything here, if the node does not do what it should; the script has said why on stderr.
     pub async fn start() -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rabbitmq.sh");
         let mut script = Command::new(script)
@@ -67,9 +64,6 @@ impl Node {
     }
 
     /// The processes that it consists of at the moment.
-    ///
-    /// # Errors
-    /// If this is not Linux.
     pub fn pids(&self) -> anyhow::Result<Vec<i32>> {
         let is_ours = |process: &procfs::process::Process| {
             let environment = process.environ().unwrap_or_default();
@@ -80,65 +74,41 @@ impl Node {
     }
 
     /// Starts it again; does not wait for it.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn launch(&mut self) -> anyhow::Result<()> {
         self.order("launch").await
     }
 
     /// Waits until it serves.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn serves(&mut self) -> anyhow::Result<()> {
         self.order("await").await
     }
 
     /// `kill -9`; waits until all its processes are gone.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.order("kill").await
     }
 
     /// Shuts it down in order; waits until it is gone.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.order("stop").await
     }
 
     /// SIGSTOP.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn freeze(&mut self) -> anyhow::Result<()> {
         self.order("freeze").await
     }
 
     /// SIGCONT.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn thaw(&mut self) -> anyhow::Result<()> {
         self.order("thaw").await
     }
 
     /// `rabbitmqctl`.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn ctl(&mut self, arguments: &str) -> anyhow::Result<()> {
         self.order(&format!("ctl {arguments}")).await
     }
 
     /// Makes a virtual host, for everybody; returns its URL.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
     pub async fn add_virtual_host(&mut self, name: &str) -> anyhow::Result<String> {
         self.ctl(&format!("-q add_vhost {name}")).await?;
         self.ctl(&format!("-q set_permissions -p {name} guest .* .* .*")).await?;

@@ -41,9 +41,6 @@ pub struct Launch {
 
 impl Launch {
     /// Starts `name` with `settings` as its whole environment; its log goes to a file in `dir`.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start<K: AsRef<str>>(
         &self,
         name: &str,
@@ -58,9 +55,6 @@ impl Launch {
     }
 
     /// As [`Launch::start`], by a command of one's own.
-    ///
-    /// # Errors
-    /// As there.
     pub fn spawn<K: AsRef<str>>(
         &self,
         mut command: Command,
@@ -145,9 +139,6 @@ impl Process {
     }
 
     /// The reader of its log.
-    ///
-    /// # Errors
-    /// If its log goes through no pipe.
     pub fn tap(&self) -> anyhow::Result<&Tap> {
         self.tap.as_ref().context("its log goes through no pipe")
     }
@@ -192,17 +183,11 @@ impl Process {
     }
 
     /// Sends a signal.
-    ///
-    /// # Errors
-    /// If it does not run.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(kill(Pid::from_raw(self.pid()?), signal)?)
     }
 
     /// Freezes it, and waits until every thread has stopped: the signal alone returns before they have.
-    ///
-    /// # Errors
-    /// If it does not run, or this is not Linux.
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGSTOP)?;
         let process = procfs::process::Process::new(self.pid()?)?;
@@ -219,26 +204,17 @@ impl Process {
     }
 
     /// Lets it go on.
-    ///
-    /// # Errors
-    /// If it does not run.
     pub fn thaw(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGCONT)
     }
 
     /// Waits until it ends.
-    ///
-    /// # Errors
-    /// If it does not in time.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let ended = tokio::time::timeout(READY, self.child()?.wait()).await;
         ended.with_context(|| format!("the {} does not end:\n{}", self.name, self.log()))?.map_err(Into::into)
     }
 
     /// Waits until it ends with 0.
-    ///
-    /// # Errors
-    /// If it ends in another way, or not in time.
     pub async fn ends_well(&mut self) -> anyhow::Result<()> {
         let status = self.ended().await?;
         ensure!(status.success(), "the {} ended with {status}:\n{}", self.name, self.log());
@@ -246,9 +222,6 @@ impl Process {
     }
 
     /// Tells it to stop, and waits until it has ended with 0; says how long that took.
-    ///
-    /// # Errors
-    /// If it does not run, ends in another way, or not in time.
     pub async fn stop(&mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         self.signal(Signal::SIGTERM)?;
@@ -257,9 +230,6 @@ impl Process {
     }
 
     /// Kills it without a chance to say goodbye, and waits until it is gone.
-    ///
-    /// # Errors
-    /// If it was gone before.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGKILL)?;
         self.child()?.wait().await?;
@@ -267,25 +237,16 @@ impl Process {
     }
 
     /// What it has used of the machine so far.
-    ///
-    /// # Errors
-    /// If it does not run, or this is not Linux.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.pid()?)
     }
 
     /// Lets the peak of its memory begin anew.
-    ///
-    /// # Errors
-    /// As [`Process::usage`].
     pub fn forget_peak_memory(&self) -> anyhow::Result<()> {
         forget_peak_memory(self.pid()?)
     }
 
     /// How many file descriptors it has open.
-    ///
-    /// # Errors
-    /// As [`Process::usage`].
     pub fn descriptors(&self) -> anyhow::Result<usize> {
         Ok(procfs::process::Process::new(self.pid()?)?.fd_count()?)
     }
@@ -331,9 +292,6 @@ pub struct Usage {
 
 impl Usage {
     /// That of a process.
-    ///
-    /// # Errors
-    /// If it is gone, or this is not Linux.
     pub fn of(pid: i32) -> anyhow::Result<Self> {
         let process = procfs::process::Process::new(pid)?;
         let (stat, status) = (process.stat()?, process.status()?);
@@ -347,9 +305,6 @@ impl Usage {
 }
 
 /// Lets the peak of a process's memory begin anew.
-///
-/// # Errors
-/// If it is gone, not ours, or this is not Linux.
 pub fn forget_peak_memory(pid: i32) -> anyhow::Result<()> {
     Ok(procfs::process::Process::new(pid)?.clear_refs(ClearRefs::PeakRSS)?)
 }

@@ -72,9 +72,6 @@ impl LoggerAddresses {
 impl Services {
     /// Those that will be started in the directory `dir`, on free ports; `settings` go before the usual ones. With
     /// certificates among them, every hop is encrypted. `http` is how they are asked.
-    ///
-    /// # Errors
-    /// If there are no ports.
     pub fn new(
         launch: Launch,
         settings: impl IntoIterator<Item = (impl Into<String>, String)>,
@@ -127,9 +124,6 @@ impl Services {
     }
 
     /// A setting.
-    ///
-    /// # Errors
-    /// If it is not set.
     pub fn setting(&self, name: &str) -> anyhow::Result<&str> {
         self.settings.get(name).map(String::as_str).with_context(|| format!("{name} is not set"))
     }
@@ -188,9 +182,6 @@ impl Services {
     }
 
     /// Starts all three, and waits until all reach each other.
-    ///
-    /// # Errors
-    /// If one of them cannot be started, or is not ready in time.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.start_logger().await?;
         self.start_broker().await?;
@@ -200,9 +191,6 @@ impl Services {
 
     /// Starts the logger, with the store that it had, and waits until the broker, if it runs, reads from it: one that has
     /// just failed to dial refuses for a moment.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
     pub async fn start_logger(&mut self) -> anyhow::Result<()> {
         self.start_logger_unasked().await?;
         if !self.broker.is_running() {
@@ -214,9 +202,6 @@ impl Services {
     }
 
     /// As [`Services::start_logger`], and nobody calls it yet.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
     pub async fn start_logger_unasked(&mut self) -> anyhow::Result<()> {
         self.logger = self.process("logger")?;
         self.logger.ready().await.context("the logger")?;
@@ -224,9 +209,6 @@ impl Services {
     }
 
     /// Starts the broker.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
     pub async fn start_broker(&mut self) -> anyhow::Result<()> {
         self.broker = self.process("broker")?;
         self.broker.ready().await.context("the broker")?;
@@ -234,9 +216,6 @@ impl Services {
     }
 
     /// Starts the listener, whether it finds anything to take or not.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
     pub async fn launch_listener(&mut self) -> anyhow::Result<()> {
         self.listener = self.process("listener")?;
         let at = self.listener.ready().await.context("the listener")?;
@@ -245,9 +224,6 @@ impl Services {
     }
 
     /// Starts the listener, and waits until it takes deliveries.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
     pub async fn start_listener(&mut self) -> anyhow::Result<()> {
         self.launch_listener().await?;
         let client = self.listener_client();
@@ -263,9 +239,6 @@ impl Services {
     }
 
     /// Waits until the broker reaches the other end of each of these transports.
-    ///
-    /// # Errors
-    /// If it does not in time.
     pub async fn reaches(&self, transports: &[Transport]) -> anyhow::Result<()> {
         let client = self.broker_client();
         let reaches = async || {
@@ -277,9 +250,6 @@ impl Services {
     }
 
     /// Puts a relay in front of the other end of a transport, for the services that are started from now on.
-    ///
-    /// # Errors
-    /// If the other end is not known, or there is no free port.
     pub async fn relay(&mut self, transport: Transport) -> anyhow::Result<Relay> {
         let setting = match transport {
             Transport::Http => "LOGGER_HTTP_URL",
@@ -294,9 +264,6 @@ impl Services {
 }
 
 /// A relay in front of what a URL names, or an address without a scheme, and the same URL through the relay.
-///
-/// # Errors
-/// If it names no host, or there is no free port.
 pub async fn relay(url: &str) -> anyhow::Result<(Relay, String)> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
@@ -310,9 +277,6 @@ pub async fn relay(url: &str) -> anyhow::Result<(Relay, String)> {
 
 /// A port that nobody gets by chance while the socket is there, and a service that asks for it does: a service's port
 /// may be bound again, as this one, and this one does not listen.
-///
-/// # Errors
-/// If there is none.
 pub fn reserve() -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
