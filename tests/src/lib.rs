@@ -3,6 +3,8 @@
 
 pub mod binaries;
 pub mod browser;
+#[cfg(test)]
+mod circles;
 pub mod clock;
 pub mod collector;
 pub mod disk;
