@@ -58,7 +58,7 @@ compare: ## measures the four side by side, in about 15 minutes after its first 
 	@"$(RELEASE)/compare" $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
-	@fuzz/run.sh "$(TARGET)" $(SECONDS)
+	@tools/fuzz/run.sh "$(TARGET)" $(SECONDS)
 
 certs: ## makes a certificate authority for development, and certificates, in .run/certs
 	@cargo run --locked -p certs

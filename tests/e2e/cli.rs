@@ -14,7 +14,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use proto::{StoredEntry, Transport};
 use serde_json::{Value, json};
-use tests::{SOON, process::binary, stack::Stack, tls};
+use tests::{SOON, binaries::binary, stack::Stack, tls};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
@@ -56,7 +56,7 @@ impl Ran {
 /// The command with the settings of a stack.
 fn fourwire(stack: &Stack, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("fourwire"));
-    command.env_clear().envs(stack.logger_at.urls()).env("AMQP_URL", stack.rabbitmq.service_url());
+    command.env_clear().envs(stack.logger_urls()).env("AMQP_URL", stack.rabbitmq.service_url());
     if let Some(directory) = tls::directory() {
         command.envs(tls::settings(directory));
     }
@@ -154,11 +154,11 @@ async fn the_exit_code_says_what_is_certain() {
         assert!(ran.err.contains(words), "{ran:?}");
     }
     // Frozen: it may be stored, as far as one can see.
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let hasty = ["--fourwire-deadline-ms", "500", "send", "--name", "event", "hello"];
     let ran = run(&stack, &hasty).await.ended_with(4);
     assert!(ran.err.contains("--id"), "{ran:?}");
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     for transport in tests::DIRECT {
         let ran = run(&stack, &["send", "--transport", transport.as_str(), "--name", "event", "hello"]).await;
         let err = ran.ended_with(3).err;
@@ -339,7 +339,7 @@ async fn who_has_seen_enough_is_sent_no_more() {
     for command in ["get --all", "tail --from-start"] {
         let piped = format!("set -o pipefail; {} {command} | head -n 1", binary("fourwire").display());
         let mut shell = Command::new("bash");
-        shell.args(["-c", &piped]).env_clear().env("PATH", "/usr/bin:/bin").envs(stack.logger_at.urls());
+        shell.args(["-c", &piped]).env_clear().env("PATH", "/usr/bin:/bin").envs(stack.logger_urls());
         if let Some(directory) = tls::directory() {
             shell.envs(tls::settings(directory));
         }

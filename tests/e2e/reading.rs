@@ -108,7 +108,7 @@ async fn a_question_that_cannot_be_answered_says_why() {
 #[tokio::test]
 async fn reading_while_the_logger_is_down_is_refused_at_once() {
     let mut stack = Stack::start_without_listener(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let answer = stack.get("/logs").await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"));
     assert!(answer.headers.contains_key("retry-after"));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::process::{Process, binary};
+use tests::{binaries::binary, process};
 
 /// Where each service listens.
 const LISTENS: [(&str, &[&str]); 3] = [
@@ -251,9 +251,9 @@ async fn an_empty_variable_is_as_unset() {
 /// Starts a service that must be ready soon.
 async fn starts(service: &str, settings: &BTreeMap<&str, String>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut process = Process::start(service, settings, dir.path());
-    process.ready().await;
-    process.kill().await;
+    let mut process = process::start(service, settings, dir.path());
+    process.ready().await.expect("it is ready");
+    process.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -328,8 +328,8 @@ fn listens(service: &str, address: &str) -> BTreeMap<&'static str, String> {
 /// Whether it ended well, and what it said.
 async fn run_to_its_end(service: &str, settings: &BTreeMap<&str, String>) -> (bool, String) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut process = Process::start(service, settings, dir.path());
-    let status = process.ended().await;
+    let mut process = process::start(service, settings, dir.path());
+    let status = process.ended().await.expect("it ends");
     (status.success(), process.log())
 }
 

@@ -316,13 +316,12 @@ async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing()
         // In the first round all is read before the end, in the others only a part.
         told.extend(next_ids(&mut tail, if round == 0 { 300 } else { 100 }).await);
         match round {
-            1 => stack.logger.kill().await,
+            1 => stack.logger.kill().await.expect("it runs"),
             _ => {
-                stack.logger.signal(Signal::SIGTERM);
-                stack.logger.ends_well().await;
+                stack.logger.stop().await.expect("it ends");
             }
         }
-        stack.start_logger().await;
+        stack.start_logger().await.expect("it starts");
     }
     let after = entries(10);
     stack.streams().write_logs(stream::iter(after)).await.expect("an answer");
@@ -397,12 +396,12 @@ async fn a_load_that_a_draining_logger_ends_says_how_far_it_came() {
     let (streams, entries) = (stack.streams(), slowly(Arc::clone(&sent)));
     let loading = tokio::spawn(async move { streams.write_logs(entries).await });
     eventually("some are stored", async || (stack.all_stored().await.len() >= 20).then_some(())).await;
-    stack.logger.signal(Signal::SIGTERM);
+    stack.logger.signal(Signal::SIGTERM).expect("it runs");
     let loaded = timeout(SOON, loading).await.expect("it ends").expect("no panic").expect("an answer");
-    stack.logger.ends_well().await;
+    stack.logger.ends_well().await.expect("it ends");
     assert_eq!(loaded.stopped.as_ref().map(|failure| failure.code), Some(Code::Draining));
     assert_eq!((loaded.settled, loaded.refused), (loaded.stored, 0));
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let settled = usize::try_from(loaded.settled).expect("a count");
     let stored: BTreeSet<_> = stack.all_stored().await.iter().map(|entry| entry.id).collect();
     assert!(ids(&sent.lock().expect("no panic")[..settled]).is_subset(&stored));
@@ -433,7 +432,7 @@ async fn what_was_acknowledged_before_a_kill_is_stored() {
             timeout(SOON, acknowledgements.next()).await.expect("in time").expect("more").expect("stored");
         acknowledged.extend(told.id);
     }
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let ended = async {
         while let Some(told) = acknowledgements.next().await {
             match told {
@@ -445,7 +444,7 @@ async fn what_was_acknowledged_before_a_kill_is_stored() {
     };
     let failure = timeout(SOON, ended).await.expect("it ends");
     assert_eq!(failure.code, Code::OutcomeUnknown);
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let stored: HashMap<_, _> = stack.all_stored().await.into_iter().map(|entry| (entry.id, entry)).collect();
     assert!(acknowledged.iter().all(|id| stored.contains_key(id)));
 }
@@ -557,6 +556,6 @@ async fn large_entries_are_loaded_within_the_limits_of_memory() {
     let entries = stream::iter(0..400).map(move |_| entry("event", &data));
     let loaded = stack.streams().write_logs(entries).await.expect("an answer");
     assert_eq!((loaded.settled, loaded.stored), (400, 400));
-    let peak = stack.logger.peak_memory_kib();
+    let peak = stack.logger.usage().expect("it runs").peak_memory_kib;
     assert!(peak < 100 * 1024, "{peak} KiB");
 }

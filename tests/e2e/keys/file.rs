@@ -10,8 +10,9 @@ use std::{
 };
 
 use tests::{
+    binaries::binary,
     keys::{Key, write_file},
-    process::{Process, binary},
+    process::start,
 };
 
 #[tokio::test]
@@ -46,8 +47,8 @@ async fn a_wrong_file_stops_the_broker_before_a_port_is_opened_and_is_named() {
             ("BROKER_HTTP_LISTEN", taken.clone()),
             ("BROKER_KEYS_FILE", file.display().to_string()),
         ]);
-        let mut broker = Process::start("broker", &settings, dir.path());
-        let status = broker.ended().await;
+        let mut broker = start("broker", &settings, dir.path());
+        let status = broker.ended().await.expect("it ends");
         let log = broker.log();
         assert!(!status.success(), "{content:?}, {mode:o}");
         assert!(log.contains("BROKER_KEYS_FILE") && log.contains(words), "{content:?}, {mode:o}: {log}");

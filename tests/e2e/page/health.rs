@@ -17,7 +17,7 @@ async fn without_the_logger_three_refuse_the_fourth_queues_and_all_of_it_drains_
     assert_eq!(depth(&page).await, Some(0));
     assert!(page.text("#profile").await.contains("not for measuring"), "the tests run no release");
 
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     page.eventually("document.querySelector('#part-logger').dataset.state === 'silent'").await;
     assert_eq!(page.text("#part-logger .state").await, "✕ does not answer");
     page.tail_is("outage").await;
@@ -44,7 +44,7 @@ async fn without_the_logger_three_refuse_the_fourth_queues_and_all_of_it_drains_
     let drawn = "[...document.querySelectorAll('.history rect')].some((bar) => parseFloat(bar.getAttribute('height')) > 50)";
     page.eventually(drawn).await;
 
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     eventually("all is well again", async || (states(&page).await == well).then_some(())).await;
     eventually("the queue is drained", async || depth(&page).await.filter(|depth| *depth == 0)).await;
     page.eventually("document.querySelector('#answers .queue').textContent.startsWith('stored')").await;
@@ -70,7 +70,7 @@ async fn a_listener_that_is_gone_and_dead_letters_show() {
     stack.log(Transport::Http, &json!({ "id": id, "name": "event", "data": "one" })).await;
     stack.log(Transport::Rabbitmq, &json!({ "id": id, "name": "event", "data": "other" })).await;
     page.eventually("document.querySelector('#dead-letters').textContent === '1'").await;
-    stack.listener.take().expect("it runs").kill().await;
+    stack.listener.kill().await.expect("it runs");
     page.eventually("document.querySelector('#part-listener').className === 'bad'").await;
     stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
     page.eventually("document.querySelector('#queue-depth').textContent === '1'").await;
