@@ -214,7 +214,7 @@ fn answer(
     accepted(message(transport, outcomes), data, timing_us)
 }
 
-/// A sentence such as `998 stored, 2 duplicate by grpc`.
+/// A sentence such as `998 stored, 2 duplicate via grpc`.
 fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let count = |outcome| outcomes.iter().filter(|own| **own == outcome).count();
     let told = [
@@ -226,5 +226,5 @@ fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let one = outcomes.len() == 1;
     let told = told.into_iter().filter(|(count, _)| *count > 0);
     let told = told.map(|(count, word)| if one { word.to_owned() } else { format!("{count} {word}") });
-    format!("{} by {transport}", told.collect::<Vec<_>>().join(", "))
+    format!("{} via {transport}", told.collect::<Vec<_>>().join(", "))
 }
