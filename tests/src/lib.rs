@@ -5,6 +5,8 @@ pub mod browser;
 pub mod clock;
 pub mod collector;
 pub mod disk;
+#[cfg(test)]
+mod documents;
 pub mod keys;
 pub mod node;
 pub mod process;
