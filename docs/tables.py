@@ -59,20 +59,22 @@ def english(f):
         "|---|---|---|",
         "| the highest throughput between your own services | `rpc` "
         f"| {n(f.many['rpc'])} entries/s at {f.cpu['rpc']} µs of CPU time each; `http` {n(f.many['http'])} at "
-        f"{f.cpu['http']} µs, `grpc` {n(f.many['grpc'])} at {f.cpu['grpc']} µs |",
+        f"{f.cpu['http']} µs, `grpc` {n(f.many['grpc'])} at {f.cpu['grpc']} µs; but it is Rust to Rust (tarpc) |",
         "| something that curl, browsers and proxies speak | `http` "
         f"| as fast as `rpc` with few clients: {n(f.one['http'])} and {n(f.one['rpc'])} entries/s with 1, "
         f"{n(f.eight['http'])} and {n(f.eight['rpc'])} with 8 |",
         "| clients in other languages, or streams | `grpc` "
         "| clients are generated from one `.proto` file; a single stream stores "
         f"{n(f.streams['write_logs_entries_per_s'])} entries/s |",
-        "| callers that must not notice when the logger is down | `rabbitmq` "
+        "| clients that must not notice when the logger is down | `rabbitmq` "
         f"| {f.outage['what']}: none of {n(f.outage['requests'])} requests refused, {n(f.refused[0])} to "
-        f"{n(f.refused[-1])} over the others; but {f.cpu['rabbitmq']} µs and {n(f.many['rabbitmq'])} entries/s |",
+        f"{n(f.refused[-1])} over the others; but 202 means queued, and it is {n(f.many['rabbitmq'])} entries/s at "
+        f"{f.cpu['rabbitmq']} µs |",
         "| speed above all | batches, over any "
         f"| {n(f.batches['entries_per_s'][0])} to {n(f.batches['entries_per_s'][1])} entries/s over `http`, `rpc` and "
-        f"`grpc` with {f.batches['entries_per_batch']} entries per request and {f.batches['clients']} clients; one by one "
-        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} |",
+        f"`grpc` with {f.batches['entries_per_batch']} entries per request and {f.batches['clients']} clients, "
+        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} one by one; but a batch is stored "
+        "as a whole or not at all |",
     ]
     note = f"""
         64-byte entries, each stored and fsynced; 64 clients unless stated. Measured on {f.compare['date']} on 2 cores that
@@ -90,7 +92,7 @@ def russian(f):
         "|---|---|---|",
         "| наибольшая пропускная способность между своими сервисами | `rpc` "
         f"| {n(f.many['rpc'])} записей/с, {f.cpu['rpc']} мкс CPU на запись; `http` — {n(f.many['http'])} и "
-        f"{f.cpu['http']} мкс, `grpc` — {n(f.many['grpc'])} и {f.cpu['grpc']} мкс |",
+        f"{f.cpu['http']} мкс, `grpc` — {n(f.many['grpc'])} и {f.cpu['grpc']} мкс; но это Rust с Rust (tarpc) |",
         "| доступ из curl, из браузера, через прокси | `http` "
         f"| при малом числе клиентов не уступает `rpc`: {n(f.one['http'])} и {n(f.one['rpc'])} записей/с с одним "
         f"клиентом, {n(f.eight['http'])} и {n(f.eight['rpc'])} с восемью |",
@@ -99,12 +101,12 @@ def russian(f):
         f"{n(f.streams['write_logs_entries_per_s'])} записей/с |",
         "| чтобы клиенты не замечали, что logger недоступен | `rabbitmq` "
         f"| logger убит на 3 с: не отклонён ни один из {n(f.outage['requests'])} запросов, у остальных — от "
-        f"{n(f.refused[0])} до {n(f.refused[-1])}; но {f.cpu['rabbitmq']} мкс CPU на запись и "
-        f"{n(f.many['rabbitmq'])} записей/с |",
+        f"{n(f.refused[0])} до {n(f.refused[-1])}; но 202 означает «в очереди», и это {n(f.many['rabbitmq'])} записей/с при "
+        f"{f.cpu['rabbitmq']} мкс |",
         "| прежде всего скорость | пакеты, через любой "
         f"| {n(f.batches['entries_per_s'][0])}–{n(f.batches['entries_per_s'][1])} записей/с через `http`, `rpc` и `grpc` "
-        f"по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами; по одной — "
-        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])} |",
+        f"по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами, по одной — "
+        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])}; но пакет сохраняется только целиком |",
     ]
     note = f"""
         Записи по 64 байта, каждая сохранена на диск (fsync); если не указано иное, 64 клиента. Измерено
