@@ -67,7 +67,7 @@ fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of o
 certs: ## makes a certificate authority for development, and certificates, in .run/certs
 	@cargo run --locked -p certs
 
-bench: ## what reading, writing and committing entries costs the processor
+bench: ## what reading, writing and committing entries costs in CPU time
 	cargo bench --locked -p proto --bench wire
 	cargo bench --locked -p logger --bench commit
 
