@@ -4,8 +4,8 @@
     docs/tables.py            rewrites the tables
     docs/tables.py --check    fails if a table is not what the figures say
 
-The words are here, the figures are measured. Where the words claim that a transport is ahead, level or never refuses, the
-figures are checked for it first: new ones that say something else stop the script.
+The words are here, the figures are measured. Where the words claim that a transport is ahead, level or never refuses,
+the figures are checked for it first: new ones that say something else stop the script.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 BEGIN, END = "<!-- decision: written by docs/tables.py -->", "<!-- /decision -->"
-# How far two medians may be apart and still be called level. The verdicts of `compare` are stricter, and need the rounds.
+# How far two medians may be apart and still be called level. The verdicts of `compare` are stricter.
 LEVEL = 1.10
 
 
@@ -68,18 +68,18 @@ def english(f):
         f"{n(f.streams['write_logs_entries_per_s'])} entries/s |",
         "| clients that must not notice when the logger is down | `rabbitmq` "
         f"| {f.outage['what']}: none of {n(f.outage['requests'])} requests refused, {n(f.refused[0])} to "
-        f"{n(f.refused[-1])} over the others; but 202 means queued, and it is {n(f.many['rabbitmq'])} entries/s at "
-        f"{f.cpu['rabbitmq']} µs |",
+        f"{n(f.refused[-1])} over the others; but 202 means queued, and throughput is {n(f.many['rabbitmq'])} "
+        f"entries/s at {f.cpu['rabbitmq']} µs |",
         "| speed above all | batches, over any "
         f"| {n(f.batches['entries_per_s'][0])} to {n(f.batches['entries_per_s'][1])} entries/s over `http`, `rpc` and "
         f"`grpc` with {f.batches['entries_per_batch']} entries per request and {f.batches['clients']} clients, "
-        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} one by one; but a batch is stored "
-        "as a whole or not at all |",
+        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} one by one; but a batch is "
+        "stored as a whole or not at all |",
     ]
     note = f"""
-        64-byte entries, each stored and fsynced; 64 clients unless stated. Measured on {f.compare['date']} on 2 cores that
-        the load generator shared, over loopback: the ratios carry further than the rates. Method and uncertainty are in
-        [docs/comparing.md](docs/comparing.md), all figures in [docs/results](docs/results/README.md)."""
+        64-byte entries, each stored and fsynced; 64 clients unless stated. Measured on {f.compare['date']} on 2 cores
+        that the load generator shared, over loopback: the ratios carry further than the rates. Method and uncertainty
+        are in [docs/comparing.md](docs/comparing.md), all figures in [docs/results](docs/results/README.md)."""
     return rows, note
 
 
@@ -101,17 +101,18 @@ def russian(f):
         f"{n(f.streams['write_logs_entries_per_s'])} записей/с |",
         "| чтобы клиенты не замечали, что logger недоступен | `rabbitmq` "
         f"| logger убит на 3 с: не отклонён ни один из {n(f.outage['requests'])} запросов, у остальных — от "
-        f"{n(f.refused[0])} до {n(f.refused[-1])}; но 202 означает «в очереди», и это {n(f.many['rabbitmq'])} записей/с при "
-        f"{f.cpu['rabbitmq']} мкс |",
+        f"{n(f.refused[0])} до {n(f.refused[-1])}; но 202 означает «в очереди», а скорость — {n(f.many['rabbitmq'])} "
+        f"записей/с при {f.cpu['rabbitmq']} мкс |",
         "| прежде всего скорость | пакеты, через любой "
-        f"| {n(f.batches['entries_per_s'][0])}–{n(f.batches['entries_per_s'][1])} записей/с через `http`, `rpc` и `grpc` "
-        f"по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами, по одной — "
-        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])}; но пакет сохраняется только целиком |",
+        f"| {n(f.batches['entries_per_s'][0])}–{n(f.batches['entries_per_s'][1])} записей/с через `http`, `rpc` и "
+        f"`grpc` по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами, по одной — "
+        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])}; но пакет "
+        "сохраняется только целиком |",
     ]
     note = f"""
         Записи по 64 байта, каждая сохранена на диск (fsync); если не указано иное, 64 клиента. Измерено
-        {f.compare['date']} на 2 ядрах вместе с генератором нагрузки, через loopback: отношения надёжнее абсолютных чисел.
-        Как измерено и с какой погрешностью — в [docs/comparing.md](docs/comparing.md), все цифры — в
+        {f.compare['date']} на 2 ядрах вместе с генератором нагрузки, через loopback: отношения надёжнее абсолютных
+        чисел. Как измерено и с какой погрешностью — в [docs/comparing.md](docs/comparing.md), все цифры — в
         [docs/results](docs/results/README.md)."""
     return rows, note
 
