@@ -8,6 +8,8 @@ mod circles;
 pub mod clock;
 pub mod collector;
 pub mod disk;
+#[cfg(test)]
+mod documents;
 pub mod keys;
 pub mod node;
 pub mod process;
