@@ -9,7 +9,7 @@ use std::{
 use proto::{Batch, BatchMode, EntryDraft, LogEntry, Transport};
 use rig::{Direction, Relay};
 use serde::{Deserialize, Serialize};
-use transport::{grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
+use transport::{Settings, grpc::Grpc, http::Http, rabbitmq::Rabbitmq, rpc::Rpc};
 
 use crate::{
     cell::{Keeping, Latencies},
