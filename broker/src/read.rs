@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Failure, Page, QueryDraft, StoredEntry,
+    Failure, Filter, Page, Query, StoredEntry,
     json::{Envelope, FailureData},
     parse_entry_id,
 };
@@ -20,7 +20,7 @@ use crate::{
 
 /// Stored entries, newest first; all conditions must be met.
 #[utoipa::path(
-    get, path = "/logs", params(QueryDraft),
+    get, path = "/logs", params(Filter, Query),
     responses(
         (status = 200, body = Envelope<Page>, description = "A page, newest first"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, convert::Infallible, net::IpAddr, sync::Arc, ti
 
 use axum::{
     Extension,
-    extract::{Query, RawQuery, State, rejection::QueryRejection},
+    extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response, Sse,
@@ -13,9 +13,8 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use proto::{
-    Code, Cursor, Failure, TailDraft, TailEvent, check_query_text,
+    Code, Cursor, Failure, Filter, TailEvent, TailQuery,
     json::{Envelope, FailureData},
-    unread_query,
 };
 use serde_json::json;
 use service::{Client, Place, Places, Shutdown};
@@ -66,7 +65,8 @@ impl Tails {
     }
 }
 
-/// Stored entries as they come, one event for each. All conditions must be met.
+/// Streams entries as they are stored, one event each. All filters must match. Without `after` the stream begins at
+/// `since`, and it ends at `until`.
 ///
 /// Events: `entry`, with the entry as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for
 /// `max_lag`; `state`, with `connected`: whether the logger is there, and if not, the stream goes on when it is back;
@@ -77,7 +77,8 @@ impl Tails {
 #[utoipa::path(
     get, path = "/logs/stream",
     params(
-        TailDraft,
+        Filter,
+        TailQuery,
         (
             "Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$",
             description = "As `after`, which it goes before: a browser sends it by itself. Empty, it says nothing",
@@ -98,17 +99,14 @@ pub async fn follow(
     Extension(client): Extension<Client>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-    query: Result<Query<TailDraft>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    check_query_text(raw.as_deref())?;
-    let Query(mut draft) = query.map_err(|error| unread_query(&error.body_text()))?;
+    let mut query = TailQuery::parse(query.as_deref())?;
     // Empty, it says that no event was seen.
     if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         // What is no text is no cursor either.
-        draft.after = Some(last.to_str().unwrap_or("?").to_owned());
+        query.resume_after(last.to_str().unwrap_or("?"))?;
     }
-    let query = draft.check()?;
     if app.shutdown.has_begun() {
         return Err(Failure::draining("the broker").into());
     }

@@ -1,20 +1,16 @@
 //! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
 mod dead;
-mod filter;
 mod get;
 mod load;
 mod send;
 mod stack;
 mod tail;
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::ops::RangeInclusive;
 
-use clap::{
-    CommandFactory, Parser, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
-};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use proto::Filter;
 
 pub(crate) use self::stack::place;
 use self::{
@@ -26,14 +22,13 @@ use self::{
 };
 pub use self::{
     dead::{Dead, What, Which},
-    filter::Filter,
     get::Get,
     load::{Load, Over},
     send::Send,
     stack::Stack,
     tail::Tail,
 };
-use crate::Ending;
+use crate::{Ending, problem::Problem};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,16 +124,13 @@ fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + 
     }
 }
 
-/// Takes the word for one of these, and shows them all in `--help`.
-fn words<T, const N: usize>(all: [T; N], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err: std::error::Error + std::marker::Send + Sync + 'static>
-        + Copy
-        + std::marker::Send
-        + Sync
-        + 'static,
-{
-    PossibleValuesParser::new(all.map(word)).try_map(|word| word.parse::<T>())
+/// Refuses a filter that is out of its limits, or that no entry can meet.
+fn check(filter: &Filter) -> Result<(), Problem> {
+    filter.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.message)))?;
+    if filter.is_contradictory() {
+        return Err(Problem::Usage(anyhow::anyhow!("--since is after --until: no entry can match both")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,18 +4,20 @@
 //! reads no environment and starts no task.
 //!
 //! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`]; what
-//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back, and a
-//! [`TailQuery`] asks for those to come. The modules
-//! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
+//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back. Which ones is a [`Filter`]:
+//! that of a page in a [`Query`], that of a tail in a [`TailQuery`]. The modules [`json`], [`rpc`], [`grpc`] and
+//! [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
 pub mod release;
 
 mod bounded;
 mod entry;
+mod filter;
 mod gathered;
 mod outcome;
 mod per_outcome;
+mod query;
 mod read;
 mod tail;
 mod time;
@@ -28,12 +30,14 @@ pub mod rpc;
 
 pub use bounded::Bounded;
 pub use entry::{EntryDraft, Level, LogEntry};
+pub use filter::Filter;
+#[cfg(feature = "clap")]
+pub use filter::flag;
 pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
-pub use read::{
-    Cursor, Page, Query, QueryDraft, StoredEntry, check_query_text, parse_entry_id, unread_query,
-};
-pub use tail::{TailDraft, TailEvent, TailQuery};
+pub use query::Query;
+pub use read::{Cursor, Page, StoredEntry, parse_entry_id};
+pub use tail::{TailEvent, TailQuery};
 pub use time::{NoTime, Time};
 pub use transport::Transport;

@@ -1,9 +1,10 @@
 //! The words of `fourwire get`.
 
 use clap::Args;
-use proto::Cursor;
+use proto::{Cursor, Filter, Query};
 
-use super::{Filter, number};
+use super::{check, number};
+use crate::problem::Problem;
 
 pub(super) const GET_EXAMPLES: &str = "\
 Examples:
@@ -46,6 +47,17 @@ pub struct Get {
     /// Print each entry as a line of JSON, exactly as it is stored
     #[arg(long)]
     pub json: bool,
+}
+
+impl Get {
+    /// The first page that it asks for.
+    ///
+    /// # Errors
+    /// With the filter that is out of its limits, and what it takes.
+    pub(crate) fn query(&self) -> Result<Query, Problem> {
+        check(&self.filter)?;
+        Ok(Query { filter: self.filter.clone(), cursor: self.cursor, ..Query::default() })
+    }
 }
 
 fn cursor(text: &str) -> Result<Cursor, &'static str> {

@@ -1,9 +1,7 @@
 //! The words of `fourwire send`.
 
 use clap::Args;
-use proto::{Level, Transport};
-
-use super::words;
+use proto::{Level, Transport, flag};
 
 pub(super) const SEND_EXAMPLES: &str = "\
 Examples:
@@ -21,12 +19,12 @@ pub struct Send {
     /// Its text, up to 256 KiB; - is standard input, without a line feed at its end
     pub data: String,
 
-    /// By which way it goes; over rabbitmq it is queued first, and stored by the listener
-    #[arg(long, default_value = "http", value_parser = words(Transport::ALL, Transport::as_str))]
+    /// Transport; over rabbitmq the entry is queued first, and the listener stores it
+    #[arg(long, default_value = "http", value_parser = flag::one_of(Transport::ALL, Transport::as_str))]
     pub transport: Transport,
 
-    /// How serious it is
-    #[arg(long, default_value = "info", value_parser = words(Level::ALL, Level::as_str))]
+    /// Severity
+    #[arg(long, default_value = "info", value_parser = flag::one_of(Level::ALL, Level::as_str))]
     pub level: Level,
 
     /// A UUID that identifies it: sent twice, it is stored once. Left out: one is made

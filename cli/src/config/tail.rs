@@ -1,9 +1,9 @@
 //! The words of `fourwire tail`.
 
 use clap::Args;
-use proto::{TailDraft, TailQuery};
+use proto::{Cursor, Filter, TailQuery};
 
-use super::{Filter, filter::checked};
+use super::{check, number};
 use crate::problem::Problem;
 
 pub(super) const TAIL_EXAMPLES: &str = "\
@@ -27,16 +27,16 @@ pub struct Tail {
     pub filter: Filter,
 
     /// Begin after the entry with this cursor
-    #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from_start", "since"])]
-    pub after: Option<String>,
+    #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from_start", "since"], value_parser = cursor)]
+    pub after: Option<Cursor>,
 
     /// Begin with the oldest entry
     #[arg(long, conflicts_with = "since")]
     pub from_start: bool,
 
     /// When more than N entries behind, skip to the newest N. Left out: it skips nothing
-    #[arg(long, value_name = "N")]
-    pub max_lag: Option<String>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
+    pub max_lag: Option<u64>,
 
     /// Print each entry as a line of JSON, with its `cursor`
     #[arg(long)]
@@ -54,7 +54,12 @@ impl Tail {
     /// # Errors
     /// With the condition that is out of its limits, and what it takes.
     pub(crate) fn query(&self) -> Result<TailQuery, Problem> {
-        let after = if self.from_start { Some("0".to_owned()) } else { self.after.clone() };
-        checked(TailDraft { after, max_lag: self.max_lag.clone(), ..self.filter.draft() })
+        check(&self.filter)?;
+        let start = self.from_start.then(|| Cursor::after(0));
+        Ok(TailQuery { filter: self.filter.clone(), after: self.after.or(start), max_lag: self.max_lag })
     }
+}
+
+fn cursor(text: &str) -> Result<Cursor, &'static str> {
+    Cursor::parse_or_start(text).map_err(|_| "expected the cursor of an entry, or 0 for all")
 }
