@@ -3,9 +3,9 @@
 //! [`lines`] reads it, and can go back to a line; one of the [`ways`] sends what was read, and tells the [`ledger`]
 //! which lines are settled; when a way breaks, the load waits and goes on from the first line that is not.
 
+mod hint;
 mod ledger;
 mod lines;
-mod mistakes;
 mod patience;
 mod progress;
 #[cfg(test)]
