@@ -8,6 +8,7 @@ pub mod new;
 
 mod file;
 mod guard;
+mod key;
 
 pub use guard::Caller;
 pub(crate) use guard::{Guard, begin_counting, describe};
@@ -20,31 +21,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use file::KnownKey;
-
-/// The SHA-256 of a key.
-type Digest = [u8; 32];
+use key::{Digest, KnownKey, Scope};
 
 /// Longest key that is looked up, in bytes: ours have 67, and what is longer is not worth its hash.
 const KEY_BYTES: usize = 256;
-
-/// What a key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Write,
-    Read,
-}
-
-impl Scope {
-    const ALL: [Scope; 2] = [Scope::Write, Scope::Read];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Scope::Write => "write",
-            Scope::Read => "read",
-        }
-    }
-}
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod ways;
 use std::{io, sync::Arc, time::Instant};
 
 use anyhow::Context;
+use indicatif::HumanCount;
 use proto::{Certainty, Failure};
 use serde::Serialize;
 
@@ -30,7 +31,7 @@ use crate::{
     config::{Load, Stack},
     interrupt::Interrupt,
     problem::{Problem, describe},
-    text::{counted, escape, json_line, put_or_tell, thousands},
+    text::{counted, escape, json_line, put_or_tell},
 };
 
 /// How long a way waits for the next line before it brings what it has to an end.
@@ -262,10 +263,10 @@ impl std::fmt::Display for Summary {
         let lines = counted(self.read, "line", "lines");
         write!(f, "{lines} in {:.2} s ({:.0}/s):", self.seconds, self.per_second)?;
         if queued > 0 {
-            write!(f, " {} queued,", thousands(queued))?;
+            write!(f, " {} queued,", HumanCount(queued))?;
         } else {
-            write!(f, " {} stored, {} stored before,", thousands(stored), thousands(duplicate))?;
+            write!(f, " {} stored, {} stored before,", HumanCount(stored), HumanCount(duplicate))?;
         }
-        write!(f, " {} refused", thousands(refused))
+        write!(f, " {} refused", HumanCount(refused))
     }
 }

@@ -18,7 +18,7 @@ use utoipa::openapi::{
     security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
 };
 
-use super::{Keys, Reason, Scope};
+use super::{Keys, Reason, key::Scope};
 use crate::{answer::Refusal, metrics::auth_refused, page};
 
 /// What `WWW-Authenticate` says to who has no key.
@@ -139,23 +139,21 @@ impl Reason {
     fn failure(self) -> Failure {
         let (code, message) = match self {
             Reason::Missing => {
-                (Code::Unauthorized, "a key is needed here: send the header `Authorization: Bearer KEY`")
+                (Code::Unauthorized, "API key required: send the header `Authorization: Bearer KEY`")
             }
             Reason::Malformed => (
                 Code::Unauthorized,
-                "send the key in one header `Authorization: Bearer KEY`, and nothing besides",
+                "malformed Authorization header: send exactly one `Authorization: Bearer KEY`",
             ),
-            Reason::Unknown => {
-                (Code::Unauthorized, "this key is not valid: ask for one who runs this broker")
-            }
+            Reason::Unknown => (Code::Unauthorized, "unknown API key: ask whoever runs this broker for one"),
             Reason::Scope(Scope::Write) => {
-                (Code::Forbidden, "this key may not write: use one of the scope write")
+                (Code::Forbidden, "this key may not write: use one with the scope write")
             }
             Reason::Scope(Scope::Read) => {
-                (Code::Forbidden, "this key may not read: use one of the scope read")
+                (Code::Forbidden, "this key may not read: use one with the scope read")
             }
             Reason::Rate => {
-                (Code::RateLimited, "this key is used too often; nothing was stored, try again in a second")
+                (Code::RateLimited, "rate limit of this key exceeded; nothing was stored, retry in a second")
             }
         };
         Failure::new(code, message)

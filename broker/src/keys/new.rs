@@ -11,10 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 use sha2::{Digest as _, Sha256};
 
-use super::file;
-
-/// What every key of ours begins with, so that one that has got into a text can be found.
-pub(super) const PREFIX: &str = "fw_";
+use super::{file, key::PREFIX};
 
 /// Makes a key, shows it once, and adds its SHA-256 to the file that BROKER_KEYS_FILE names.
 #[derive(Debug, Parser)]
@@ -42,8 +39,8 @@ impl NewKey {
         file::parse_scopes(&self.scopes)?;
         let mut bits = [0; 32];
         getrandom::fill(&mut bits).context("the operating system has no random numbers")?;
-        let key = format!("{PREFIX}{}", hex(&bits));
-        let line = format!("{} {} {}", self.name, self.scopes, hex(&Sha256::digest(&key)));
+        let key = format!("{PREFIX}{}", hex::encode(bits));
+        let line = format!("{} {} {}", self.name, self.scopes, hex::encode(Sha256::digest(&key)));
         append(&self.file, &line).with_context(|| self.file.display().to_string())?;
         Ok((key, line))
     }
@@ -61,8 +58,4 @@ fn append(path: &Path, line: &str) -> anyhow::Result<()> {
     file.write_all(added.as_bytes())?;
     file.sync_all()?;
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

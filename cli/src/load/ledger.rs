@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use indicatif::HumanCount;
 use proto::{Failure, Outcome};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use super::{
     lines::{Line, Place},
     progress::{Meter, Progress},
 };
-use crate::text::{counted, escape, thousands};
+use crate::text::{counted, escape};
 
 /// Most refused lines that are named on standard error; the others are counted.
 const NAMED: u64 = 100;
@@ -114,7 +115,7 @@ impl Ledger {
         if self.counts.refused <= NAMED {
             self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message)));
         } else if self.counts.refused == NAMED + 1 {
-            let count = thousands(NAMED);
+            let count = HumanCount(NAMED);
             self.say(&format!("more than {count} lines are refused: from here on they are only counted"));
         }
         match (&mut self.rejects, text) {
