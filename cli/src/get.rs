@@ -29,7 +29,7 @@ pub(crate) async fn get(arguments: &Get, stack: &Stack) -> Result<Ending, Proble
 
 async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Problem> {
     let id = parse_entry_id(id)
-        .map_err(|_| Problem::Usage(anyhow::anyhow!("{id:?} is not the id of an entry")))?;
+        .map_err(|_| Problem::Usage(anyhow::anyhow!("{id:?} is not an entry id: expected a UUID")))?;
     let entry: StoredEntry = read(transports, &format!("/logs/{id}")).await.map_err(failed)?;
     if json {
         put(&json_line(&entry))?;
@@ -42,7 +42,7 @@ async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Proble
         ("level", level.to_string()),
         ("created at", created_at.to_string()),
         ("stored at", stored_at.to_string()),
-        ("came by", transport.to_string()),
+        ("via", transport.to_string()),
         ("written", if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") }),
         ("data", escape(data).to_string()),
     ];
@@ -60,7 +60,7 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
         query.limit = usize::try_from(most - told).map_or(PAGE_ENTRIES, |left| left.min(PAGE_ENTRIES));
         let page = page(transports, &query).await.map_err(|failure| {
             if let (Some(cursor), true) = (query.cursor, failure.certainty() != Certainty::Rejected) {
-                say!("broken off; go on with: {}", goes_on(arguments, cursor, most - told));
+                say!("interrupted; resume with: {}", goes_on(arguments, cursor, most - told));
             }
             failed(failure)
         })?;
@@ -92,9 +92,9 @@ fn goes_on(arguments: &Get, cursor: Cursor, left: u64) -> String {
 
 fn why_none(arguments: &Get) -> &'static str {
     match (arguments.cursor, arguments.filter.is_empty()) {
-        (Some(_), _) => "there are no more entries",
-        (None, true) => "no entry is stored yet",
-        (None, false) => "no entry meets the conditions",
+        (Some(_), _) => "no more entries",
+        (None, true) => "the store is empty",
+        (None, false) => "no entry matches the filters",
     }
 }
 
@@ -108,7 +108,7 @@ async fn tell_of_more(transports: &Transports, query: Query, cursor: Cursor) {
         Ok(_) | Err(_) => "may be",
     };
     let cursor = String::from(cursor);
-    say!("there {are} more: --all in place of --limit prints all, and --cursor {cursor} goes on after these");
+    say!("there {are} more: use --all for all of them, or --cursor {cursor} to resume after these");
 }
 
 async fn page(transports: &Transports, query: &Query) -> Result<Page, Failure> {

@@ -50,7 +50,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     let delivered = delivered.inspect_err(|failure| {
         told(failure, Some(entry.id()));
         if failure.certainty() != Certainty::Rejected {
-            say!("the entry's id is {}: send it again with --id {0}", entry.id());
+            say!("the entry's id is {}: retry with --id {0}", entry.id());
         }
     });
     let delivered = delivered.map_err(|failure| Problem::Failed(failure, place(transport)))?;
@@ -64,8 +64,8 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
     } else {
         let store =
-            timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
-        format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total))
+            timing_us.store.map(|us| format!(" ({} ms in the store)", millis(us))).unwrap_or_default();
+        format!("{outcome} via {transport} in {} ms{store}: {id}", millis(timing_us.total))
     };
     put_or_tell(&became)?;
     Ok(Ending::Done)
@@ -102,7 +102,7 @@ async fn data(argument: &str) -> anyhow::Result<String> {
     let most = DATA_BYTES as u64 + 2;
     let read = tokio::io::stdin().take(most).read_to_end(&mut bytes).await;
     read.context("cannot read standard input")?;
-    let mut text = String::from_utf8(bytes).ok().context("standard input is not text in UTF-8")?;
+    let mut text = String::from_utf8(bytes).ok().context("standard input is not UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -23,21 +23,21 @@ const MAX_DEADLINE_MS: u64 = 60_000;
 
 /// Where the logger and RabbitMQ are.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Where the stack is")]
+#[command(next_help_heading = "Connection options")]
 pub struct Stack {
-    /// The logger's HTTP address, to write over http and to read back
+    /// The logger's HTTP URL, for writing over http and for reading
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address; tls:// before it encrypts
+    /// The logger's rpc address; prefix with tls:// for TLS
     #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
-    /// The logger's gRPC address, for grpc, write-logs, sync-logs and tail
+    /// The logger's gRPC URL, for grpc, write-logs, sync-logs and tail
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 
-    /// RabbitMQ; amqps:// encrypts
+    /// RabbitMQ URL; use amqps:// for TLS
     #[arg(
         long,
         env,
@@ -47,16 +47,16 @@ pub struct Stack {
     )]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    /// File that contains AMQP_URL, which it overrides; only its owner may be able to read it
     #[arg(long, env, global = true)]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// The queue of the entries in RabbitMQ; its dead letters are in a queue of that name with .dead behind it, and those of
-    /// logs.entries in logs.dead
+    /// RabbitMQ queue of entries; its dead letters are in the queue of that name with .dead appended, those of logs.entries
+    /// in logs.dead
     #[arg(long, env, global = true, default_value = QUEUE)]
     pub rabbitmq_queue: Queues,
 
-    /// No delivery and no reading takes longer, in milliseconds
+    /// Deadline of each delivery and each read, in milliseconds
     #[arg(
         long,
         env,
@@ -66,15 +66,15 @@ pub struct Stack {
     )]
     pub fourwire_deadline_ms: u64,
 
-    /// The certificate that the logger and RabbitMQ are shown, in PEM
+    /// Client certificate for the logger and RabbitMQ (PEM)
     #[arg(long, env, global = true)]
     pub fourwire_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env, global = true)]
     pub fourwire_tls_key: Option<PathBuf>,
 
-    /// The authority of the logger's and RabbitMQ's certificates, in PEM
+    /// CA certificate that signed those of the logger and RabbitMQ (PEM)
     #[arg(long, env, global = true)]
     pub fourwire_tls_ca: Option<PathBuf>,
 }

@@ -8,25 +8,20 @@ use crate::problem::Problem;
 
 pub(super) const TAIL_EXAMPLES: &str = "\
 Examples:
-  fourwire tail                          what comes from now on
+  fourwire tail                          new entries
   fourwire tail --name build --json      one name, as JSON with the cursor of each entry
-  fourwire tail --from-start             all that is stored, and then what comes
-  fourwire tail --after 4711             goes on after the entry with that cursor
+  fourwire tail --from-start             everything stored, then new entries
+  fourwire tail --after 4711             resume after the entry with that cursor
 
-\"following\" is said once it has begun: what was stored before is not told, unless it was asked for. One that is
-started before the logger tells what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or
-when its output is closed, as in `fourwire tail | head -n 1`, and says with which cursor to go on. Nothing is missed
-and nothing is told twice, also when the logger is restarted meanwhile. What retention has deleted, or --max-lag
-skipped, is counted on standard error.";
+It prints \"following\" once it has begun; entries stored before that are shown only if asked for. A tail that is started \
+before the logger shows what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or when its \
+output is closed, as in `fourwire tail | head -n 1`, and prints the cursor to resume with. Nothing is missed or repeated, \
+even when the logger restarts. Entries that retention deleted or --max-lag skipped are counted on standard error.";
 
 /// See the command.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// Which entries.
-    #[command(flatten)]
-    pub filter: Filter,
-
-    /// Begin after the entry with this cursor
+    /// Resume after the entry with this cursor; 0: before the first
     #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from_start", "since"], value_parser = cursor)]
     pub after: Option<Cursor>,
 
@@ -34,13 +29,17 @@ pub struct Tail {
     #[arg(long, conflicts_with = "since")]
     pub from_start: bool,
 
-    /// When more than N entries behind, skip to the newest N. Left out: it skips nothing
+    /// When more than N entries behind, skip to the newest N. Nothing is skipped by default
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
     pub max_lag: Option<u64>,
 
     /// Print each entry as a line of JSON, with its `cursor`
     #[arg(long)]
     pub json: bool,
+
+    /// Which entries. Last, since the heading of its flags would be that of those below it, too.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 impl Tail {

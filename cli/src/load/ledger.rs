@@ -116,7 +116,7 @@ impl Ledger {
             self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message)));
         } else if self.counts.refused == NAMED + 1 {
             let count = HumanCount(NAMED);
-            self.say(&format!("more than {count} lines are refused: from here on they are only counted"));
+            self.say(&format!("more than {count} lines are refused: further ones are only counted"));
         }
         match (&mut self.rejects, text) {
             (Some(rejects), Some(text)) => rejects.write_all(&[text, b"\n"].concat()),
@@ -141,7 +141,7 @@ impl Ledger {
         if lines > 0 {
             self.counts.refused += lines;
             let count = counted(lines, "more line is", "more lines are");
-            self.say(&format!("{count} refused: load them with --rejects FILE to have them all"));
+            self.say(&format!("{count} refused: use --rejects FILE to get them all"));
         }
     }
 
@@ -158,5 +158,5 @@ fn open_rejects(path: &Path, goes_on: bool) -> anyhow::Result<File> {
         true => options.append(true).create(true),
         false => options.append(true).create_new(true),
     };
-    options.open(path).with_context(|| format!("--rejects: cannot make {}", path.display()))
+    options.open(path).with_context(|| format!("--rejects: cannot create {}", path.display()))
 }
