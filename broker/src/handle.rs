@@ -30,16 +30,16 @@ use crate::{
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes")]
 enum Answers {
-    /// Stored, queued, or stored before
+    /// Stored, queued, or a duplicate
     #[response(status = 202)]
     Accepted(Envelope<AcceptedOneOrMany>),
-    /// Never stored: mend the request
+    /// Rejected: fix the request
     #[response(status = 400)]
     Bad(Envelope<FailureData>),
-    /// No key, or none that is known, where keys are asked for
+    /// No API key, or an unknown one, where keys are required
     #[response(status = 401)]
     Unauthorized(Envelope<FailureData>),
-    /// The key may not write, or a page of this origin may not call
+    /// The key lacks the scope `write`, or the origin of the page is not allowed
     #[response(status = 403)]
     Forbidden(Envelope<FailureData>),
     /// The body did not arrive in time
@@ -51,16 +51,16 @@ enum Answers {
     /// The body is too large
     #[response(status = 413)]
     TooLarge(Envelope<FailureData>),
-    /// The body has a Content-Encoding, such as gzip: send it without one
+    /// The body has a Content-Encoding such as gzip: send it without one
     #[response(status = 415)]
     Encoded(Envelope<FailureData>),
-    /// The key is used too often: try again
+    /// Rate limit of the key exceeded: retry later
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
-    /// Certainly not stored: try again
+    /// Certainly not stored: retry
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),
-    /// It may be stored: try again with the same id
+    /// It may or may not be stored: retry with the same id
     #[response(status = 504)]
     Unknown(Envelope<FailureData>),
 }
@@ -84,7 +84,7 @@ async fn by_any(app: &App, request: Request) -> Result<Response, Refusal> {
     carry_out(app, handle, transport, begun).await
 }
 
-/// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
+/// The course's endpoint for gRPC: as `/handle`, with the transport `grpc`.
 #[utoipa::path(
     post, path = "/log-grpc", request_body = GrpcHandleBody,
     responses(Answers)
@@ -100,7 +100,7 @@ async fn by_grpc(app: &App, request: Request) -> Result<Response, Refusal> {
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
-            let message = "this address is for the transport grpc: leave `transport` out, or post to /handle";
+            let message = "this endpoint is for the transport grpc: omit `transport`, or post to /handle";
             Err(Failure::new(Code::UnknownTransport, message).into())
         }
     }
@@ -214,7 +214,7 @@ fn answer(
     accepted(message(transport, outcomes), data, timing_us)
 }
 
-/// A sentence such as `998 stored, 2 duplicate by grpc`.
+/// A sentence such as `998 stored, 2 duplicate via grpc`.
 fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let count = |outcome| outcomes.iter().filter(|own| **own == outcome).count();
     let told = [
@@ -226,5 +226,5 @@ fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let one = outcomes.len() == 1;
     let told = told.into_iter().filter(|(count, _)| *count > 0);
     let told = told.map(|(count, word)| if one { word.to_owned() } else { format!("{count} {word}") });
-    format!("{} by {transport}", told.collect::<Vec<_>>().join(", "))
+    format!("{} via {transport}", told.collect::<Vec<_>>().join(", "))
 }

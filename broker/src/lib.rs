@@ -158,9 +158,9 @@ impl Broker {
 #[derive(OpenApi)]
 #[openapi(components(schemas(Envelope<AcceptedOneOrMany>)), info(
     title = "Fourwire broker",
-    description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
-        names. Besides these addresses there are /healthz, /readyz and /metrics for operators, and the files \
-        of the page."
+    description = "Takes log entries as JSON and delivers each to the logger over the transport that the request \
+        names. Besides these endpoints there are /healthz, /readyz and /metrics for operators, and the files \
+        of the web page."
 ))]
 struct Description;
 
@@ -187,13 +187,10 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         .route("/openapi.json", get(described))
         .route(page::FILE_PATH, get(page::file))
         .fallback(|| async {
-            Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
+            Refusal::from(Failure::new(Code::NotFound, "no such endpoint: see /openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Refusal::from(Failure::new(
-                Code::MethodNotAllowed,
-                "this address takes another method: the header Allow names it",
-            ))
+            Refusal::from(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
         })
         .with_state(app)
 }

@@ -68,11 +68,12 @@ impl Tails {
 /// Streams entries as they are stored, one event each. All filters must match. Without `after` the stream begins at
 /// `since`, and it ends at `until`.
 ///
-/// Events: `entry`, with the entry as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for
-/// `max_lag`; `state`, with `connected`: whether the logger is there, and if not, the stream goes on when it is back;
-/// `refused`, the last one, if it cannot go on. The `id` of an event is where to go on from, as `Last-Event-ID` or `after`.
+/// Events: `entry`, as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for `max_lag`;
+/// `state`, with `connected`: whether the logger is reachable (while it is not, the stream waits, and then resumes);
+/// `refused`, the last one, if the stream cannot continue. The `id` of an event is the cursor to resume from, as
+/// `Last-Event-ID` or `after`.
 ///
-/// Where `until` has passed and nothing is left to tell, the answer is 204: a browser's `EventSource`, which comes again
+/// Once `until` has passed and nothing is left to send, the response is 204: a browser's `EventSource`, which reconnects
 /// after the end of every stream, stops at it.
 #[utoipa::path(
     get, path = "/logs/stream",
@@ -81,17 +82,17 @@ impl Tails {
         TailQuery,
         (
             "Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$",
-            description = "As `after`, which it goes before: a browser sends it by itself. Empty, it says nothing",
+            description = "As `after`, which it overrides: a browser sends it when it reconnects. Ignored if empty",
         ),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream", description = "Events, without end unless `until` is given"),
-        (status = 204, description = "`until` has passed, and there is nothing to tell, now or later"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events, endless unless `until` is given"),
+        (status = 204, description = "`until` has passed, and nothing is left to send, now or later"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
-        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
-        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
-        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
-        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or there are too many streams"),
+        (status = 401, body = Envelope<FailureData>, description = "No API key, or an unknown one, where keys are required"),
+        (status = 403, body = Envelope<FailureData>, description = "The key lacks the scope `read`, or the origin of the page is not allowed"),
+        (status = 429, body = Envelope<FailureData>, description = "Rate limit of the key exceeded: retry later"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger is unreachable, or too many streams are open"),
     )
 )]
 pub async fn follow(
@@ -115,7 +116,7 @@ pub async fn follow(
         None => Reader::Address(client.peer()),
     };
     let place = app.tails.places.take(reader);
-    let place = place.ok_or_else(|| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
+    let place = place.ok_or_else(|| Failure::new(Code::Overloaded, "too many open streams: retry later"))?;
     let is_over = query.filter.until.is_some_and(|until| until <= proto::Time::now());
     let mut tail = app.tails.streams.tail(query);
     let mut found = VecDeque::new();
@@ -190,7 +191,7 @@ impl Follower {
                 // A browser comes again by itself, to the next broker.
                 () = self.shutdown.begun() => return None,
                 () = self.given_up.cancelled() => {
-                    let message = "there are too many streams at once, most of them yours: close some";
+                    let message = "too many open streams, most of them yours: close some";
                     Err(Failure::new(Code::Overloaded, message))
                 }
                 tailed = self.tail.next() => tailed?,

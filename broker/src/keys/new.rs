@@ -13,18 +13,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::{file, key::PREFIX};
 
-/// Makes a key, shows it once, and adds its SHA-256 to the file that BROKER_KEYS_FILE names.
+/// Creates an API key, prints it once, and appends its SHA-256 to the file that BROKER_KEYS_FILE names.
 #[derive(Debug, Parser)]
 #[command(name = "new-key", version = proto::release::VERSION)]
 pub struct NewKey {
-    /// Who it is for: a second key of a name is for the change from the first one
+    /// Name of the caller; a second key of a name is for rotation
     pub name: String,
 
-    /// What it may be used for: write, read or both
+    /// Scopes: write, read or both
     #[arg(default_value = "write,read")]
     pub scopes: String,
 
-    /// The file; it is made if it is not there
+    /// Key file, created if missing
     #[arg(default_value = "data/keys")]
     pub file: PathBuf,
 }
@@ -38,7 +38,7 @@ impl NewKey {
         file::parse_name(&self.name)?;
         file::parse_scopes(&self.scopes)?;
         let mut bits = [0; 32];
-        getrandom::fill(&mut bits).context("the operating system has no random numbers")?;
+        getrandom::fill(&mut bits).context("no random numbers from the operating system")?;
         let key = format!("{PREFIX}{}", hex::encode(bits));
         let line = format!("{} {} {}", self.name, self.scopes, hex::encode(Sha256::digest(&key)));
         append(&self.file, &line).with_context(|| self.file.display().to_string())?;
