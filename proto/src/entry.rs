@@ -55,7 +55,7 @@ impl LogEntry {
     }
 }
 
-/// How serious an entry is. It sets the routing key in RabbitMQ.
+/// The severity of an entry. It sets the routing key in RabbitMQ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -176,7 +176,7 @@ pub(crate) fn parse_id(text: &str) -> Result<Uuid, Failure> {
         invalid("id is not a UUID: send one such as \"0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a\", or omit it")
     })?;
     if id.is_nil() {
-        return Err(invalid("id is the nil UUID, which identifies nothing: send another, or leave it out"));
+        return Err(invalid("id is the nil UUID, which identifies nothing: send another, or omit it"));
     }
     Ok(id)
 }

@@ -158,7 +158,7 @@ pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Trans
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct HandleBody<'a> {
-    /// What is to be done.
+    /// What to do.
     #[schema(value_type = Action, required)]
     action: Option<String>,
     /// The transport; by default the broker's.

@@ -98,7 +98,7 @@ pub struct BatchReceipt {
     pub store_us: Option<u64>,
 }
 
-/// Why an entry was not accepted, in a word that does not change.
+/// Why an entry was not accepted: a stable error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {

@@ -17,27 +17,27 @@ pub struct StoredEntry {
     pub name: String,
     /// Its text.
     pub data: String,
-    /// How serious it is.
+    /// Severity.
     pub level: Level,
-    /// When it happened, by the clock of the caller or of the broker.
+    /// When it happened, by the clock of the client or of the broker.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Time,
     /// When it was stored, by the clock of the logger.
     #[schema(value_type = String, format = DateTime)]
     pub stored_at: Time,
-    /// By which way it came first.
+    /// The transport that it first came by.
     pub transport: Transport,
-    /// How often this id was written: 1, and 1 more for each duplicate.
+    /// How often this id was written: 1, plus 1 for each duplicate.
     pub attempts: u32,
 }
 
 /// A page of entries, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page {
-    /// The entries, newest first in the order of their storing.
+    /// Entries, newest first by the order in which they were stored.
     pub entries: Vec<StoredEntry>,
-    /// What to send as `cursor` for the next page; `null` after the last. A page may be short, even empty,
-    /// and still have a next one: a search stops after its time is up and goes on from there.
+    /// `cursor` of the next page; `null` after the last. A page may be short, even empty, and still have a next one: a search
+    /// stops at its time limit and resumes from there.
     #[schema(value_type = Option<String>)]
     pub next: Option<Cursor>,
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{Code, Failure};
 
-/// By which way an entry gets from the broker to the logger.
+/// How an entry gets from the broker to the logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {

@@ -97,7 +97,7 @@ impl<In: FieldBound> Decoder for BoundedDecoder<In> {
 fn unreadable(error: &DecodeError) -> Failure {
     let text = error.to_string();
     let (_, what) = text.split_once(": ").unwrap_or(("", &text));
-    Failure::new(Code::BadField, format!("the message is not as logs.proto has it: {what}"))
+    Failure::new(Code::BadField, format!("the message does not match logs.proto: {what}"))
 }
 
 /// Whether a message has more than `limit` fields. Those within a group count too. It looks no further than to
@@ -220,7 +220,7 @@ mod tests {
             let refusal = decode(broken).await.expect_err("broken");
             let failure = failure(&refusal).expect("it is marked");
             assert_eq!((refusal.code(), failure.code), (tonic::Code::InvalidArgument, Code::BadField));
-            assert!(failure.message.starts_with("the message is not as logs.proto has it: "), "{failure}");
+            assert!(failure.message.starts_with("the message does not match logs.proto: "), "{failure}");
         }
         let refusal = decode(&not_utf8).await.expect_err("not UTF-8");
         assert!(refusal.message().contains("Log.name") && refusal.message().contains("UTF-8"), "{refusal}");

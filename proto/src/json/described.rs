@@ -11,7 +11,7 @@ use super::{Action, entry::EntryOrBatch};
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcHandleBody {
-    /// What is to be done.
+    /// What to do.
     action: Action,
     /// `grpc`, or omitted.
     transport: Option<Grpc>,
