@@ -119,11 +119,10 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Reason> {
         value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Reason::Malformed)?;
     let key = key.trim_matches(' ').as_bytes();
     let sound = given.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !key.is_empty();
-    match sound {
-        false => Err(Reason::Malformed),
-        true if key.len() > KEY_BYTES => Err(Reason::Unknown),
-        true => Ok(key),
+    if !sound {
+        return Err(Reason::Malformed);
     }
+    if key.len() > KEY_BYTES { Err(Reason::Unknown) } else { Ok(key) }
 }
 
 /// Where `wanted` stands. It looks at all of them, and at every byte, so that the time tells nothing.

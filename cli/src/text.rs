@@ -45,9 +45,10 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
     }
     // JSON itself has none of them outside of strings, and all of them are of the first plane.
     json.chars().fold(String::with_capacity(json.len() + 16), |mut line, char| {
-        match is_obeyed(char) {
-            true => line.push_str(&format!("\\u{:04x}", char as u32)),
-            false => line.push(char),
+        if is_obeyed(char) {
+            line.push_str(&format!("\\u{:04x}", char as u32));
+        } else {
+            line.push(char);
         }
         line
     })

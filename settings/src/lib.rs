@@ -42,9 +42,9 @@ fn read_from<Settings: Parser>(
 
 /// The same command, but as if the empty variables were not set. clap would read them as values.
 fn without_empty(command: Command, is_empty: &impl Fn(&OsStr) -> bool) -> Command {
-    let unset = |argument: Arg| match argument.get_env().is_some_and(is_empty) {
-        true => argument.env(Resettable::Reset),
-        false => argument,
+    let unset = |argument: Arg| {
+        let empty = argument.get_env().is_some_and(is_empty);
+        if empty { argument.env(Resettable::Reset) } else { argument }
     };
     command.mut_args(unset).mut_subcommands(|command| without_empty(command, is_empty))
 }

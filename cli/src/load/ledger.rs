@@ -154,9 +154,6 @@ impl Ledger {
 fn open_rejects(path: &Path, goes_on: bool) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     // What another load has refused is not to be lost, nor to be mixed with this one's.
-    match goes_on {
-        true => options.append(true).create(true),
-        false => options.append(true).create_new(true),
-    };
+    options.append(true).create(goes_on).create_new(!goes_on);
     options.open(path).with_context(|| format!("--rejects: cannot create {}", path.display()))
 }

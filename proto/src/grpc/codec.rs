@@ -87,9 +87,8 @@ impl<In: FieldBound> Decoder for BoundedDecoder<In> {
         if In::FIELDS.is_some_and(|limit| has_more_fields(message.clone(), limit)) {
             return Err(status(&too_many()));
         }
-        In::decode(message).map(Some).map_err(|error| match In::ASKS {
-            true => status(&unreadable(&error)),
-            false => Status::internal(error.to_string()),
+        In::decode(message).map(Some).map_err(|error| {
+            if In::ASKS { status(&unreadable(&error)) } else { Status::internal(error.to_string()) }
         })
     }
 }
