@@ -22,14 +22,13 @@ const MAX_DEADLINE_MS: u64 = 7_000;
 /// More than this machine answers, and still whole nanoseconds apart.
 const MAX_KEY_RATE: i64 = 1_000_000;
 
-/// The HTTP front: takes log entries as JSON, and hands each to the logger over the transport that the request
-/// names.
+/// HTTP API: takes log entries as JSON and delivers each to the logger over the transport that the request names.
 ///
 /// Each setting is a flag and an environment variable of the same name; the flag takes precedence.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "broker", version = proto::release::VERSION)]
 pub struct Config {
-    /// Where HTTP is served
+    /// Address to serve HTTP on
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = service::listen_address)]
     pub broker_http_listen: SocketAddr,
 
@@ -37,66 +36,65 @@ pub struct Config {
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// The listener's HTTP address, to ask how it is
+    /// The listener's HTTP URL, for its status
     #[arg(long, env, default_value = "http://127.0.0.1:8083")]
     pub listener_http_url: HttpUrl,
 
-    /// RabbitMQ; use amqps:// for TLS
+    /// RabbitMQ URL; use amqps:// for TLS
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which overrides AMQP_URL itself; only its owner may read it
+    /// File that contains AMQP_URL, which it overrides; only its owner may be able to read it
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// The queue in RabbitMQ that entries wait in; a stack of its own on the same virtual host needs another name, here and
-    /// for its listener
+    /// RabbitMQ queue of entries; a second stack on the same virtual host needs another name, here and for its listener
     #[arg(long, env, default_value = QUEUE)]
     pub rabbitmq_queue: Queues,
 
-    /// How many listeners take from the queue: if there are more for a while, the log and /status say so
+    /// Number of listeners that consume the queue; if there are more for a while, the log and /status warn
     #[arg(long, env, default_value_t = 1)]
     pub broker_listeners: u32,
 
-    /// The transport of requests that name none: http, rpc, rabbitmq or grpc
+    /// Default transport of requests that name none: http, rpc, rabbitmq or grpc
     #[arg(long, env, default_value_t = Transport::Http)]
     pub broker_default_transport: Transport,
 
-    /// Request deadline in milliseconds, at most 7000; afterwards the broker responds 504. Over the concurrency limit a
-    /// request queues for up to half of it, and is then answered 503
+    /// Request deadline in milliseconds, at most 7000; afterwards the broker responds 504. Over the concurrency limit a request
+    /// queues for up to half of it, then gets 503
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 
-    /// Origins of pages that may call the broker, besides those of this machine; separated by commas
+    /// Origins of web pages that may call the broker, besides those on this machine; comma-separated
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
     pub broker_cors_origins: Vec<String>,
 
-    /// The keys of callers, as `make key` writes them; read again at SIGHUP. Without it nobody is asked for a key
+    /// File of API keys, as `make key` writes it; reloaded on SIGHUP. Without it no key is required
     #[arg(long, env)]
     pub broker_keys_file: Option<PathBuf>,
 
-    /// How many requests per second, and at once, each name in the file of keys may make; 0 is no limit
+    /// Requests per second, and burst, of each name in the key file; 0: unlimited
     #[arg(long, env, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_KEY_RATE))]
     pub broker_key_rate: u32,
 
-    /// The broker's certificate, in PEM: the broker serves HTTPS with it, and shows it to the logger, the listener and
-    /// RabbitMQ; read again at SIGHUP, with the key and the CA
+    /// Certificate of the broker (PEM), for HTTPS and as a client of the logger, the listener and RabbitMQ; reloaded on SIGHUP,
+    /// with the key and the CA
     #[arg(long, env)]
     pub broker_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env)]
     pub broker_tls_key: Option<PathBuf>,
 
-    /// The CA of the logger's, the listener's and RabbitMQ's certificates, in PEM
+    /// CA certificate that signed those of the logger, the listener and RabbitMQ (PEM)
     #[arg(long, env)]
     pub broker_tls_ca: Option<PathBuf>,
 
-    /// Serve other machines without TLS or keys: whoever reaches the port may write and read all entries
+    /// Serve other machines without TLS or keys: anyone who can reach the port may write and read all entries
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
-    /// The promise that this build breaks on purpose
+    /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]
     #[arg(long, env)]
     pub broker_fault: Option<crate::faults::Fault>,

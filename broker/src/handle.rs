@@ -31,16 +31,16 @@ use crate::{
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes")]
 enum Answers {
-    /// Stored, queued, or stored before
+    /// Stored, queued, or a duplicate
     #[response(status = 202)]
     Accepted(Envelope<AcceptedOneOrMany>),
     /// Rejected: fix the request
     #[response(status = 400)]
     Bad(Envelope<FailureData>),
-    /// No key, or none that is known, where keys are asked for
+    /// No API key, or an unknown one, where keys are required
     #[response(status = 401)]
     Unauthorized(Envelope<FailureData>),
-    /// The key may not write, or a page of this origin may not call
+    /// The key lacks the scope `write`, or the origin of the page is not allowed
     #[response(status = 403)]
     Forbidden(Envelope<FailureData>),
     /// The body did not arrive in time
@@ -52,16 +52,16 @@ enum Answers {
     /// The body is too large
     #[response(status = 413)]
     TooLarge(Envelope<FailureData>),
-    /// The body has a Content-Encoding, such as gzip: send it without one
+    /// The body has a Content-Encoding such as gzip: send it without one
     #[response(status = 415)]
     Encoded(Envelope<FailureData>),
-    /// The key is used too often: try again
+    /// Rate limit of the key exceeded: retry later
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
-    /// Certainly not stored: try again
+    /// Certainly not stored: retry
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),
-    /// It may be stored: try again with the same id
+    /// It may or may not be stored: retry with the same id
     #[response(status = 504)]
     Unknown(Envelope<FailureData>),
 }
@@ -85,7 +85,7 @@ async fn by_any(app: &App, request: Request) -> Result<Response, Refusal> {
     carry_out(app, handle, transport, begun).await
 }
 
-/// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
+/// The course's endpoint for gRPC: as `/handle`, with the transport `grpc`.
 #[utoipa::path(
     post, path = "/log-grpc", request_body = GrpcHandleBody,
     responses(Answers)
@@ -101,7 +101,7 @@ async fn by_grpc(app: &App, request: Request) -> Result<Response, Refusal> {
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
-            let message = "this address is for the transport grpc: leave `transport` out, or post to /handle";
+            let message = "this endpoint is for the transport grpc: omit `transport`, or post to /handle";
             Err(Failure::new(Code::UnknownTransport, message).into())
         }
     }

@@ -136,9 +136,9 @@ impl Broker {
 #[derive(OpenApi)]
 #[openapi(components(schemas(Envelope<AcceptedOneOrMany>)), info(
     title = "Fourwire broker",
-    description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
-        names. Besides these addresses there are /healthz, /readyz and /metrics for operators, and the files \
-        of the page."
+    description = "Takes log entries as JSON and delivers each to the logger over the transport that the request \
+        names. Besides these endpoints there are /healthz, /readyz and /metrics for operators, and the files \
+        of the web page."
 ))]
 struct Description;
 

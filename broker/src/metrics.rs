@@ -33,11 +33,11 @@ pub(crate) struct Requests {
 impl Requests {
     /// Call it after the recorder of the metrics is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(REQUESTS, Unit::Count, "Requests that were answered, a batch as one");
+        describe_counter!(REQUESTS, Unit::Count, "Responses, a batch as one");
         describe_histogram!(
             REQUEST_SECONDS,
             Unit::Seconds,
-            "Time from when the body was there to the answer"
+            "Time from the complete request body to the response"
         );
         let requests = |transport: &'static str, outcome: &'static str| counter!(REQUESTS, "transport" => transport, "outcome" => outcome);
         let of_each = |transport: &'static str| PerOutcome::new(|outcome| requests(transport, outcome));
@@ -71,7 +71,7 @@ impl Requests {
 
 /// How many readers of `/logs/stream` there are. Call it after the recorder of the metrics is installed.
 pub(crate) fn open_streams() -> Gauge {
-    describe_gauge!(OPEN_STREAMS, Unit::Count, "Readers of /logs/stream");
+    describe_gauge!(OPEN_STREAMS, Unit::Count, "Open connections to /logs/stream");
     gauge!(OPEN_STREAMS)
 }
 
@@ -83,6 +83,6 @@ pub(crate) fn queue_consumers() -> Gauge {
 
 /// Counts those who are not let in for a reason.
 pub(crate) fn auth_refused(reason: &'static str) -> Counter {
-    describe_counter!(AUTH_REFUSED, Unit::Count, "Requests that were not let in, by reason");
+    describe_counter!(AUTH_REFUSED, Unit::Count, "Requests rejected by the check of API keys, by reason");
     counter!(AUTH_REFUSED, "reason" => reason)
 }

@@ -13,7 +13,7 @@ pub enum Ending {
     Done = 0,
     /// Something was refused, and will be again: it was never stored, or there is no such entry.
     Refused = 1,
-    /// What was asked for makes no sense. clap uses the same number.
+    /// A usage error. clap uses the same number.
     Usage = 2,
     /// Not everything is done; what is not is certainly not stored.
     NotStored = 3,
@@ -92,7 +92,7 @@ pub(crate) fn describe(failure: &Failure, place: &str) -> String {
     }
     if failure.code == Code::OutcomeUnknown {
         // It may have answered in its own way.
-        text.push_str(&format!("\n  If it is always so: does {place} lead to another server?"));
+        text.push_str(&format!("\n  If this persists: does {place} point to another server?"));
     }
     text
 }

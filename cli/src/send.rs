@@ -52,7 +52,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     let failed = |failure: Failure| {
         told(&failure, Some(id));
         if failure.certainty() != Certainty::Rejected {
-            say!("the entry's id is {id}: send it again with --id {id}");
+            say!("the entry's id is {id}: retry with --id {id}");
         }
         Problem::Failed(failure, place(transport))
     };
@@ -67,7 +67,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
     } else {
         let store =
-            timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
+            timing_us.store.map(|us| format!(" ({} ms in the store)", millis(us))).unwrap_or_default();
         format!("{outcome} via {transport} in {} ms{store}: {id}", millis(timing_us.total))
     };
     put_or_tell(&became)?;
@@ -105,7 +105,7 @@ async fn data(argument: &str) -> anyhow::Result<String> {
     let most = DATA_BYTES as u64 + 2;
     let read = tokio::io::stdin().take(most).read_to_end(&mut bytes).await;
     read.context("cannot read standard input")?;
-    let mut text = String::from_utf8(bytes).ok().context("standard input is not text in UTF-8")?;
+    let mut text = String::from_utf8(bytes).ok().context("standard input is not UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::words::UnknownWord;
 
-/// Why an entry was not accepted, in a word that does not change.
+/// Why an entry was not accepted: a stable error code.
 #[derive(
     Debug,
     Clone,

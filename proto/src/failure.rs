@@ -143,7 +143,7 @@ impl Failure {
 
     /// The same failure in other words.
     #[must_use]
-    pub(crate) fn reworded(self, happened: String) -> Self {
+    pub fn reworded(self, happened: String) -> Self {
         Failure { happened: cut(happened), ..self }
     }
 

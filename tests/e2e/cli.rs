@@ -141,10 +141,10 @@ async fn the_exit_code_says_what_is_certain() {
         (vec!["send", "--name", "event", "--created-at", "noon", "hello"], "RFC 3339"),
         (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
-        (vec!["get", "seven"], "not the id of an entry"),
+        (vec!["get", "seven"], "not an entry id"),
         (vec!["get", "--since", "noon"], "--since"),
         (vec!["get", "--cursor", "foo"], "--cursor"),
-        (vec!["tail", "--max-lag", "0"], "max_lag"),
+        (vec!["tail", "--max-lag", "0"], "--max-lag"),
         (vec!["load", "nowhere.ndjson"], "nowhere.ndjson"),
         (vec!["load", "."], "directory"),
         (vec!["get", "--logger-http-url", "https://127.0.0.1:1"], "LOGGER_HTTP_URL"),
@@ -181,7 +181,7 @@ async fn what_cannot_be_written_is_told_on_standard_error() {
         (&["send", "--name", "event", "hello"][..], "stored via http"),
         (&["load", path], "1 line in"),
         (&["get"], "cannot write"),
-        (&["tail", "--from-start"], "go on with: "),
+        (&["tail", "--from-start"], "resume with: "),
     ] {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
         let child = fourwire(&stack, arguments).stdout(full).spawn().expect("it starts");
@@ -258,7 +258,7 @@ async fn lines_that_are_refused_need_no_logger() {
     let nobody = format!("{scheme}://127.0.0.1:1");
     let load = ["load", "--logger-grpc-url", nobody.as_str(), "--patience", "0", path];
     let ran = run(&stack, &load).await.ended_with(1);
-    assert!(ran.out.contains("2 refused") && !ran.err.contains("go on with"), "{ran:?}");
+    assert!(ran.out.contains("2 refused") && !ran.err.contains("resume with"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -314,8 +314,8 @@ async fn entries_are_found_by_conditions_and_read_page_by_page() {
         let ran = run(&stack, &[&["get"], conditions].concat()).await.ended_with(0);
         assert_eq!(ran.out.lines().count(), count, "{conditions:?}");
         let said = match count {
-            0 => "no entry meets the conditions",
-            20 | 1_500 => "there are more: --all in place of --limit prints all, and --cursor ",
+            0 => "no entry matches the filters",
+            20 | 1_500 => "there are more: use --all for all of them, or --cursor ",
             _ => "",
         };
         assert!(ran.err.starts_with(said) && said.is_empty() == ran.err.is_empty(), "{ran:?}");

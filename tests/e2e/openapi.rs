@@ -42,6 +42,9 @@ async fn the_description_has_exactly_the_routes_of_the_broker() {
         routes.entry(path).or_default().insert(method);
     }
     assert_eq!(described, routes);
+    let text = serde_json::to_string_pretty(&description.body).expect("JSON");
+    let phrases: Vec<String> = tests::voice::found_in(&text).iter().map(ToString::to_string).collect();
+    assert!(phrases.is_empty(), "{}", phrases.join("\n"));
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_question_that_cannot_be_answered_says_why() {
         ("/page/%ff", 404, "not_found", "no such file"),
         ("/logs/00000000-0000-0000-0000-000000000000", 400, "bad_query", "nil"),
         ("/logs/0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a", 404, "not_found", "no entry"),
-        ("/nowhere", 404, "not_found", "address"),
+        ("/nowhere", 404, "not_found", "endpoint"),
         ("/handle", 405, "method_not_allowed", "method"),
     ] {
         let answer = stack.get(path).await;

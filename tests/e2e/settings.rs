@@ -140,7 +140,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker"], "BROKER_CORS_ORIGINS", "*", "https://example.org:8443"),
     (&["broker"], "BROKER_CORS_ORIGINS", "https://example.org,example.net", "https://example.org:8443"),
     (&["broker"], "BROKER_KEYS_FILE", "/proc/none/keys", "cannot be read"),
-    (&["broker"], "BROKER_KEYS_FILE", "/tmp", "it is no file"),
+    (&["broker"], "BROKER_KEYS_FILE", "/tmp", "not a file"),
     (&["broker"], "BROKER_KEY_RATE", "-1", "0..=1000000"),
     (&["broker"], "BROKER_KEY_RATE", "1000001", "0..=1000000"),
     (&["broker"], "BROKER_KEY_RATE", "10/s", "invalid digit"),

@@ -49,7 +49,7 @@ async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     let held = |data: &Value| data["listener"]["held"].as_u64().filter(|held| *held <= 2);
     let all = |data: &Value| ready(data).zip(held(data)).map(|(ready, held)| ready + held);
     until(&stack, "the queue grows", |data| all(data) == Some(ENTRIES)).await;
-    says(&stack, "no answer: logger; the listener takes no entries and waits for logger").await;
+    says(&stack, "no answer: logger; the listener is not consuming, waiting for logger").await;
     stack.start_logger().await.expect("it starts");
     let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["held"] == 0;
     let back = json!({ "reachable": true, "ready": true });

@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use proto::{
-    Code, Cursor, EntryDraft, LogEntry, Outcome, TailDraft, TailEvent, TailQuery, Transport,
+    Code, Cursor, EntryDraft, Filter, Level, LogEntry, Outcome, TailEvent, TailQuery, Transport,
     grpc::{LogRequest, TailRequest, log_service_client::LogServiceClient},
 };
 use serde_json::json;
@@ -254,8 +254,8 @@ async fn a_tail_from_now_tells_nothing_of_before_and_one_since_a_time_does() {
     stack.streams().write_logs(stream::iter(early.clone())).await.expect("an answer");
     let newest = stack.all_stored().await[0].stored_at;
     let (mut now, _) = begun(&stack, TailQuery::default()).await;
-    let draft = TailDraft { since: Some(newest.to_string()), ..TailDraft::default() };
-    let (mut since, _) = begun(&stack, draft.check().expect("a query")).await;
+    let filter = Filter { since: Some(newest), ..Filter::default() };
+    let (mut since, _) = begun(&stack, TailQuery { filter, ..TailQuery::default() }).await;
     let late = entries(1);
     stack.streams().write_logs(stream::iter(late.clone())).await.expect("an answer");
     assert_eq!(next_ids(&mut now, 1).await, [late[0].id()]);
@@ -273,22 +273,17 @@ async fn a_tail_tells_what_meets_its_filters_and_ends_at_its_time() {
         let sent = stack.log(Transport::Rpc, &json!({ "name": name, "data": data, "level": level })).await;
         stored.push(sent.id());
     }
-    let until = (Timestamp::now() + Duration::from_secs(1)).to_string();
-    let draft = |change: fn(&mut TailDraft)| {
-        let mut draft =
-            TailDraft { after: Some("0".into()), until: Some(until.clone()), ..TailDraft::default() };
-        change(&mut draft);
-        draft.check().expect("a query")
-    };
-    let cases: [(TailQuery, &[usize]); 6] = [
-        (draft(|_| {}), &[0, 1, 2, 3]),
-        (draft(|draft| draft.name = Some("b".into())), &[1, 2, 3]),
-        (draft(|draft| draft.level = Some("error".into())), &[1, 2]),
-        (draft(|draft| draft.contains = Some("one".into())), &[0, 1, 3]),
-        (draft(|draft| draft.transport = Some("http".into())), &[]),
-        (draft(|draft| draft.transport = Some("rpc".into())), &[0, 1, 2, 3]),
+    let until = Some((Timestamp::now() + Duration::from_secs(1)).into());
+    let cases: [(Filter, &[usize]); 6] = [
+        (Filter::default(), &[0, 1, 2, 3]),
+        (Filter { name: Some("b".into()), ..Filter::default() }, &[1, 2, 3]),
+        (Filter { level: Some(Level::Error), ..Filter::default() }, &[1, 2]),
+        (Filter { contains: Some("one".into()), ..Filter::default() }, &[0, 1, 3]),
+        (Filter { transport: Some(Transport::Http), ..Filter::default() }, &[]),
+        (Filter { transport: Some(Transport::Rpc), ..Filter::default() }, &[0, 1, 2, 3]),
     ];
-    for (query, positions) in cases {
+    for (filter, positions) in cases {
+        let query = TailQuery { filter: Filter { until, ..filter }, ..from(0) };
         let mut tail = stack.streams().tail(query.clone());
         let mut told = Vec::new();
         let ended = async {

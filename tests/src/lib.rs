@@ -19,6 +19,7 @@ pub mod raw;
 pub mod stack;
 pub mod tls;
 pub mod torture;
+pub mod voice;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::{grpc::GrpcUrl, http::HttpUrl, rpc::RpcAddr};
 /// the command, so that the flags, the variables of the environment and the defaults are the same.
 #[derive(Debug, Clone, Args)]
 pub struct Endpoints {
-    /// The logger's HTTP address, to write over http and to read back
+    /// The logger's HTTP URL, for writing over http and for reading
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
@@ -17,7 +17,7 @@ pub struct Endpoints {
     #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
-    /// The logger's gRPC address, to write over grpc, to load and to follow in streams
+    /// The logger's gRPC URL, for grpc, for loading and for following in streams
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 }

@@ -13,7 +13,7 @@ use std::{pin::pin, time::Duration};
 use axum::{body::Body, middleware};
 use futures_util::{FutureExt, StreamExt, stream};
 use proto::{
-    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailDraft, Transport,
+    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailQuery, Transport,
     grpc::{
         BatchRequest, BatchResponse, EntryResult, FILE_DESCRIPTOR_SET, LogRequest, LogResponse, Refusal,
         SyncResponse, TailRequest, TailResponse, WriteLogsResponse,
@@ -236,7 +236,7 @@ impl LogService for Server {
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
         let slot = self.slots.take(StreamCall::Tail, request.extensions())?;
         let deadline = deadline::of(request.metadata());
-        let query = TailDraft::from(request.into_inner()).check();
+        let query = TailQuery::try_from(request.into_inner());
         let begun = async {
             Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
         };

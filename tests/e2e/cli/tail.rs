@@ -57,7 +57,7 @@ impl Tail {
     /// Interrupts it; returns the cursor with which it says to go on.
     async fn stop(mut self) -> String {
         signal(&self.child, Signal::SIGINT);
-        let line = self.says("go on with").await;
+        let line = self.says("resume with").await;
         assert!(timeout(SOON, self.child.wait()).await.expect("it ends").expect("it ran").success());
         line.rsplit_once("--after ").expect("a cursor").1.to_owned()
     }
@@ -153,7 +153,10 @@ async fn a_tail_that_has_not_begun_says_how_to_go_on_where_something_is_missed()
         assert!(timeout(SOON, child.wait()).await.expect("it ends").expect("it ran").success());
         let said = err.next_line().await.expect("a pipe").unwrap_or_default();
         let command = format!("tail {}", arguments.join(" "));
-        assert!(said.starts_with("go on with: ") == goes_on && said.ends_with(&command) == goes_on, "{said}");
+        assert!(
+            said.starts_with("resume with: ") == goes_on && said.ends_with(&command) == goes_on,
+            "{said}"
+        );
     }
 }
 

@@ -121,8 +121,8 @@ async fn after_an_outage_of_the_broker_the_tail_goes_on_where_it_was() {
     page.eventually("!document.querySelector('#notice').hidden").await;
     page.tail_is("again").await;
     page.eventually("document.querySelector('#part-broker').className === 'bad'").await;
-    assert_eq!(page.text("#part-broker .state").await, "✕ does not answer");
-    assert_eq!(page.text("#part-logger .state").await, "? not known");
+    assert_eq!(page.text("#part-broker .state").await, "✕ unreachable");
+    assert_eq!(page.text("#part-logger .state").await, "? unknown");
     // Stored while nobody could tell the page of it.
     let body = json!({ "name": "event", "data": "meanwhile" });
     stack.post_to_logger("/log", body.to_string()).await;

@@ -3,7 +3,7 @@
 use futures_util::{FutureExt, stream};
 use http_body_util::Full;
 use proto::{
-    EntryDraft, TailDraft,
+    EntryDraft, TailQuery,
     grpc::{
         BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, TailResponse,
         WriteLogsResponse, failure,
@@ -76,10 +76,9 @@ impl LogService for Checker {
         &self,
         request: Request<TailRequest>,
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
-        let query = TailDraft::from(request.into_inner()).check().map_err(|failure| status(&failure))?;
+        let query = TailQuery::try_from(request.into_inner()).map_err(|failure| status(&failure))?;
         // As the broker asks the logger on behalf of its own caller.
-        let again = TailDraft::from(TailRequest::from(TailDraft::from(&query)));
-        assert_eq!(again.check(), Ok(query));
+        assert_eq!(TailQuery::try_from(TailRequest::from(&query)), Ok(query));
         Ok(Response::new(Box::pin(stream::empty())))
     }
 

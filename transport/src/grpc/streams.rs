@@ -125,7 +125,7 @@ impl Streams {
         &self,
         query: &proto::TailQuery,
     ) -> Result<tonic::Streaming<grpc::TailResponse>, Failure> {
-        let request = grpc::TailRequest::from(proto::TailDraft::from(query));
+        let request = grpc::TailRequest::from(query);
         Ok(in_time(self.client().tail_logs(request), Failure::unreachable).await?.into_inner())
     }
 

@@ -106,7 +106,7 @@ fn take(
     })?;
     let mut results = results.into_iter();
     for line in lines.iter_mut().filter(|line| line.result.is_none()) {
-        line.result = Some(results.next().unwrap_or_else(|| Err(Failure::unknown("the other end"))));
+        line.result = Some(results.next().unwrap_or_else(|| Err(Failure::unknown("the server"))));
     }
     settle(&mut lines, job).map(drop).map_err(|error| error.with_others(others || !lines.is_empty()))
 }

@@ -8,14 +8,14 @@ use secrecy::SecretString;
 /// Far above a private key, some certificates or a URL; a mistaken path must not fill the memory.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Reads a secret from a file that nobody but its owner may read; a line feed at its end is not part of it.
+/// Reads a secret from a file that nobody but its owner may read; without trailing line feeds.
 ///
 /// # Errors
 /// If it cannot be read, is empty or too large, or others may read it; the message names the file.
 pub fn read_file(path: &Path) -> anyhow::Result<String> {
     read(path, |metadata| {
         let shown = path.display();
-        ensure!(!readable_by_others(metadata), "others may read {shown}: run `chmod 600 {shown}`");
+        ensure!(!readable_by_others(metadata), "{shown} is readable by others: run `chmod 600 {shown}`");
         Ok(())
     })
 }
@@ -32,15 +32,15 @@ fn read(path: &Path, check: impl FnOnce(&Metadata) -> anyhow::Result<()>) -> any
     let shown = path.display();
     // Before it is opened: a named pipe would wait there for a writer.
     let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
-    ensure!(metadata.is_file(), "{shown} is no file");
+    ensure!(metadata.is_file(), "{shown} is not a file");
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
     let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
     check(&metadata)?;
-    ensure!(metadata.len() <= MOST_BYTES, "{shown} has more than {MOST_BYTES} bytes");
+    ensure!(metadata.len() <= MOST_BYTES, "{shown} is larger than {MOST_BYTES} bytes");
     let mut text = String::new();
     // The cause could repeat a part of the file.
     if file.take(MOST_BYTES).read_to_string(&mut text).is_err() {
-        bail!("{shown} is not text");
+        bail!("{shown} is not UTF-8 text");
     }
     ensure!(!text.trim().is_empty(), "{shown} is empty");
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
