@@ -18,7 +18,7 @@ use proto::{
 };
 use serde::Serialize;
 use service::{BodyError, Held, traced};
-use trace::attribute;
+use spans::attribute;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
@@ -148,7 +148,7 @@ async fn carry_out(
 ) -> Result<Response, Refusal> {
     let entries = handle.entries.as_slice();
     if let Some(first) = entries.first() {
-        trace::note(|| attribute::entries(first.id(), entries.len()));
+        spans::note(|| attribute::entries(first.id(), entries.len()));
     }
     let delivered = match handle.action {
         Action::Log => deliver(app, &handle.entries, transport).await,

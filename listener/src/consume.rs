@@ -18,8 +18,8 @@ use crate::{
     intake::{Intake, Seen},
     metrics,
     pace::HELD_BYTES,
-    spans::BatchSpans,
     state::{Held, State, Waiting},
+    traced::BatchSpans,
 };
 
 /// The first wait before connecting again, and the longest.

@@ -17,15 +17,15 @@ use proto::{
     rabbitmq::{DEAD_AT_HEADER, DEAD_CODE_HEADER, DEAD_REASON_HEADER},
 };
 use service::Shutdown;
+use spans::TraceId;
 use tokio::sync::{mpsc, watch};
-use trace::TraceId;
 use tracing::field::display;
 use transport::rabbitmq::{self, AmqpUrl};
 
 use crate::{
     metrics,
-    spans::entry_id,
     state::{Held, State},
+    traced::entry_id,
 };
 
 /// Most that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all

@@ -14,8 +14,8 @@ mod config;
 mod intake;
 mod metrics;
 mod pace;
-mod spans;
 mod state;
+mod traced;
 mod watch;
 
 pub use config::Config;

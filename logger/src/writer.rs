@@ -25,8 +25,8 @@ use proto::{
     json::check_batch_len,
     limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
+use spans::attribute;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
-use trace::attribute;
 
 use crate::store::{Arrival, Batch, Retention, Store};
 
@@ -73,7 +73,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
     queued_at: Instant,
     /// The span that it waits in, if that is recorded. Boxed: few are, and what waits is moved about.
-    span: Option<Box<trace::Context>>,
+    span: Option<Box<spans::Context>>,
     /// Given back when the request is answered.
     _permits: Permits,
 }
@@ -192,7 +192,7 @@ impl Writer {
 
     fn queue(&self, batch: Batch, permits: Permits) -> Result<Queued, Failure> {
         if let Some(first) = batch.arrivals.first() {
-            trace::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
+            spans::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
         }
         let payload_bytes = batch.payload_bytes();
         // Held until the request is in the queue: `drain` waits for it, and then nothing more comes in.
@@ -201,7 +201,7 @@ impl Writer {
             return Err(Failure::draining("the logger"));
         };
         let (answer, answered) = oneshot::channel();
-        let span = trace::current_recorded().map(Box::new);
+        let span = spans::current_recorded().map(Box::new);
         let waiting = Waiting { answer, queued_at: Instant::now(), span, _permits: permits };
         let request = Request { batch, payload_bytes, waiting };
         queue.send(request).map_err(|_| Failure::unreachable("the store"))?;

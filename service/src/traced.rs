@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use trace::{Context, KeyValue, Span, SpanKind};
+use spans::{Context, KeyValue, Span, SpanKind};
 
 /// Answers a call in the trace of its caller, within a span of this name, `POST` and the path; without a caller there is
 /// none.
@@ -27,7 +27,7 @@ where
 
 /// In whose trace a request is made, by its headers.
 pub fn caller(headers: &HeaderMap) -> Context {
-    trace::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+    spans::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }
 
 /// Not an `async fn`, which would hold the answer once more.

@@ -11,8 +11,8 @@ mod admission;
 mod backoff;
 mod dial;
 mod metrics;
-mod spans;
 mod tls;
+mod traced;
 mod transports;
 
 #[cfg(feature = "faults")]

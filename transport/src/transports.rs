@@ -6,8 +6,8 @@ use std::{
 };
 
 use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
+use spans::{KeyValue, attribute};
 use tokio::sync::Semaphore;
-use trace::{KeyValue, attribute};
 use tracing::{Instrument, field::display};
 
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
     metrics::{self, CallTimes},
     rabbitmq::{AmqpUrl, Depths, Rabbitmq},
     rpc::{Rpc, RpcAddr},
-    spans::{self, Form},
     tls::Tls,
+    traced::{self, Form},
 };
 
 /// A call waits for room for at most this part of its deadline: the rest is for the call itself.
@@ -187,7 +187,7 @@ impl Transports {
         outcome: impl FnOnce(&T) -> Outcome,
         delivery: impl AsyncFnOnce() -> Result<T, Failure>,
     ) -> Result<Delivered<T>, Failure> {
-        let span = spans::delivery(transport, form, entries);
+        let span = traced::delivery(transport, form, entries);
         let begun = Instant::now();
         let mut handed_over = None;
         let context = tracing::debug_span!("deliver", %transport, entries = entries.len());
@@ -243,7 +243,7 @@ fn best_outcome(receipt: &BatchReceipt) -> Outcome {
 fn log_success(transport: Transport, entries: &[LogEntry], outcome: &str) {
     let Some(first) = entries.first() else { return };
     tracing::debug!(
-        %transport, entries = entries.len(), entry_id = %first.id(), trace_id = trace::current_id().map(display),
+        %transport, entries = entries.len(), entry_id = %first.id(), trace_id = spans::current_id().map(display),
         outcome, "delivered"
     );
 }
@@ -256,7 +256,7 @@ fn log_failure(transport: Transport, entries: &[LogEntry], failure: &Failure) {
         return tracing::debug!(%transport, %code, cause, "no answer");
     };
     let (entries, entry_id) = (entries.len(), display(first.id()));
-    let trace_id = trace::current_id().map(display);
+    let trace_id = spans::current_id().map(display);
     match failure.certainty() {
         // Under overload a line for each would cost more than the refusal; the metrics count them.
         _ if code == Code::Overloaded => {

@@ -23,12 +23,12 @@ use proto::{
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_CALLS},
 };
 use service::{Acceptor, Client, GRACE, Room, Shutdown};
+use spans::{KeyValue, Span, SpanKind};
 use tokio::sync::watch;
 use tonic::{
     Request, Response, Status, Streaming, codegen::BoxStream, metadata::MetadataMap, service::Routes,
     transport::server::Server as TonicServer,
 };
-use trace::{KeyValue, Span, SpanKind};
 use uuid::Uuid;
 
 use self::{
@@ -166,7 +166,7 @@ fn traced<T>(
     metadata: &MetadataMap,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> impl Future<Output = Result<T, Status>> {
-    let caller = trace::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
+    let caller = spans::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
     let span = Span::entering(name, SpanKind::Server, caller);
     span.note(|| [KeyValue::new("rpc.system", "grpc"), KeyValue::new("rpc.service", "logs.LogService")]);
     span.around(answer).map(move |answer| {

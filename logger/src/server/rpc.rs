@@ -11,6 +11,7 @@ use proto::{
     rpc::{LogRpc, LogRpcRequest, LogRpcResponse, Traced, VERSION, serve_frames},
 };
 use service::{Acceptor, Connection, GRACE, Room, Shutdown};
+use spans::{KeyValue, Span, SpanKind};
 use tarpc::{
     ServerError,
     context::Context,
@@ -18,7 +19,6 @@ use tarpc::{
 };
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
-use trace::{KeyValue, Span, SpanKind};
 
 use self::metered::Metered;
 use crate::intake::Intake;
@@ -97,7 +97,7 @@ fn traced(
 
 fn span(name: &'static str, caller: tarpc::trace::Context) -> Span {
     let tarpc::trace::Context { trace_id, span_id, sampling_decision } = caller;
-    let caller = trace::caller(trace_id.into(), span_id.into(), sampling_decision.into());
+    let caller = spans::caller(trace_id.into(), span_id.into(), sampling_decision.into());
     let span = Span::entering(name, SpanKind::Server, caller);
     span.note(|| [KeyValue::new("rpc.system", "tarpc"), KeyValue::new("rpc.service", "LogRpc")]);
     span

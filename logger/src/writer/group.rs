@@ -7,7 +7,7 @@ use std::{
 
 use proto::BatchReceipt;
 
-use trace::{Past, attribute};
+use spans::{Past, attribute};
 
 use super::{Request, Waiting, Watch};
 use crate::{

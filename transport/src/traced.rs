@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proto::{LogEntry, Transport};
-use trace::{KeyValue, Span, SpanKind, attribute};
+use spans::{KeyValue, Span, SpanKind, attribute};
 
 /// That of a delivery by a transport, a part of the current one.
 pub(crate) fn delivery(transport: Transport, form: Form, entries: &[LogEntry]) -> Span {
@@ -32,7 +32,7 @@ pub(crate) enum Form {
 
 /// Says in the headers of a call in which span it is made.
 pub(crate) fn inject(headers: &mut HeaderMap) {
-    trace::inject(|name, value| {
+    spans::inject(|name, value| {
         // Both are made of what may stand in a header.
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
             headers.insert(name, value);

@@ -6,7 +6,7 @@
 
 use lapin::{message::Delivery, types::FieldTable};
 use proto::Failure;
-use trace::{Context, KeyValue, Span, SpanKind, attribute};
+use spans::{Context, KeyValue, Span, SpanKind, attribute};
 
 use crate::state::Held;
 
@@ -22,7 +22,7 @@ pub(crate) struct BatchSpans {
 impl BatchSpans {
     /// Begins them.
     pub(crate) fn of(batch: &[Held], queue: &str) -> Self {
-        if !trace::is_on() {
+        if !spans::is_on() {
             return BatchSpans::default();
         }
         let messages: Vec<Span> = batch.iter().map(|held| message(held, queue)).collect();
@@ -37,7 +37,7 @@ impl BatchSpans {
     }
 
     /// Marks a message that can never be stored, and says which trace it belongs to.
-    pub(crate) fn dead(&self, position: usize, failure: &Failure) -> Option<trace::TraceId> {
+    pub(crate) fn dead(&self, position: usize, failure: &Failure) -> Option<spans::TraceId> {
         let message = self.messages.get(position)?;
         message.fail(failure.code.as_str());
         message.trace_id()
@@ -69,5 +69,5 @@ pub(crate) fn entry_id(delivery: &Delivery) -> Option<uuid::Uuid> {
 /// In which span a message was published.
 fn publisher(headers: Option<&FieldTable>) -> Context {
     let Some(headers) = headers else { return Context::new() };
-    trace::extract(|name| str::from_utf8(headers.inner().get(name)?.as_long_string()?.as_bytes()).ok())
+    spans::extract(|name| str::from_utf8(headers.inner().get(name)?.as_long_string()?.as_bytes()).ok())
 }
