@@ -6,11 +6,12 @@ use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
 use tokio::sync::Notify;
 use transport::{Transports, Waits};
 
-use crate::consume::Positioned;
-
 /// The first wait after a failed attempt, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Something of an entry, and the position of its delivery in the batch.
+pub(crate) type Positioned<T> = (usize, T);
 
 /// Hands batches to the logger over the direct transport of its setting.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use proto::Code;
 const STORED: &str = "listener_stored_total";
 const DEAD_LETTERS: &str = "listener_dead_letters_total";
 const RECONNECTS: &str = "listener_reconnects_total";
-const HELD: &str = "listener_held_deliveries";
-const HELD_BYTES: &str = "listener_held_bytes";
+const UNACKED: &str = "listener_unacked_deliveries";
+const UNACKED_BYTES: &str = "listener_unacked_bytes";
 const DEAD_LETTERS_REFUSED: &str = "listener_dead_letters_refused";
 const ASSUMED_LEVELS: &str = "listener_assumed_levels_total";
 const CONSUMING: &str = "listener_consuming";
@@ -31,11 +31,11 @@ pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
         "Times that deliveries were taken again after they could not be"
     );
     describe_gauge!(
-        HELD,
+        UNACKED,
         Unit::Count,
         "Deliveries that RabbitMQ has handed over and that are not acknowledged"
     );
-    describe_gauge!(HELD_BYTES, Unit::Bytes, "About the memory that they take");
+    describe_gauge!(UNACKED_BYTES, Unit::Bytes, "About the memory that they take");
     describe_gauge!(
         DEAD_LETTERS_REFUSED,
         Unit::Count,
@@ -79,11 +79,11 @@ pub(crate) fn assumed_levels() -> Counter {
     counter!(ASSUMED_LEVELS)
 }
 
-/// Sets what can be read off: deliveries that are held, and their bytes; and whether deliveries are taken, and dead letters
+/// Sets what can be read off: unacked deliveries, and their bytes; and whether deliveries are taken, and dead letters
 /// refused.
-pub(crate) fn set_gauges(held: (usize, usize), consuming: bool, dead_letters_refused: bool) {
-    gauge!(HELD).set(held.0 as f64);
-    gauge!(HELD_BYTES).set(held.1 as f64);
+pub(crate) fn set_gauges(unacked: (usize, usize), consuming: bool, dead_letters_refused: bool) {
+    gauge!(UNACKED).set(unacked.0 as f64);
+    gauge!(UNACKED_BYTES).set(unacked.1 as f64);
     gauge!(DEAD_LETTERS_REFUSED).set(f64::from(u8::from(dead_letters_refused)));
     gauge!(CONSUMING).set(f64::from(u8::from(consuming)));
 }

@@ -194,7 +194,7 @@ async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what
         eventually("it holds them", async || {
             let detail = stack.get_from_listener("/readyz").await.body["detail"].clone();
             let refused = detail["dead_letters_refused"] == true;
-            (refused && detail["held_deliveries"] == deliveries).then_some(())
+            (refused && detail["unacked_deliveries"] == deliveries).then_some(())
         })
         .await;
     };
