@@ -8,7 +8,10 @@ use service::{
     tls::{Certificates, Name},
 };
 
-use crate::store::{Retention, StoreUrl};
+use crate::{
+    server::DOORS,
+    store::{Retention, StoreUrl},
+};
 
 /// Stores log entries for good. Takes them over HTTP, rpc and gRPC at once, and answers after the commit.
 ///
@@ -95,13 +98,8 @@ impl Config {
             self.logger_tls_ca.as_deref(),
         )?;
         let missing: &[&str] = if certificates.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
-        let listens = [
-            ("LOGGER_HTTP_LISTEN", self.logger_http_listen),
-            ("LOGGER_RPC_LISTEN", self.logger_rpc_listen),
-            ("LOGGER_GRPC_LISTEN", self.logger_grpc_listen),
-        ];
-        for (setting, address) in listens {
-            network::check_exposure(setting, address, missing, self.allow_insecure_network)?;
+        for door in &DOORS {
+            network::check_exposure(door.setting, (door.listen)(self), missing, self.allow_insecure_network)?;
         }
         Ok(certificates)
     }

@@ -17,23 +17,23 @@ mod metrics;
 
 pub use config::Config;
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::Router;
-use futures_util::FutureExt;
 use service::{
     Acceptor, Reloads, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     telemetry::LogFormat,
-    tls::{Callers, Protocol},
+    tls::Callers,
 };
 use tokio::task::JoinSet;
 
 use crate::{
     intake::Intake,
     metrics::Gauges,
+    server::{DOORS, Inside},
     store::{OpenError, Reader, ResetTimes, Store, Vitals},
     writer::{Drained, Writer, WriterThread},
 };
@@ -47,9 +47,8 @@ const DAMAGED: u8 = 3;
 /// A logger whose store and ports are open, but which does not answer yet.
 #[derive(Debug)]
 pub struct Logger {
-    http: Acceptor,
-    rpc: Acceptor,
-    grpc: Acceptor,
+    /// As [`DOORS`] has them.
+    doors: Vec<Acceptor>,
     reader: Reader,
     writer: Writer,
     thread: WriterThread,
@@ -57,17 +56,6 @@ pub struct Logger {
     telemetry: Telemetry,
     own_hosts_only: bool,
     serving: service::http::Settings,
-}
-
-/// Where a logger listens, with the ports that port 0 has become.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// HTTP.
-    pub http: SocketAddr,
-    /// rpc.
-    pub rpc: SocketAddr,
-    /// gRPC.
-    pub grpc: SocketAddr,
 }
 
 /// Opens the store and the ports.
@@ -79,11 +67,11 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
     let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
-    let mut tls = |protocol| {
+    let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());
-        certificates.as_mut().map(|own| own.serve(clients, protocol)).transpose()
-    };
-    let (http, rpc, grpc) = (tls(Protocol::Http1)?, tls(Protocol::Unnamed)?, tls(Protocol::Http2)?);
+        certificates.as_mut().map(|own| own.serve(clients, door.protocol)).transpose()
+    });
+    let tls = tls.collect::<anyhow::Result<Vec<_>>>()?;
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(own) = certificates {
@@ -93,20 +81,11 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
-    Ok(Logger {
-        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen, Protocol::Http1)?
-            .with_tls(http),
-        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen, Protocol::Unnamed)?.with_tls(rpc),
-        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen, Protocol::Http2)?
-            .with_tls(grpc),
-        reader,
-        writer,
-        thread,
-        reloads,
-        telemetry,
-        own_hosts_only,
-        serving: config.http,
-    })
+    let doors = DOORS.iter().zip(tls).map(|(door, tls)| {
+        Ok(Acceptor::bind(door.setting, (door.listen)(&config), door.protocol)?.with_tls(tls))
+    });
+    let doors = doors.collect::<anyhow::Result<_>>()?;
+    Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, serving: config.http })
 }
 
 /// Gives the entries whose times of storing lie ahead of the clock the present time, and says which. No logger may use the
@@ -131,16 +110,13 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
 }
 
 impl Logger {
-    /// Where it listens.
+    /// Where it listens, door by door, with the ports that port 0 has become.
     ///
     /// # Errors
     /// If a socket is gone.
-    pub fn addresses(&self) -> std::io::Result<Addresses> {
-        Ok(Addresses {
-            http: self.http.local_addr()?,
-            rpc: self.rpc.local_addr()?,
-            grpc: self.grpc.local_addr()?,
-        })
+    pub fn addresses(&self) -> io::Result<[SocketAddr; DOORS.len()]> {
+        let addresses = self.doors.iter().map(Acceptor::local_addr).collect::<io::Result<Vec<_>>>()?;
+        Ok(addresses.try_into().expect("there is an acceptor for each door"))
     }
 
     /// Serves until `shutdown`; then answers what is in flight, commits what is queued, and closes the store. One that does
@@ -149,27 +125,24 @@ impl Logger {
     /// # Errors
     /// If a server could not be set up, or an entry that was let in could not be committed in time.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Addresses { http, rpc, grpc } = self.addresses()?;
+        let [http, rpc, grpc] = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
         let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
         let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
-        let commits = self.writer.commits();
-        let intake = Intake::new(self.writer, shutdown.clone());
-        let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let (reader, own, serving) = (self.reader, self.own_hosts_only, self.serving);
-        let http = server::http::serve(
-            self.http,
-            intake.clone(),
-            reader.clone(),
+        let inside = Inside {
+            commits: self.writer.commits(),
+            intake: Intake::new(self.writer, shutdown.clone()),
+            reader: self.reader,
             health,
-            own,
-            serving,
-            shutdown.clone(),
-        );
-        servers.spawn(http.map(Ok));
-        let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
-        servers.spawn(rpc.map(Ok));
-        servers.spawn(server::grpc::serve(self.grpc, intake, reader, commits, shutdown.clone()));
+            own_hosts_only: self.own_hosts_only,
+            http: self.serving,
+            shutdown: shutdown.clone(),
+        };
+        let mut servers = JoinSet::new();
+        for (door, acceptor) in DOORS.iter().zip(self.doors) {
+            servers.spawn((door.serve)(acceptor, inside.clone()));
+        }
+        drop(inside);
         let mut thread = self.thread;
         let mut reloaded = pin!(self.reloads.run());
         let mut result = Ok(());

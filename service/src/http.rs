@@ -22,12 +22,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::{answer::Answer, own_words::OwnWords};
-use crate::{Acceptor, Client, GRACE, Json, Shutdown};
+use crate::{Acceptor, Client, GRACE, Json, Shutdown, serve_each};
 
 /// Most headers of a request; more are answered 431.
 const HEADERS: usize = 64;
@@ -97,18 +96,13 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         // at the logger a write after 8 s, and a stream is written to every few seconds.
         .half_close(true);
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let connection = tokio::select! {
-            () = shutdown.begun() => break,
-            connection = acceptor.accept() => connection,
-        };
+    let mut connections = serve_each(acceptor, shutdown, |connection| {
         let (client, reserved, router) =
             (connection.client().clone(), connection.is_reserved(), router.clone());
         let service = service_fn(move |request| answer(router.clone(), request, client.clone(), reserved));
         let io = TokioIo::new(OwnWords::new(connection));
         let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
-        connections.spawn(async move {
+        async move {
             let served = match reserved {
                 true => tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(())),
                 false => served.await,
@@ -117,10 +111,9 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
             if let Err(error) = served {
                 tracing::debug!(%error, "connection ended");
             }
-        });
-        while connections.try_join_next().is_some() {}
-    }
-    drop(acceptor);
+        }
+    })
+    .await;
     // hyper waits for ever on a connection that never sent a request (hyper#4170): the wait has a bound.
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");

@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures_util::FutureExt;
 use proto::{
     Code, Failure, Page, QueryDraft, StoredEntry, Transport, check_query_text,
     json::{self, Envelope, Written, WrittenBatch},
@@ -19,8 +20,9 @@ use proto::{
     parse_entry_id, unread_query,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, GRACE, Held, Json, Room, Shutdown, traced};
+use service::{Acceptor, BodyError, GRACE, Held, Json, Room, tls::Protocol, traced};
 
+use super::{Door, Inside};
 use crate::{intake::Intake, store::Reader};
 
 /// How long a client waits for the writer at most. A client that has gone is not noticed meanwhile, so while the disk stands
@@ -28,17 +30,16 @@ use crate::{intake::Intake, store::Reader};
 /// much time; our own clients wait for 5 s.
 const WRITE_TIMEOUT: Duration = GRACE;
 
-/// Serves HTTP until `shutdown`, and what `health` adds.
-/// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
-pub async fn serve(
-    acceptor: Acceptor,
-    intake: Intake,
-    reader: Reader,
-    health: Router,
-    own_hosts_only: bool,
-    settings: service::http::Settings,
-    shutdown: Shutdown,
-) {
+/// Its row.
+pub(super) const DOOR: Door = Door {
+    setting: "LOGGER_HTTP_LISTEN",
+    listen: |config| config.logger_http_listen,
+    protocol: Protocol::Http1,
+    serve: |acceptor, inside| serve(acceptor, inside).map(Ok).boxed(),
+};
+
+async fn serve(acceptor: Acceptor, inside: Inside) {
+    let Inside { intake, reader, health, own_hosts_only, http, shutdown, .. } = inside;
     let acceptor = acceptor.with_room(Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES));
     let router = Router::new()
         .route("/log", post(write))
@@ -55,7 +56,7 @@ pub async fn serve(
         });
     // Pages in a browser have the broker, which asks where they come from.
     let router = service::http::refuse_pages(router, own_hosts_only);
-    service::http::serve(acceptor, service::http::catch_panics(router), &settings, shutdown).await;
+    service::http::serve(acceptor, service::http::catch_panics(router), &http, shutdown).await;
 }
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
@@ -160,6 +161,8 @@ impl IntoResponse for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use service::Shutdown;
+
     use super::*;
     use crate::{
         store::{Retention, fixtures::*},

@@ -20,7 +20,7 @@ use crate::metrics::StreamCall;
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
 
 /// Why a stream ended early, in words for who reads on.
-pub(super) struct Reasons {
+pub(in crate::server::grpc) struct Reasons {
     /// It was not read.
     stalled: Failure,
     /// Others needed its place.
@@ -29,7 +29,7 @@ pub(super) struct Reasons {
 
 /// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
 /// told so, and nothing more.
-pub(super) struct Watched<S> {
+pub(in crate::server::grpc) struct Watched<S> {
     /// What who reads on is told.
     reasons: Reasons,
     /// Others need its place.
@@ -50,7 +50,7 @@ struct Shared<S> {
 
 impl<S: Send + 'static> Watched<S> {
     /// Must be called within a tokio runtime.
-    pub(super) fn new(responses: S, reasons: Reasons, given_up: CancellationToken) -> Self {
+    pub(in crate::server::grpc) fn new(responses: S, reasons: Reasons, given_up: CancellationToken) -> Self {
         let unread_since = Some(Instant::now());
         let shared = Shared { responses: Some(Box::pin(responses)), unread_since, waits: None };
         let shared = Arc::new(Mutex::new(shared));
@@ -117,7 +117,7 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
 }
 
 /// What the reader of a tail is told.
-pub(super) fn tail() -> Reasons {
+pub(in crate::server::grpc) fn tail() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message =
         format!("the stream was not read for {seconds} s: begin again after the last that was read");
@@ -125,7 +125,7 @@ pub(super) fn tail() -> Reasons {
 }
 
 /// What who takes no acknowledgements is told.
-pub(super) fn acknowledgements() -> Reasons {
+pub(in crate::server::grpc) fn acknowledgements() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!(
         "the acknowledgements were not read for {seconds} s: what is not acknowledged may be stored, and sending it \

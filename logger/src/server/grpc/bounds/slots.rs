@@ -17,7 +17,7 @@ const TAILS: usize = 128;
 /// How many streams are served at a time: where there are as many, the connection that has most gives one up for one that
 /// has fewer.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::server::grpc) struct Slots {
     uploads: Places<u64>,
     tails: Places<u64>,
     open: OpenStreams,
@@ -25,19 +25,23 @@ pub(super) struct Slots {
 
 /// A place among them, for as long as it is held.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::server::grpc) struct Slot {
     /// Others need it: what is done in it is to end.
-    pub(super) given_up: CancellationToken,
+    pub(in crate::server::grpc) given_up: CancellationToken,
     _place: Place<u64>,
     _open: OpenStream,
 }
 
 impl Slots {
-    pub(super) fn new() -> Self {
+    pub(in crate::server::grpc) fn new() -> Self {
         Slots { uploads: Places::new(UPLOADS), tails: Places::new(TAILS), open: OpenStreams::new() }
     }
 
-    pub(super) fn take(&self, call: StreamCall, extensions: &http::Extensions) -> Result<Slot, Status> {
+    pub(in crate::server::grpc) fn take(
+        &self,
+        call: StreamCall,
+        extensions: &http::Extensions,
+    ) -> Result<Slot, Status> {
         let places = match call {
             StreamCall::Write | StreamCall::Sync => &self.uploads,
             StreamCall::Tail => &self.tails,
@@ -50,7 +54,7 @@ impl Slots {
 
 /// What the stream of a connection that has many is told when others need its place. Of the entries of an upload some may be
 /// at the writer, which stores them.
-pub(super) fn given_up(call: StreamCall) -> Failure {
+pub(in crate::server::grpc) fn given_up(call: StreamCall) -> Failure {
     const WHY: &str = "there are too many streams at once, most of them on this connection";
     match call {
         StreamCall::Write | StreamCall::Sync => {
