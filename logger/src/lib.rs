@@ -34,7 +34,7 @@ use crate::{
     intake::Intake,
     metrics::Gauges,
     server::{DOORS, Inside},
-    store::{OpenError, Reader, ResetTimes, Store, Vitals},
+    store::{OpenError, Reader, ResetTimes, Vitals},
     writer::{Drained, Writer, WriterThread},
 };
 
@@ -78,7 +78,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
         // It calls nobody.
         reloads.add("the certificates", move || own.reload(|_| Ok(())));
     }
-    let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let store = store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     let doors = DOORS.iter().zip(tls).map(|(door, tls)| {
@@ -94,7 +94,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
 /// # Errors
 /// If the store cannot be opened or changed; the message says what to do.
 pub fn reset_times(config: &Config) -> anyhow::Result<()> {
-    let mut store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let mut store = store::open(&config.logger_store).context("LOGGER_STORE")?;
     let ResetTimes { entries, before, now, unreadable } = store.reset_times().context("--reset-times")?;
     store.close();
     let (first, last) = before.unzip();
@@ -130,7 +130,6 @@ impl Logger {
         let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
         let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
         let inside = Inside {
-            commits: self.writer.commits(),
             intake: Intake::new(self.writer, shutdown.clone()),
             reader: self.reader,
             health,
@@ -191,7 +190,7 @@ fn told(drained: Drained) -> anyhow::Result<()> {
 /// How the process ends: as every service's, but with 3 if the store is damaged.
 pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     let reason = result.as_ref().err().and_then(|error| error.downcast_ref());
-    let damaged = matches!(reason, Some(OpenError::Damaged { .. }));
+    let damaged = matches!(reason, Some(OpenError::Damaged(_)));
     let code = service::exit_code(result, format);
     if damaged { ExitCode::from(DAMAGED) } else { code }
 }

@@ -8,6 +8,7 @@
 //! A caller that goes away changes nothing: what is in the queue is stored, and only the answer is lost.
 
 mod group;
+mod thread;
 
 use std::{
     fmt, io,
@@ -16,7 +17,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -26,8 +26,9 @@ use proto::{
     limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
 use spans::attribute;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
+pub use self::thread::{Drained, WriterThread};
 use crate::store::{Arrival, Batch, Retention, Store};
 
 /// How often a load that found the queue full tries again.
@@ -39,15 +40,6 @@ pub struct Writer {
     shared: Arc<Shared>,
 }
 
-/// The thread behind the writers. Dropped without [`WriterThread::drain`], it goes on until the last
-/// [`Writer`] is gone.
-#[derive(Debug)]
-pub struct WriterThread {
-    shared: Arc<Shared>,
-    thread: JoinHandle<()>,
-    ended: oneshot::Receiver<()>,
-}
-
 struct Shared {
     /// `None` while draining. The thread ends when the sender is gone and the queue is empty, so a request
     /// that was let in is always answered.
@@ -57,8 +49,6 @@ struct Shared {
     healthy: AtomicBool,
     /// Why it is not.
     trouble: Mutex<String>,
-    /// Changes after each commit, for those who follow.
-    commits: watch::Sender<()>,
 }
 
 /// A batch in the queue.
@@ -86,7 +76,7 @@ impl Writer {
     ///
     /// # Errors
     /// What the system says if it gives no thread.
-    pub fn start(store: Store, retention: Retention) -> io::Result<(Writer, WriterThread)> {
+    pub fn start(store: Box<dyn Store>, retention: Retention) -> io::Result<(Writer, WriterThread)> {
         let (sender, queue) = mpsc::channel();
         let shared = Arc::new(Shared {
             queue: RwLock::new(Some(sender)),
@@ -94,15 +84,9 @@ impl Writer {
             bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
             healthy: AtomicBool::new(true),
             trouble: Mutex::default(),
-            commits: watch::Sender::new(()),
         });
-        let (ending, ended) = oneshot::channel();
-        let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
-        let thread = thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || group::run(store, &retention, queue, &watch))?;
-        let writer = Writer { shared: Arc::clone(&shared) };
-        Ok((writer, WriterThread { shared, thread, ended }))
+        let thread = WriterThread::start(Arc::clone(&shared), store, retention, queue)?;
+        Ok((Writer { shared }, thread))
     }
 
     /// Stores one entry. Answers after it is committed and synced.
@@ -169,11 +153,6 @@ impl Writer {
         self.queue(batch, permits)
     }
 
-    /// Changes after each commit: what was committed before can be read.
-    pub fn commits(&self) -> watch::Receiver<()> {
-        self.shared.commits.subscribe()
-    }
-
     /// Whether the next write has a chance: the thread runs, and its store is usable.
     pub fn healthy(&self) -> bool {
         self.shared.healthy.load(Ordering::Relaxed)
@@ -224,46 +203,6 @@ impl Queued {
     }
 }
 
-/// How far a drain has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// All is committed, and the store is closed.
-    Closed,
-    /// All that was let in is committed and answered, but the store is not closed yet: nothing is lost by ending now.
-    Closing,
-    /// So many entries that were let in are not committed yet. Nobody was told that they are stored.
-    Committing {
-        /// How many.
-        entries: usize,
-    },
-    /// The thread has panicked. What became of the entries that it had taken and not answered is not known.
-    Panicked,
-}
-
-impl WriterThread {
-    /// Waits until the thread ends. Without [`WriterThread::drain`] it does so only by a panic.
-    pub async fn ended(&mut self) {
-        // Both an answer and a dropped sender mean the end.
-        let _ = (&mut self.ended).await;
-    }
-
-    /// Lets no more in, and waits until all that was let in is committed and answered, and the store is closed; for so
-    /// long at most. New writes are refused from the first poll on. Giving up loses no entry that was answered.
-    pub async fn drain(mut self, within: Duration) -> Drained {
-        drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());
-        if !self.ended.is_terminated() && tokio::time::timeout(within, self.ended()).await.is_err() {
-            return match self.shared.queued_entries() {
-                0 => Drained::Closing,
-                entries => Drained::Committing { entries },
-            };
-        }
-        match self.thread.join() {
-            Ok(()) => Drained::Closed,
-            Err(_) => Drained::Panicked,
-        }
-    }
-}
-
 impl Shared {
     fn permits(&self, batch: &Batch) -> Result<Permits, Failure> {
         // A question without entries counts as one: no more of them wait than entries may.
@@ -302,21 +241,6 @@ fn take(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePerm
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("queued_entries", &self.queued_entries()).finish_non_exhaustive()
-    }
-}
-
-/// Lives as long as the thread: however it ends, it is not healthy from then on, and whoever drains is told.
-struct Watch {
-    shared: Arc<Shared>,
-    _ending: oneshot::Sender<()>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.shared.set_standing(Err(&Failure::draining("the writer")));
-        if thread::panicking() {
-            tracing::error!("the writer thread panics: no more entries can be stored until a restart");
-        }
     }
 }
 

@@ -19,7 +19,6 @@ use proto::{
 };
 use service::{Acceptor, GRACE, Shutdown, tls::Protocol};
 use spans::{KeyValue, Span, SpanKind};
-use tokio::sync::watch;
 use tonic::{
     Request, Response, Status, Streaming, codegen::BoxStream, metadata::MetadataMap, service::Routes,
 };
@@ -51,7 +50,7 @@ pub(super) const DOOR: Door = Door {
 /// # Errors
 /// If reflection cannot be set up.
 async fn serve(acceptor: Acceptor, inside: Inside) -> anyhow::Result<()> {
-    let Inside { intake, reader, commits, shutdown, .. } = inside;
+    let Inside { intake, reader, shutdown, .. } = inside;
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_service = health_service.max_decoding_message_size(QUESTION_BYTES);
     health.set_serving::<LogServiceServer<Server>>().await;
@@ -69,7 +68,6 @@ async fn serve(acceptor: Acceptor, inside: Inside) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
         intake,
         reader,
-        commits,
     };
     let logs = LogServiceServer::new(server)
         .max_decoding_message_size(FRAME_BYTES)
@@ -99,7 +97,6 @@ struct Server {
     uploads: Uploads,
     slots: Slots,
     reader: Reader,
-    commits: watch::Receiver<()>,
     shutdown: Shutdown,
 }
 
@@ -188,9 +185,7 @@ impl LogService for Server {
         let slot = self.slots.take(StreamCall::Tail, request.extensions())?;
         let deadline = deadline::of(request.metadata());
         let query = TailDraft::from(request.into_inner()).check();
-        let begun = async {
-            Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
-        };
+        let begun = async { Tail::begin(self.reader.clone(), query?, self.shutdown.clone()).await };
         let tail = begun.await.map_err(|failure| status(&failure))?;
         let given_up = slot.given_up.clone();
         let responses = deadline::within(deadline, tail.responses(), slot);

@@ -39,7 +39,7 @@ pub(super) const DOOR: Door = Door {
 };
 
 async fn serve(acceptor: Acceptor, inside: Inside) {
-    let Inside { intake, reader, health, own_hosts_only, http, shutdown, .. } = inside;
+    let Inside { intake, reader, health, own_hosts_only, http, shutdown } = inside;
     let acceptor = acceptor.with_room(Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES));
     let router = Router::new()
         .route("/log", post(write))

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use service::{Acceptor, Shutdown, tls::Protocol};
-use tokio::sync::watch;
 
 use crate::{Config, intake::Intake, store::Reader};
 
@@ -40,8 +39,6 @@ pub struct Inside {
     pub intake: Intake,
     /// Where they are read.
     pub reader: Reader,
-    /// Changes when there is more to read.
-    pub commits: watch::Receiver<()>,
     /// The addresses for operators, over HTTP.
     pub health: Router,
     /// No certificate is asked for, so over HTTP the host that a request is for counts.

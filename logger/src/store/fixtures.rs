@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::{Arrival, Batch, Store, StoreUrl};
 
 /// An empty store in a directory that vanishes with the test.
-pub(crate) fn new_store() -> (TempDir, StoreUrl, Store) {
+pub(crate) fn new_store() -> (TempDir, StoreUrl, Box<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let url = StoreUrl::Sqlite(directory.path().join("logs.db"));
-    let store = Store::open(&url).expect("a new store");
+    let store = super::open(&url).expect("a new store");
     (directory, url, store)
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn all_or_none(arrivals: Vec<Arrival>) -> Batch {
 }
 
 /// Stores one entry in a group of its own.
-pub(crate) fn store_one(store: &mut Store, arrival: Arrival) -> Result<Outcome, Failure> {
+pub(crate) fn store_one(store: &mut dyn Store, arrival: Arrival) -> Result<Outcome, Failure> {
     let mut answers = store.commit(&[each(vec![arrival])])?;
     answers.remove(0).expect("`each` answers by entry").remove(0)
 }

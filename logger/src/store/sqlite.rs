@@ -4,6 +4,7 @@
 
 mod access;
 mod checksum;
+mod connection;
 mod follow;
 mod judge;
 mod keeper;
@@ -11,6 +12,7 @@ mod lock;
 mod lost;
 mod names;
 mod open;
+mod open_error;
 mod page;
 mod prune;
 mod read;
@@ -23,25 +25,26 @@ mod write;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use proto::{Code, Failure, Outcome, Time};
 use rusqlite::Connection;
+use tokio::sync::watch;
 
-pub(super) use self::read::SqliteReader;
-pub use self::reset::ResetTimes;
 use self::{
     judge::{Damage, damaged, full},
     keeper::Keeper,
     lost::Lost,
     names::Names,
     open::Opened,
+    open_error::OpenError,
+    read::SqliteReader,
     reserve::Reserve,
-    row::LeftOut,
     write::Broken,
 };
-use super::{Answer, Batch, OpenError, Vitals};
+use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals};
 use crate::{clock::Clock, metrics::ClockLeaps};
 
 /// For so long a commit that succeeded says that the next one will.
@@ -49,7 +52,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a SQLite file.
 #[derive(Debug)]
-pub struct Sqlite {
+pub(super) struct Sqlite {
     path: PathBuf,
     /// `None` after an error that leaves its state in doubt, until it is opened again.
     connection: Option<Connection>,
@@ -74,6 +77,8 @@ pub struct Sqlite {
     /// When the last commit succeeded.
     committed_at: Option<Instant>,
     reader: SqliteReader,
+    /// Changes after each commit, for those who follow.
+    commits: watch::Sender<()>,
     /// Its locks are given back after the connection is closed.
     names: Names,
 }
@@ -88,7 +93,7 @@ impl Sqlite {
         schema::prepare(&path)?;
         let mut names = Names::take(&path)?;
         let reserve = Reserve::open(names.real_path());
-        let Opened { connection, log_taken_over } = open_with(&reserve, &path)?;
+        let Opened { connection, log_taken_over } = connection::open_with(&reserve, &path)?;
         names.note_log();
         names.look(true).map_err(|lost| OpenError::NotDurable {
             path: path.clone(),
@@ -115,6 +120,7 @@ impl Sqlite {
             standing: Ok(()),
             committed_at: None,
             reader,
+            commits: watch::Sender::new(()),
             names,
         };
         if !log_taken_over {
@@ -123,67 +129,6 @@ impl Sqlite {
         }
         sqlite.look_at_the_clock();
         Ok(sqlite)
-    }
-
-    pub(super) fn reader(&self) -> SqliteReader {
-        self.reader.clone()
-    }
-
-    pub(super) fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let answers = self.store(group);
-        let mut over = answers.iter().flatten().filter_map(|answer| answer.as_ref().err());
-        let over = over.find(|failure| failure.code == Code::StorageFull).cloned();
-        let answers = self.committed(answers);
-        if let Some(over) = over {
-            // A part of it found no room.
-            let _ = self.committed::<()>(Err(over));
-        }
-        answers
-    }
-
-    /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
-    /// entry nearer to the dead letters. So it proves what an entry needs: files in their places, room for some at the
-    /// most, and a commit.
-    pub(super) fn ping(&mut self) -> Result<(), Failure> {
-        let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
-        let result = match self.see(true) {
-            Ok(()) if fresh => Ok(()),
-            Ok(()) => self.store(&[]).map(|_| ()),
-            Err(failure) => Err(failure),
-        };
-        self.committed(result)
-    }
-
-    /// What may change while nothing is written.
-    pub(super) fn look(&mut self) {
-        self.look_at_the_clock();
-        if self.standing.is_err() {
-            // What an entry was refused with holds until a commit succeeds.
-            let _ = self.ping();
-        } else if let Err(failure) = self.see(false) {
-            let _ = self.committed::<()>(Err(failure));
-        }
-    }
-
-    pub(super) fn standing(&self) -> Result<(), &Failure> {
-        self.standing.as_ref().copied()
-    }
-
-    pub(super) fn close(mut self) {
-        self.keeper.tell();
-        let Some(connection) = self.connection.filter(|_| !self.damage.is_there()) else {
-            return;
-        };
-        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        // Nothing is lost if it fails: the next start reads the log.
-        match checkpoint {
-            Ok(0) => {}
-            Ok(_busy) => tracing::warn!("the write-ahead log is still read and stays beside the store"),
-            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log stays beside the store"),
-        }
-        if let Err((_, error)) = connection.close() {
-            tracing::warn!(%error, "the store did not close cleanly");
-        }
     }
 
     fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
@@ -250,69 +195,85 @@ impl Sqlite {
             Err(broken) => Err(self.judge(connection, broken)),
         }
     }
-
-    /// As [`Sqlite::take_connection`], where what was found in the log is in the main file.
-    fn take_connection_to_write(&mut self) -> Result<Connection, Failure> {
-        let connection = self.take_connection()?;
-        if self.log_taken_over {
-            return Ok(connection);
-        }
-        self.connection = Some(connection);
-        Err(full())
-    }
-
-    /// The connection, opened again if it was closed. Whoever takes it puts it back if it is still good.
-    fn take_connection(&mut self) -> Result<Connection, Failure> {
-        if self.damage.is_there() {
-            return Err(damaged());
-        }
-        if let Some(connection) = self.connection.take() {
-            return Ok(connection);
-        }
-        // It looks for damage before anything is written again.
-        let opened = open::open(&self.path).map_err(|error| {
-            if let OpenError::Damaged { .. } = &error {
-                self.damage.found(&self.path, &error);
-            }
-            if let OpenError::Full { .. } = &error {
-                self.reserve.release();
-                return full().because(error);
-            }
-            Failure::unreachable("the store").because(error)
-        })?;
-        self.names.note_log();
-        self.log_taken_over = opened.log_taken_over;
-        // A commit of which nothing is certain may have stored some.
-        if let Ok(Some(found)) = row::last_stored_at(&opened.connection) {
-            self.last_stored_at = self.last_stored_at.max(found);
-        }
-        tracing::info!(path = %self.path.display(), "the store is open again");
-        Ok(opened.connection)
-    }
-
-    fn judge(&mut self, connection: Connection, broken: Broken) -> Failure {
-        let (failure, kept) = judge::judge(connection, broken, &self.path, &self.damage);
-        self.connection = kept;
-        failure
-    }
 }
 
-/// Opens the file; on a full disk the reserve is given up for it.
-fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenError> {
-    match schema::open_or_create(path) {
-        Ok(opened) if opened.log_taken_over => Ok(opened),
-        Ok(opened) => {
-            reserve.release();
-            let log_taken_over = open::take_over_the_log(&opened.connection).is_ok();
-            Ok(Opened { log_taken_over, ..opened })
+/// Its calls block, as they are called on the thread that owns it.
+impl Store for Sqlite {
+    fn reader(&self) -> Reader {
+        Reader::new(Arc::new(self.reader.clone()), self.commits.subscribe())
+    }
+
+    fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        let answers = self.store(group);
+        let mut over = answers.iter().flatten().filter_map(|answer| answer.as_ref().err());
+        let over = over.find(|failure| failure.code == Code::StorageFull).cloned();
+        let answers = self.committed(answers);
+        if let Some(over) = over {
+            // A part of it found no room.
+            let _ = self.committed::<()>(Err(over));
         }
-        Err(OpenError::Full { .. }) => {
-            reserve.release();
-            schema::open_or_create(path)
+        // After a commit that failed they find nothing new, or what it has stored all the same.
+        self.commits.send_replace(());
+        answers
+    }
+
+    fn tend(&mut self, retention: &Retention) -> bool {
+        self.delete_a_little(retention)
+    }
+
+    /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
+    /// entry nearer to the dead letters. So it proves what an entry needs: files in their places, room for some at the
+    /// most, and a commit.
+    fn ping(&mut self) -> Result<(), Failure> {
+        let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
+        let result = match self.see(true) {
+            Ok(()) if fresh => Ok(()),
+            Ok(()) => self.store(&[]).map(|_| ()),
+            Err(failure) => Err(failure),
+        };
+        self.committed(result)
+    }
+
+    /// What may change while nothing is written.
+    fn look(&mut self) {
+        self.look_at_the_clock();
+        if self.standing.is_err() {
+            // What an entry was refused with holds until a commit succeeds.
+            let _ = self.ping();
+        } else if let Err(failure) = self.see(false) {
+            let _ = self.committed::<()>(Err(failure));
         }
-        Err(error) => Err(error),
+    }
+
+    fn standing(&self) -> Result<(), &Failure> {
+        self.standing.as_ref().copied()
+    }
+
+    fn reset_times(&mut self) -> anyhow::Result<ResetTimes> {
+        self.reset()
+    }
+
+    /// Takes the log over into the main file.
+    fn close(mut self: Box<Self>) {
+        self.keeper.tell();
+        let Some(connection) = self.connection.take().filter(|_| !self.damage.is_there()) else {
+            return;
+        };
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        // Nothing is lost if it fails: the next start reads the log.
+        match checkpoint {
+            Ok(0) => {}
+            Ok(_busy) => tracing::warn!("the write-ahead log is still read and stays beside the store"),
+            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log stays beside the store"),
+        }
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(super) use self::tests::Place;

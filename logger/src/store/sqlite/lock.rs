@@ -9,8 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::names::{Identity, with_suffix};
-use crate::store::OpenError;
+use super::{
+    OpenError,
+    names::{Identity, with_suffix},
+};
 
 /// Held for as long as the store is open for writing.
 #[derive(Debug)]

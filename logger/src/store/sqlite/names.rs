@@ -17,8 +17,7 @@ use nix::{
     libc::{self, flock},
 };
 
-use super::{lock::Lock, lost::Lost};
-use crate::store::OpenError;
+use super::{OpenError, lock::Lock, lost::Lost};
 
 /// The byte of the main file that a logger locks. SQLite's own locks end far below it, and no store grows so large. The
 /// lock is one of an open file and not of a process, so that SQLite's closing of files does not drop it, and it is of the

@@ -10,8 +10,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
-use super::{access, schema};
-use crate::store::OpenError;
+use super::{OpenError, access, schema};
 
 /// How long a start may look for damage. Reads some hundred megabytes; what lies beyond shows when it is used.
 const CHECK_TIME: Duration = Duration::from_secs(1);
@@ -59,17 +58,16 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     if mark("application_id")? != schema::APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    let version = mark("user_version")?;
-    schema::known_version(path, version)?;
+    let missing = schema::missing(path, mark("user_version")?)?;
     connection.execute_batch(WRITE_PRAGMAS).map_err(in_path)?;
     prove_durable(path, &connection)?;
     look_for_damage(path, &connection)?;
     let log_taken_over = match take_over_the_log(&connection) {
         // On a full disk one can still read.
-        Err(error) if is_full(&error) && version == schema::VERSION => false,
+        Err(error) if is_full(&error) && missing.is_empty() => false,
         taken => taken.map(|()| true).map_err(in_path)?,
     };
-    schema::bring_up_to_date(&connection, version).map_err(in_path)?;
+    schema::bring_up_to_date(&connection, missing).map_err(in_path)?;
     #[cfg(feature = "faults")]
     weaken(&connection).map_err(in_path)?;
     checkpoint_on_close(true)?;

@@ -25,7 +25,7 @@ const ENTRY_PAGES_BYTES: u64 = 2 * 4096;
 
 impl Sqlite {
     /// Opens again what was closed, and deletes a little of what is not to be kept.
-    pub(in crate::store) fn tend(&mut self, retention: &Retention) -> bool {
+    pub(super) fn delete_a_little(&mut self, retention: &Retention) -> bool {
         self.keeper.keep(*retention);
         if self.damage.is_there() || self.lost.is_some() {
             return false;

@@ -6,9 +6,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use super::{
     checksum,
     prune::{self, Deleted, ROW_BYTES},
-    schema,
 };
-use crate::store::{Answer, Arrival, Batch};
+use crate::store::{Answer, Arrival, Batch, migrations::VERSION};
 
 /// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
 /// conflict the `WHERE` holds the update back, so that no row is returned and none is changed.
@@ -71,7 +70,7 @@ pub(super) fn commit(
         .map_err(Broken::BeforeCommit)?;
     if group.iter().all(|batch| batch.arrivals.is_empty()) {
         // Writes the page that it is in, as it was.
-        transaction.pragma_update(None, "user_version", schema::VERSION).map_err(Broken::BeforeCommit)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(Broken::BeforeCommit)?;
     }
     // After an error the transaction rolls back when it is dropped.
     transaction.commit().map_err(Broken::AtCommit)?;

@@ -7,11 +7,14 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::super::{
-    open,
-    schema::{self, VERSION, prepare},
+use super::{
+    super::{
+        open,
+        schema::{self, prepare},
+    },
+    *,
 };
-use crate::store::OpenError;
+use crate::store::migrations::VERSION;
 
 fn open_or_create(path: &std::path::Path) -> Result<Connection, OpenError> {
     schema::open_or_create(path).map(|opened| opened.connection)
@@ -82,7 +85,7 @@ fn a_foreign_file_is_refused_and_not_touched() {
         let before = fs::read(&path).expect("readable");
         let error = prepare(&path).expect_err("refused");
         assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
-        let error = crate::store::sqlite::Sqlite::open(&path).expect_err("refused");
+        let error = Sqlite::open(&path).expect_err("refused");
         assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
         assert!(error.to_string().contains("name another file"), "{error}");
         assert_eq!(fs::read(&path).expect("readable"), before);

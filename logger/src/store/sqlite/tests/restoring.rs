@@ -2,26 +2,25 @@
 
 use std::{fs, path::Path};
 
-use super::count;
-use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
+use super::*;
 
-fn open(path: &Path) -> Result<Store, OpenError> {
-    Store::open(&StoreUrl::Sqlite(path.to_owned()))
+fn open(path: &Path) -> Result<Sqlite, OpenError> {
+    Sqlite::open(path)
 }
 
 /// Leaves in a directory what `kill -9` leaves behind, with an older copy of the main file in the place of it.
 fn older_copy_beside_a_newer_log(directory: &Path) {
-    let (_own, url, mut store) = new_store();
+    let (_own, url, mut store) = new_sqlite();
     let main = file(&url);
-    let fill = |store: &mut Store, numbers: std::ops::Range<u128>| {
+    let fill = |store: &mut Sqlite, numbers: std::ops::Range<u128>| {
         for number in numbers {
             store_one(store, arrival(number, &"x".repeat(900))).expect("stored");
         }
     };
     fill(&mut store, 0..40);
-    store.close();
+    Box::new(store).close();
     fs::copy(main, directory.join("logs.db")).expect("a copy");
-    let mut store = Store::open(&url).expect("opened again");
+    let mut store = Sqlite::open(file(&url)).expect("opened again");
     // More than the log holds before it is taken over.
     fill(&mut store, 40..700);
     fs::copy(main.with_file_name("logs.db-wal"), directory.join("logs.db-wal")).expect("the log");
