@@ -150,7 +150,7 @@ impl Config {
     }
 
     fn transports(&self, identity: Option<&Identity>) -> anyhow::Result<transport::Settings> {
-        let tls = identity.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
+        let tls = identity.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem()));
         let tls = tls.transpose().context("BROKER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
         let amqp_url = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());

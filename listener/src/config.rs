@@ -18,64 +18,61 @@ use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAd
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Takes log entries off RabbitMQ, hands them to the logger in batches, and acknowledges only what is stored.
+/// Consumes log entries from RabbitMQ, hands them to the logger in batches, and acknowledges what is stored.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag wins.
+/// Each setting is a flag and an environment variable of the same name; the flag overrides.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "listener", version = proto::release::VERSION)]
 pub struct Config {
-    /// Where health and metrics are served over HTTP
+    /// Address to serve health and metrics on, over HTTP
     #[arg(long, env, default_value = "127.0.0.1:8083", value_parser = service::listen_address)]
     pub listener_http_listen: SocketAddr,
 
-    /// RabbitMQ; amqps:// encrypts
+    /// RabbitMQ URL; use amqps:// for TLS
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    /// File that contains AMQP_URL, which it overrides; only its owner may be able to read it
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// The queue that is taken from; its dead letters go to a queue of that name with .dead behind it, and those of
-    /// logs.entries to logs.dead
+    /// RabbitMQ queue to consume; its dead letters go to the queue of that name with .dead appended, those of logs.entries to logs.dead
     #[arg(long, env, default_value = QUEUE)]
     pub rabbitmq_queue: Queues,
 
-    /// How entries are handed to the logger: http, rpc or grpc
+    /// Transport to the logger: http, rpc or grpc
     #[arg(long, env, default_value_t = Transport::Rpc, value_parser = parse_direct)]
     pub listener_transport: Transport,
 
-    /// Most deliveries that are under way at a time without an acknowledgement; a batch has up to half of that. It begins
-    /// with one, and is less where they are large
+    /// Prefetch: maximum unacked deliveries; a batch has at most half as many. It starts at 1, and stays lower for large messages
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
-    /// The logger's HTTP address
+    /// The logger's HTTP URL
     #[arg(long, env, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address; tls:// before it encrypts
+    /// The logger's rpc address; prefix with tls:// for TLS
     #[arg(long, env, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
-    /// The logger's gRPC address
+    /// The logger's gRPC URL
     #[arg(long, env, default_value = "http://127.0.0.1:50001")]
     pub logger_grpc_url: GrpcUrl,
 
-    /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ; read again at
-    /// SIGHUP, with the key and the CA
+    /// Certificate of the listener (PEM), for HTTPS and as a client of the logger and RabbitMQ; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub listener_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env)]
     pub listener_tls_key: Option<PathBuf>,
 
-    /// The CA of the logger's, RabbitMQ's and its clients' certificates, in PEM
+    /// CA certificate that signed those of the logger, RabbitMQ and the clients (PEM)
     #[arg(long, env)]
     pub listener_tls_ca: Option<PathBuf>,
 
-    /// The names that clients' certificates may have (subjectAltName); with TLS a client without one of them is refused
+    /// Allowed client certificate names (subjectAltName), comma-separated; with TLS others are rejected
     #[arg(long, env, value_delimiter = ',', default_value = "broker")]
     pub listener_tls_clients: Vec<Name>,
 
@@ -83,16 +80,16 @@ pub struct Config {
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
-    /// The promise that this build breaks on purpose
+    /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]
     #[arg(long, env)]
     pub listener_fault: Option<crate::faults::Fault>,
 
-    /// How HTTP is served.
+    /// HTTP.
     #[command(flatten)]
     pub http: service::http::Settings,
 
-    /// What the process tells of itself.
+    /// Telemetry.
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
 }
@@ -106,7 +103,7 @@ pub(crate) struct Checked {
 }
 
 impl Config {
-    /// Holds the settings against each other, and reads the files that they name.
+    /// Checks the settings against each other, and reads the files that they name.
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.
@@ -121,7 +118,7 @@ impl Config {
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
         let own = certificates.as_ref().map(Certificates::identity);
-        let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem()));
+        let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem()));
         let tls = tls.transpose().context("LISTENER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
         let rabbitmq = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
@@ -155,7 +152,7 @@ impl Config {
 
 fn parse_direct(word: &str) -> Result<Transport, String> {
     match word.parse().map_err(|failure: proto::Failure| failure.message)? {
-        Transport::Rabbitmq => Err("entries came by rabbitmq: hand them on by http, rpc or grpc".to_owned()),
+        Transport::Rabbitmq => Err("expected http, rpc or grpc: entries come from rabbitmq".to_owned()),
         direct @ (Transport::Http | Transport::Rpc | Transport::Grpc) => Ok(direct),
     }
 }

@@ -1,4 +1,4 @@
-//! Takes deliveries from RabbitMQ in batches, and acknowledges a batch once all of it is settled.
+//! Consumes deliveries in batches, and acknowledges a batch once all of it is settled.
 
 mod batch;
 

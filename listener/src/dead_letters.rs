@@ -1,7 +1,7 @@
-//! Where deliveries go that can never be stored: a queue of their own, each with its reason.
+//! Dead letters: deliveries that can never be stored, in a queue of their own, each with its reason.
 //!
-//! They wait in a bounded line of their own, so that a queue of dead letters which takes none, since it is full, does not
-//! hold up what can be stored. RabbitMQ has each until its copy is confirmed.
+//! They wait in a bounded line, so that a full dead-letter queue does not hold up what can be stored. RabbitMQ
+//! keeps each original until its copy is confirmed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -141,7 +141,7 @@ impl DeadLetters {
             if waited.is_ok() {
                 tracing::info!(
                     entry_id = entry_id(delivery).map(display),
-                    "a dead letter stays where it came from"
+                    "shutting down: a dead letter stays in its queue"
                 );
                 return delivery.is_lost();
             }
@@ -163,9 +163,10 @@ impl DeadLetters {
             return tracing::debug!(queue, cause, "still cannot publish a dead letter");
         }
         self.state.set_dead_letters_refused(true);
-        let what_to_do = match refused.code == Code::Overloaded {
-            true => "the queue is full: empty it with `fourwire dead`",
-            false => "RabbitMQ does not accept it",
+        let what_to_do = if refused.code == Code::Overloaded {
+            "the queue is full: empty it with `fourwire dead`"
+        } else {
+            "RabbitMQ does not accept it"
         };
         tracing::warn!(
             queue,

@@ -1,4 +1,4 @@
-//! Brings a batch to the logger, and waits as long as it must.
+//! Sends a batch to the logger, for as long as it takes.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What RabbitMQ hands over: subscribes to it, bounds it, and cuts it into batches.
+//! The subscription: bounds what is unacked, and cuts it into batches.
 
 use std::{collections::VecDeque, future::Future, sync::Arc};
 

@@ -1,9 +1,8 @@
-//! Takes entries off RabbitMQ, hands them to the logger, and acknowledges only what is stored.
+//! Consumes entries from RabbitMQ, hands them to the logger, and acknowledges what is stored.
 //!
-//! [`consume`] takes deliveries of the `source`, in batches, while the logger says that it could store them; [`hand_over`]
-//! brings a batch to the logger and waits as long as it must; what can never be stored goes to [`dead_letters`] with its
-//! reason. What it does not do: give a delivery back because the logger is down. That would only go in circles, and use up
-//! the delivery limit.
+//! [`consume`] takes deliveries from the `source` in batches, while the logger is able to store them; [`hand_over`]
+//! sends a batch to the logger, for as long as it takes; what can never be stored goes to [`dead_letters`] with its
+//! reason. It never requeues a delivery because the logger is down: that would loop, and use up the delivery limit.
 
 pub mod consume;
 pub mod dead_letters;
@@ -79,7 +78,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let tls = certificates.as_mut().map(serve).transpose()?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
         reloads.add("the certificates", move || {
-            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
+            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
         });
     }
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", listen, Protocol::Http1)?.with_tls(tls);
@@ -152,7 +151,7 @@ impl Work {
                     }
                 }
                 () = too_late => {
-                    tracing::warn!("a batch was not finished in time: it stays in RabbitMQ");
+                    tracing::warn!("shutdown timed out: the current batch stays in RabbitMQ");
                     consuming.abort();
                 }
             }

@@ -1,4 +1,4 @@
-//! What the listener counts: the only place that has the names of its metrics, besides what `transport` and `service` have.
+//! The metrics of the listener: the only place with their names, besides those of `transport` and `service`.
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use proto::Code;
@@ -18,40 +18,28 @@ pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
     describe_counter!(
         STORED,
         Unit::Count,
-        "Deliveries that the logger has stored, or had stored before, and that are acknowledged"
+        "Deliveries acknowledged because the logger has stored them, now or before"
     );
     describe_counter!(
         DEAD_LETTERS,
         Unit::Count,
-        "Deliveries that can never be stored and are among the dead letters, by the reason"
+        "Deliveries dead-lettered because they can never be stored, by reason"
     );
-    describe_counter!(
-        RECONNECTS,
-        Unit::Count,
-        "Times that deliveries were taken again after they could not be"
-    );
-    describe_gauge!(
-        UNACKED,
-        Unit::Count,
-        "Deliveries that RabbitMQ has handed over and that are not acknowledged"
-    );
-    describe_gauge!(UNACKED_BYTES, Unit::Bytes, "About the memory that they take");
+    describe_counter!(RECONNECTS, Unit::Count, "Times that consuming resumed after an interruption");
+    describe_gauge!(UNACKED, Unit::Count, "Unacked deliveries");
+    describe_gauge!(UNACKED_BYTES, Unit::Bytes, "Approximate memory of unacked deliveries");
     describe_gauge!(
         DEAD_LETTERS_REFUSED,
         Unit::Count,
-        "1 if the queue of the dead letters takes none: it is full, or RabbitMQ has an alarm"
+        "1 if the dead-letter queue accepts no messages: it is full, or RabbitMQ has an alarm"
     );
     describe_counter!(
         ASSUMED_LEVELS,
         Unit::Count,
-        "Deliveries of which neither the body nor the routing key names a level that is known: they are info"
+        "Deliveries stored as info because neither body nor routing key has a known level"
     );
-    describe_gauge!(CONSUMING, Unit::Count, "1 if deliveries are taken from RabbitMQ");
-    describe_gauge!(
-        QUEUE_MESSAGES,
-        Unit::Count,
-        "Messages in a queue of RabbitMQ that nobody has been handed"
-    );
+    describe_gauge!(CONSUMING, Unit::Count, "1 if the listener consumes from RabbitMQ");
+    describe_gauge!(QUEUE_MESSAGES, Unit::Count, "Ready messages in a RabbitMQ queue");
     // There from the start, so that the first of its kind is an increase too.
     stored().increment(0);
     reconnects().increment(0);

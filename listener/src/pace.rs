@@ -1,4 +1,4 @@
-//! How many deliveries may be under way at a time: few until it is seen what comes.
+//! The prefetch: small until it is known what arrives.
 
 /// Most memory that unacked deliveries may take, in bytes: a prefetch of 512 with 128 KiB each. RabbitMQ knows no such
 /// limit, so the prefetch follows the size of what comes, and where more is unacked nothing is taken.

@@ -1,4 +1,4 @@
-//! What `/readyz` and `/metrics` say of the listener, and what it has not acknowledged.
+//! The state of the listener, for `/readyz` and the metrics, and the count of its unacked deliveries.
 
 use std::{
     ops::Deref,

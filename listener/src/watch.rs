@@ -1,8 +1,9 @@
-//! What RabbitMQ says of our queues: how many messages wait, for the metrics, and whether our subscription is worth anything.
+//! Asks RabbitMQ about our queues: how many messages are ready, for the metrics, and whether our subscription still
+//! works.
 //!
-//! A subscription is not believed. The queue may be deleted and declared anew under load, and then RabbitMQ 3.10 may send
-//! no word of it to the subscriber of the former one. Now it knows no consumer of the new one, now it counts one, and
-//! delivers nothing to it.
+//! A subscription is not trusted. When the queue is deleted and redeclared under load, RabbitMQ 3.10 may not notify
+//! the subscriber of the old one: either it counts no consumer on the new queue, or it counts one and delivers
+//! nothing to it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +25,7 @@ pub(crate) async fn keep_watching(amqp_url: AmqpUrl, state: Arc<State>) {
     let gauges = [&queues.entries, &queues.dead_letters].map(|queue| Depth::of(queue));
     loop {
         if let Err(reason) = follow(&amqp_url, &state, &gauges).await {
-            tracing::debug!(reason, "the depth of the queues is not known");
+            tracing::debug!(reason, "queue depths are unknown");
         }
         gauges.iter().for_each(|gauge| gauge.set(None));
         tokio::time::sleep(INTERVAL).await;

@@ -1,4 +1,4 @@
-//! The one way in, whichever server an entry came to: check it, hand it to the writer, say what became of it.
+//! The one entry point for all servers: validates an entry, hands it to the writer, and returns its outcome.
 
 use std::{
     sync::Arc,
@@ -94,9 +94,10 @@ impl Intake {
             }
             BatchMode::Each => {
                 let (sound, checked) = sort(arrivals);
-                let written = match sound.is_empty() {
-                    true => None,
-                    false => Some(self.writer.write_batch(sound, BatchMode::Each).await?),
+                let written = if sound.is_empty() {
+                    None
+                } else {
+                    Some(self.writer.write_batch(sound, BatchMode::Each).await?)
                 };
                 Ok(merge(checked, written))
             }
@@ -124,10 +125,8 @@ impl Intake {
     ) -> Result<QueuedSome, Failure> {
         self.check_open()?;
         let (sound, checked) = sort(arrivals.into_iter());
-        let queued = match sound.is_empty() {
-            true => None,
-            false => Some(self.writer.queue_patiently(sound, patience).await?),
-        };
+        let queued =
+            if sound.is_empty() { None } else { Some(self.writer.queue_patiently(sound, patience).await?) };
         Ok(QueuedSome { checked, queued })
     }
 

@@ -1,8 +1,8 @@
-//! The server side: takes entries over HTTP, rpc and gRPC at once, stores them, and answers after the commit.
+//! Accepts entries over HTTP, rpc and gRPC, stores them, and responds after the commit.
 //!
-//! An entry comes to one of the three [`server`]s, which all hand it to the [`intake`]; that checks it and
-//! hands it to the [`writer`], which commits what has gathered in one transaction; [`store`] alone knows where
-//! entries are kept. What it does not do: deliver, forward, retry.
+//! An entry arrives at one of the [`server`]s, which all hand it to the [`intake`]; that validates it and hands it
+//! to the [`writer`], which commits everything that is queued in one transaction. Only [`store`] knows where
+//! entries are kept. It does not deliver, forward or retry.
 
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -88,8 +88,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, serving: config.http })
 }
 
-/// Gives the entries whose times of storing lie ahead of the clock the present time, and says which. No logger may use the
-/// store meanwhile.
+/// Sets the `stored_at` of entries that lies ahead of the clock to now, and logs which. No logger may use the store
+/// meanwhile.
 ///
 /// # Errors
 /// If the store cannot be opened or changed; the message says what to do.
@@ -104,7 +104,7 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
         to = last.map(tracing::field::display),
         now = now.map(tracing::field::display),
         unreadable,
-        "times of storing ahead of the clock are set to now, in the order in which they were"
+        "stored_at of entries ahead of the clock was set to now; their order is unchanged"
     );
     Ok(())
 }
@@ -150,7 +150,7 @@ impl Logger {
                 ended = servers.join_next() => ended,
                 never = &mut reloaded => match never {},
                 () = thread.ended(), if !shutdown.has_begun() => {
-                    result = Err(anyhow::anyhow!("the writer ended by itself"));
+                    result = Err(anyhow::anyhow!("the writer stopped unexpectedly"));
                     shutdown.begin();
                     continue;
                 }
@@ -172,17 +172,19 @@ fn told(drained: Drained) -> anyhow::Result<()> {
         Drained::Closed => Ok(()),
         Drained::Closing => {
             tracing::warn!(
-                "the store did not close in time; nothing is lost: all that was let in is committed, and the next start \
-                 takes over what is still in the write-ahead log"
+                "the store did not close in time; nothing is lost: all accepted entries are committed, and the next start \
+                 finishes closing"
             );
             Ok(())
         }
         Drained::Committing { entries } => bail!(
-            "the disk is too slow: {entries} entries that were let in were not committed in time, and their callers have \
-             no answer; all that was answered as stored is"
+            "the disk is too slow: {entries} accepted entries were not committed in time, and their clients have no \
+             response; everything that was acknowledged as stored is stored"
         ),
         Drained::Panicked => {
-            bail!("the writer had panicked: its callers have no answer; all that was answered as stored is")
+            bail!(
+                "the writer panicked: its clients have no response; everything that was acknowledged as stored is stored"
+            )
         }
     }
 }

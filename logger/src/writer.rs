@@ -1,11 +1,11 @@
-//! Group commit: many callers, one thread that writes, one sync for all that has gathered.
+//! Group commit: many clients, one thread that writes, one fsync for all that is queued.
 //!
-//! A caller takes permits for the entries and bytes of its request, puts it into the queue, and waits for the
-//! answer. The thread takes what is in the queue, commits it as one transaction, and answers everyone. While
-//! it commits, the next group gathers: under load groups grow by themselves, and a lone entry never waits for
-//! company. The permits bound the queue; when none is free the caller is refused at once.
+//! A client takes permits for the entries and bytes of its request, queues it, and waits for the result. The thread
+//! takes what is queued, commits it as one transaction, and responds to all. While it commits, the next group
+//! gathers: groups grow under load, and a single entry never waits for others. The permits bound the queue; when
+//! none is free the client is refused at once.
 //!
-//! A caller that goes away changes nothing: what is in the queue is stored, and only the answer is lost.
+//! A client that disconnects changes nothing: what is queued is stored, and only the response is lost.
 
 mod group;
 mod thread;

@@ -1,4 +1,4 @@
-//! Accepts TCP connections up to a limit: the one accept loop, whatever is spoken on them.
+//! Accepts TCP connections up to a limit: the one accept loop, for every protocol.
 
 mod clients;
 mod connection;
@@ -131,7 +131,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     // Without it, an answer written in two parts waits 40 ms for the peer's acknowledgement.
                     if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection was gone before it was accepted");
+                        tracing::debug!(%error, "a connection was closed before it was accepted");
                         continue;
                     }
                     let slot = match self.protocol {

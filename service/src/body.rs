@@ -32,16 +32,16 @@ pub enum BodyError {
     #[error("the body is too large")]
     TooLarge,
     /// It did not arrive in time.
-    #[error("the body did not arrive in time: send it faster")]
+    #[error("the body did not arrive in time")]
     TooSlow,
     /// The connection ended before it did.
-    #[error("the body broke off: send it again")]
+    #[error("the body is incomplete: resend it")]
     Broken,
     /// Too much is held, and its connection holds most.
-    #[error("no room for the body")]
+    #[error("too many bytes of half-sent bodies")]
     NoRoom,
     /// It is compressed, or otherwise encoded.
-    #[error("the body has the Content-Encoding {0:?}: send it without one")]
+    #[error("unsupported Content-Encoding {0:?}: send the body without one")]
     Encoded(String),
 }
 

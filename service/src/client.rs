@@ -1,4 +1,4 @@
-//! One connection's account: what it holds, and whether it waits for its client or its client for us.
+//! The account of a connection: the bytes that it holds, and which side is waiting for the other.
 
 use std::{
     net::IpAddr,

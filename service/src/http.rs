@@ -43,12 +43,11 @@ const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 /// What such a connection may ask.
 const ALIVE: &str = "/healthz";
 
-/// How HTTP is served.
+/// Settings of HTTP.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// How long a connection that is kept over HTTP may be idle, in seconds. Longer than a proxy before it keeps one
-    /// (60 in most), or the proxy sends a request on a connection that is just being closed
+    /// HTTP keep-alive timeout in seconds; must exceed that of a proxy in front (usually 60), or the proxy may send a request on a connection that is being closed
     #[arg(long, env, default_value_t = 75, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     pub http_idle_seconds: u64,
 }
@@ -57,7 +56,7 @@ pub struct Settings {
 pub fn catch_panics(router: Router) -> Router {
     fn answer(_: Box<dyn Any + Send>) -> Response {
         // The panic hook has logged it. The handler may have written before.
-        let message = "something went wrong here; sending it again with the same id is safe";
+        let message = "internal error; retrying with the same id is safe";
         refusal(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message)
     }
     router.layer(CatchPanicLayer::custom(answer))
@@ -103,9 +102,10 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         let io = TokioIo::new(OwnWords::new(connection));
         let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
         async move {
-            let served = match reserved {
-                true => tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(())),
-                false => served.await,
+            let served = if reserved {
+                tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(()))
+            } else {
+                served.await
             };
             // A client that goes away, or is cut off, is its own affair.
             if let Err(error) = served {
@@ -130,7 +130,7 @@ async fn answer(
     let working = client.begin();
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = if reserved && request.uri().path() != ALIVE {
-        overloaded("all connections are taken; nothing was stored, try again")
+        overloaded("the connection limit is reached; nothing was stored: retry")
     } else {
         request.extensions_mut().insert(client.clone());
         router.call(request).await?

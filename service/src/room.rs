@@ -1,8 +1,8 @@
-//! Room for bytes that the connections of a port share, such as those of half-sent bodies: when there is none left, the
-//! connection that holds most gives way, and never a newcomer that wants little.
+//! A limit on bytes that the connections of a port share, such as those of half-sent bodies: at the limit the
+//! connection that holds the most gives way, never a new one that wants little.
 //!
-//! Before all others a connection gives way that has held something for a second and ended nothing meanwhile: one that
-//! sends many messages at a time may hold much, but each for milliseconds only.
+//! First of all gives way a connection that has held something for a second without completing anything: one that
+//! sends many messages at a time may hold much, but each only for milliseconds.
 
 use std::{
     collections::BTreeMap,
@@ -58,7 +58,7 @@ struct Holdings {
 
 /// No room: too much is held, and nobody holds more than who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no room")]
+#[error("the limit of buffered bytes is reached")]
 pub struct NoRoom;
 
 /// Something that a connection holds, such as a body; its room is given back when it is dropped.

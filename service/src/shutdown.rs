@@ -33,7 +33,7 @@ impl Shutdown {
             };
             // First, whatever becomes of the line.
             begun.begin();
-            tracing::info!("{name}: draining");
+            tracing::info!("{name}: shutting down gracefully");
         });
         Ok(shutdown)
     }

@@ -1,4 +1,4 @@
-//! What a process starts with, and how it ends: why it did not start is told in the format of its log.
+//! Start and end of a process: why it did not start is logged in the configured format.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -40,9 +40,8 @@ pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
 fn asked_format(command: Command, arguments: impl Iterator<Item = OsString>) -> LogFormat {
     const FORMAT: &str = "log_format";
     // It gives up at the first variable that it cannot read, too.
-    let alone = |setting: Arg| match setting.get_id() == FORMAT {
-        true => setting,
-        false => setting.env(Resettable::Reset),
+    let alone = |setting: Arg| {
+        if setting.get_id() == FORMAT { setting } else { setting.env(Resettable::Reset) }
     };
     let read = command.mut_args(alone).ignore_errors(true).try_get_matches_from(arguments);
     let format = read.ok().and_then(|found| found.try_get_one(FORMAT).ok().flatten().copied());

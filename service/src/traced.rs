@@ -1,4 +1,4 @@
-//! The span of a call that came in over HTTP. It is made in the handler: a layer would cost every call, and most are not
+//! The span of an HTTP request. It is created in the handler: a layer would cost every request, and most are not
 //! recorded.
 
 use axum::{

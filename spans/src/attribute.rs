@@ -1,6 +1,6 @@
-//! What spans say: OpenTelemetry's names where it has one, and ours, which begin with `fourwire`.
+//! Span attributes: OpenTelemetry's names where there is one, and ours, which begin with `fourwire`.
 //!
-//! Nothing of an entry's data or name is ever among them.
+//! They never hold the name or data of an entry.
 
 use std::fmt::Display;
 

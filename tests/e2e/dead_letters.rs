@@ -207,12 +207,12 @@ async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what
     let mut listener = stack.listener.take().expect("it runs");
     listener.signal(Signal::SIGTERM);
     eventually("the letter is given up", async || {
-        listener.log().contains("stays where it came from").then_some(())
+        listener.log().contains("a dead letter stays in its queue").then_some(())
     })
     .await;
     stack.logger.signal(Signal::SIGCONT);
     listener.ends_well().await;
-    assert!(!listener.log().contains("not finished in time"), "{}", listener.log());
+    assert!(!listener.log().contains("shutdown timed out"), "{}", listener.log());
     stack.eventually_stored(id).await;
     stack.rabbitmq.holds("logs.entries", 1).await;
     let left = stack.rabbitmq.get("logs.entries").await.expect("the letter");

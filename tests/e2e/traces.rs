@@ -571,7 +571,7 @@ async fn a_collector_with_a_certificate_is_believed_if_its_authority_is() {
             collector.at_least(way(Transport::Grpc).len()).await;
         } else {
             eventually("it is not believed", async || {
-                stack.broker.log().contains("takes no spans").then_some(())
+                stack.broker.log().contains("does not accept spans").then_some(())
             })
             .await;
             assert_eq!(collector.spans(), []);

@@ -51,7 +51,9 @@ impl Consumer {
         let Ok(refused) = refused else {
             let (entries, _) = self.decode(&batch);
             self.unsettled = entries.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
-            return Err("nothing could be stored for so long that the batch goes back to RabbitMQ".into());
+            return Err(
+                "the logger has stored nothing for 10 minutes: the batch is returned to RabbitMQ".into()
+            );
         };
         dead.extend(refused);
         dead.sort_by_key(|(position, _)| *position);
@@ -114,10 +116,7 @@ impl Consumer {
         self.assumed_levels.increment(1);
         // One who sends many is told once; the metric counts them.
         if !std::mem::replace(&mut self.told_of_levels, true) {
-            tracing::warn!(
-                key,
-                "a routing key names no level that is known: what comes with such is stored as info"
-            );
+            tracing::warn!(key, "unknown level in a routing key: such messages are stored as info");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Where entries come from, and where those go that can never be stored. The rest of the listener knows a source by these
-//! types alone: its deliveries are its own until they are acknowledged, and it delivers again what was not.
+//! Where entries come from, and where dead letters go. The rest of the listener knows a source by these types
+//! alone: a delivery stays with the source until it is acknowledged, and is redelivered otherwise.
 
 mod rabbitmq;
 

@@ -159,10 +159,10 @@ impl Delivery {
     pub(crate) async fn acknowledge(&self, with_all_before: bool) -> Result<(), Reason> {
         // lapin may wait for ever when the connection is lost in the middle of it.
         let acknowledged = self.0.acker.ack(BasicAckOptions { multiple: with_all_before });
-        match timeout(ACK_TIMEOUT, acknowledged).await?? {
-            true => Ok(()),
-            false => Err("the channel was lost before the acknowledgement: RabbitMQ will redeliver".into()),
+        if timeout(ACK_TIMEOUT, acknowledged).await?? {
+            return Ok(());
         }
+        Err("the channel was lost before the acknowledgement: RabbitMQ will redeliver".into())
     }
 
     /// Whether it can still be acknowledged.

@@ -243,5 +243,5 @@ fn acknowledgements(settled: Result<Settled, Failure>) -> Vec<Result<SyncRespons
 }
 
 fn missing_entry() -> Failure {
-    Failure::new(Code::BadField, "missing field `log_entry`: give it an entry")
+    Failure::new(Code::BadField, "missing field `log_entry`")
 }

@@ -47,12 +47,9 @@ async fn serve(acceptor: Acceptor, inside: Inside) {
         .with_state(intake)
         .merge(Router::new().route("/logs", get(list)).route("/logs/{id}", get(entry)).with_state(reader))
         .merge(health)
-        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
+        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such endpoint: see README.md")) })
         .method_not_allowed_fallback(|| async {
-            Refusal(Failure::new(
-                Code::MethodNotAllowed,
-                "this address takes another method: the header Allow names it",
-            ))
+            Refusal(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
         });
     // Pages in a browser have the broker, which asks where they come from.
     let router = service::http::refuse_pages(router, own_hosts_only);
@@ -106,7 +103,7 @@ async fn list(
     let is_contradictory = query.is_contradictory();
     let page = reader.page(query).await?;
     let message = match page.entries.len() {
-        0 if is_contradictory => "0 entries: since lies after until".to_owned(),
+        0 if is_contradictory => "0 entries: since is after until".to_owned(),
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
     };
@@ -117,7 +114,7 @@ async fn entry(State(reader): State<Reader>, id: Result<Path<String>, PathReject
     // What is not UTF-8 is no id either.
     let id = id.map(|Path(id)| id).unwrap_or_default();
     let entry = reader.get(parse_entry_id(&id)?).await?;
-    let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry of this id is stored"))?;
+    let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry with this id is stored"))?;
     Ok((StatusCode::OK, Json(Envelope::ok("1 entry", entry))))
 }
 

@@ -1,7 +1,7 @@
-//! The logger's doors, one file each: it decodes, calls the [`Intake`], and encodes. Laid side by side, only the
+//! The doors of the logger, one file each: it decodes, calls the [`Intake`], and encodes. Side by side, only the
 //! protocol differs.
 //!
-//! A further one is a file with its [`Door`], a row in [`DOORS`], and the setting of where it listens.
+//! Another door is a file with its [`Door`], a row in [`DOORS`], and the setting of its address.
 
 pub mod grpc;
 pub mod http;

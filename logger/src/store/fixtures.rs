@@ -1,4 +1,4 @@
-//! What the tests of the store and of the writer have in common.
+//! Helpers for the tests of the store and of the writer.
 
 use std::path::Path;
 

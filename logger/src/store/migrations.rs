@@ -1,4 +1,4 @@
-//! The versions of what is stored: one list for all kinds of stores, each of which says how it comes to a version.
+//! The schema versions: one list for all kinds of stores, each with the statements that lead to it.
 
 /// A version, and how a store comes to it from the one before.
 #[derive(Debug, Clone, Copy)]

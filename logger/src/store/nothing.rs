@@ -1,4 +1,4 @@
-//! The store that keeps nothing: every entry is new, and forgotten.
+//! The store that discards everything: every entry is acknowledged as new.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Nothing {
 impl Nothing {
     /// Tells the log of it.
     pub(super) fn open() -> Self {
-        tracing::warn!("LOGGER_STORE=nothing: every entry is answered as stored, and forgotten");
+        tracing::warn!("LOGGER_STORE=nothing: every entry is acknowledged as stored, and discarded");
         Nothing::default()
     }
 }

@@ -1,4 +1,4 @@
-//! Why a store does not open, whatever kind it is.
+//! Why a store cannot be opened, for any kind of store.
 
 use std::error::Error;
 

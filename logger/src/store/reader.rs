@@ -113,7 +113,7 @@ impl Reader {
 }
 
 fn not_of_this_store() -> Failure {
-    let message = "after is the cursor of an entry that this store does not have yet: it is of another store, or \
-        this one was put back from a copy. Begin again without it";
+    let message = "after is beyond the newest entry: the cursor is from another store, or this store was restored \
+        from a backup. Start without a cursor";
     Failure::new(Code::BadQuery, message)
 }

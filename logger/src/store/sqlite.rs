@@ -1,6 +1,6 @@
-//! Entries in a SQLite file: the write end, and what it does about errors.
+//! Entries in a SQLite file: the write end, and its error handling.
 //!
-//! One connection writes; it is closed and opened again whenever it is not certain in which state it is.
+//! One connection writes; it is closed and reopened whenever its state is uncertain.
 
 mod access;
 mod checksum;
@@ -97,7 +97,7 @@ impl Sqlite {
         names.note_log();
         names.look(true).map_err(|lost| OpenError::NotDurable {
             path: path.clone(),
-            detail: format!("while it was being opened, {}", lost.what()),
+            detail: format!("while opening, {}", lost.what()),
         })?;
         let last_stored_at =
             row::last_stored_at(&connection).map_err(|error| open::open_error(&path, error))?;
@@ -124,7 +124,7 @@ impl Sqlite {
             names,
         };
         if !log_taken_over {
-            tracing::error!("the disk is full: entries can be read, and none is stored until there is room");
+            tracing::error!("the disk is full: entries can be read, but not stored until space is freed");
             sqlite.standing = Err(full());
         }
         sqlite.look_at_the_clock();
@@ -263,8 +263,10 @@ impl Store for Sqlite {
         // Nothing is lost if it fails: the next start reads the log.
         match checkpoint {
             Ok(0) => {}
-            Ok(_busy) => tracing::warn!("the write-ahead log is still read and stays beside the store"),
-            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log stays beside the store"),
+            Ok(_busy) => {
+                tracing::warn!("the write-ahead log is still being read and remains next to the store")
+            }
+            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log remains next to the store"),
         }
         if let Err((_, error)) = connection.close() {
             tracing::warn!(%error, "the store did not close cleanly");

@@ -1,4 +1,4 @@
-//! The setting that names the store.
+//! The setting `LOGGER_STORE`.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -32,9 +32,7 @@ impl FromStr for StoreUrl {
 
 /// The setting names no store that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown store: use sqlite:<path of a file>, such as sqlite:data/logs.db, or nothing to measure without one"
-)]
+#[error("unknown store: expected sqlite:PATH such as sqlite:data/logs.db, or nothing for benchmarks")]
 pub struct UnknownStore;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the thread does: gather, commit, answer, and tend the store in between.
+//! The loop of the writer's thread: gather, commit, respond, and maintain the store in between.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},

@@ -1,4 +1,4 @@
-//! The thread behind the writers: how it is started, and how it ends.
+//! The writer's thread: its start, and its end.
 
 use std::{
     io,
@@ -88,7 +88,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.set_standing(Err(&Failure::draining("the writer")));
         if thread::panicking() {
-            tracing::error!("the writer thread panics: no more entries can be stored until a restart");
+            tracing::error!("the writer thread panicked: no entries can be stored until a restart");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The connections of a port: how many there may be, and who makes room when there are as many.
+//! The connections of a port: how many there may be, and which is closed for a new one at the limit.
 
 use std::{
     collections::BTreeMap,

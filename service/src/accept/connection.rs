@@ -1,4 +1,4 @@
-//! An accepted connection, and the limits on what its client may leave undone.
+//! An accepted connection, and the timeouts of its client.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! Answers on their way out: what is large counts until its client has read it.
+//! Response bodies: large ones count against a limit until the client has read them.
 
 use std::{
     pin::Pin,
@@ -83,7 +83,7 @@ pub(super) fn bounded(
             let mut part = client.unread().part();
             let room = part.grow(usize::try_from(bytes).unwrap_or(usize::MAX));
             if room.is_err() && only_reads {
-                (overloaded("too many answers are not read yet; try again"), None, None)
+                (overloaded("too many unread responses: retry"), None, None)
             } else {
                 let held = Held { _part: room.is_ok().then_some(part), _working: working };
                 let share = client.unread().clone();

@@ -1,4 +1,4 @@
-//! What pages in a browser may ask of a port.
+//! What web pages may ask of a port.
 
 use axum::{
     Router,
@@ -48,8 +48,8 @@ async fn refuse(State(own_hosts_only): State<bool>, request: Request, next: Next
     let of_a_page =
         headers.contains_key(header::ORIGIN) || (is_from_elsewhere(headers) && !follows_a_link(&request));
     if of_a_page || (own_hosts_only && !own_host()) {
-        let message = "pages in a browser, and callers by a name other than localhost, may not call this port: let \
-            them call the broker";
+        let message = "web pages, and clients that call by a name other than localhost, must use the broker instead of \
+            this port";
         return refusal(StatusCode::FORBIDDEN, "forbidden_origin", message);
     }
     next.run(request).await

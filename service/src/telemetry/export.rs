@@ -1,5 +1,5 @@
-//! The way of spans to the collector. Those that are not sent are counted as lost, but for what the last flush leaves
-//! when the process ends, and what a collector takes and then leaves out (OTLP's `partial_success`).
+//! Exports spans to the collector. Those that are not exported are counted as dropped, except for what the last
+//! flush leaves at exit, and what a collector accepts and then rejects (OTLP's `partial_success`).
 
 use std::{
     sync::{
@@ -118,13 +118,15 @@ impl<E: SpanExporter + 'static> SpanExporter for Exporter<E> {
         match &result {
             Ok(()) => match self.lost_now.swap(0, Ordering::Relaxed) {
                 0 => {}
-                lost => tracing::info!(lost_spans = lost, "the collector of traces takes spans again"),
+                lost => tracing::info!(lost_spans = lost, "the trace collector accepts spans again"),
             },
             Err(error) => {
                 self.lost.increment(spans as u64);
                 match self.lost_now.fetch_add(spans, Ordering::Relaxed) {
-                    0 => tracing::warn!(%error, "the collector of traces takes no spans; they are lost"),
-                    _ => tracing::debug!(%error, spans, "spans are lost"),
+                    0 => {
+                        tracing::warn!(%error, "the trace collector does not accept spans; they are dropped")
+                    }
+                    _ => tracing::debug!(%error, spans, "spans dropped"),
                 }
             }
         }

@@ -88,5 +88,5 @@ pub(super) fn bound_calls(routes: Routes) -> Routes {
 
 /// The account of the connection that a call came by.
 fn client(extensions: &http::Extensions) -> &Client {
-    extensions.get().expect("tonic adds what the connection tells of itself to every call")
+    extensions.get().expect("tonic adds the account of the connection to every call")
 }

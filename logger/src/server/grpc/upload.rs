@@ -1,7 +1,8 @@
-//! Entries off a stream, on their way to the writer: what `WriteLogs` and `SyncLogs` share.
+//! Entries from a stream on their way to the writer: what `WriteLogs` and `SyncLogs` share.
 //!
-//! They are taken in chunks of what has come, a few chunks at a time, and stored in the order of the stream, in which the
-//! results come out as well. It reads on as far as its results are taken, and ends with who takes them.
+//! They are read in chunks of what has arrived, a few at a time, and stored in the order of the stream; results
+//! come in the same order. It reads on only as fast as its results are consumed, and ends when nobody consumes
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -202,7 +203,7 @@ impl Chunk {
 /// Why the next message could not be read.
 fn unreadable(status: &tonic::Status) -> Failure {
     grpc::failure(status).unwrap_or_else(|| {
-        let message = format!("the next message of the stream cannot be read: {}", status.message());
+        let message = format!("invalid message in the stream: {}", status.message());
         Failure::new(Code::BadField, message)
     })
 }

@@ -1,4 +1,4 @@
-//! The one connection that writes: taken for each use, and opened again after an error that left its state in doubt.
+//! The one connection that writes: taken for each use, and reopened after an error that left its state in doubt.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ impl Sqlite {
         if let Ok(Some(found)) = row::last_stored_at(&opened.connection) {
             self.last_stored_at = self.last_stored_at.max(found);
         }
-        tracing::info!(path = %self.path.display(), "the store is open again");
+        tracing::info!(path = %self.path.display(), "the store is reopened");
         Ok(opened.connection)
     }
 

@@ -1,7 +1,8 @@
-//! Whether the files of the store are still those that were opened, under the names by which they will be opened next.
+//! Whether the files of the store are still those that were opened, under the names by which they will be opened
+//! next.
 //!
-//! A file that was deleted or moved can be written to as long as it is open, and synced, and nobody finds again what was
-//! written. So they are looked at (device, inode, names) after the sync of each group, and before it is answered.
+//! A file that was deleted or moved can be written and synced as long as it is open, and the data is never found
+//! again. So the files are checked (device, inode, names) after the fsync of each group, before it is acknowledged.
 
 use std::{
     fs::{self, File, Metadata},
@@ -94,13 +95,13 @@ impl Names {
         }
         match self.lock.take_again() {
             Ok(()) => {
-                tracing::warn!(path = %self.lock.path().display(), "the lock was deleted: it is made again");
+                tracing::warn!(path = %self.lock.path().display(), "the lock file was deleted; it is recreated");
                 self.lock_told = false;
             }
             Err(OpenError::InUse { .. }) => return Err(Lost::InUse),
             // The lock on the main file still keeps others out.
             Err(error) if !self.lock_told => {
-                tracing::warn!(%error, "the lock was deleted, and cannot be made again");
+                tracing::warn!(%error, "the lock file was deleted and cannot be recreated");
                 self.lock_told = true;
             }
             Err(_) => {}
@@ -113,7 +114,7 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         if let Err(error) = set_lock(&self.main.file, libc::F_UNLCK) {
-            tracing::warn!(%error, "the store's lock is not given back");
+            tracing::warn!(%error, "the store's lock cannot be released");
         }
     }
 }

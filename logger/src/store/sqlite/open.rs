@@ -1,4 +1,4 @@
-//! How the file is opened: with which settings, and what is proved before it is used.
+//! How the file is opened: its settings, and what is verified before it is used.
 
 use std::{
     fs,
@@ -122,7 +122,7 @@ fn prove_durable(path: &Path, connection: &Connection) -> Result<(), OpenError> 
 pub(super) fn take_over_the_log(connection: &Connection) -> rusqlite::Result<()> {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {
-        tracing::warn!("the write-ahead log is in use, and was not taken over");
+        tracing::warn!("the write-ahead log is in use and was not checkpointed");
     }
     Ok(())
 }

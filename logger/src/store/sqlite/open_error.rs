@@ -1,4 +1,4 @@
-//! Why a SQLite file does not open, and what to do about it.
+//! Why a SQLite file cannot be opened, and what to do about it.
 
 use std::{io, path::PathBuf};
 
@@ -8,7 +8,7 @@ use crate::store;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory of the file is missing and cannot be made.
-    #[error("cannot make the directory {}: make it by hand, or name another place", path.display())]
+    #[error("cannot create the directory {}: create it by hand, or use another path", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -16,20 +16,20 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file is something else.
-    #[error("{} is there already and is not a store of this logger: name another file", path.display())]
+    #[error("{} already exists and is not a store of this logger: use another file", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// Another process has it open for writing.
-    #[error("another logger uses {}: stop that one first, or name another file", path.display())]
+    #[error("another logger uses {}: stop it first, or use another file", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
     /// The file has more than one name: a process that opens another does not find the write-ahead log of this one.
     #[error(
-        "{0} has {names} names (hard links), and entries that are stored under one are lost under another: find them with \
+        "{0} has {names} hard links, and entries stored under one are lost under another: find them with \
          `find / -samefile {0}`, and delete all but one",
         path.display()
     )]
@@ -40,7 +40,7 @@ pub enum OpenError {
         names: u64,
     },
     /// The file, or what must be written beside it, may not be written.
-    #[error("{} cannot be written, as {detail}. This puts it right: {fix}", path.display())]
+    #[error("{} is not writable: {detail}. To fix it: {fix}", path.display())]
     NotWritable {
         /// The file or the directory.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum OpenError {
     },
     /// There is no room to begin with.
     #[error(
-        "the disk of {} is full, to the last byte: free 16 MiB there, or move the store with its -wal to a larger one",
+        "the disk of {} is full: free 16 MiB, or move the store with its -wal file to a larger disk",
         path.display()
     )]
     Full {
@@ -68,7 +68,7 @@ pub enum OpenError {
     },
     /// The file was written by a later version.
     #[error(
-        "{} has version {found} of the format, and this logger knows up to {known}: use a newer logger",
+        "{} has schema version {found}, and this logger supports up to {known}: use a newer logger",
         path.display()
     )]
     Newer {
@@ -81,9 +81,8 @@ pub enum OpenError {
     },
     /// The file is a store, and broken.
     #[error(
-        "{0} is damaged ({detail}). Was it put back from a copy? Then move {0}-wal and {0}-shm away, which belong to the \
-         file that was there before, and start again. Otherwise move all three away, and put a copy back in its place or \
-         begin with an empty store",
+        "{0} is damaged ({detail}). If it was restored from a backup, move away {0}-wal and {0}-shm, which belong to the \
+         previous file, and restart. Otherwise move away all three, and restore a backup or start with an empty store",
         path.display()
     )]
     Damaged {
@@ -93,7 +92,7 @@ pub enum OpenError {
         detail: String,
     },
     /// The file cannot give the promise that a stored entry is synced.
-    #[error("{} cannot be used safely ({detail}): put it on a local disk", path.display())]
+    #[error("{} cannot be used safely ({detail}): move it to a local disk", path.display())]
     NotDurable {
         /// The file.
         path: PathBuf,

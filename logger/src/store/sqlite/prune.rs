@@ -1,4 +1,4 @@
-//! Deletes what is not to be kept, oldest first, in steps that a write can wait for.
+//! Deletes expired entries, oldest first, in steps short enough for a write to wait for.
 
 use proto::Time;
 use rusqlite::Connection;

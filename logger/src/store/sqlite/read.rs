@@ -94,7 +94,7 @@ impl SqliteReader {
         F: FnOnce(&Connection, &LeftOut) -> rusqlite::Result<T> + Send + 'static,
     {
         let Ok(Ok(permit)) = timeout(WAIT, Arc::clone(&self.pool.permits).acquire_owned()).await else {
-            return Err(Failure::new(Code::Overloaded, "too many reads at once: try again"));
+            return Err(Failure::new(Code::Overloaded, "too many concurrent reads: retry"));
         };
         let pool = Arc::clone(&self.pool);
         let result = tokio::task::spawn_blocking(move || {
@@ -116,8 +116,7 @@ impl Read for SqliteReader {
             let found = self.read(move |connection, _| page::get(connection, id)).await?;
             let found = found.transpose().inspect_err(|unreadable| self.pool.left_out.note(unreadable));
             found.map_err(|unreadable| {
-                let message =
-                    "the entry is stored, and cannot be read: the logger's log says what is wrong with it";
+                let message = "the entry is stored but cannot be read: see the logger's log";
                 Failure::new(Code::Unavailable, message).because(unreadable)
             })
         };
@@ -182,7 +181,7 @@ impl Pool {
             Err(Unread::Sqlite(error)) if open::is_damage(error) => self.damage.found(&self.path, error),
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "the store cannot be read now");
+                    tracing::error!(%error, "the store cannot be read");
                 }
             }
         }
@@ -218,5 +217,5 @@ impl Unread {
 }
 
 fn unreadable() -> Failure {
-    Failure::new(Code::Unavailable, "the store cannot be read now: try again")
+    Failure::new(Code::Unavailable, "the store cannot be read now: retry")
 }

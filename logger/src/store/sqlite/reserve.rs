@@ -1,7 +1,7 @@
-//! Room on the disk of the store: whether there is some, and a reserve that the store keeps for itself.
+//! Free space on the disk of the store, and a reserve that the store keeps for itself.
 //!
-//! A disk that is full to the last byte lets one neither start a store nor delete from it, since both have to write first.
-//! So some of it is taken from the beginning, and given up for that.
+//! On a disk that is completely full one can neither open a store nor delete from it, since both write first. So
+//! some space is allocated up front, and released for that.
 
 use std::{
     fs::File,
@@ -48,7 +48,7 @@ impl Reserve {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.and_then(|file| if is_ours(&file)? { Ok(file) } else { Err(foreign()) });
         let file = file.inspect_err(|error| {
-            tracing::warn!(path = %path.display(), %error, "no room is kept in reserve on the store's disk");
+            tracing::warn!(path = %path.display(), %error, "no disk space is reserved for the store");
         });
         let disk = path.parent().map(statvfs).and_then(Result::ok);
         let disk = disk.map_or(0, |disk| disk.blocks().saturating_mul(disk.fragment_size()));
@@ -104,7 +104,7 @@ impl Reserve {
 
     fn set(&self, file: &File, bytes: u64) {
         if let Err(error) = file.set_len(bytes) {
-            tracing::warn!(path = %self.path.display(), %error, "room that was taken is not given back");
+            tracing::warn!(path = %self.path.display(), %error, "reserved disk space cannot be released");
         }
     }
 }
@@ -116,7 +116,7 @@ fn is_ours(file: &File) -> io::Result<bool> {
 }
 
 fn foreign() -> io::Error {
-    io::Error::other("the file is no reserve of ours, and is left as it is: move it away")
+    io::Error::other("the file is not ours and is left unchanged: move it away")
 }
 
 /// Sees to it that the file has so many bytes, with blocks behind them.

@@ -1,4 +1,4 @@
-//! The one way back to honest times of storing, after a clock that was ahead.
+//! The only way back to correct times of storing after the clock was ahead.
 
 use anyhow::Context;
 use proto::Time;
@@ -61,7 +61,7 @@ impl ResetTimes {
                     Err(unreadable) => {
                         self.unreadable += 1;
                         let error = &unreadable;
-                        tracing::error!(target: NAMED, %error, "left as it is: it cannot be read");
+                        tracing::error!(target: NAMED, %error, "an unreadable row is left unchanged");
                     }
                 }
                 if bytes >= STEP.bytes {

@@ -1,6 +1,6 @@
-//! A row of the store, read back: an entry, or why it cannot be one.
+//! Reads a row of the store: an entry, or why it is unreadable.
 //!
-//! A row that cannot be read keeps nobody from the others. On every path of reading it is left out, and named in the log.
+//! An unreadable row does not affect the others. Every read skips it, and the log names it once.
 
 use std::{
     collections::HashSet,
@@ -197,9 +197,9 @@ impl LeftOut {
         }
         self.counted.one_more();
         // Each is named once: the limit of the log must not hide it.
-        tracing::error!(target: concat!(module_path!(), "::named"), error = %row, "left out of what is read: it cannot be read, the others can");
+        tracing::error!(target: concat!(module_path!(), "::named"), error = %row, "an unreadable row is skipped; the others can be read");
         if named.len() == NAMED {
-            tracing::error!(rows = NAMED, "more rows that cannot be read are not named");
+            tracing::error!(rows = NAMED, "further unreadable rows are not logged");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The file: what is in it, how it is made, and how it is told from other files.
+//! The file: its contents, how it is created, and how it is told apart from other files.
 
 use std::{
     fs::{self, File},
@@ -77,10 +77,8 @@ fn create(path: &Path) -> Result<(), OpenError> {
         statements(MIGRATIONS)
     );
     #[cfg(feature = "faults")]
-    let everything = match crate::faults::Fault::NoDedup.is_on() {
-        true => everything.replace(" UNIQUE", ""),
-        false => everything,
-    };
+    let everything =
+        if crate::faults::Fault::NoDedup.is_on() { everything.replace(" UNIQUE", "") } else { everything };
     connection.execute_batch(&everything).map_err(in_path)
 }
 

@@ -1,4 +1,4 @@
-//! What the store does for itself, between groups and on a full disk.
+//! Maintenance of the store, between groups and on a full disk.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ impl Sqlite {
             Ok(connection) => connection,
             Err(failure) if failure.code == Code::StorageFull => return false,
             Err(failure) => {
-                tracing::warn!(error = failure.cause(), "the store cannot be opened again");
+                tracing::warn!(error = failure.cause(), "the store cannot be reopened");
                 return false;
             }
         };
@@ -46,7 +46,7 @@ impl Sqlite {
             }
             Err(error) => {
                 let was_full = open::is_full(&error);
-                tracing::warn!(%error, "old entries could not be deleted");
+                tracing::warn!(%error, "expired entries could not be deleted");
                 self.judge(connection, Broken::BeforeCommit(error));
                 if was_full {
                     self.make_room();
@@ -82,7 +82,7 @@ impl Sqlite {
                 Ok(true) => shorten(connection),
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "old entries could not be deleted on a full disk");
+                    tracing::warn!(%error, "expired entries could not be deleted on a full disk");
                     break;
                 }
             }
@@ -154,7 +154,7 @@ impl Sqlite {
         match seen {
             Ok(seen) => {
                 if self.lost.take().is_some() {
-                    tracing::info!(path = %self.path.display(), "the store's files are in their places again");
+                    tracing::info!(path = %self.path.display(), "the store's files are back in place");
                 }
                 self.vitals.set_lost(false);
                 self.tell_of_links(seen.links);
@@ -176,9 +176,9 @@ impl Sqlite {
             let path = self.path.display();
             tracing::error!(
                 links,
-                "{path} has another name (a hard link). Entries are stored as before, but no logger starts on it again, since a \
-                 log that one name has is not found under another. Find them with `find / -samefile {path}` and delete \
-                 all but one"
+                "{path} has another hard link. Entries are still stored, but no logger will start on it again, since the \
+                 write-ahead log of one name is not found under another. Find them with `find / -samefile {path}` and \
+                 delete all but one"
             );
         }
     }
@@ -191,7 +191,7 @@ impl Sqlite {
         let Some(connection) = self.connection.take() else { return false };
         let saved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         if !matches!(saved, Ok(0)) {
-            tracing::error!(?saved, "the write-ahead log was deleted, and what it holds cannot be saved yet");
+            tracing::error!(?saved, "the write-ahead log was deleted, and its contents cannot be saved yet");
             self.connection = Some(connection);
             return false;
         }
@@ -201,19 +201,21 @@ impl Sqlite {
             let aside = with_suffix(path, ".foreign");
             match fs::rename(path, &aside) {
                 Ok(()) => {
-                    tracing::warn!(path = %aside.display(), "a file in the place of the log was moved here")
+                    tracing::warn!(path = %aside.display(), "a file in place of the write-ahead log was moved here")
                 }
-                Err(error) => tracing::error!(%error, "a file in the place of the log cannot be moved away"),
+                Err(error) => {
+                    tracing::error!(%error, "a file in place of the write-ahead log cannot be moved away")
+                }
             }
         }
         drop(connection);
         tracing::error!(
             path = %path.display(),
-            "the write-ahead log was deleted or replaced while in use: all that it held is in the main file now, and nothing is lost"
+            "the write-ahead log was deleted or replaced while in use: its contents are in the main file now, nothing is lost"
         );
         match self.take_connection() {
             Ok(connection) => self.connection = Some(connection),
-            Err(failure) => tracing::error!(error = failure.cause(), "the store cannot be opened again"),
+            Err(failure) => tracing::error!(error = failure.cause(), "the store cannot be reopened"),
         }
         true
     }
@@ -226,8 +228,8 @@ impl Sqlite {
         tracing::error!(
             seconds = leap.seconds,
             now = %leap.to,
-            "the wall clock has leapt {} by {}: nothing is deleted for its age until it has run for an hour without a leap. Times of \
-             storing never go back: what was stored ahead of the clock keeps its time",
+            "the wall clock has jumped {} by {}: nothing is deleted by age until it has run for an hour without a jump. stored_at \
+             never goes back: entries stored ahead of the clock keep theirs",
             direction(leap.seconds),
             clock::in_words(leap.seconds.unsigned_abs()),
         );
@@ -245,18 +247,17 @@ impl Sqlite {
             tracing::error!(
                 newest = %self.last_stored_at,
                 now = %self.clock.now(),
-                "the newest entry's time of storing lies {ahead} ahead of the clock, and later ones get the same. If the clock is \
-                 right: stop this logger, run it once with --reset-times, and start it again"
+                "the newest stored_at lies {ahead} ahead of the clock, and later entries get the same. If the clock is right: \
+                 stop this logger, run it once with --reset-times, and restart it"
             );
         }
         let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < super::keeper::STEADY);
         let leapt = leapt.map(|leap| {
             let by = clock::in_words(leap.seconds.unsigned_abs());
-            format!("the clock has leapt {} by {by}, to {}", direction(leap.seconds), leap.to)
+            format!("the clock has jumped {} by {by}, to {}", direction(leap.seconds), leap.to)
         });
-        let ahead = is_ahead.then(|| {
-            format!("the newest time of storing lies {ahead} ahead of the clock: see --reset-times")
-        });
+        let ahead = is_ahead
+            .then(|| format!("the newest stored_at lies {ahead} ahead of the clock: see --reset-times"));
         let trouble: Vec<String> = leapt.into_iter().chain(ahead).collect();
         self.vitals.set_clock(ahead_seconds, (!trouble.is_empty()).then(|| trouble.join("; ")));
     }
@@ -270,6 +271,6 @@ const fn direction(seconds: i64) -> &'static str {
 fn shorten(connection: &Connection) {
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     if let Err(error) = done {
-        tracing::debug!(%error, "the write-ahead log stays as it is");
+        tracing::debug!(%error, "the write-ahead log is not truncated");
     }
 }

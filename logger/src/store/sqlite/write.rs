@@ -162,11 +162,10 @@ fn is_of_the_entry(error: &rusqlite::Error) -> bool {
 fn conflict() -> Failure {
     Failure::new(
         Code::Conflict,
-        "the id is stored with other content, which is kept: send this entry with a new id, or leave the id \
-         out",
+        "the id is already stored with other content, which is kept: use a new id, or omit it",
     )
 }
 
 fn unfit() -> Failure {
-    Failure::new(Code::InvalidEntry, "the store cannot keep this entry: change its content")
+    Failure::new(Code::InvalidEntry, "the store rejects this entry: change its content")
 }

@@ -8,9 +8,12 @@ use proto::{BatchMode, Code, Outcome, Query, StoredEntry};
 use super::{Place, Trial};
 use crate::store::{Batch, fixtures::arrival};
 
-/// Together at least 10,000 steps. Each case opens files, so they are few and long.
-const CASES: u32 = 100;
+/// Cases over restarts and crashes, together at least 10,000 steps. Each opens files, so they are few and long.
+pub(super) const CASES: u32 = 100;
 const LEAST_STEPS: usize = 100;
+
+/// Cases without: what they try the others try too.
+pub(super) const FEW_CASES: u32 = 20;
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -57,10 +60,11 @@ type Model = BTreeMap<u128, (u8, u32)>;
 
 /// Does what the steps say to new stores of a kind, and holds each against its model after each step.
 pub(super) fn compare<P: Place>(
+    cases: u32,
     steps: impl Strategy<Value = Vec<Step>>,
     end: impl Fn(Trial<P>, End) -> Trial<P>,
 ) {
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(CASES));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
     let compared = runner.run(&steps, |steps| {
         let (mut it, mut model) = (Trial::<P>::new(), Model::new());
         for step in steps {

@@ -1,4 +1,4 @@
-//! The deadline that a caller sets for a call whose answer is a stream. For the others tonic keeps it.
+//! The deadline that a client sets for a call with a streaming response. For the others tonic enforces it.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(in crate::server::grpc) fn within<T, Held: Send>(
         };
         match next {
             Ok(response) => Some((response?, Some((responses, held)))),
-            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call has passed")), None)),
+            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call has expired")), None)),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The metadata of a call, within a limit of its own.
+//! The limit on the metadata of a call.
 
 use http::HeaderMap;
 use proto::{Code, Failure};

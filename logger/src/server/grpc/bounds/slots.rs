@@ -1,4 +1,4 @@
-//! The places for calls that stream.
+//! The slots for streaming calls.
 
 use proto::{Code, Failure, grpc::status};
 use service::{Place, Places};
@@ -55,16 +55,16 @@ impl Slots {
 /// What the stream of a connection that has many is told when others need its place. Of the entries of an upload some may be
 /// at the writer, which stores them.
 pub(in crate::server::grpc) fn given_up(call: StreamCall) -> Failure {
-    const WHY: &str = "there are too many streams at once, most of them on this connection";
+    const WHY: &str = "too many concurrent streams, most of them on this connection";
     match call {
         StreamCall::Write | StreamCall::Sync => {
             let message = format!(
-                "{WHY}: entries after the last that was told may be stored; resend them with the same id, which is safe"
+                "{WHY}: entries after the last acknowledged one may be stored; resending them with the same id is safe"
             );
             Failure::new(Code::OutcomeUnknown, message)
         }
         StreamCall::Tail => {
-            let message = format!("{WHY}: begin again after the last that was told");
+            let message = format!("{WHY}: resume after the last received entry");
             Failure::new(Code::Overloaded, message)
         }
     }

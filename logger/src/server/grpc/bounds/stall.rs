@@ -1,4 +1,4 @@
-//! The end of a stream that nobody reads: its place is for others.
+//! Ends streams that nobody reads, to free their slots.
 
 use std::{
     pin::Pin,
@@ -91,11 +91,11 @@ async fn watch<S>(shared: Weak<Mutex<Shared<S>>>, given_up: CancellationToken) {
             if let Some(waker) = shared.waits.take() {
                 waker.wake();
             }
-            return tracing::debug!("a stream has given up its place for another connection");
+            return tracing::debug!("a stream was ended in favour of another connection");
         }
         match look(&shared) {
             Some(later) => next_look = later,
-            None => return tracing::debug!("a stream that was not read has lost its place"),
+            None => return tracing::debug!("a stream that was not read was ended"),
         }
     }
 }
@@ -119,8 +119,7 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
 /// What the reader of a tail is told.
 pub(in crate::server::grpc) fn tail() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
-    let message =
-        format!("the stream was not read for {seconds} s: begin again after the last that was read");
+    let message = format!("the stream was not read for {seconds} s: resume after the last received entry");
     Reasons { stalled: Failure::new(Code::Unavailable, message), given_up: given_up(StreamCall::Tail) }
 }
 
@@ -128,8 +127,8 @@ pub(in crate::server::grpc) fn tail() -> Reasons {
 pub(in crate::server::grpc) fn acknowledgements() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!(
-        "the acknowledgements were not read for {seconds} s: what is not acknowledged may be stored, and sending it \
-         again with the same id is safe"
+        "the acknowledgements were not read for {seconds} s: unacknowledged entries may be stored; resending them with \
+         the same id is safe"
     );
     Reasons { stalled: Failure::new(Code::OutcomeUnknown, message), given_up: given_up(StreamCall::Sync) }
 }

@@ -108,7 +108,7 @@ fn a_clock_that_is_set_is_believed_when_it_has_run_for_an_hour() {
     assert_eq!(tend(&mut store, &keep(7)), 9);
     let vitals = store.reader().vitals();
     store.look();
-    assert!(vitals.clock_trouble().is_some_and(|trouble| trouble.contains("leapt forward by 8 days")));
+    assert!(vitals.clock_trouble().is_some_and(|trouble| trouble.contains("jumped forward by 8 days")));
     hand.pass(HOUR - 1);
     assert_eq!(tend(&mut store, &keep(7)), 9);
     hand.pass(1);

@@ -36,8 +36,8 @@ fn a_copy_that_was_put_back_beside_an_old_log_opens_as_the_message_says() {
         let error = open(&path).expect_err("the two do not belong together");
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
         let told = error.to_string();
-        assert!(told.contains("logs.db-wal and") && told.contains("put back from a copy"), "{told}");
-        assert!(told.contains("put a copy back in its place"), "{told}");
+        assert!(told.contains("logs.db-wal and") && told.contains("restored from a backup"), "{told}");
+        assert!(told.contains("restore a backup"), "{told}");
         assert!(fs::read(&path).expect("readable") == copy, "a start that is refused changes nothing");
     }
     for suffix in ["-wal", "-shm"] {
@@ -64,7 +64,7 @@ fn a_directory_in_the_way_is_made_by_hand_as_the_message_says() {
     let path = directory.path().join("a/logs.db");
     fs::write(directory.path().join("a"), "").expect("a file in the way");
     let error = open(&path).expect_err("refused");
-    assert!(error.to_string().contains("make it by hand, or name another place"), "{error}");
+    assert!(error.to_string().contains("create it by hand, or use another path"), "{error}");
     fs::remove_file(directory.path().join("a"))
         .and_then(|()| fs::create_dir(directory.path().join("a")))
         .expect("made");
@@ -77,7 +77,7 @@ fn a_foreign_file_is_left_and_another_is_named_as_the_message_says() {
     let path = directory.path().join("notes.txt");
     fs::write(&path, "notes").expect("written");
     let error = open(&path).expect_err("refused");
-    assert!(error.to_string().contains("name another file"), "{error}");
+    assert!(error.to_string().contains("use another file"), "{error}");
     open(&directory.path().join("logs.db")).expect("opened");
     assert_eq!(fs::read_to_string(&path).expect("readable"), "notes");
 }
