@@ -27,7 +27,7 @@ use crate::{
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// How often the logger is asked while nothing comes: what comes when it is down would be held for nothing.
+/// How often the logger is pinged while nothing arrives: deliveries that arrive when it is down would only wait unacked.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether there is room again.
@@ -44,13 +44,13 @@ pub struct Consumer {
     unsettled: Option<Positioned<LogEntry>>,
     /// Whether consuming ended, or an attempt failed, since it last began.
     interrupted: bool,
-    /// Whether the log has been told of a level that is not known.
+    /// Whether an unknown level has been logged.
     told_of_levels: bool,
     assumed_levels: Counter,
 }
 
 impl Consumer {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new(amqp_url: AmqpUrl, prefetch: u16, hand_over: HandOver, state: Arc<State>) -> Self {
         Consumer {
             amqp_url,

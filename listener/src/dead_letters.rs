@@ -19,7 +19,7 @@ use crate::{
     traced::entry_id,
 };
 
-/// Most that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all
+/// Maximum that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all
 /// that is unacked.
 const LETTERS: usize = 256;
 
@@ -45,7 +45,7 @@ pub(crate) struct Line {
     count: watch::Sender<Count>,
 }
 
-/// What has become of the letters.
+/// What has happened to the letters.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     /// How many are in the line or in hand.
@@ -71,7 +71,7 @@ impl Line {
     }
 
     /// Whether all that were put in are acknowledged. Only then may what came after them be acknowledged together with
-    /// all before it: a letter that was given up is in RabbitMQ for as long as nobody acknowledges it.
+    /// all before it: a letter that was given up must stay in RabbitMQ.
     pub(crate) fn is_acknowledged(&self) -> bool {
         let count = *self.count.borrow();
         count.pending == 0 && !count.any_left

@@ -99,7 +99,7 @@ impl HandOver {
     }
 }
 
-/// Whether it may last: a logger that has much to do stores all the same.
+/// Whether it may last: a logger that has much to do stores anyway.
 fn is_trouble(failure: &Failure) -> bool {
     failure.code != Code::Overloaded
 }

@@ -11,18 +11,18 @@ use crate::{
     state::{State, Unacked, Waiting},
 };
 
-/// Most bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
+/// Maximum bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
 const BATCH_BYTES: usize = BODY_BYTES / 2;
 
 /// Lost so often, a message is handled alone: if it is what kills the listener, it shall
-/// not take its neighbours along to the dead letters.
+/// not dead-letter its neighbours along with it.
 const SUSPECT_LOSSES: i64 = 2;
 
-/// Deliveries, as many at a time as have gathered. All that RabbitMQ hands over are taken at once, since nobody can count
-/// what waits inside of the client library. The prefetch bounds them.
+/// Deliveries, in batches of what has arrived. They are taken off the client library at once, since nobody can count what
+/// waits inside of it. The prefetch bounds them.
 pub(crate) struct Intake {
     session: Session,
-    /// Most deliveries of a batch.
+    /// Maximum deliveries of a batch.
     limit: usize,
     pace: Pace,
     subscription: Option<Subscription>,

@@ -98,7 +98,7 @@ impl Listener {
     /// Where it serves health and metrics, with the port that port 0 has become.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.front.http.local_addr()
     }
@@ -107,7 +107,7 @@ impl Listener {
     /// stays in RabbitMQ.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");

@@ -1,6 +1,6 @@
 //! The prefetch: small until it is known what arrives.
 
-/// Most memory that unacked deliveries may take, in bytes: a prefetch of 512 with 128 KiB each. RabbitMQ knows no such
+/// Maximum memory that unacked deliveries may take, in bytes: a prefetch of 512 with 128 KiB each. RabbitMQ knows no such
 /// limit, so the prefetch follows the size of what comes, and where more is unacked nothing is taken.
 pub(crate) const UNACKED_BYTES: usize = 64 * 1024 * 1024;
 
@@ -40,7 +40,7 @@ impl Pace {
     /// whether another prefetch is better now.
     pub(crate) fn learn(&mut self, deliveries: usize, largest: usize) -> bool {
         self.settled += deliveries;
-        // What was large once is forgotten by and by.
+        // What was large once is forgotten gradually.
         self.largest = largest.max(self.largest / 2).max(1);
         let bound = (UNACKED_BYTES / self.largest).clamp(1, self.most);
         // Not for little: each change takes a moment in which nothing is taken.

@@ -39,7 +39,7 @@ impl Waiting {
     }
 }
 
-/// Shared between those who take and settle deliveries, who write it, and the health addresses, which read it.
+/// Written by the tasks that take and settle deliveries, read by the health endpoints.
 #[derive(Debug)]
 pub(crate) struct State {
     /// `None`: they are being taken.

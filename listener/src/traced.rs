@@ -26,7 +26,7 @@ impl BatchSpans {
         }
         let messages: Vec<Span> = batch.iter().map(|delivery| message(delivery, queue)).collect();
         let mut recorded = messages.iter().filter(|span| span.is_recorded());
-        // If none is, the decision of one goes along: nobody shall make another.
+        // If none is, the decision of one is passed on, so that no other is made.
         let Some(first) = recorded.next().or(messages.first()) else { return BatchSpans::default() };
         let others: Vec<&Span> = recorded.collect();
         let hand_over = first.part("hand over", SpanKind::Internal, &others);

@@ -15,7 +15,7 @@ use crate::{
     state::{IntakeState, State},
 };
 
-/// How often RabbitMQ is asked. Prometheus asks us every 15 s or so; people who watch a queue drain, more often.
+/// How often RabbitMQ is asked. Prometheus scrapes every 15 s or so; people who watch a queue drain look more often.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Watches for as long as it is polled, on a connection of its own: the one that consumes is closed while the logger is
@@ -69,7 +69,7 @@ impl Look {
             && self.said.consumers == 0
     }
 
-    /// Whether messages have been waiting from one look to the next, and none came to us, who hold none.
+    /// Whether messages were ready from one look to the next, and none was delivered to us, with none unacked.
     fn is_passed_over_since(&self, last: &Look) -> bool {
         let all = [last.before, last.after, self.before, self.after];
         let idle = all.iter().all(|look| look.subscription != 0 && look.unacked == 0 && *look == last.before);

@@ -36,7 +36,7 @@ impl Intake {
         Intake { writer, shutdown, requests: Arc::new(Requests::new()) }
     }
 
-    /// Stores one entry that came to the server of `seen`. Answers its id, and what became of it.
+    /// Stores one entry that came to the server of `seen`. Returns its id and its outcome.
     ///
     /// # Errors
     /// What is certain of the entry.
@@ -104,7 +104,7 @@ impl Intake {
         }
     }
 
-    /// Makes of what came to the server of `seen` what may be stored: the one place where the logger does it.
+    /// Validates what came to the server of `seen`: the only place where the logger does it.
     ///
     /// # Errors
     /// Why it can never be stored.

@@ -75,7 +75,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(own) = certificates {
-        // It calls nobody.
+        // It has no clients of its own.
         reloads.add("the certificates", move || own.reload(|_| Ok(())));
     }
     let store = store::open(&config.logger_store).context("LOGGER_STORE")?;
@@ -113,7 +113,7 @@ impl Logger {
     /// Where it listens, door by door, with the ports that port 0 has become.
     ///
     /// # Errors
-    /// If a socket is gone.
+    /// If a socket is closed.
     pub fn addresses(&self) -> io::Result<[SocketAddr; DOORS.len()]> {
         let addresses = self.doors.iter().map(Acceptor::local_addr).collect::<io::Result<Vec<_>>>()?;
         Ok(addresses.try_into().expect("there is an acceptor for each door"))
@@ -123,7 +123,7 @@ impl Logger {
     /// not close in time is left as it is, since nothing is lost by that.
     ///
     /// # Errors
-    /// If a server could not be set up, or an entry that was let in could not be committed in time.
+    /// If a server could not be set up, or an accepted entry could not be committed in time.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let [http, rpc, grpc] = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
@@ -156,7 +156,7 @@ impl Logger {
                 }
             };
             let Some(ended) = ended else { break };
-            // One server that ends before its time takes the others along: half a logger helps nobody.
+            // One server that ends before its time stops the others: half a logger helps nobody.
             shutdown.begin();
             result = result.and(ended.context("a server panicked").and_then(|ended| ended));
         }

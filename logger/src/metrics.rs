@@ -29,7 +29,7 @@ const OPEN_STREAMS: &str = "logger_open_streams";
 pub(crate) struct Requests([OnceLock<Histogram>; Transport::ALL.len()]);
 
 impl Requests {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         let help = "Time from decoding a request to its response, by transport";
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, help);
@@ -52,7 +52,7 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_counter!(ENTRIES, Unit::Count, "Entries handed to the store, by transport and outcome");
         describe_histogram!(COMMIT_ENTRIES, Unit::Count, "Entries per commit");
@@ -75,7 +75,7 @@ impl Commits {
         self.seconds.record(took);
     }
 
-    /// What became of the entries of a batch.
+    /// What happened to the entries of a batch.
     pub(crate) fn answered(&self, batch: &Batch, answer: &Answer) {
         for (position, arrival) in batch.arrivals.iter().enumerate() {
             let result = answer.as_ref().map(|results| results.get(position));
@@ -89,7 +89,7 @@ impl Commits {
     }
 }
 
-/// The calls that are open for as long as somebody likes.
+/// The streaming calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum StreamCall {
     Write,
@@ -114,7 +114,7 @@ impl StreamCall {
 pub(crate) struct OpenStreams([Gauge; StreamCall::ALL.len()]);
 
 impl OpenStreams {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_gauge!(OPEN_STREAMS, Unit::Count, "Open streams, by call");
         OpenStreams(StreamCall::ALL.map(|call| {
@@ -142,12 +142,12 @@ impl Drop for OpenStream {
     }
 }
 
-/// Rows of the store that were left out of what was read.
+/// Unreadable rows that reads have skipped.
 #[derive(Debug, Clone)]
 pub(crate) struct Unreadables(Counter);
 
 impl Unreadables {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_counter!(UNREADABLE_ROWS, Unit::Count, "Unreadable rows found in the store");
         Unreadables(begun(counter!(UNREADABLE_ROWS)))
@@ -163,7 +163,7 @@ impl Unreadables {
 pub(crate) struct DeletedEntries(Counter);
 
 impl DeletedEntries {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_counter!(DELETED_ENTRIES, Unit::Count, "Entries deleted by retention");
         DeletedEntries(begun(counter!(DELETED_ENTRIES)))
@@ -182,7 +182,7 @@ pub(crate) struct ClockLeaps {
 }
 
 impl ClockLeaps {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_counter!(CLOCK_LEAPS, Unit::Count, "Jumps of the wall clock by more than a minute");
         let of = |direction| begun(counter!(CLOCK_LEAPS, "direction" => direction));
@@ -212,7 +212,7 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Accepted entries waiting for their commit");
         describe_gauge!(STORE_BYTES, Unit::Bytes, "Size of the store on disk, including its write-ahead log");

@@ -34,7 +34,7 @@ use crate::store::{Arrival, Batch, Retention, Store};
 /// How often a load that found the queue full tries again.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Puts entries into the one queue before the store. Cheap to clone.
+/// Queues entries for the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -42,7 +42,7 @@ pub struct Writer {
 
 struct Shared {
     /// `None` while draining. The thread ends when the sender is gone and the queue is empty, so a request
-    /// that was let in is always answered.
+    /// that was accepted is always answered.
     queue: RwLock<Option<mpsc::Sender<Request>>>,
     entries: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -58,7 +58,7 @@ struct Request {
     waiting: Waiting,
 }
 
-/// Who waits for the answer, and since when.
+/// The client that waits for the result, and since when.
 struct Waiting {
     answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
     queued_at: Instant,
@@ -72,7 +72,7 @@ struct Waiting {
 type Permits = [OwnedSemaphorePermit; 2];
 
 impl Writer {
-    /// Starts the thread that owns the store. Call it after the recorder of the metrics is installed.
+    /// Starts the thread that owns the store. Call it after the metrics recorder is installed.
     ///
     /// # Errors
     /// What the system says if it gives no thread.
@@ -141,7 +141,7 @@ impl Writer {
         check_batch_len(arrivals.len())?;
         let batch = Batch { arrivals, mode: BatchMode::Each };
         let deadline = Instant::now() + patience;
-        // Not by waiting for the permits themselves: whoever does that keeps everybody else from getting any.
+        // Not by waiting for the permits themselves, which would keep all others from getting any.
         let permits = loop {
             match self.shared.permits(&batch) {
                 Err(failure) if failure.code == Code::Overloaded && Instant::now() < deadline => {
@@ -164,7 +164,7 @@ impl Writer {
         (!self.healthy()).then(trouble)
     }
 
-    /// Entries that were let in and are not answered yet.
+    /// Entries that were accepted and are not answered yet.
     pub(crate) fn queued_entries(&self) -> usize {
         self.shared.queued_entries()
     }
@@ -223,7 +223,7 @@ impl Shared {
         self.healthy.store(standing.is_ok(), Ordering::Relaxed);
     }
 
-    /// Entries that were let in and are not answered yet.
+    /// Entries that were accepted and are not answered yet.
     fn queued_entries(&self) -> usize {
         IN_FLIGHT_ENTRIES - self.entries.available_permits()
     }

@@ -32,23 +32,23 @@ use crate::{
     tls::{Protocol, Serving},
 };
 
-/// Most open connections to one port; later ones wait in the kernel's backlog.
+/// Maximum open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
 
 /// The part of the process's file descriptors that one port may use: the logger has three ports, and files.
 const DESCRIPTORS_PART: usize = 4;
 
-/// Most connections that wait in the kernel to be accepted. What finds no place there is dropped, and tried again by its
+/// Maximum connections that wait in the kernel to be accepted. What finds no place there is dropped, and tried again by its
 /// client after 1 s, 3 s and 7 s: a burst of as many callers as there may be must fit. Linux takes at most
 /// `net.core.somaxconn`, by default 4,096.
 const BACKLOG: u32 = 4_096;
 
-/// Most bytes of answers that the clients of one port have not read yet; so many one client alone may have: the largest
+/// Maximum bytes of answers that the clients of one port have not read yet; so many one client alone may have: the largest
 /// answer is a page of entries.
 const UNREAD_BYTES: usize = 64 * 1024 * 1024;
 const UNREAD_SHARE_BYTES: usize = 20 * 1024 * 1024;
 
-/// Most bytes of half-sent requests where nothing else is said: for ports at which nothing is posted.
+/// Maximum bytes of half-sent requests where nothing else is said: for ports at which nothing is posted.
 const HALF_SENT_BYTES: usize = 64 * 1024;
 
 /// How long to wait after a failed accept. Out of file descriptors, an immediate retry would only spin.
@@ -107,7 +107,7 @@ impl Acceptor {
     /// The address that it listens on, with the port that port 0 has become.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -150,7 +150,7 @@ impl Acceptor {
 
     fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: Slot) -> Connection {
         let cut = Cut::default();
-        // A half frame of rpc has nobody who could be told; a half body, and a half message of gRPC, are answered.
+        // A partial frame of rpc cannot be answered; a partial body, and a partial message of gRPC, can.
         let half_sent = self.half_sent.share(match self.protocol {
             Protocol::Unnamed => Some(cut.clone()),
             Protocol::Http1 | Protocol::Http2 => None,

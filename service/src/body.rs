@@ -22,7 +22,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most characters that are repeated of an encoding that is not known.
+/// Maximum characters that are repeated of an encoding that is not known.
 const ENCODING_CHARS: usize = 40;
 
 /// Why a body could not be read.
@@ -37,7 +37,7 @@ pub enum BodyError {
     /// The connection ended before it did.
     #[error("the body is incomplete: resend it")]
     Broken,
-    /// Too much is held, and its connection holds most.
+    /// The limit of buffered bytes is reached, and its connection holds the most.
     #[error("too many bytes of half-sent bodies")]
     NoRoom,
     /// It is compressed, or otherwise encoded.
@@ -139,7 +139,7 @@ async fn drain(body: &mut Body) {
             }
         }
     };
-    // Whoever takes longer does find a closed connection.
+    // Slower clients do find a closed connection.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
 }
 

@@ -28,13 +28,13 @@ use tower_service::Service;
 use self::{answer::Answer, own_words::OwnWords};
 use crate::{Acceptor, Client, GRACE, Json, Shutdown, serve_each};
 
-/// Most headers of a request; more are answered 431.
+/// Maximum headers of a request; more are answered 431.
 const HEADERS: usize = 64;
 
-/// Most bytes of a request's head; more are answered 431. A question with the longest text to look for takes 14 KiB.
+/// Maximum bytes of a request's head; more are answered 431. A question with the longest text to look for takes 14 KiB.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Most bytes that are read ahead of the handler.
+/// Maximum bytes that are read ahead of the handler.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long a connection beyond the limit may take, with its one request.
@@ -90,7 +90,7 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         .max_headers(HEADERS)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        // A client that says that it sends nothing more may wait for its answer. One that has gone is not noticed before
+        // A client that has closed its sending half may wait for its response. One that has disconnected is not noticed before
         // something is written to it, so every handler ends by itself: at the broker a delivery ends with its deadline,
         // at the logger a write after 8 s, and a stream is written to every few seconds.
         .half_close(true);
@@ -107,14 +107,14 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
             } else {
                 served.await
             };
-            // A client that goes away, or is cut off, is its own affair.
+            // Clients that disconnect or are cut off are no error.
             if let Err(error) = served {
                 tracing::debug!(%error, "connection ended");
             }
         }
     })
     .await;
-    // hyper waits for ever on a connection that never sent a request (hyper#4170): the wait has a bound.
+    // hyper waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");
     }

@@ -40,7 +40,7 @@ impl FromStr for Recording {
     }
 }
 
-/// A word that is neither.
+/// Neither on nor off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected on or off")]
 pub struct UnknownRecording;

@@ -70,7 +70,7 @@ impl Process {
     }
 }
 
-/// Counts the spans that are lost. Call it after the recorder of the metrics is installed.
+/// Counts the spans that are lost. Call it after the metrics recorder is installed.
 pub(crate) fn lost_spans() -> Counter {
     describe_counter!(
         LOST_SPANS,

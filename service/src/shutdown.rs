@@ -31,7 +31,7 @@ impl Shutdown {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            // First, whatever becomes of the line.
+            // First, whatever happens to the line.
             begun.begin();
             tracing::info!("{name}: shutting down gracefully");
         });

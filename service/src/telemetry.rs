@@ -42,7 +42,7 @@ pub struct Settings {
     pub traces: traces::Settings,
 }
 
-/// How often it is told how many lines of one kind were not shown.
+/// How often the number of suppressed lines is logged.
 const TELL_HIDDEN_EVERY: Duration = Duration::from_secs(1);
 
 /// A handle on the telemetry of the process.

@@ -19,12 +19,12 @@ pub use self::{
     names::{Name, NoName},
 };
 
-/// Who may call.
+/// Which clients are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Callers {
-    /// Anybody; who it is shows by other means.
+    /// Any; it is authenticated by other means.
     Anyone,
-    /// Who shows a certificate of our CA with one of these names in it.
+    /// Those with a certificate signed by our CA that holds one of these names.
     Named(Vec<Name>),
 }
 

@@ -25,7 +25,7 @@ where
     around(Span::beginning(name, SpanKind::Server, caller), name, answer)
 }
 
-/// In whose trace a request is made, by its headers.
+/// The trace context of a request, by its headers.
 pub fn caller(headers: &HeaderMap) -> Context {
     spans::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }

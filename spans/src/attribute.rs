@@ -12,7 +12,7 @@ pub const ENTRY_ID: &str = "fourwire.entry.id";
 /// How many entries a span is about.
 pub const ENTRIES: &str = "fourwire.entries";
 
-/// What became of them.
+/// What happened to them.
 pub const OUTCOME: &str = "fourwire.outcome";
 
 /// How many entries were committed together.

@@ -372,7 +372,7 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     // Files that cannot be used change nothing.
     std::fs::write(certificates.path().join("broker.pem"), "no certificate").expect("written");
     std::fs::remove_file(certificates.path().join("logger.key")).expect("removed");
-    hang_up(&mut [&mut logger, &mut broker.process], "the certificates stay as they were").await;
+    hang_up(&mut [&mut logger, &mut broker.process], "the certificates were not reloaded").await;
     assert!(broker.process.log().contains("BROKER_TLS_CERT"), "{}", broker.process.log());
     assert!(logger.log().contains("LOGGER_TLS_KEY"), "{}", logger.log());
     broker.client = certificates.client();

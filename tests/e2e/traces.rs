@@ -512,10 +512,8 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
         let listener = stack.listener.as_mut().expect("it runs");
         for process in [&mut stack.broker, listener, &mut stack.logger] {
             // Some lines for the connections; of the collector one when it goes, one when the last spans are lost.
-            eventually("it is told", async || {
-                process.log().contains("the collector of traces").then_some(())
-            })
-            .await;
+            eventually("it is told", async || process.log().contains("the trace collector").then_some(()))
+                .await;
             let told = process.log().lines().filter(|line| line.contains("collector")).count();
             assert!(told <= 2, "{}", process.log());
         }

@@ -114,7 +114,7 @@ impl Consumer {
 
     fn tell_of_level(&mut self, key: &str) {
         self.assumed_levels.increment(1);
-        // One who sends many is told once; the metric counts them.
+        // Logged once; the metric counts them.
         if !std::mem::replace(&mut self.told_of_levels, true) {
             tracing::warn!(key, "unknown level in a routing key: such messages are stored as info");
         }

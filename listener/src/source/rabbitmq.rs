@@ -23,7 +23,7 @@ use super::Reason;
 /// How long an acknowledgement may take to leave.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether the channel is still there, while nothing is subscribed that would say so.
+/// How often the channel is checked while there is no subscription that would notice its loss.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long RabbitMQ may take to count messages before the number is not known.
@@ -55,8 +55,8 @@ impl Session {
         Ok(Session { channel, queue: queues.entries.clone(), _connection: connection })
     }
 
-    /// Subscribes, with a prefetch of its own: RabbitMQ keeps one for each subscription, for as long as that lasts. Not to
-    /// be given up half-way, or the deliveries would come to nobody.
+    /// Subscribes, with a prefetch of its own, which RabbitMQ keeps for as long as the subscription lasts. Not
+    /// cancel-safe: the deliveries would reach nobody.
     ///
     /// # Errors
     /// If RabbitMQ refuses, or the connection is lost.
@@ -157,7 +157,7 @@ impl Delivery {
     /// # Errors
     /// If the channel was lost before: RabbitMQ delivers it again.
     pub(crate) async fn acknowledge(&self, with_all_before: bool) -> Result<(), Reason> {
-        // lapin may wait for ever when the connection is lost in the middle of it.
+        // lapin may wait forever when the connection is lost in the middle of it.
         let acknowledged = self.0.acker.ack(BasicAckOptions { multiple: with_all_before });
         if timeout(ACK_TIMEOUT, acknowledged).await?? {
             return Ok(());
@@ -175,7 +175,7 @@ impl Delivery {
         self.0.acker.poisoned()
     }
 
-    /// One of so many bytes; with RabbitMQ's count, or a claim of its sender's, of how often it was lost.
+    /// A delivery of this size, with a count of losses by RabbitMQ (`redelivered`) or claimed by its publisher.
     #[cfg(test)]
     pub(crate) fn mock(bytes: usize, redelivered: bool, count: Option<i64>) -> Self {
         let mut headers = FieldTable::default();

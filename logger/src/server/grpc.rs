@@ -36,7 +36,7 @@ use self::{
 use super::{Door, Inside};
 use crate::{intake::Intake, metrics::StreamCall, store::Reader};
 
-/// Most refusals that `WriteLogs` names; the others it only counts.
+/// Maximum refusals that `WriteLogs` names; the others it only counts.
 const REFUSALS: usize = 100;
 
 /// Its row.
@@ -81,7 +81,7 @@ async fn serve(acceptor: Acceptor, inside: Inside) -> anyhow::Result<()> {
     let too_late = async {
         shutdown.begun().await;
         health.set_not_serving::<LogServiceServer<Server>>().await;
-        // tonic waits for ever on a connection that never sent a request (hyper#4170): the wait has a bound.
+        // tonic waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
@@ -132,7 +132,7 @@ impl LogService for Server {
         let written = self.write(request);
         let (id, receipt) = traced("logs.LogService/WriteLog", &metadata, written).await?;
         Ok(Response::new(LogResponse {
-            // The course's own word.
+            // The course's own wording.
             result: "logged!".to_owned(),
             id: id.to_string(),
             outcome: receipt.outcome.as_str().to_owned(),
@@ -206,7 +206,7 @@ impl LogService for Server {
     }
 }
 
-/// Adds what became of some entries to the summary.
+/// Adds what happened to some entries to the summary.
 fn count(response: &mut WriteLogsResponse, settled: Settled) {
     for (position, (id, result)) in (settled.first..).zip(settled.entries) {
         response.settled += 1;

@@ -67,7 +67,7 @@ async fn write_one(intake: &Intake, request: Request) -> Answer<Written> {
     let draft = json::parse_entry(&Held::read(request).await.map_err(about_body)?)?;
     let (id, receipt) = in_time(intake.write(draft, Transport::Http)).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
-    // The course's own word.
+    // The course's own wording.
     accepted("logged", written)
 }
 
@@ -83,7 +83,7 @@ async fn write_many(intake: &Intake, request: Request) -> Answer<WrittenBatch> {
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
 }
 
-/// Waits for the writer, but not without end. The writer finishes what it took, also when nobody waits for it.
+/// Waits for the writer, with a timeout. The writer finishes what it has queued even if nobody waits for it.
 ///
 /// # Errors
 /// That of the write, or `outcome_unknown` after [`WRITE_TIMEOUT`].

@@ -18,7 +18,7 @@ use crate::{Config, intake::Intake, store::Reader};
 /// All doors, in the order in which they are opened.
 pub const DOORS: [Door; 3] = [http::DOOR, rpc::DOOR, grpc::DOOR];
 
-/// A way into the logger. There is nothing about one that stands elsewhere: so no list of them can miss one.
+/// A way into the logger. All that there is to know of it stands here, so that no other list can miss one.
 #[derive(Debug, Clone, Copy)]
 pub struct Door {
     /// The setting that says where it listens.

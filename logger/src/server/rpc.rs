@@ -53,8 +53,8 @@ async fn serve(acceptor: Acceptor, inside: Inside) {
     connections.shutdown().await;
 }
 
-/// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
-/// Whatever goes wrong, a panic in tarpc too, ends this connection alone.
+/// Serves one connection until its client closes it, sends an invalid frame, or is silent for too long.
+/// Any error, even a panic in tarpc, ends only this connection.
 async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
     let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);

@@ -19,10 +19,8 @@ pub(crate) fn new_store() -> (TempDir, StoreUrl, Box<dyn Store>) {
 
 /// The file of a store.
 pub(crate) fn file(url: &StoreUrl) -> &Path {
-    match url {
-        StoreUrl::Sqlite(path) => path,
-        StoreUrl::Nothing => panic!("it has none"),
-    }
+    let StoreUrl::Sqlite(path) = url else { panic!("it has none") };
+    path
 }
 
 pub(crate) fn id(number: u128) -> Uuid {

@@ -117,7 +117,7 @@ impl Batch {
     }
 }
 
-/// What became of a batch: a result for each entry in its order, or the failure that kept all of them out.
+/// What happened to a batch: a result for each entry in its order, or the failure that kept all of them out.
 pub type Answer = Result<Vec<Result<Outcome, Failure>>, Failure>;
 
 /// What was stored after a place, oldest first.
@@ -135,7 +135,7 @@ pub struct Followed {
     pub ended: bool,
 }
 
-/// How long entries are kept. By default for ever.
+/// How long entries are kept. By default forever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Entries that were stored longer ago are deleted.

@@ -47,7 +47,7 @@ use self::{
 use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals};
 use crate::{clock::Clock, metrics::ClockLeaps};
 
-/// For so long a commit that succeeded says that the next one will.
+/// How long a successful commit is taken as evidence that the next one will succeed.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a SQLite file.
@@ -57,7 +57,7 @@ pub(super) struct Sqlite {
     /// `None` after an error that leaves its state in doubt, until it is opened again.
     connection: Option<Connection>,
     /// Whether what was found in the log is in the main file: before that nothing is written.
-    log_taken_over: bool,
+    checkpointed: bool,
     clock: Clock,
     leaps: ClockLeaps,
     /// What the last entry that was stored got, so that a clock that is set back does not turn the order.
@@ -70,7 +70,7 @@ pub(super) struct Sqlite {
     made_room_at: Option<Instant>,
     damage: Damage,
     vitals: Vitals,
-    /// What has become of the files, when they were last looked at.
+    /// What has happened to the files, when they were last looked at.
     lost: Option<Lost>,
     /// What an entry would get now, as far as is known.
     standing: Result<(), Failure>,
@@ -84,16 +84,16 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        // From here on the name means the same file, whatever becomes of the working directory.
+        // From here on the name means the same file, whatever happens to the working directory.
         let path =
             std::path::absolute(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         access::check(&path)?;
         schema::prepare(&path)?;
         let mut names = Names::take(&path)?;
         let reserve = Reserve::open(names.real_path());
-        let Opened { connection, log_taken_over } = connection::open_with(&reserve, &path)?;
+        let Opened { connection, checkpointed } = connection::open_with(&reserve, &path)?;
         names.note_log();
         names.look(true).map_err(|lost| OpenError::NotDurable {
             path: path.clone(),
@@ -106,7 +106,7 @@ impl Sqlite {
         let mut sqlite = Sqlite {
             path,
             connection: Some(connection),
-            log_taken_over,
+            checkpointed,
             clock: Clock::system(),
             leaps: ClockLeaps::new(),
             last_stored_at: last_stored_at.unwrap_or(Time::MIN),
@@ -123,7 +123,7 @@ impl Sqlite {
             commits: watch::Sender::new(()),
             names,
         };
-        if !log_taken_over {
+        if !checkpointed {
             tracing::error!("the disk is full: entries can be read, but not stored until space is freed");
             sqlite.standing = Err(full());
         }
@@ -212,7 +212,7 @@ impl Store for Sqlite {
             // A part of it found no room.
             let _ = self.committed::<()>(Err(over));
         }
-        // After a commit that failed they find nothing new, or what it has stored all the same.
+        // After a commit that failed they find nothing new, or what it has stored anyway.
         self.commits.send_replace(());
         answers
     }
@@ -253,7 +253,7 @@ impl Store for Sqlite {
         self.reset()
     }
 
-    /// Takes the log over into the main file.
+    /// Checkpoints the log into the main file.
     fn close(mut self: Box<Self>) {
         self.keeper.tell();
         let Some(connection) = self.connection.take().filter(|_| !self.damage.is_there()) else {

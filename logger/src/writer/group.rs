@@ -15,11 +15,11 @@ use crate::{
     store::{Answer, Batch, Retention, Store},
 };
 
-/// Most entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
+/// Maximum entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
 /// and the first in it would wait longer.
 const GROUP_ENTRIES: usize = 512;
 
-/// Most bytes of name and data in one group, unless a single request has more, for the same reason.
+/// Maximum bytes of name and data in one group, unless a single request has more, for the same reason.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often the store is tended while there is nothing special to do.
@@ -122,7 +122,7 @@ fn serve(store: &mut dyn Store, group: Vec<Request>, commits: &Commits) {
     waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, commit));
 }
 
-/// Answers those who have sent no entry, to ask whether one could be stored. A group that failed has answered them too.
+/// Answers the pings. A group that failed has answered them too.
 fn answer_questions(store: &mut dyn Store, batches: &[Batch], answers: &mut [Answer]) {
     let questions = batches.iter().zip(answers).filter(|(batch, _)| batch.arrivals.is_empty());
     let mut answer = None;
@@ -152,7 +152,7 @@ impl Waiting {
     fn answer(self, answer: Answer, commit: Commit) {
         let Commit { entries, started_at, ended_at } = commit;
         let store_us = u64::try_from((ended_at - self.queued_at).as_micros()).ok();
-        // A caller that has gone away does not matter: its entry is stored all the same.
+        // A client that has disconnected does not matter: its entry is stored anyway.
         let _ = self.answer.send(answer.map(|results| BatchReceipt { results, store_us }));
         if let Some(span) = self.span {
             let event = ("the commit begins", started_at);

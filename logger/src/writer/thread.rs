@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use super::{Request, Shared, group};
 use crate::store::{Retention, Store};
 
-/// The thread behind the writers. Dropped without [`WriterThread::drain`], it goes on until the last
-/// [`Writer`] is gone.
+/// The writer's thread. Dropped without [`WriterThread::drain`], it runs until the last [`Writer`] is dropped.
 #[derive(Debug)]
 pub struct WriterThread {
     pub(super) shared: Arc<Shared>,
@@ -27,14 +26,14 @@ pub struct WriterThread {
 pub enum Drained {
     /// All is committed, and the store is closed.
     Closed,
-    /// All that was let in is committed and answered, but the store is not closed yet: nothing is lost by ending now.
+    /// Everything accepted is committed and answered, but the store is not closed yet: nothing is lost by ending now.
     Closing,
-    /// So many entries that were let in are not committed yet. Nobody was told that they are stored.
+    /// So many accepted entries are not committed yet. None was acknowledged as stored.
     Committing {
         /// How many.
         entries: usize,
     },
-    /// The thread has panicked. What became of the entries that it had taken and not answered is not known.
+    /// The thread has panicked. What happened to the entries that it had taken and not answered is not known.
     Panicked,
 }
 
@@ -61,7 +60,7 @@ impl WriterThread {
         let _ = (&mut self.ended).await;
     }
 
-    /// Lets no more in, and waits until all that was let in is committed and answered, and the store is closed; for so
+    /// Accepts no more, and waits until everything accepted is committed and answered, and the store is closed; for so
     /// long at most. New writes are refused from the first poll on. Giving up loses no entry that was answered.
     pub async fn drain(mut self, within: Duration) -> Drained {
         drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());

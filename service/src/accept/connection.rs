@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{client::Client, tls::Protocol};
 
-/// How long a client may take no bytes while there are some for it. Answers that nobody reads take memory.
+/// How long a client may read nothing while there is something for it. Unread responses take memory.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An accepted connection. It counts against the port's limit until it is dropped, and fails with

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless told otherwise: tarpc has a line for each request.
+/// The default: tarpc logs a line for each request.
 pub(super) const DEFAULT: &str = "info,tarpc=warn";
 
 /// Reads a filter. Where no level stands alone, it is added to the default.

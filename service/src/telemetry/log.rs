@@ -30,10 +30,10 @@ pub(super) use limit::Limit;
 
 use self::sink::{Sink, Stderr};
 
-/// Most lines that wait to be written: some seconds of a service that logs each request.
+/// Maximum lines that wait to be written: some seconds of a service that logs each request.
 const QUEUE_LINES: usize = 8_192;
 
-/// Most bytes of them: a cause that a peer has worded may be long.
+/// Maximum bytes of them: a cause that a peer has worded may be long.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long a process that ends or panics waits for its last lines. A write that has taken so long already is not

@@ -24,7 +24,7 @@ use crate::network;
 /// store, leaves of the ten seconds that container engines wait.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Most links of a span: a batch has so many messages.
+/// Maximum links of a span: a batch has so many messages.
 const LINKS: u32 = 1_000;
 
 /// Traces for a collector that speaks OpenTelemetry's protocol (OTLP over gRPC).

@@ -1,4 +1,4 @@
-//! Identifies a client by the names in its certificate: that our CA has signed it only means that it is one of
+//! Identifies a client by the names in its certificate: that our CA signed it only means that it is one of
 //! ours.
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -36,7 +36,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Takes of the certificates that `signed` takes those that hold one of the names.
+/// Accepts those of the certificates that `signed` accepts which hold one of the names.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) signed: Arc<dyn ClientCertVerifier>,

@@ -30,16 +30,16 @@ use tonic::{service::Routes, transport::server::Server};
 
 use self::body::{Sends, bounded};
 
-/// Most calls at a time on one connection: twice as many as our clients have in flight, so that one who opens more streams
+/// Maximum calls at a time on one connection: twice as many as our clients have in flight, so that one who opens more streams
 /// than there are is told. What is beyond that waits for its turn at the client.
 const STREAMS: u32 = 2 * IN_FLIGHT_CALLS as u32;
 
-/// Most bytes of calls and messages that have not come as a whole yet, with the calls' metadata: so many of one
+/// Maximum bytes of calls and messages that have not come as a whole yet, with the calls' metadata: so many of one
 /// connection, which is what one of our clients may have in flight, and half as many again.
 const HALF_SENT_SHARE_BYTES: usize = HELD_BYTES;
 const HALF_SENT_BYTES: usize = HELD_BYTES + HELD_BYTES / 2;
 
-/// Most bytes that a call has sent and that are not taken yet, and all calls of a connection. While the store is slow a
+/// Maximum bytes that a call has sent and that are not taken yet, and all calls of a connection. While the store is slow a
 /// stream of small entries waits here, many to a window. h2 charges each DATA frame what it lacks of 256 bytes, and ends a
 /// connection on which the charges of those that wait exceed half of its window. A stream that fills 256 KiB gets there with
 /// messages of less than 15 bytes; with 1 MiB it would with 50 already, which are common. The price is paid by large
@@ -47,10 +47,10 @@ const HALF_SENT_BYTES: usize = HELD_BYTES + HELD_BYTES / 2;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
+/// Maximum bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
 const HEADER_BYTES: u32 = 16 * 1024;
 
-/// Most bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
+/// Maximum bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
 /// of one connection hold as much together, if each is half sent.
 pub(super) const QUESTION_BYTES: usize = 4 * 1024;
 

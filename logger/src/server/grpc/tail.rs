@@ -19,13 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long to wait when too many read at once.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// How often a reader for whom there is nothing is told how far the tail has come.
+/// How often a tail without matching entries reports its position.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// An entry has its time of storing before it is committed; by then it is, unless the disk stands still.
 const COMMIT: Duration = Duration::from_secs(1);
 
-/// One reader's tail. It looks when its reader has taken what it found before, so it holds little, and nobody else waits.
+/// One client's tail. It reads the store when its client has taken what was found before, so it holds little and blocks
+/// nobody else.
 pub(super) struct Tail {
     reader: Reader,
     shutdown: Shutdown,
@@ -131,7 +132,7 @@ impl Tail {
     }
 }
 
-/// Waits until what was stored before `time` is committed; for ever if there is no time.
+/// Waits until what was stored before `time` is committed; forever if there is no time.
 async fn past(time: Option<Time>) {
     /// The furthest moments are further off than a timer can be set to.
     const MOST: Duration = Duration::from_secs(24 * 3_600);

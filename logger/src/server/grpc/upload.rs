@@ -20,21 +20,20 @@ use uuid::Uuid;
 use super::missing_entry;
 use crate::{intake::Intake, store::Arrival};
 
-/// Most entries of a chunk, and most bytes of name and data unless one entry has more.
+/// Maximum entries of a chunk, and most bytes of name and data unless one entry has more.
 const CHUNK_ENTRIES: usize = 256;
 const CHUNK_BYTES: usize = 512 * 1024;
 
-/// Most chunks of one stream that are read and not settled: 1,024 entries, as `logs.proto` says.
+/// Maximum chunks of one stream that are read and not settled: 1,024 entries, as `logs.proto` says.
 const CHUNKS: usize = 4;
 
-/// Most chunks of all streams together that are at the writer: half of what its queue takes, so that there is room for
-/// those who send one entry.
+/// Maximum chunks of all streams at the writer: half of its queue, so that single entries still fit.
 const TURNS: usize = 8;
 
-/// How long a chunk waits for room at the writer.
+/// How long a chunk waits for the writer's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of some entries of a stream.
+/// What happened to some entries of a stream.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// The position of the first, counted from 0.
@@ -58,8 +57,8 @@ impl Uploads {
         Uploads { intake, turns: Arc::new(Semaphore::new(TURNS)), shutdown }
     }
 
-    /// Stores what comes, and tells what became of it, in order. Its last item may be the failure that ended it early:
-    /// what became of entries after those that were told is not known then.
+    /// Stores what comes, and tells what happened to it, in order. Its last item may be the failure that ended it early:
+    /// what happened to entries after those that were told is not known then.
     pub(super) fn settle(
         &self,
         requests: Streaming<LogRequest>,

@@ -18,7 +18,7 @@ impl Sqlite {
     /// As [`Sqlite::take_connection`], where what was found in the log is in the main file.
     pub(super) fn take_connection_to_write(&mut self) -> Result<Connection, Failure> {
         let connection = self.take_connection()?;
-        if self.log_taken_over {
+        if self.checkpointed {
             return Ok(connection);
         }
         self.connection = Some(connection);
@@ -45,7 +45,7 @@ impl Sqlite {
             Failure::unreachable("the store").because(error)
         })?;
         self.names.note_log();
-        self.log_taken_over = opened.log_taken_over;
+        self.checkpointed = opened.checkpointed;
         // A commit of which nothing is certain may have stored some.
         if let Ok(Some(found)) = row::last_stored_at(&opened.connection) {
             self.last_stored_at = self.last_stored_at.max(found);
@@ -64,11 +64,11 @@ impl Sqlite {
 /// Opens the file; on a full disk the reserve is given up for it.
 pub(super) fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenError> {
     match schema::open_or_create(path) {
-        Ok(opened) if opened.log_taken_over => Ok(opened),
+        Ok(opened) if opened.checkpointed => Ok(opened),
         Ok(opened) => {
             reserve.release();
-            let log_taken_over = open::take_over_the_log(&opened.connection).is_ok();
-            Ok(Opened { log_taken_over, ..opened })
+            let checkpointed = open::checkpoint(&opened.connection).is_ok();
+            Ok(Opened { checkpointed, ..opened })
         }
         Err(OpenError::Full { .. }) => {
             reserve.release();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::Followed;
 
-/// Most entries at a time.
+/// Maximum entries at a time.
 const ENTRIES: usize = 512;
 
 /// Where a tail begins; `None` if it is to go on after an entry that is not there yet.

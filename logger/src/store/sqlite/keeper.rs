@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{clock::Clock, metrics::DeletedEntries, store::Retention};
 
-/// For so long the clock must have run without a leap.
+/// How long the clock must have run without a jump.
 pub(super) const STEADY: Duration = Duration::from_secs(3_600);
 
-/// What has become too old within so long goes at once: a logger that was stopped for no longer goes on as before.
+/// Entries that expired within this time are deleted at once: so a logger that was stopped for no longer resumes as before.
 const JUST_NOW: Duration = Duration::from_secs(3_600);
 
-/// How often it is told what was deleted.
+/// How often deletions are logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Call it after the recorder of the metrics is installed. It keeps all, until it is told otherwise.
+    /// Call it after the metrics recorder is installed. It keeps all, until it is told otherwise.
     pub(super) fn new() -> Self {
         let counted = DeletedEntries::new();
         Keeper { retention: Retention::default(), waits: false, untold: None, told_at: None, counted }

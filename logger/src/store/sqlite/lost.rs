@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use proto::{Code, Failure};
 
-/// What became of a file that is open.
+/// What happened to a file that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
     /// The main file has no name any more, and nothing has its own.
@@ -19,7 +19,7 @@ pub(super) enum Lost {
     Log,
     /// Another logger has made itself a lock.
     InUse,
-    /// The system does not let one look: the number of its error.
+    /// The system denies access: its error number.
     Unseen(i32),
 }
 
@@ -36,7 +36,7 @@ impl Lost {
         }
     }
 
-    /// What all are told that come after it was noticed.
+    /// The failure of every request after it was noticed.
     pub(super) fn failure(self) -> Failure {
         let message = format!(
             "{}; nothing was stored, nor will be until that is fixed: see the logger's log",

@@ -81,7 +81,7 @@ impl Names {
     /// microseconds.
     ///
     /// # Errors
-    /// What became of them.
+    /// What happened to them.
     pub(super) fn look(&mut self, log_is_open: bool) -> Result<Seen, Lost> {
         let links = self.main.look()?;
         let log_bytes = if log_is_open { self.log.look()? } else { 0 };
@@ -155,7 +155,7 @@ impl Main {
     /// How many names the file has, if the one by which it was opened leads to it.
     ///
     /// # Errors
-    /// What became of it.
+    /// What happened to it.
     pub(super) fn look(&self) -> Result<u64, Lost> {
         // Of the file that is open, whatever its name leads to.
         let names = || self.file.metadata().map_or(1, |metadata| metadata.nlink());

@@ -52,14 +52,14 @@ struct Pool {
     damage: Damage,
     vitals: Vitals,
     left_out: LeftOut,
-    /// The last read failed, and the log was told why.
+    /// The last read failed, and that was logged.
     failing: AtomicBool,
     /// Its file must stay open as long as a connection is.
     main: Arc<Main>,
 }
 
 impl SqliteReader {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn new(path: &Path, names: &Names, damage: &Damage, vitals: &Vitals) -> Self {
         let pool = Pool {
             path: path.to_owned(),
@@ -98,7 +98,7 @@ impl SqliteReader {
         };
         let pool = Arc::clone(&self.pool);
         let result = tokio::task::spawn_blocking(move || {
-            // Held here and not by the caller: a caller who goes away must not let one more in.
+            // Held here and not by the caller: a client that disconnects must not admit one more.
             let _permit = permit;
             pool.read(read)
         });

@@ -23,13 +23,13 @@ use super::names::with_suffix;
 /// so it is the largest entry four times over.
 const ROOM_BYTES: u64 = 1024 * 1024;
 
-/// The reserve, on all but the smallest disks: what the log has when it is taken over, twice.
+/// The reserve, on all but the smallest disks: what the log has when it is checkpointed, twice.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What is plenty of room.
+/// More free space than needs a closer look.
 const PLENTY_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The part of a small disk that is the reserve at the most.
+/// The part of a small disk that is the reserve at most.
 const PART: u64 = 8;
 
 /// The file beside the store whose blocks are the reserve.
@@ -56,7 +56,7 @@ impl Reserve {
     }
 
     /// Whether there is room for the next entry beside the reserve, which is taken if it is not, and beside what a log of so
-    /// many bytes takes when it is taken over. Tried in earnest, it takes the room and gives it back: only so quotas are counted
+    /// many bytes takes when it is checkpointed. Tried in earnest, it takes the room and gives it back: only so quotas are counted
     /// in. Otherwise the word of a disk that has plenty is believed, which writes nothing.
     pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool) -> bool {
         let held = self.held_bytes();
@@ -87,7 +87,7 @@ impl Reserve {
         self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len())
     }
 
-    /// Gives the reserve up, until there is room for it again.
+    /// Releases the reserve, until there is space for it again.
     pub(super) fn release(&self) {
         if let Some(file) = &self.file {
             self.set(file, 0);
@@ -119,7 +119,7 @@ fn foreign() -> io::Error {
     io::Error::other("the file is not ours and is left unchanged: move it away")
 }
 
-/// Sees to it that the file has so many bytes, with blocks behind them.
+/// Ensures that the file has so many bytes, with blocks behind them.
 fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
     let bytes = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
     fallocate(file, FallocateFlags::empty(), 0, bytes)

@@ -19,7 +19,7 @@ use crate::metrics::Unreadables;
 pub(super) const COLUMNS: &str =
     "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
 
-/// Most rows that are remembered as named, and so most lines of log about them.
+/// Maximum rows that are remembered as named, and so most lines of log about them.
 const NAMED: usize = 1_000;
 
 /// Reads an entry.
@@ -176,7 +176,7 @@ fn of_entry(id: Option<Uuid>) -> String {
     id.map_or_else(String::new, |id| format!(", entry {id},"))
 }
 
-/// The rows that were left out of what was read. Each is named in the log once, however often it is met.
+/// The unreadable rows that were skipped. Each is logged once, however often it is met.
 #[derive(Debug, Clone)]
 pub(super) struct LeftOut {
     named: Arc<Mutex<HashSet<i64>>>,
@@ -184,7 +184,7 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn new() -> Self {
         LeftOut { named: Arc::default(), counted: Unreadables::new() }
     }

@@ -17,7 +17,7 @@ use crate::store::migrations::{self, MIGRATIONS, Migration, VERSION};
 /// Marks a SQLite file as ours: "four" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x666f_7572;
 
-/// Sees to it that files may be put beside the store: it is nobody else's, and its directory is there.
+/// Ensures that files may be put beside the store: it is nobody else's, and its directory is there.
 pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
     if exists(path)? {
         return identify(path);

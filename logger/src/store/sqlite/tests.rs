@@ -55,7 +55,7 @@ impl suite::Place for Place {
 }
 
 impl suite::Durable for Place {
-    /// As a process that is killed leaves them: the log is not taken over, and its index is rebuilt.
+    /// As a process that is killed leaves them: the log is not checkpointed, and its index is rebuilt.
     fn crash(&mut self, store: Sqlite) -> Sqlite {
         let left = <Place as suite::Place>::new();
         for end in ["", "-wal"] {

@@ -14,7 +14,7 @@ use crate::{
     store::{Answer, Batch, Retention},
 };
 
-/// How often room is made on a full disk.
+/// How often space is freed on a full disk.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Small steps of deleting until others have their turn.
@@ -56,19 +56,19 @@ impl Sqlite {
         }
     }
 
-    /// Opens again what was closed, and gives a log that could not be taken over when the store was opened another chance.
+    /// Opens again what was closed, and gives a log that could not be checkpointed when the store was opened another chance.
     pub(super) fn await_the_log(&mut self) -> Result<(), Failure> {
         if self.connection.is_none() {
             self.connection = Some(self.take_connection()?);
         }
-        if self.log_taken_over {
+        if self.checkpointed {
             return Ok(());
         }
         if let Some(connection) = &self.connection {
             self.reserve.release();
-            self.log_taken_over = open::take_over_the_log(connection).is_ok();
+            self.checkpointed = open::checkpoint(connection).is_ok();
         }
-        if self.log_taken_over { Ok(()) } else { Err(full()) }
+        if self.checkpointed { Ok(()) } else { Err(full()) }
     }
 
     /// Frees what the store itself takes more than it needs, with what it keeps in reserve, now and then.
@@ -91,9 +91,10 @@ impl Sqlite {
         self.made_room_at = Some(Instant::now());
     }
 
-    /// Whether the disk has room for a group in the log, and then for all of the log in the main file: what could not be taken
-    /// over would fill the disk for good, and the log with it. Where it is short, the log is taken over first. The reserve is
-    /// for entries only where older ones are deleted for them; else a start on the full disk would find none.
+    /// Whether the disk has space for a group in the log, and then for all of the log in the main file: what could not be
+    /// checkpointed would fill the disk permanently, and the log with it. Where space is short, the log is checkpointed
+    /// first. The reserve is for entries only where older ones are deleted for them; otherwise a start on the full disk
+    /// would find none.
     pub(super) fn has_room_for(&mut self, group: &[Batch]) -> bool {
         let entries: u64 = group.iter().map(|batch| batch.arrivals.len() as u64).sum();
         let payload: u64 = group.iter().map(|batch| batch.payload_bytes() as u64).sum();
@@ -267,7 +268,7 @@ const fn direction(seconds: i64) -> &'static str {
     if seconds > 0 { "forward" } else { "back" }
 }
 
-/// Takes the log over into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
+/// Checkpoints the log into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
 fn shorten(connection: &Connection) {
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     if let Err(error) = done {

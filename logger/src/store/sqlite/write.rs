@@ -77,7 +77,7 @@ pub(super) fn commit(
     Ok((answers, deleted))
 }
 
-/// What a group takes at the most, if all of it is new.
+/// What a group takes at most, if all of it is new.
 fn new_bytes(group: &[Batch]) -> i64 {
     let rows: usize = group.iter().map(|batch| batch.arrivals.len()).sum();
     let payload: usize = group.iter().map(Batch::payload_bytes).sum();

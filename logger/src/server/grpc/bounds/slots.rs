@@ -8,14 +8,13 @@ use tonic::Status;
 use super::client;
 use crate::metrics::{OpenStream, OpenStreams, StreamCall};
 
-/// Most streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
+/// Maximum streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
 const UPLOADS: usize = 32;
 
-/// Most tails at a time, of all connections. Each may hold 512 KiB.
+/// Maximum tails at a time, of all connections. Each may hold 512 KiB.
 const TAILS: usize = 128;
 
-/// How many streams are served at a time: where there are as many, the connection that has most gives one up for one that
-/// has fewer.
+/// The concurrent streams: at the limit, the connection with the most gives one up for a connection with fewer.
 #[derive(Debug)]
 pub(in crate::server::grpc) struct Slots {
     uploads: Places<u64>,
@@ -26,7 +25,7 @@ pub(in crate::server::grpc) struct Slots {
 /// A place among them, for as long as it is held.
 #[derive(Debug)]
 pub(in crate::server::grpc) struct Slot {
-    /// Others need it: what is done in it is to end.
+    /// Cancelled when another connection needs the slot: the stream must end.
     pub(in crate::server::grpc) given_up: CancellationToken,
     _place: Place<u64>,
     _open: OpenStream,

@@ -19,7 +19,7 @@ use crate::metrics::StreamCall;
 /// How long a stream that has given something may not be asked for more. One that is waited for may take its time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
 
-/// Why a stream ended early, in words for who reads on.
+/// Why a stream ended early, for its client.
 pub(in crate::server::grpc) struct Reasons {
     /// It was not read.
     stalled: Failure,
@@ -27,10 +27,10 @@ pub(in crate::server::grpc) struct Reasons {
     given_up: Failure,
 }
 
-/// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
-/// told so, and nothing more.
+/// Responses that are dropped, with all that they hold, when they are not read for too long. A client that reads on after
+/// that gets the reason, and the end.
 pub(in crate::server::grpc) struct Watched<S> {
-    /// What who reads on is told.
+    /// What a client that reads on gets.
     reasons: Reasons,
     /// Others need its place.
     given_up: CancellationToken,
@@ -42,9 +42,9 @@ pub(in crate::server::grpc) struct Watched<S> {
 struct Shared<S> {
     /// `None` once they are dropped.
     responses: Option<Pin<Box<S>>>,
-    /// Since when what was given is not read; `None` while somebody waits for more.
+    /// Since when a response is unread; `None` while the client waits for more.
     unread_since: Option<Instant>,
-    /// Who waits for more.
+    /// The client's task that waits for more.
     waits: Option<Waker>,
 }
 
@@ -116,14 +116,14 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the reader of a tail is told.
+/// The reasons for a tail.
 pub(in crate::server::grpc) fn tail() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!("the stream was not read for {seconds} s: resume after the last received entry");
     Reasons { stalled: Failure::new(Code::Unavailable, message), given_up: given_up(StreamCall::Tail) }
 }
 
-/// What who takes no acknowledgements is told.
+/// The reasons for acknowledgements.
 pub(in crate::server::grpc) fn acknowledgements() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!(

@@ -156,10 +156,10 @@ fn a_store_that_was_closed_before_its_log_was_taken_over_is_opened_again_for_it(
     for tended in [false, true] {
         let (_directory, _, mut store) = new_sqlite();
         store_one(&mut store, arrival(1, "text")).expect("stored");
-        (store.log_taken_over, store.connection) = (false, None);
+        (store.checkpointed, store.connection) = (false, None);
         if tended {
             assert!(!store.tend(&Retention::default()));
-            assert!(store.log_taken_over && store.connection.is_some());
+            assert!(store.checkpointed && store.connection.is_some());
         }
         assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored));
     }
@@ -168,7 +168,7 @@ fn a_store_that_was_closed_before_its_log_was_taken_over_is_opened_again_for_it(
 #[test]
 fn nothing_is_written_while_the_log_is_not_taken_over() {
     let (_directory, _, mut store) = new_sqlite();
-    store.log_taken_over = false;
+    store.checkpointed = false;
     for _ in 0..2 {
         assert_eq!(store.take_connection_to_write().expect_err("not yet").code, Code::StorageFull);
         assert!(store.connection.is_some(), "it is put back");

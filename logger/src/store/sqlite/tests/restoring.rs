@@ -21,7 +21,7 @@ fn older_copy_beside_a_newer_log(directory: &Path) {
     Box::new(store).close();
     fs::copy(main, directory.join("logs.db")).expect("a copy");
     let mut store = Sqlite::open(file(&url)).expect("opened again");
-    // More than the log holds before it is taken over.
+    // More than the log holds before it is checkpointed.
     fill(&mut store, 40..700);
     fs::copy(main.with_file_name("logs.db-wal"), directory.join("logs.db-wal")).expect("the log");
 }
