@@ -12,7 +12,7 @@ RELEASE := $${CARGO_TARGET_DIR:-target}/release
 # What is built to be tried: minutes less than a release, and not for measuring.
 QUICK := $${CARGO_TARGET_DIR:-target}/quick
 BUILD_QUICK := cargo build --profile quick --locked
-.PHONY: help run demo key certs test check schemathesis torture compare fuzz bench bench-store
+.PHONY: help run demo key certs docs test check schemathesis torture compare fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
@@ -36,7 +36,11 @@ test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- torture:: alone:: --test-threads 1
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- $(SECURE)
 
+docs: ## writes the README's decision table from docs/results/figures.json
+	docs/tables.py
+
 check: ## format, clippy and docs, with warnings denied
+	docs/tables.py --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
@@ -58,12 +62,12 @@ compare: ## measures the four side by side, in about 15 minutes after its first 
 	@"$(RELEASE)/compare" $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
-	@fuzz/run.sh "$(TARGET)" $(SECONDS)
+	@tools/fuzz/run.sh "$(TARGET)" $(SECONDS)
 
 certs: ## makes a certificate authority for development, and certificates, in .run/certs
 	@cargo run --locked -p certs
 
-bench: ## what reading, writing and committing entries costs the processor
+bench: ## what reading, writing and committing entries costs in CPU time
 	cargo bench --locked -p proto --bench wire
 	cargo bench --locked -p logger --bench commit
 

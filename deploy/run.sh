@@ -91,7 +91,7 @@ ensure_rabbitmq() {
     AMQP_URL=$(tail -n 1 .run/amqp_url)
     export AMQP_URL
   else
-    echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq is answered 503." >&2
+    echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq returns 503." >&2
   fi
 }
 

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Code, Failure, LogEntry, Transport,
+    Code, Failure, Transport,
     json::{Envelope, FailureData, Timing},
     limits::RETRY_AFTER,
 };
@@ -33,9 +33,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The refusal of `entries`, which were to go by `transport`.
-    pub(crate) fn of(failure: Failure, transport: Transport, entries: &[LogEntry]) -> Self {
-        Refusal { failure, transport: Some(transport), ids: entries.iter().map(LogEntry::id).collect() }
+    /// The refusal of the entries with these `ids`, which were to go over `transport`.
+    pub(crate) fn of(failure: Failure, transport: Transport, ids: Vec<Uuid>) -> Self {
+        Refusal { failure, transport: Some(transport), ids }
     }
 
     /// The transport that it was to go by, if that was known, and the case.

@@ -29,9 +29,9 @@ pub(crate) async fn watch(transports: &Transports, expected: u32) -> Infallible 
 }
 
 /// What the log and `/status` say.
-pub(crate) const ADVICE: &str = "more consumers take from the queue than BROKER_LISTENERS says: if one is another stack's, \
-    entries go to its store; give it a virtual host or RABBITMQ_QUEUE of its own (while dead letters are refused, RabbitMQ \
-    counts a consumer twice)";
+pub(crate) const ADVICE: &str = "the queue has more consumers than BROKER_LISTENERS: if one belongs to another stack, \
+    entries end up in its store; give that stack its own virtual host or RABBITMQ_QUEUE (while dead letters are rejected, \
+    RabbitMQ counts a consumer twice)";
 
 /// Since when there are more than expected, and whether that was told.
 #[derive(Debug, Default)]

@@ -92,12 +92,12 @@ async fn refuse_others(State(origins): State<Origins>, request: Request, next: N
         None => !is_from_elsewhere(headers) || follows_a_link(&request),
     };
     if !allowed {
-        return refusal("pages of this origin may not call: list it in BROKER_CORS_ORIGINS");
+        return refusal("origin not allowed: list it in BROKER_CORS_ORIGINS");
     }
     let host = origins.own_hosts_only.then(|| network::asked_host(request.headers())).flatten();
     if host.is_some_and(|host| !origins.allow_host(&host)) {
-        let message = "the broker is not called by this name: use 127.0.0.1 or localhost, or list the origin in \
-            BROKER_CORS_ORIGINS";
+        let message =
+            "host name not allowed: use 127.0.0.1 or localhost, or list the origin in BROKER_CORS_ORIGINS";
         return refusal(message);
     }
     next.run(request).await

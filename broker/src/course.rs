@@ -1,4 +1,4 @@
-//! The addresses that the course has besides: they say that the broker is there.
+//! The endpoints that the course has besides: they say that the broker is up.
 
 use axum::body::Body;
 use proto::json::Envelope;
@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Nothing {}
 
-/// Says that the broker was hit, whatever the body.
-#[utoipa::path(post, path = "/", responses((status = 200, body = Envelope<Nothing>, description = "It is there")))]
+/// Says that the broker is up, whatever the body.
+#[utoipa::path(post, path = "/", responses((status = 200, body = Envelope<Nothing>, description = "The broker is up")))]
 pub async fn hit(_: Body) -> Json<Envelope<Nothing>> {
     Json(Envelope { error: false, message: "Hit the broker".to_owned(), data: None })
 }

@@ -9,7 +9,7 @@ use axum::{
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use proto::{
-    BatchMode, Code, Failure, Outcome, Transport,
+    Batch, BatchMode, Code, Failure, LogEntry, Outcome, Transport,
     json::{
         Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, GrpcHandleBody,
         Handle, HandleBody, Timing,
@@ -20,6 +20,7 @@ use serde::Serialize;
 use service::{BodyError, Held, traced};
 use spans::attribute;
 use utoipa::{IntoResponses, ToSchema};
+use uuid::Uuid;
 
 use crate::{
     App,
@@ -30,16 +31,16 @@ use crate::{
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes")]
 enum Answers {
-    /// Stored, queued, or stored before
+    /// Stored, queued, or a duplicate
     #[response(status = 202)]
     Accepted(Envelope<AcceptedOneOrMany>),
-    /// Never stored: mend the request
+    /// Rejected: fix the request
     #[response(status = 400)]
     Bad(Envelope<FailureData>),
-    /// No key, or none that is known, where keys are asked for
+    /// No API key, or an unknown one, where keys are required
     #[response(status = 401)]
     Unauthorized(Envelope<FailureData>),
-    /// The key may not write, or a page of this origin may not call
+    /// The key lacks the scope `write`, or the origin of the page is not allowed
     #[response(status = 403)]
     Forbidden(Envelope<FailureData>),
     /// The body did not arrive in time
@@ -51,16 +52,16 @@ enum Answers {
     /// The body is too large
     #[response(status = 413)]
     TooLarge(Envelope<FailureData>),
-    /// The body has a Content-Encoding, such as gzip: send it without one
+    /// The body has a Content-Encoding such as gzip: send it without one
     #[response(status = 415)]
     Encoded(Envelope<FailureData>),
-    /// The key is used too often: try again
+    /// Rate limit of the key exceeded: retry later
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
-    /// Certainly not stored: try again
+    /// Certainly not stored: retry
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),
-    /// It may be stored: try again with the same id
+    /// It may or may not be stored: retry with the same id
     #[response(status = 504)]
     Unknown(Envelope<FailureData>),
 }
@@ -84,7 +85,7 @@ async fn by_any(app: &App, request: Request) -> Result<Response, Refusal> {
     carry_out(app, handle, transport, begun).await
 }
 
-/// The course's own address for gRPC: as `/handle`, with the transport `grpc`.
+/// The course's endpoint for gRPC: as `/handle`, with the transport `grpc`.
 #[utoipa::path(
     post, path = "/log-grpc", request_body = GrpcHandleBody,
     responses(Answers)
@@ -100,7 +101,7 @@ async fn by_grpc(app: &App, request: Request) -> Result<Response, Refusal> {
     match handle.transport {
         None | Some(Transport::Grpc) => carry_out(app, handle, Transport::Grpc, begun).await,
         Some(Transport::Http | Transport::Rpc | Transport::Rabbitmq) => {
-            let message = "this address is for the transport grpc: leave `transport` out, or post to /handle";
+            let message = "this endpoint is for the transport grpc: omit `transport`, or post to /handle";
             Err(Failure::new(Code::UnknownTransport, message).into())
         }
     }
@@ -140,81 +141,97 @@ pub(crate) enum AcceptedOneOrMany {
     Many(AcceptedBatch),
 }
 
+/// How the entries were sent, which is how they are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    One,
+    Many,
+}
+
+impl Form {
+    const fn of(entries: &Entries) -> Self {
+        match entries {
+            Entries::One(_) => Form::One,
+            Entries::Batch(_) => Form::Many,
+        }
+    }
+}
+
 async fn carry_out(
     app: &App,
     handle: Handle,
     transport: Transport,
     begun: Instant,
 ) -> Result<Response, Refusal> {
-    let entries = handle.entries.as_slice();
-    if let Some(first) = entries.first() {
-        spans::note(|| attribute::entries(first.id(), entries.len()));
-    }
-    let delivered = match handle.action {
-        Action::Log => deliver(app, &handle.entries, transport).await,
-        Action::Echo => Ok(Delivered::nothing(entries.len())),
+    let Handle { action, entries, .. } = handle;
+    let form = Form::of(&entries);
+    let batch = Batch::from(entries);
+    let ids = batch.map_each(LogEntry::id);
+    spans::note(|| attribute::entries(*ids.first(), ids.len()));
+    let delivered = match action {
+        Action::Log => deliver(app, batch, transport).await,
+        Action::Echo => Ok(Delivered::nothing(&ids)),
     };
     let took = begun.elapsed();
     app.requests.took(transport, took);
-    let delivered = delivered.map_err(|failure| Refusal::of(failure, transport, entries))?;
-    app.requests.accepted(transport, Outcome::best(delivered.outcomes.iter().copied().flatten()));
-    let timing = Timing { total: microseconds(took), ..delivered.timing };
-    Ok(answer(&handle.entries, transport, &delivered.outcomes, timing))
+    let Delivered { outcomes, timing } =
+        delivered.map_err(|failure| Refusal::of(placed(failure, form, &ids), transport, ids.to_vec()))?;
+    app.requests.accepted(transport, Outcome::best(outcomes.iter().copied().flatten()));
+    let timing = Timing { total: microseconds(took), ..timing };
+    Ok(answer(form, &ids, transport, &outcomes, timing))
+}
+
+/// Names the entry of an array that a failure speaks of. Where there is one, it was sent as one alone, and the other end
+/// named none.
+fn placed(failure: Failure, form: Form, ids: &Batch<Uuid>) -> Failure {
+    let alone = form == Form::Many && ids.as_one().is_some();
+    if alone && failure.code.is_about_the_entry() { failure.at(0) } else { failure }
 }
 
 /// What became of the entries, in their order; `None` for those that were only echoed.
 struct Delivered {
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Batch<Option<Outcome>>,
     timing: Timing,
 }
 
 impl Delivered {
-    fn nothing(entries: usize) -> Self {
-        Delivered { outcomes: vec![None; entries], timing: Timing::default() }
+    fn nothing(ids: &Batch<Uuid>) -> Self {
+        Delivered { outcomes: ids.map_each(|_| None), timing: Timing::default() }
     }
 }
 
-async fn deliver(app: &App, entries: &Entries, transport: Transport) -> Result<Delivered, Failure> {
+async fn deliver(app: &App, batch: Batch<LogEntry>, transport: Transport) -> Result<Delivered, Failure> {
     if app.shutdown.has_begun() {
         return Err(Failure::draining("the broker"));
     }
-    let (outcomes, took, store) = match entries {
-        Entries::One(entry) => {
-            let ::transport::Delivered { receipt, took } = app.transports.write(transport, entry).await?;
-            (vec![Some(receipt.outcome)], took, receipt.store_us)
-        }
-        Entries::Batch(entries) => {
-            let delivered = app.transports.write_batch(transport, entries, BatchMode::AllOrNone).await?;
-            let ::transport::Delivered { receipt, took } = delivered;
-            let outcomes = receipt.results.into_iter().map(|result| result.map(Some));
-            (outcomes.collect::<Result<_, _>>()?, took, receipt.store_us)
-        }
-    };
-    let timing = Timing { total: 0, transport: Some(microseconds(took)), store };
-    Ok(Delivered { outcomes, timing })
+    let delivered = app.transports.write(transport, batch, BatchMode::AllOrNone).await?;
+    let (took, store) = (microseconds(delivered.took), delivered.store_us);
+    let outcomes = delivered.outcomes()?.map(Some);
+    Ok(Delivered { outcomes, timing: Timing { total: 0, transport: Some(took), store } })
 }
 
 fn answer(
-    entries: &Entries,
+    form: Form,
+    ids: &Batch<Uuid>,
     transport: Transport,
-    outcomes: &[Option<Outcome>],
+    outcomes: &Batch<Option<Outcome>>,
     timing_us: Timing,
 ) -> Response {
-    let data = match entries {
-        Entries::One(entry) => {
-            let outcome = outcomes.first().copied().flatten();
-            AcceptedOneOrMany::One(Accepted { id: entry.id(), transport, outcome, timing_us })
+    let data = match form {
+        Form::One => {
+            let (id, outcome) = (*ids.first(), *outcomes.first());
+            AcceptedOneOrMany::One(Accepted { id, transport, outcome, timing_us })
         }
-        Entries::Batch(entries) => {
-            let entries = entries.iter().zip(outcomes);
-            let entries = entries.map(|(entry, outcome)| AcceptedEntry { id: entry.id(), outcome: *outcome });
-            AcceptedOneOrMany::Many(AcceptedBatch { transport, entries: entries.collect(), timing_us })
+        Form::Many => {
+            let entries = ids.iter().zip(outcomes.iter());
+            let entries = entries.map(|(id, outcome)| AcceptedEntry { id: *id, outcome: *outcome }).collect();
+            AcceptedOneOrMany::Many(AcceptedBatch { transport, entries, timing_us })
         }
     };
     accepted(message(transport, outcomes), data, timing_us)
 }
 
-/// A sentence such as `998 stored, 2 duplicate by grpc`.
+/// A sentence such as `998 stored, 2 duplicate via grpc`.
 fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let count = |outcome| outcomes.iter().filter(|own| **own == outcome).count();
     let told = [
@@ -226,5 +243,5 @@ fn message(transport: Transport, outcomes: &[Option<Outcome>]) -> String {
     let one = outcomes.len() == 1;
     let told = told.into_iter().filter(|(count, _)| *count > 0);
     let told = told.map(|(count, word)| if one { word.to_owned() } else { format!("{count} {word}") });
-    format!("{} by {transport}", told.collect::<Vec<_>>().join(", "))
+    format!("{} via {transport}", told.collect::<Vec<_>>().join(", "))
 }

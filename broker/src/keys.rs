@@ -8,6 +8,7 @@ pub mod new;
 
 mod file;
 mod guard;
+mod key;
 
 pub use guard::Caller;
 pub(crate) use guard::{Guard, begin_counting, describe};
@@ -20,31 +21,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
 
-use file::KnownKey;
-
-/// The SHA-256 of a key.
-type Digest = [u8; 32];
+use key::{Digest, KnownKey, Scope};
 
 /// Longest key that is looked up, in bytes: ours have 67, and what is longer is not worth its hash.
 const KEY_BYTES: usize = 256;
-
-/// What a key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Write,
-    Read,
-}
-
-impl Scope {
-    const ALL: [Scope; 2] = [Scope::Write, Scope::Read];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Scope::Write => "write",
-            Scope::Read => "read",
-        }
-    }
-}
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,11 +119,10 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Reason> {
         value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Reason::Malformed)?;
     let key = key.trim_matches(' ').as_bytes();
     let sound = given.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !key.is_empty();
-    match sound {
-        false => Err(Reason::Malformed),
-        true if key.len() > KEY_BYTES => Err(Reason::Unknown),
-        true => Ok(key),
+    if !sound {
+        return Err(Reason::Malformed);
     }
+    if key.len() > KEY_BYTES { Err(Reason::Unknown) } else { Ok(key) }
 }
 
 /// Where `wanted` stands. It looks at all of them, and at every byte, so that the time tells nothing.

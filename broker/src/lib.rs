@@ -16,11 +16,13 @@ pub mod read;
 pub mod status;
 pub mod stream;
 
+mod app;
 mod config;
 mod consumers;
 mod cors;
 mod metrics;
 
+pub use app::App;
 pub use config::Config;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -38,14 +40,10 @@ use service::{
     network,
     tls::{Callers, Certificates, Protocol},
 };
-use transport::Transports;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard,
-    metrics::Requests, status::Services, stream::Tails,
-};
+use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOneOrMany, keys::Guard};
 
 /// A broker whose port is open, but which does not answer yet.
 #[derive(Debug)]
@@ -57,19 +55,6 @@ pub struct Broker {
     reloads: Reloads,
     serving: service::http::Settings,
     telemetry: Telemetry,
-}
-
-/// What every handler may use. It is shared as one: axum clones it for each request.
-#[derive(Debug)]
-pub struct App {
-    transports: Transports,
-    tails: Tails,
-    services: Services,
-    default_transport: Transport,
-    shutdown: Shutdown,
-    requests: Requests,
-    /// How many listeners there should be.
-    listeners: u32,
 }
 
 /// Checks the settings, and opens the port.
@@ -103,19 +88,12 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen, Protocol::Http1)?
         .with_tls(tls)
         .with_room(Room::new(BODY_BYTES, IN_FLIGHT_BYTES));
-    let app = App {
-        services: Services::new(
-            &transports.logger_http_url,
-            &config.listener_http_url,
-            transports.tls.as_ref(),
-        ),
-        transports: Transports::new(&transports),
-        tails: Tails::new(&transports),
-        default_transport: config.broker_default_transport,
-        shutdown: Shutdown::default(),
-        requests: Requests::new(),
-        listeners: config.broker_listeners,
-    };
+    let app = App::new(
+        &transports,
+        &config.listener_http_url,
+        config.broker_default_transport,
+        config.broker_listeners,
+    );
     Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
@@ -135,7 +113,7 @@ impl Broker {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "broker ready");
-        let app = Arc::new(App { shutdown: shutdown.clone(), ..self.app });
+        let app = Arc::new(self.app.until(shutdown.clone()));
         let health = health_routes(&app, self.telemetry);
         let router = routes(Arc::clone(&app), self.guard.is_some()).merge(health);
         let router = match &self.guard {
@@ -158,9 +136,9 @@ impl Broker {
 #[derive(OpenApi)]
 #[openapi(components(schemas(Envelope<AcceptedOneOrMany>)), info(
     title = "Fourwire broker",
-    description = "Takes log entries as JSON and hands each to the logger over the transport that the request \
-        names. Besides these addresses there are /healthz, /readyz and /metrics for operators, and the files \
-        of the page."
+    description = "Takes log entries as JSON and delivers each to the logger over the transport that the request \
+        names. Besides these endpoints there are /healthz, /readyz and /metrics for operators, and the files \
+        of the web page."
 ))]
 struct Description;
 
@@ -187,13 +165,10 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         .route("/openapi.json", get(described))
         .route(page::FILE_PATH, get(page::file))
         .fallback(|| async {
-            Refusal::from(Failure::new(Code::NotFound, "no such address: see /openapi.json"))
+            Refusal::from(Failure::new(Code::NotFound, "no such endpoint: see /openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Refusal::from(Failure::new(
-                Code::MethodNotAllowed,
-                "this address takes another method: the header Allow names it",
-            ))
+            Refusal::from(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
         })
         .with_state(app)
 }

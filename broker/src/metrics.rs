@@ -6,7 +6,7 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use proto::{Code, Outcome, PerOutcome, Transport};
+use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
 
 const REQUESTS: &str = "broker_requests_total";
 const REQUEST_SECONDS: &str = "broker_request_seconds";
@@ -24,53 +24,54 @@ const ECHOED: &str = "echoed";
 /// is an increase too.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    by_transport: [PerOutcome<Counter>; Transport::ALL.len()],
-    echoed: [Counter; Transport::ALL.len()],
+    by_transport: PerTransport<PerOutcome<Counter>>,
+    echoed: PerTransport<Counter>,
     by_none: PerOutcome<Counter>,
-    seconds: [Histogram; Transport::ALL.len()],
+    seconds: PerTransport<Histogram>,
 }
 
 impl Requests {
     /// Call it after the recorder of the metrics is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(REQUESTS, Unit::Count, "Requests that were answered, a batch as one");
+        describe_counter!(REQUESTS, Unit::Count, "Responses, a batch as one");
         describe_histogram!(
             REQUEST_SECONDS,
             Unit::Seconds,
-            "Time from when the body was there to the answer"
+            "Time from the complete request body to the response"
         );
         let requests = |transport: &'static str, outcome: &'static str| counter!(REQUESTS, "transport" => transport, "outcome" => outcome);
         let of_each = |transport: &'static str| PerOutcome::new(|outcome| requests(transport, outcome));
         Requests {
-            by_transport: Transport::ALL.map(|transport| of_each(transport.as_str())),
-            echoed: Transport::ALL.map(|transport| requests(transport.as_str(), ECHOED)),
+            by_transport: PerTransport::new(|transport| of_each(transport.as_str())),
+            echoed: PerTransport::new(|transport| requests(transport.as_str(), ECHOED)),
             by_none: of_each(NO_TRANSPORT),
-            seconds: Transport::ALL
-                .map(|transport| histogram!(REQUEST_SECONDS, "transport" => transport.as_str())),
+            seconds: PerTransport::new(
+                |transport| histogram!(REQUEST_SECONDS, "transport" => transport.as_str()),
+            ),
         }
     }
 
     /// One was accepted: its best outcome, or `None` for an echo.
     pub(crate) fn accepted(&self, transport: Transport, outcome: Option<Outcome>) {
-        let at = transport as usize;
-        outcome.map_or(&self.echoed[at], |outcome| self.by_transport[at].of(Ok(outcome))).increment(1);
+        let echoed = &self.echoed[transport];
+        outcome.map_or(echoed, |outcome| self.by_transport[transport].of(Ok(outcome))).increment(1);
     }
 
     /// One was refused, or its outcome is unknown.
     pub(crate) fn refused(&self, transport: Option<Transport>, code: Code) {
-        let by_outcome = transport.map_or(&self.by_none, |transport| &self.by_transport[transport as usize]);
+        let by_outcome = transport.map_or(&self.by_none, |transport| &self.by_transport[transport]);
         by_outcome.of(Err(code)).increment(1);
     }
 
     /// One that names a transport took so long.
     pub(crate) fn took(&self, transport: Transport, took: Duration) {
-        self.seconds[transport as usize].record(took);
+        self.seconds[transport].record(took);
     }
 }
 
 /// How many readers of `/logs/stream` there are. Call it after the recorder of the metrics is installed.
 pub(crate) fn open_streams() -> Gauge {
-    describe_gauge!(OPEN_STREAMS, Unit::Count, "Readers of /logs/stream");
+    describe_gauge!(OPEN_STREAMS, Unit::Count, "Open connections to /logs/stream");
     gauge!(OPEN_STREAMS)
 }
 
@@ -82,6 +83,6 @@ pub(crate) fn queue_consumers() -> Gauge {
 
 /// Counts those who are not let in for a reason.
 pub(crate) fn auth_refused(reason: &'static str) -> Counter {
-    describe_counter!(AUTH_REFUSED, Unit::Count, "Requests that were not let in, by reason");
+    describe_counter!(AUTH_REFUSED, Unit::Count, "Requests rejected by the check of API keys, by reason");
     counter!(AUTH_REFUSED, "reason" => reason)
 }

@@ -58,7 +58,7 @@ const FILES: [File; 16] = [
 ];
 
 /// The page: send entries, watch them arrive, see how each part is.
-#[utoipa::path(get, path = "/", responses((status = 200, body = String, content_type = "text/html", description = "The page")))]
+#[utoipa::path(get, path = "/", responses((status = 200, body = String, content_type = "text/html", description = "The web page")))]
 pub async fn index() -> Response {
     INDEX.into_response()
 }
@@ -67,7 +67,7 @@ pub async fn index() -> Response {
 pub(crate) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
     // What is not UTF-8 names none of them.
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    let no_such = || Failure::new(Code::NotFound, "no such file of the page: it begins at /");
+    let no_such = || Failure::new(Code::NotFound, "no such file: the page is at /");
     let file = FILES.into_iter().find(|file| file.name == name).ok_or_else(no_such)?;
     Ok(file.into_response())
 }

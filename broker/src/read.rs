@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Failure, Page, QueryDraft, StoredEntry,
+    Failure, Filter, Page, Query, StoredEntry,
     json::{Envelope, FailureData},
     parse_entry_id,
 };
@@ -18,16 +18,16 @@ use crate::{
     answer::{Refusal, advise_retry},
 };
 
-/// Stored entries, newest first; all conditions must be met.
+/// Stored entries, newest first; all filters must match.
 #[utoipa::path(
-    get, path = "/logs", params(QueryDraft),
+    get, path = "/logs", params(Filter, Query),
     responses(
         (status = 200, body = Envelope<Page>, description = "A page, newest first"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
-        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
-        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
-        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
-        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
+        (status = 401, body = Envelope<FailureData>, description = "No API key, or an unknown one, where keys are required"),
+        (status = 403, body = Envelope<FailureData>, description = "The key lacks the scope `read`, or the origin of the page is not allowed"),
+        (status = 429, body = Envelope<FailureData>, description = "Rate limit of the key exceeded: retry later"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger is unreachable or overloaded"),
     )
 )]
 pub async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
@@ -40,12 +40,12 @@ pub async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Res
     get, path = "/logs/{id}", params(("id" = String, Path, format = Uuid, pattern = "[1-9a-fA-F]", description = "The entry's id, not the nil one")),
     responses(
         (status = 200, body = Envelope<StoredEntry>, description = "The entry"),
-        (status = 400, body = Envelope<FailureData>, description = "The id is no UUID"),
-        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
-        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
-        (status = 404, body = Envelope<FailureData>, description = "No entry of this id is stored"),
-        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
-        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or is overloaded"),
+        (status = 400, body = Envelope<FailureData>, description = "The id is not a UUID"),
+        (status = 401, body = Envelope<FailureData>, description = "No API key, or an unknown one, where keys are required"),
+        (status = 403, body = Envelope<FailureData>, description = "The key lacks the scope `read`, or the origin of the page is not allowed"),
+        (status = 404, body = Envelope<FailureData>, description = "No entry has this id"),
+        (status = 429, body = Envelope<FailureData>, description = "Rate limit of the key exceeded: retry later"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger is unreachable or overloaded"),
     )
 )]
 pub async fn entry(
@@ -72,7 +72,7 @@ pub(crate) fn about_reading(failure: Failure) -> Failure {
         proto::Certainty::Rejected => failure,
         proto::Certainty::NotStored | proto::Certainty::Unknown => Failure::new(
             proto::Code::Unavailable,
-            "the logger does not answer, and it has the entries; try again",
+            "the logger is unavailable, and only it can read entries; retry",
         ),
     }
 }

@@ -35,8 +35,8 @@ pub struct Status {
     logger: Logger,
     listener: Listener,
     rabbitmq: Rabbitmq,
-    /// Whether each transport's last word was that its peer is there. Those that dial on demand notice an outage with the
-    /// next entry, and the end of it by themselves.
+    /// Whether each transport last found its peer up. Those that dial on demand notice an outage with the next entry, and its
+    /// end by themselves.
     #[schema(value_type = BTreeMap<String, bool>)]
     transports: BTreeMap<&'static str, bool>,
 }
@@ -44,62 +44,63 @@ pub struct Status {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BrokerStatus)]
 struct Broker {
-    /// Whether new work is welcome.
+    /// Whether it accepts requests.
     ready: bool,
     /// Whether it is shutting down.
     draining: bool,
-    /// The Cargo profile that it was built with: `release`, or one that is not for measuring.
+    /// The Cargo profile of the build: `release`, or one that is not for measuring.
     profile: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = LoggerStatus)]
 struct Logger {
-    /// Whether it has answered just now.
+    /// Whether it responded just now.
     reachable: bool,
-    /// Whether it stores.
+    /// Whether it can store entries.
     ready: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = ListenerStatus)]
 struct Listener {
-    /// Whether it has answered just now.
+    /// Whether it responded just now.
     reachable: bool,
-    /// Whether it takes deliveries from RabbitMQ.
+    /// Whether it consumes from RabbitMQ.
     consuming: bool,
-    /// What it waits for while it takes none: `logger`, `rabbitmq` or `room`; `null` if it does not wait, or does not say.
+    /// What it waits for while it does not consume: `logger`, `rabbitmq` or `room`; `null` if it does not wait, or is
+    /// unreachable.
     #[schema(value_type = Option<String>)]
     waiting_for: Option<&'static str>,
-    /// Deliveries that it has and has not acknowledged; `null` if it does not say.
+    /// Unacknowledged deliveries; `null` if it is unreachable.
     held: Option<u64>,
-    /// Whether the queue of the dead letters takes none: it is full, or RabbitMQ has an alarm.
+    /// Whether RabbitMQ rejects dead letters: their queue is full, or RabbitMQ has an alarm.
     dead_letters_refused: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RabbitmqStatus)]
 struct Rabbitmq {
-    /// Whether it takes messages.
+    /// Whether it accepts messages.
     reachable: bool,
-    /// Messages in the queue that nobody holds; `null` if they were not counted lately.
+    /// Messages ready in the queue; `null` if they were not counted lately.
     queue: Option<u32>,
-    /// Messages among the dead letters; likewise.
+    /// Dead letters; likewise.
     dead_letters: Option<u32>,
-    /// Who takes from the queue; likewise.
+    /// Consumers of the queue; likewise.
     consumers: Option<u32>,
-    /// How many listeners there should be.
+    /// Expected number of listeners (`BROKER_LISTENERS`).
     listeners: u32,
 }
 
-/// How the logger, the listener, RabbitMQ and the broker itself are.
+/// The status of the logger, the listener, RabbitMQ and the broker itself.
 #[utoipa::path(
     get, path = "/status",
     responses(
-        (status = 200, body = Envelope<Status>, description = "Whatever it is"),
-        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
-        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
-        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
+        (status = 200, body = Envelope<Status>, description = "The status of all parts, up or down"),
+        (status = 401, body = Envelope<FailureData>, description = "No API key, or an unknown one, where keys are required"),
+        (status = 403, body = Envelope<FailureData>, description = "The key lacks the scope `read`, or the origin of the page is not allowed"),
+        (status = 429, body = Envelope<FailureData>, description = "Rate limit of the key exceeded: retry later"),
     )
 )]
 pub async fn status(State(app): State<Arc<App>>) -> Json<Envelope<Status>> {
@@ -140,12 +141,12 @@ impl Status {
             names => format!("no answer: {names}"),
         }]);
         if self.listener.reachable && !self.listener.consuming {
-            let waiting = self.listener.waiting_for.map(|what| format!(" and waits for {what}"));
-            said.push(format!("the listener takes no entries{}", waiting.unwrap_or_default()));
+            let waiting = self.listener.waiting_for.map(|what| format!(", waiting for {what}"));
+            said.push(format!("the listener is not consuming{}", waiting.unwrap_or_default()));
         }
         if self.listener.dead_letters_refused {
             said.push(
-                "dead letters are refused: if their queue is full, make room by `fourwire dead`".to_owned(),
+                "dead letters are rejected: if their queue is full, free it with `fourwire dead`".to_owned(),
             );
         }
         let more = self.rabbitmq.consumers.is_some_and(|consumers| consumers > self.rabbitmq.listeners);
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(status.in_words(), "no answer: logger, RabbitMQ");
         status.listener = Listener { consuming: false, waiting_for: Some("logger"), ..status.listener };
         let words = status.in_words();
-        assert_eq!(words, "no answer: logger, RabbitMQ; the listener takes no entries and waits for logger");
+        assert_eq!(words, "no answer: logger, RabbitMQ; the listener is not consuming, waiting for logger");
         status.listener.dead_letters_refused = true;
         status.rabbitmq.consumers = Some(2);
         let words = status.in_words();

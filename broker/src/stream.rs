@@ -4,7 +4,7 @@ use std::{collections::VecDeque, convert::Infallible, net::IpAddr, sync::Arc, ti
 
 use axum::{
     Extension,
-    extract::{Query, RawQuery, State, rejection::QueryRejection},
+    extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response, Sse,
@@ -13,9 +13,8 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use proto::{
-    Code, Cursor, Failure, TailDraft, TailEvent, check_query_text,
+    Code, Cursor, Failure, Filter, TailEvent, TailQuery,
     json::{Envelope, FailureData},
-    unread_query,
 };
 use serde_json::json;
 use service::{Client, Place, Places, Shutdown};
@@ -66,31 +65,34 @@ impl Tails {
     }
 }
 
-/// Stored entries as they come, one event for each. All conditions must be met.
+/// Streams entries as they are stored, one event each. All filters must match. Without `after` the stream begins at
+/// `since`, and it ends at `until`.
 ///
-/// Events: `entry`, with the entry as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for
-/// `max_lag`; `state`, with `connected`: whether the logger is there, and if not, the stream goes on when it is back;
-/// `refused`, the last one, if it cannot go on. The `id` of an event is where to go on from, as `Last-Event-ID` or `after`.
+/// Events: `entry`, as in `/logs`; `missed`, with the `count` of entries that were deleted, or skipped for `max_lag`;
+/// `state`, with `connected`: whether the logger is reachable (while it is not, the stream waits, and then resumes);
+/// `refused`, the last one, if the stream cannot continue. The `id` of an event is the cursor to resume from, as
+/// `Last-Event-ID` or `after`.
 ///
-/// Where `until` has passed and nothing is left to tell, the answer is 204: a browser's `EventSource`, which comes again
+/// Once `until` has passed and nothing is left to send, the response is 204: a browser's `EventSource`, which reconnects
 /// after the end of every stream, stops at it.
 #[utoipa::path(
     get, path = "/logs/stream",
     params(
-        TailDraft,
+        Filter,
+        TailQuery,
         (
             "Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$",
-            description = "As `after`, which it goes before: a browser sends it by itself. Empty, it says nothing",
+            description = "As `after`, which it overrides: a browser sends it when it reconnects. Ignored if empty",
         ),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream", description = "Events, without end unless `until` is given"),
-        (status = 204, description = "`until` has passed, and there is nothing to tell, now or later"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events, endless unless `until` is given"),
+        (status = 204, description = "`until` has passed, and nothing is left to send, now or later"),
         (status = 400, body = Envelope<FailureData>, description = "A parameter is unknown or out of its limits"),
-        (status = 401, body = Envelope<FailureData>, description = "No key, or none that is known, where keys are asked for"),
-        (status = 403, body = Envelope<FailureData>, description = "The key may not read, or a page of this origin may not call"),
-        (status = 429, body = Envelope<FailureData>, description = "The key is used too often: try again"),
-        (status = 503, body = Envelope<FailureData>, description = "The logger cannot be reached, or there are too many streams"),
+        (status = 401, body = Envelope<FailureData>, description = "No API key, or an unknown one, where keys are required"),
+        (status = 403, body = Envelope<FailureData>, description = "The key lacks the scope `read`, or the origin of the page is not allowed"),
+        (status = 429, body = Envelope<FailureData>, description = "Rate limit of the key exceeded: retry later"),
+        (status = 503, body = Envelope<FailureData>, description = "The logger is unreachable, or too many streams are open"),
     )
 )]
 pub async fn follow(
@@ -98,17 +100,14 @@ pub async fn follow(
     Extension(client): Extension<Client>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-    query: Result<Query<TailDraft>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    check_query_text(raw.as_deref())?;
-    let Query(mut draft) = query.map_err(|error| unread_query(&error.body_text()))?;
+    let mut query = TailQuery::parse(query.as_deref())?;
     // Empty, it says that no event was seen.
     if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         // What is no text is no cursor either.
-        draft.after = Some(last.to_str().unwrap_or("?").to_owned());
+        query.resume_after(last.to_str().unwrap_or("?"))?;
     }
-    let query = draft.check()?;
     if app.shutdown.has_begun() {
         return Err(Failure::draining("the broker").into());
     }
@@ -117,7 +116,7 @@ pub async fn follow(
         None => Reader::Address(client.peer()),
     };
     let place = app.tails.places.take(reader);
-    let place = place.ok_or_else(|| Failure::new(Code::Overloaded, "too many streams at once: try again"))?;
+    let place = place.ok_or_else(|| Failure::new(Code::Overloaded, "too many open streams: retry later"))?;
     let is_over = query.filter.until.is_some_and(|until| until <= proto::Time::now());
     let mut tail = app.tails.streams.tail(query);
     let mut found = VecDeque::new();
@@ -192,7 +191,7 @@ impl Follower {
                 // A browser comes again by itself, to the next broker.
                 () = self.shutdown.begun() => return None,
                 () = self.given_up.cancelled() => {
-                    let message = "there are too many streams at once, most of them yours: close some";
+                    let message = "too many open streams, most of them yours: close some";
                     Err(Failure::new(Code::Overloaded, message))
                 }
                 tailed = self.tail.next() => tailed?,
@@ -208,10 +207,10 @@ impl Follower {
             Ok(Tailed::Event(event, cursor)) => self.told(event, cursor),
             Ok(Tailed::Lost(failure)) => {
                 self.connected = false;
-                let message = about_reading(failure).message;
+                let message = about_reading(failure).into_message();
                 named("state", &json!({ "connected": false, "message": message }))
             }
-            Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message })),
+            Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message() })),
         }
     }
 

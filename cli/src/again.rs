@@ -1,7 +1,5 @@
 //! The command that goes on where this one stopped.
 
-use std::iter;
-
 /// An option, and whether a value follows it.
 pub(crate) type Dropped = (&'static str, bool);
 
@@ -37,14 +35,9 @@ fn rewritten(arguments: impl Iterator<Item = String>, dropped: &[Dropped], added
     words.join(" ")
 }
 
-/// A word that a shell takes as it is.
+/// A word as a shell takes it.
 fn quoted(word: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,+@%".contains(char);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    let inner = word.split('\'').flat_map(|part| iter::once("'\\''").chain(iter::once(part))).skip(1);
-    format!("'{}'", inner.collect::<String>())
+    shlex::try_quote(word).expect("no argument of a process has a NUL in it").into_owned()
 }
 
 #[cfg(test)]
@@ -79,10 +72,9 @@ mod tests {
 
     #[test]
     fn what_a_shell_would_read_otherwise_is_quoted() {
-        for (word, text) in
-            [("a b", "'a b'"), ("it's", "'it'\\''s'"), ("", "''"), ("$x", "'$x'"), ("a/b.c", "a/b.c")]
-        {
-            assert_eq!(quoted(word), text);
+        for word in ["a b", "it's", "", "$x", "a/b.c", "ж", "!a\\"] {
+            assert_eq!(shlex::split(&quoted(word)), Some(vec![word.to_owned()]), "{word}");
         }
+        assert_eq!((quoted("a/b.c"), quoted("a b")), ("a/b.c".to_owned(), "'a b'".to_owned()));
     }
 }

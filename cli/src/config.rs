@@ -1,20 +1,16 @@
 //! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
 mod dead;
-mod filter;
 mod get;
 mod load;
 mod send;
 mod stack;
 mod tail;
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::ops::RangeInclusive;
 
-use clap::{
-    CommandFactory, Parser, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
-};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use proto::Filter;
 
 pub(crate) use self::stack::place;
 use self::{
@@ -26,38 +22,37 @@ use self::{
 };
 pub use self::{
     dead::{Dead, What, Which},
-    filter::Filter,
     get::Get,
     load::{Load, Over},
     send::Send,
     stack::Stack,
     tail::Tail,
 };
-use crate::Ending;
+use crate::{Ending, problem::Problem};
 
 const EXAMPLES: &str = "\
 Examples:
   fourwire send --name event hello                      store an entry over http
   fourwire send --transport rabbitmq --name event hello queue it in RabbitMQ
   fourwire get --level error --limit 5                  the newest five errors
-  fourwire tail --contains timeout                      what comes from now on
+  fourwire tail --contains timeout                      follow new entries
   fourwire load entries.ndjson                          store a whole file
-  fourwire dead list                                    what RabbitMQ delivered and can never be stored
+  fourwire dead list                                    messages that could not be stored
 
 Exit codes:
-  0  done: stored, queued, or stored before
-  1  refused: it will be refused again as it is; or there is no such entry
-  2  usage error: the command makes no sense, or a value, a file or a setting cannot be used
-  3  not all is done, and what is not is certainly not stored
-  4  it may or may not be stored; sending it again with the same id is safe
-  5  it could not be written to standard output; what was sent is done, and told on standard error
+  0  success: stored, queued, or stored before
+  1  rejected: the same input would be rejected again; or no such entry
+  2  usage error: an unknown flag, an invalid value, a file or a setting that cannot be used
+  3  incomplete: what is not done is certainly not stored
+  4  unknown: it may or may not be stored; retrying with the same id is safe
+  5  done, but the result could not be written to standard output: see standard error
 
-`make run` starts the stack that all this talks to.";
+`make run` starts the stack that this command talks to.";
 
 /// Sends log entries to Fourwire, reads them back, follows them, and loads files of them.
 ///
-/// It talks to the logger itself, and to RabbitMQ, and needs no broker. Each setting is a flag and an environment
-/// variable of the same name; the flag wins.
+/// It talks to the logger and to RabbitMQ directly, and needs no broker. Each setting is a flag and an environment variable
+/// of the same name; the flag wins.
 #[derive(Debug, Parser)]
 // clap's own usage names each setting that the environment has, here and below.
 #[command(name = "fourwire", version = proto::release::VERSION)]
@@ -67,7 +62,7 @@ pub struct Config {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Where to do it.
+    /// Where the logger and RabbitMQ are.
     #[command(flatten)]
     pub stack: Stack,
 }
@@ -89,19 +84,19 @@ impl Config {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Store one entry, over the transport of your choice
+    /// Store one entry over a transport of your choice
     #[command(override_usage = "fourwire send [OPTIONS] --name <NAME> <DATA>", after_help = SEND_EXAMPLES)]
     Send(Send),
-    /// Read stored entries back: one by its id, or the newest that meet all conditions
+    /// Read stored entries: one by its id, or the newest that match all filters
     #[command(override_usage = "fourwire get [OPTIONS] [ID]", after_help = GET_EXAMPLES)]
     Get(Get),
-    /// Follow what is stored, over restarts of the logger too, until Ctrl-C
+    /// Follow new entries, across restarts of the logger, until Ctrl-C
     #[command(override_usage = "fourwire tail [OPTIONS]", after_help = TAIL_EXAMPLES)]
     Tail(Tail),
     /// Store a file of entries, one JSON object per line
     #[command(override_usage = "fourwire load [OPTIONS] <FILE>", long_about = LOAD_ABOUT, after_help = LOAD_EXAMPLES)]
     Load(Load),
-    /// Look at the dead letters in RabbitMQ, put them back into the queue, or drop them
+    /// List, show, retry or drop the dead letters in RabbitMQ
     #[command(override_usage = "fourwire dead [OPTIONS] <COMMAND>", after_help = DEAD_EXAMPLES)]
     Dead(Dead),
 }
@@ -123,22 +118,19 @@ fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + 
     move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| match most {
-            u64::MAX => format!("give a whole number of at least {least}"),
-            _ => format!("give a whole number from {least} to {most}"),
+            u64::MAX => format!("expected a whole number of at least {least}"),
+            _ => format!("expected a whole number from {least} to {most}"),
         })
     }
 }
 
-/// Takes the word for one of these, and shows them all in `--help`.
-fn words<T, const N: usize>(all: [T; N], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err: std::error::Error + std::marker::Send + Sync + 'static>
-        + Copy
-        + std::marker::Send
-        + Sync
-        + 'static,
-{
-    PossibleValuesParser::new(all.map(word)).try_map(|word| word.parse::<T>())
+/// Refuses a filter that is out of its limits, or that no entry can meet.
+fn check(filter: &Filter) -> Result<(), Problem> {
+    filter.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.into_message())))?;
+    if filter.is_contradictory() {
+        return Err(Problem::Usage(anyhow::anyhow!("--since is after --until: no entry can match both")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -188,7 +180,7 @@ mod tests {
             "fourwire get --logger-http-url http://logger:1",
         ] {
             let stack = parse(line).expect(line).stack;
-            assert!(format!("{:?}", stack.logger_http_url).contains("logger:1"), "{line}");
+            assert!(format!("{:?}", stack.endpoints.logger_http_url).contains("logger:1"), "{line}");
         }
     }
 
@@ -220,15 +212,15 @@ mod tests {
     #[test]
     fn a_value_that_is_none_is_told_what_it_should_be() {
         for (line, words) in [
-            ("fourwire get --limit many", "'--limit <LIMIT>': give a whole number of at least 1"),
-            ("fourwire load file --from-line 0", "'--from-line <N>': give a whole number of at least 1"),
+            ("fourwire get --limit many", "'--limit <LIMIT>': expected a whole number of at least 1"),
+            ("fourwire load file --from-line 0", "'--from-line <N>': expected a whole number of at least 1"),
             (
                 "fourwire get --fourwire-deadline-ms 1.5",
-                "'--fourwire-deadline-ms <FOURWIRE_DEADLINE_MS>': give a whole number from 1 to 60000",
+                "'--fourwire-deadline-ms <FOURWIRE_DEADLINE_MS>': expected a whole number from 1 to 60000",
             ),
-            ("fourwire get --cursor foo", "'foo' for '--cursor <CURSOR>': take the number"),
-            ("fourwire get --since noon", "'noon' for '--since <TIME>': give an RFC 3339 time"),
-            ("fourwire get --logger-http-url logger", "<LOGGER_HTTP_URL>': give a URL"),
+            ("fourwire get --cursor foo", "'foo' for '--cursor <CURSOR>': expected the cursor"),
+            ("fourwire get --since noon", "'noon' for '--since <TIME>': expected an RFC 3339 time"),
+            ("fourwire get --logger-http-url logger", "a URL of scheme, host and port"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.exit_code() == 2 && error.to_string().contains(words), "{error}");

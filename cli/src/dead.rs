@@ -23,7 +23,10 @@ use crate::{
 pub(crate) async fn dead(arguments: &Dead, stack: &Stack) -> Result<Ending, Problem> {
     if let What::Drop { yes, .. } = &arguments.what {
         let sure = || -> anyhow::Result<()> {
-            ensure!(*yes, "what is dropped is lost: look at it by `fourwire dead show`, and say --yes");
+            ensure!(
+                *yes,
+                "dropped messages are lost: look at them with `fourwire dead show`, then pass --yes"
+            );
             Ok(())
         };
         sure().map_err(Problem::Usage)?;
@@ -109,7 +112,7 @@ async fn list(
     }
     match told {
         0 => say!("there are no dead letters"),
-        told if told < there => say!("there are {} more: --limit lists more of them", there - told),
+        told if told < there => say!("there are {} more: raise --limit to list them", there - told),
         _ => {}
     }
     Ok(Ending::Done)
@@ -139,7 +142,7 @@ async fn show(letters: &DeadLetters, id: &str, body: bool, interrupt: &Interrupt
 
 fn in_full(letter: &DeadLetter, another: bool) -> Result<(), Problem> {
     let listed = Listed::of(letter);
-    let since = listed.since.map_or_else(|| "not known".to_owned(), |since| since.to_string());
+    let since = listed.since.map_or_else(|| "unknown".to_owned(), |since| since.to_string());
     let rows = [
         ("id", listed.id.to_owned()),
         ("code", listed.code.to_owned()),
@@ -193,7 +196,7 @@ async fn each(
             (true, Act::Drop) => letters.remove(&letter).await,
         };
         if let Err(failure) = result {
-            say!("{} was left where it is", escape(&letter.id));
+            say!("{} stays in the queue of dead letters", escape(&letter.id));
             problem = Some(failure);
             break;
         }
@@ -212,7 +215,7 @@ async fn each(
         return Err(Problem::Failed(failure, place(Transport::Rabbitmq)));
     }
     if interrupt.has_begun() {
-        say!("stopped before all were looked at");
+        say!("interrupted before all were read");
         return Ok(Ending::NotStored);
     }
     match missing.into_iter().next() {
@@ -222,10 +225,7 @@ async fn each(
 }
 
 fn none_of(id: &str) -> Failure {
-    Failure::new(
-        Code::NotFound,
-        format!("there is no dead letter {id:?}: `fourwire dead list` says which there are"),
-    )
+    Failure::new(Code::NotFound, format!("no dead letter {id:?}: `fourwire dead list` lists them"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! `fourwire get`: stored entries, one by its id, or page by page.
 
-use form_urlencoded::Serializer;
 use proto::{
-    Certainty, Code, Cursor, Failure, Page, StoredEntry, Transport,
+    Certainty, Code, Cursor, Failure, Page, Query, StoredEntry, Transport,
     json::{Envelope, FailureData},
     limits::PAGE_ENTRIES,
     parse_entry_id,
@@ -13,7 +12,7 @@ use transport::Transports;
 use crate::{
     Ending,
     again::again,
-    config::{Filter, Get, Stack, place},
+    config::{Get, Stack, place},
     problem::Problem,
     text::{entry_line, escape, json_line, put},
 };
@@ -30,7 +29,7 @@ pub(crate) async fn get(arguments: &Get, stack: &Stack) -> Result<Ending, Proble
 
 async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Problem> {
     let id = parse_entry_id(id)
-        .map_err(|_| Problem::Usage(anyhow::anyhow!("{id:?} is not the id of an entry")))?;
+        .map_err(|_| Problem::Usage(anyhow::anyhow!("{id:?} is not an entry id: expected a UUID")))?;
     let entry: StoredEntry = read(transports, &format!("/logs/{id}")).await.map_err(failed)?;
     if json {
         put(&json_line(&entry))?;
@@ -43,7 +42,7 @@ async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Proble
         ("level", level.to_string()),
         ("created at", created_at.to_string()),
         ("stored at", stored_at.to_string()),
-        ("came by", transport.to_string()),
+        ("via", transport.to_string()),
         ("written", if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") }),
         ("data", escape(data).to_string()),
     ];
@@ -54,14 +53,14 @@ async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Proble
 }
 
 async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
-    let filter = &arguments.filter;
-    filter.check()?;
+    let mut query = arguments.query()?;
     let most = if arguments.all { u64::MAX } else { arguments.limit };
-    let (mut told, mut cursor) = (0, arguments.cursor);
+    let mut told = 0;
     while told < most {
-        let page = page(transports, filter, most - told, cursor).await.map_err(|failure| {
-            if let (Some(cursor), true) = (cursor, failure.certainty() != Certainty::Rejected) {
-                say!("broken off; go on with: {}", goes_on(arguments, cursor, most - told));
+        query.limit = usize::try_from(most - told).map_or(PAGE_ENTRIES, |left| left.min(PAGE_ENTRIES));
+        let page = page(transports, &query).await.map_err(|failure| {
+            if let (Some(cursor), true) = (query.cursor, failure.certainty() != Certainty::Rejected) {
+                say!("interrupted; resume with: {}", goes_on(arguments, cursor, most - told));
             }
             failed(failure)
         })?;
@@ -69,15 +68,15 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
             put(&if arguments.json { json_line(entry) } else { entry_line(entry) })?;
         }
         told += page.entries.len() as u64;
-        cursor = page.next;
-        if cursor.is_none() {
+        query.cursor = page.next;
+        if query.cursor.is_none() {
             break;
         }
     }
-    match cursor {
+    match query.cursor {
         None if told == 0 => say!("{}", why_none(arguments)),
         None => {}
-        Some(cursor) => tell_of_more(transports, filter, cursor).await,
+        Some(cursor) => tell_of_more(transports, query, cursor).await,
     }
     Ok(())
 }
@@ -93,60 +92,33 @@ fn goes_on(arguments: &Get, cursor: Cursor, left: u64) -> String {
 
 fn why_none(arguments: &Get) -> &'static str {
     match (arguments.cursor, arguments.filter.is_empty()) {
-        (Some(_), _) => "there are no more entries",
-        (None, true) => "no entry is stored yet",
-        (None, false) => "no entry meets the conditions",
+        (Some(_), _) => "no more entries",
+        (None, true) => "the store is empty",
+        (None, false) => "no entry matches the filters",
     }
 }
 
 /// Says that there are more than were asked for, if there are.
-async fn tell_of_more(transports: &Transports, filter: &Filter, cursor: Cursor) {
+async fn tell_of_more(transports: &Transports, query: Query, cursor: Cursor) {
     // What comes after may be entries that meet no condition.
-    let are = match page(transports, filter, 1, Some(cursor)).await {
+    let are = match page(transports, &Query { limit: 1, ..query }).await {
         Ok(page) if page.entries.is_empty() && page.next.is_none() => return,
         Ok(page) if !page.entries.is_empty() => "are",
         // It was searched for a while, or could not be.
         Ok(_) | Err(_) => "may be",
     };
     let cursor = String::from(cursor);
-    say!("there {are} more: --all in place of --limit prints all, and --cursor {cursor} goes on after these");
+    say!("there {are} more: use --all for all of them, or --cursor {cursor} to resume after these");
 }
 
-async fn page(
-    transports: &Transports,
-    filter: &Filter,
-    most: u64,
-    cursor: Option<Cursor>,
-) -> Result<Page, Failure> {
-    read(transports, &path(filter, most, cursor)).await
-}
-
-fn path(filter: &Filter, most: u64, cursor: Option<Cursor>) -> String {
-    let Filter { name, level, transport, since, until, contains } = filter;
-    let mut query = Serializer::new(String::new());
-    query.append_pair("limit", &most.min(PAGE_ENTRIES as u64).to_string());
-    let (since, until) = (since.map(|time| time.to_string()), until.map(|time| time.to_string()));
-    let cursor = cursor.map(String::from);
-    let pairs = [
-        ("name", name.as_deref()),
-        ("level", level.map(|level| level.as_str())),
-        ("transport", transport.map(|transport| transport.as_str())),
-        ("since", since.as_deref()),
-        ("until", until.as_deref()),
-        ("contains", contains.as_deref()),
-        ("cursor", cursor.as_deref()),
-    ];
-    for (parameter, value) in pairs {
-        query.extend_pairs(value.map(|value| (parameter, value)));
-    }
-    format!("/logs?{}", query.finish())
+async fn page(transports: &Transports, query: &Query) -> Result<Page, Failure> {
+    read(transports, &format!("/logs?{}", query.to_query_string())).await
 }
 
 async fn read<T: DeserializeOwned>(transports: &Transports, path_and_query: &str) -> Result<T, Failure> {
     let (status, body) = transports.read(path_and_query).await?;
     let foreign = || {
-        let message =
-            format!("what answers there is not Fourwire's logger: status {status} with another body");
+        let message = format!("not a Fourwire logger: it responded with status {status} and an unknown body");
         Failure::new(Code::Unavailable, message)
     };
     if status == 200 {
@@ -155,29 +127,9 @@ async fn read<T: DeserializeOwned>(transports: &Transports, path_and_query: &str
     }
     let refusal: Option<Envelope<FailureData>> = serde_json::from_slice(&body).ok();
     let Some(Envelope { message, data: Some(data), .. }) = refusal else { return Err(foreign()) };
-    Err(Failure::new(data.code, message).about_reading())
+    Err(Failure::heard(data.code, message).about_reading())
 }
 
 fn failed(failure: Failure) -> Problem {
     Problem::Failed(failure, place(Transport::Http))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_condition_is_encoded_for_an_address() {
-        let filter = Filter {
-            name: Some("a b&c=d".into()),
-            level: None,
-            transport: Some(Transport::Rpc),
-            since: Some("2026-01-31T12:00:00+01:00".parse().expect("a time")),
-            until: None,
-            contains: Some("ж%".into()),
-        };
-        let expected = "/logs?limit=1000&name=a+b%26c%3Dd&transport=rpc&since=2026-01-31T11%3A00%3A00Z\
-                        &contains=%D0%B6%25&cursor=7";
-        assert_eq!(path(&filter, 5_000, Some(Cursor::after(7))), expected);
-    }
 }

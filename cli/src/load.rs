@@ -3,9 +3,9 @@
 //! [`lines`] reads it, and can go back to a line; one of the [`ways`] sends what was read, and tells the [`ledger`]
 //! which lines are settled; when a way breaks, the load waits and goes on from the first line that is not.
 
+mod hint;
 mod ledger;
 mod lines;
-mod mistakes;
 mod patience;
 mod progress;
 #[cfg(test)]
@@ -15,6 +15,7 @@ mod ways;
 use std::{io, sync::Arc, time::Instant};
 
 use anyhow::Context;
+use indicatif::HumanCount;
 use proto::{Certainty, Failure};
 use serde::Serialize;
 
@@ -30,7 +31,7 @@ use crate::{
     config::{Load, Stack},
     interrupt::Interrupt,
     problem::{Problem, describe},
-    text::{counted, escape, json_line, put_or_tell, thousands},
+    text::{counted, escape, json_line, put_or_tell},
 };
 
 /// How long a way waits for the next line before it brings what it has to an end.
@@ -71,15 +72,15 @@ pub(crate) async fn load(arguments: &Load, stack: &Stack) -> Result<Ending, Prob
     };
     say!("stopped before line {}: {why}", reached.line);
     say!(
-        "go on with: {}",
+        "resume with: {}",
         again(&[("--from-line", true)], &["--from-line".into(), reached.line.to_string()])
     );
     Ok(ending)
 }
 
 /// Why a line that is new may count as stored before.
-const WITHOUT_A_NAME: &str = ": a line without an id gets one of its number, its text and what it is from, and what is no \
-    file has no name. If they are new, load them with --source and a name that no other input has";
+const WITHOUT_A_NAME: &str = ": the id of a line without one is derived from its number, its text and the name of the input, \
+    and this input has none. If the lines are new, load them with a --source that no other input has";
 
 /// What is not certain where other inputs have had the same ids; `None` where all is.
 fn doubt(counts: Counts) -> Option<String> {
@@ -87,7 +88,7 @@ fn doubt(counts: Counts) -> Option<String> {
     if duplicate > 0 {
         Some(format!("{} stored before", counted(duplicate, "line counts as", "lines count as")))
     } else {
-        (queued > 0).then(|| "lines that are equal to those of an earlier input are stored once".to_owned())
+        (queued > 0).then(|| "lines equal to those of an earlier input are stored once".to_owned())
     }
 }
 
@@ -151,7 +152,7 @@ impl Job {
             let sent = way.send(self).await;
             if self.ledger.reached() != before && patience.regain() {
                 self.told = None;
-                self.ledger.say(&format!("going on from line {}", before.line));
+                self.ledger.say(&format!("resuming from line {}", before.line));
             }
             match sent {
                 Ok(()) => {}
@@ -225,7 +226,7 @@ impl Job {
     }
 
     fn local(&self, error: &io::Error) -> Stopped {
-        self.stopped(format!("cannot read the file, or write refused lines: {}", escape(&error.to_string())))
+        self.stopped(format!("cannot read the file or write refused lines: {}", escape(&error.to_string())))
     }
 
     fn stopped(&self, why: String) -> Stopped {
@@ -262,10 +263,10 @@ impl std::fmt::Display for Summary {
         let lines = counted(self.read, "line", "lines");
         write!(f, "{lines} in {:.2} s ({:.0}/s):", self.seconds, self.per_second)?;
         if queued > 0 {
-            write!(f, " {} queued,", thousands(queued))?;
+            write!(f, " {} queued,", HumanCount(queued))?;
         } else {
-            write!(f, " {} stored, {} stored before,", thousands(stored), thousands(duplicate))?;
+            write!(f, " {} stored, {} duplicate,", HumanCount(stored), HumanCount(duplicate))?;
         }
-        write!(f, " {} refused", thousands(refused))
+        write!(f, " {} refused", HumanCount(refused))
     }
 }

@@ -13,7 +13,7 @@ pub enum Ending {
     Done = 0,
     /// Something was refused, and will be again: it was never stored, or there is no such entry.
     Refused = 1,
-    /// What was asked for makes no sense. clap uses the same number.
+    /// A usage error. clap uses the same number.
     Usage = 2,
     /// Not everything is done; what is not is certainly not stored.
     NotStored = 3,
@@ -81,10 +81,10 @@ impl From<io::Error> for Problem {
 /// A failure for people: its code, its message, what it came from at the root, and what to look at. `place` names the
 /// setting with the address.
 pub(crate) fn describe(failure: &Failure, place: &str) -> String {
-    let mut text = format!("{}: {}", failure.code, escape(&failure.message));
+    let mut text = format!("{}: {}", failure.code, escape(&failure.message()));
     let root = root(failure);
     // Where nothing more is known, the message is not told twice.
-    if !failure.message.contains(&root) {
+    if !failure.message().contains(&root) {
         text.push_str(&format!("\n  because: {}", escape(&root)));
     }
     if failure.code == Code::Unavailable {
@@ -92,7 +92,7 @@ pub(crate) fn describe(failure: &Failure, place: &str) -> String {
     }
     if failure.code == Code::OutcomeUnknown {
         // It may have answered in its own way.
-        text.push_str(&format!("\n  If it is always so: does {place} lead to another server?"));
+        text.push_str(&format!("\n  If this persists: does {place} point to another server?"));
     }
     text
 }
@@ -100,7 +100,7 @@ pub(crate) fn describe(failure: &Failure, place: &str) -> String {
 /// What a failure came from; its message where nothing more is known.
 pub(crate) fn root(failure: &Failure) -> String {
     let causes = iter::successors(failure.source(), |error: &&(dyn Error + 'static)| (*error).source());
-    causes.last().map_or_else(|| failure.message.clone(), ToString::to_string)
+    causes.last().map_or_else(|| failure.message().into_owned(), ToString::to_string)
 }
 
 /// What to look at where nobody is reached. `place` names the setting with the address.

@@ -1,11 +1,14 @@
 //! `fourwire send`: one entry.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use proto::{
-    Certainty, EntryDraft, Failure, Transport,
+    BatchMode, Certainty, EntryDraft, Failure, Transport,
     json::{Accepted, Envelope, FailureData, Timing},
     limits::DATA_BYTES,
 };
@@ -41,31 +44,31 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     };
     let entry = draft.check(Timestamp::now()).map_err(|failure| {
         told(&failure, id);
-        Problem::Usage(anyhow::anyhow!(failure.message))
+        Problem::Usage(anyhow::anyhow!(failure.into_message()))
     })?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
     connected(&transports, transport, stack.deadline()).await;
-    let begun = Instant::now();
-    let delivered = transports.write(transport, &entry).await;
-    let delivered = delivered.inspect_err(|failure| {
-        told(failure, Some(entry.id()));
+    let (id, begun) = (entry.id(), Instant::now());
+    let failed = |failure: Failure| {
+        told(&failure, Some(id));
         if failure.certainty() != Certainty::Rejected {
-            say!("the entry's id is {}: send it again with --id {0}", entry.id());
+            say!("the entry's id is {id}: retry with --id {id}");
         }
-    });
-    let delivered = delivered.map_err(|failure| Problem::Failed(failure, place(transport)))?;
+        Problem::Failed(failure, place(transport))
+    };
+    let delivered = transports.write(transport, entry.into(), BatchMode::AllOrNone).await.map_err(failed)?;
     let timing_us = Timing {
         total: micros(begun.elapsed()),
         transport: Some(micros(delivered.took)),
-        store: delivered.receipt.store_us,
+        store: delivered.store_us,
     };
-    let (id, outcome) = (entry.id(), delivered.receipt.outcome);
+    let outcome = *delivered.outcomes().map_err(failed)?.first();
     let became = if arguments.json {
         json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
     } else {
         let store =
-            timing_us.store.map(|us| format!(", of it {} ms in the store", millis(us))).unwrap_or_default();
-        format!("{outcome} by {transport} in {} ms{store}: {id}", millis(timing_us.total))
+            timing_us.store.map(|us| format!(" ({} ms in the store)", millis(us))).unwrap_or_default();
+        format!("{outcome} via {transport} in {} ms{store}: {id}", millis(timing_us.total))
     };
     put_or_tell(&became)?;
     Ok(Ending::Done)
@@ -74,7 +77,7 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
 /// What `--json` prints of an entry that was not accepted: `data` as the broker answers it, and its message.
 #[derive(Serialize)]
 struct Failed<'a> {
-    message: &'a str,
+    message: Cow<'a, str>,
     #[serde(flatten)]
     data: Option<FailureData>,
 }
@@ -82,7 +85,7 @@ struct Failed<'a> {
 impl<'a> Failed<'a> {
     fn new(failure: &'a Failure, transport: Transport, id: Option<Uuid>) -> Self {
         let data = Envelope::failure(failure, Some(transport), id.as_slice()).data;
-        Failed { message: &failure.message, data }
+        Failed { message: failure.message(), data }
     }
 }
 
@@ -102,7 +105,7 @@ async fn data(argument: &str) -> anyhow::Result<String> {
     let most = DATA_BYTES as u64 + 2;
     let read = tokio::io::stdin().take(most).read_to_end(&mut bytes).await;
     read.context("cannot read standard input")?;
-    let mut text = String::from_utf8(bytes).ok().context("standard input is not text in UTF-8")?;
+    let mut text = String::from_utf8(bytes).ok().context("standard input is not UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
     }

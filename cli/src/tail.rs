@@ -47,7 +47,7 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
         }
     };
     if let Some(command) = reader.goes_on_with(arguments) {
-        say!("go on with: {command}");
+        say!("resume with: {command}");
     }
     ended
 }
@@ -55,7 +55,7 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
 /// Who reads.
 struct Reader {
     json: bool,
-    /// Up to where all is told; `None`: the logger was not there yet.
+    /// Up to where all is told; `None`: the logger was not up yet.
     cursor: Option<Cursor>,
     lost: bool,
 }
@@ -63,7 +63,7 @@ struct Reader {
 impl Reader {
     fn tell(&mut self, event: &TailEvent, cursor: Cursor) -> io::Result<()> {
         match (self.cursor, std::mem::take(&mut self.lost)) {
-            (None, _) => say!("following; Ctrl-C ends it"),
+            (None, _) => say!("following; press Ctrl-C to stop"),
             (Some(_), true) => say!("the logger is back"),
             (Some(_), false) => {}
         }
@@ -83,15 +83,15 @@ impl Reader {
         let because = escape(&because);
         match self.cursor {
             None if failure.code == Code::Unavailable => say!(
-                "waiting for the logger, which is not there yet\n  because: {because}\n  {}",
+                "waiting for the logger, which is down\n  because: {because}\n  {}",
                 what_to_look_at(place(Transport::Grpc))
             ),
             None => say!("waiting for the logger\n  because: {because}"),
-            Some(_) => say!("the logger is lost; waiting for it\n  because: {because}"),
+            Some(_) => say!("lost the logger; waiting for it\n  because: {because}"),
         }
     }
 
-    /// The command that goes on where this one ends; `None` if nothing is missed by any.
+    /// The command that resumes where this one ends; `None` if nothing is missed by any.
     fn goes_on_with(&self, arguments: &Tail) -> Option<String> {
         let dropped = [("--after", true), ("--since", true), ("--from-start", false)];
         match self.cursor {

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use indicatif::HumanCount;
 use proto::StoredEntry;
 use serde::Serialize;
 
@@ -44,9 +45,10 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
     }
     // JSON itself has none of them outside of strings, and all of them are of the first plane.
     json.chars().fold(String::with_capacity(json.len() + 16), |mut line, char| {
-        match is_obeyed(char) {
-            true => line.push_str(&format!("\\u{:04x}", char as u32)),
-            false => line.push(char),
+        if is_obeyed(char) {
+            line.push_str(&format!("\\u{:04x}", char as u32));
+        } else {
+            line.push(char);
         }
         line
     })
@@ -59,22 +61,9 @@ pub(crate) fn entry_line(entry: &StoredEntry) -> String {
     format!("{stored_at:.6} {level:<7} {transport:<8} {id} {}: {}", escape(name), escape(data))
 }
 
-/// A number with its thousands set apart.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// So many of something, in words.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+    format!("{} {}", HumanCount(number), if number == 1 { one } else { many })
 }
 
 /// Writes a line to standard output.
@@ -103,13 +92,6 @@ mod tests {
     fn what_a_terminal_would_obey_is_written_out() {
         let text = "a\u{1b}[31m\n\u{9b}b\u{202e}ж\t\u{7f}";
         assert_eq!(escape(text).to_string(), "a\\u{1b}[31m\\n\\u{9b}b\\u{202e}ж\\t\\u{7f}");
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
     }
 
     #[test]

@@ -5,15 +5,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use proto::{
-    Transport,
+    Direct, Failure, Indirect, Transport,
     rabbitmq::{QUEUE, Queues},
 };
 use secrecy::{ExposeSecret, SecretString};
 use service::{
     network, secret, telemetry,
-    tls::{Certificates, Name},
+    tls::{Certificates, Identity, Name},
 };
-use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -41,24 +41,16 @@ pub struct Config {
     pub rabbitmq_queue: Queues,
 
     /// Transport to the logger: http, rpc or grpc
-    #[arg(long, env, default_value_t = Transport::Rpc, value_parser = parse_direct)]
-    pub listener_transport: Transport,
+    #[arg(long, env, default_value_t = Direct::Rpc, value_parser = parse_direct)]
+    pub listener_transport: Direct,
 
     /// Prefetch: maximum unacked deliveries; a batch has at most half as many. It starts at 1, and stays lower for large messages
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
-    /// The logger's HTTP URL
-    #[arg(long, env, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
-
-    /// The logger's rpc address; prefix with tls:// for TLS
-    #[arg(long, env, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
-
-    /// The logger's gRPC URL
-    #[arg(long, env, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
+    /// Where the logger is.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
     /// Certificate of the listener (PEM), for HTTPS and as a client of the logger and RabbitMQ; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
@@ -117,20 +109,20 @@ impl Config {
         let missing: &[&str] = if certificates.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
-        let own = certificates.as_ref().map(Certificates::identity);
-        let tls = own.map(|own| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem()));
-        let tls = tls.transpose().context("LISTENER_TLS")?;
+        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem());
+        let identity = certificates.as_ref().map(Certificates::identity);
+        let tls = identity.map(own_tls).transpose().context("LISTENER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
-        let rabbitmq = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
-        let rabbitmq = rabbitmq.context("AMQP_URL_FILE")?;
-        let rabbitmq: AmqpUrl = rabbitmq.expose_secret().parse().context("AMQP_URL")?;
-        let addresses = [self.logger_address(), ("AMQP_URL", rabbitmq.is_encrypted())];
+        let secret =
+            secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref()).context("AMQP_URL_FILE")?;
+        let rabbitmq: AmqpUrl = secret.expose_secret().parse().context("AMQP_URL")?;
+        // Of the logger's addresses one is used.
+        let logger = self.endpoints.encryption(self.listener_transport);
+        let addresses = [logger, ("AMQP_URL", rabbitmq.is_encrypted())];
         transport::check_encryption(tls.as_ref(), &addresses)?;
         let rabbitmq = rabbitmq.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone());
         let transports = transport::Settings {
-            logger_http_url: self.logger_http_url.clone(),
-            logger_rpc_addr: self.logger_rpc_addr.clone(),
-            logger_grpc_url: self.logger_grpc_url.clone(),
+            endpoints: self.endpoints.clone(),
             amqp_url: None,
             tls,
             deadline: DEADLINE,
@@ -138,23 +130,12 @@ impl Config {
         };
         Ok(Checked { rabbitmq, transports, certificates })
     }
-
-    /// The setting of the address that is used, and whether that is encrypted.
-    fn logger_address(&self) -> (&'static str, bool) {
-        match self.listener_transport {
-            Transport::Http => ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
-            Transport::Rpc => ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            Transport::Grpc => ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
-            Transport::Rabbitmq => unreachable!("parse_direct has refused it"),
-        }
-    }
 }
 
-fn parse_direct(word: &str) -> Result<Transport, String> {
-    match word.parse().map_err(|failure: proto::Failure| failure.message)? {
-        Transport::Rabbitmq => Err("expected http, rpc or grpc: entries come from rabbitmq".to_owned()),
-        direct @ (Transport::Http | Transport::Rpc | Transport::Grpc) => Ok(direct),
-    }
+fn parse_direct(word: &str) -> Result<Direct, String> {
+    let transport: Transport = word.parse().map_err(Failure::into_message)?;
+    let indirect = |Indirect(transport)| format!("expected http, rpc or grpc: entries come from {transport}");
+    Direct::try_from(transport).map_err(indirect)
 }
 
 #[cfg(test)]
@@ -163,7 +144,7 @@ mod tests {
 
     #[test]
     fn entries_are_not_handed_on_the_way_they_came() {
-        assert_eq!(parse_direct("grpc"), Ok(Transport::Grpc));
+        assert_eq!(parse_direct("grpc"), Ok(Direct::Grpc));
         assert!(parse_direct("rabbitmq").is_err());
         assert!(parse_direct("amqp").is_err());
     }

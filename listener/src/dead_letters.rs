@@ -131,9 +131,9 @@ impl DeadLetters {
                 let acknowledged = delivery.acknowledge(false).await;
                 metrics::dead_letters(failure.code).increment(1);
                 let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
-                let (code, reason, key) = (failure.code, &failure.message, delivery.key());
+                let (code, reason, key) = (failure.code, failure.message(), delivery.key());
                 // Each names another: many of them may come at once.
-                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason, key, "dead letter");
+                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason = &*reason, key, "dead letter");
                 return acknowledged.is_ok() || delivery.is_lost();
             };
             self.tell_why_not(&refused);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{BatchMode, Certainty, Code, Failure, LogEntry, Outcome, Transport};
+use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome};
 use tokio::sync::Notify;
 use transport::{Transports, Waits};
 
@@ -17,13 +17,13 @@ pub(crate) type Positioned<T> = (usize, T);
 #[derive(Debug)]
 pub struct HandOver {
     transports: Arc<Transports>,
-    transport: Transport,
+    transport: Direct,
     /// Told when the logger stores nothing: what waits for that shall not grow.
     trouble: Notify,
 }
 
 impl HandOver {
-    pub(crate) fn new(transports: Arc<Transports>, transport: Transport) -> Self {
+    pub(crate) fn new(transports: Arc<Transports>, transport: Direct) -> Self {
         HandOver { transports, transport, trouble: Notify::new() }
     }
 
@@ -60,7 +60,7 @@ impl HandOver {
         while !entries.is_empty() {
             batch_len = batch_len.clamp(1, entries.len());
             let batch: Vec<LogEntry> = entries[..batch_len].iter().map(|(_, entry)| entry.clone()).collect();
-            let results = match self.attempt(&batch).await {
+            let results = match self.attempt(batch).await {
                 Ok(results) => results,
                 // A refusal of the whole says nothing of each: it is found out in smaller batches.
                 Err(failure) if batch_len > 1 && failure.certainty() == Certainty::Rejected => {
@@ -93,9 +93,10 @@ impl HandOver {
         dead
     }
 
-    async fn attempt(&self, entries: &[LogEntry]) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
-        let delivered = self.transports.write_batch(self.transport, entries, BatchMode::Each).await?;
-        Ok(delivered.receipt.results)
+    async fn attempt(&self, entries: Vec<LogEntry>) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+        let batch = Batch::try_from(entries)?;
+        let delivered = self.transports.write(self.transport.into(), batch, BatchMode::Each).await?;
+        Ok(delivered.results.into_vec())
     }
 }
 

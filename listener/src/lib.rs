@@ -85,7 +85,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let front = Front { http, telemetry, own_hosts_only, settings: config.http };
     let transports = Arc::new(Transports::new(&transports));
     let dead_letter_queue = amqp_url.queues().dead_letters.clone();
-    let state = State::new(Arc::clone(&transports), config.listener_transport, dead_letter_queue);
+    let state = State::new(Arc::clone(&transports), config.listener_transport.into(), dead_letter_queue);
     let state = Arc::new(state);
     let hand_over = HandOver::new(transports, config.listener_transport);
     let dead_letters = DeadLetters::new(amqp_url.clone(), Arc::clone(&state));

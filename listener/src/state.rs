@@ -251,9 +251,11 @@ mod tests {
 
     fn state() -> Arc<State> {
         let transports = Transports::new(&transport::Settings {
-            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
-            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
-            logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            endpoints: transport::Endpoints {
+                logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+                logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+                logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            },
             amqp_url: None,
             tls: None,
             deadline: Duration::from_secs(1),

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use logger::store::{self, Arrival, Batch, Reader, Retention, Store, StoreUrl};
-use proto::{BatchMode, Cursor, EntryDraft, Level, Query, Transport};
+use proto::{BatchMode, Cursor, EntryDraft, Filter, Level, Query, Transport};
 use tokio::runtime::Runtime;
 use uuid::{Builder, Uuid};
 
@@ -171,10 +171,12 @@ impl Measured {
                 let id = self.some_entry(random, runtime)?.id;
                 timed(|| runtime.block_on(self.reader.get(id))?.context("it is stored"))
             }
-            Question::ByLevel => timed(|| Ok(page(Query { level: Some(Level::Error), ..Query::default() })?)),
+            Question::ByLevel => {
+                timed(|| Ok(page(Filter { level: Some(Level::Error), ..Filter::default() }.into())?))
+            }
             Question::SinceAndUntil => {
                 let until = Some(self.some_entry(random, runtime)?.stored_at);
-                timed(|| Ok(page(Query { until, ..Query::default() })?))
+                timed(|| Ok(page(Filter { until, ..Filter::default() }.into())?))
             }
             Question::Commit => {
                 let group = [batch(random.next(), GROUP_ENTRIES, options.ids)?];

@@ -6,7 +6,8 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use proto::{PerOutcome, Transport};
+use proto::{PerOutcome, PerTransport, Transport};
+use strum::{EnumCount, VariantArray};
 
 use crate::store::{Answer, Batch, Vitals};
 
@@ -26,27 +27,27 @@ const OPEN_STREAMS: &str = "logger_open_streams";
 
 /// How long the requests of each server take. Made when the first comes: there is no server of `rabbitmq`.
 #[derive(Debug)]
-pub(crate) struct Requests([OnceLock<Histogram>; Transport::ALL.len()]);
+pub(crate) struct Requests(PerTransport<OnceLock<Histogram>>);
 
 impl Requests {
     /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
         let help = "Time from decoding a request to its response, by transport";
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, help);
-        Requests(Default::default())
+        Requests(PerTransport::new(|_| OnceLock::new()))
     }
 
     /// One took so long.
     pub(crate) fn took(&self, server: Transport, took: Duration) {
         let of_server = || histogram!(REQUEST_SECONDS, "transport" => server.as_str());
-        self.0[server as usize].get_or_init(of_server).record(took);
+        self.0[server].get_or_init(of_server).record(took);
     }
 }
 
 /// What the writer's thread counts.
 #[derive(Debug)]
 pub(crate) struct Commits {
-    by_transport: [PerOutcome<Counter>; Transport::ALL.len()],
+    by_transport: PerTransport<PerOutcome<Counter>>,
     entries: Histogram,
     seconds: Histogram,
 }
@@ -63,7 +64,7 @@ impl Commits {
             )
         };
         Commits {
-            by_transport: Transport::ALL.map(of_each),
+            by_transport: PerTransport::new(of_each),
             entries: histogram!(COMMIT_ENTRIES),
             seconds: histogram!(COMMIT_SECONDS),
         }
@@ -84,13 +85,13 @@ impl Commits {
                 Ok(Some(Err(failure))) | Err(failure) => Err(failure.code),
                 Ok(None) => continue,
             };
-            self.by_transport[arrival.came_by as usize].of(ending).increment(1);
+            self.by_transport[arrival.came_by].of(ending).increment(1);
         }
     }
 }
 
 /// The streaming calls.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, EnumCount, VariantArray)]
 pub(crate) enum StreamCall {
     Write,
     Sync,
@@ -98,7 +99,8 @@ pub(crate) enum StreamCall {
 }
 
 impl StreamCall {
-    const ALL: [StreamCall; 3] = [StreamCall::Write, StreamCall::Sync, StreamCall::Tail];
+    const ALL: [StreamCall; StreamCall::COUNT] =
+        *StreamCall::VARIANTS.as_array().expect("both are derived from the same variants");
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -111,7 +113,7 @@ impl StreamCall {
 
 /// How many streams of each call are open.
 #[derive(Debug)]
-pub(crate) struct OpenStreams([Gauge; StreamCall::ALL.len()]);
+pub(crate) struct OpenStreams([Gauge; StreamCall::COUNT]);
 
 impl OpenStreams {
     /// Call it after the metrics recorder is installed.

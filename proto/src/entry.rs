@@ -1,20 +1,20 @@
 //! The log entry: raw bytes become a valid one here, and nowhere else.
 
-use std::{fmt, str::FromStr};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, VariantArray};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     Code, Failure, Time, Transport,
     limits::{DATA_BYTES, NAME_BYTES},
+    words::choice,
 };
 
 /// An entry that keeps the contract's limits; there is no other way to have one than
 /// [`EntryDraft::check`]. It is what travels, and what is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogEntry {
     id: Uuid,
     name: String,
@@ -24,7 +24,7 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// Identifies the entry for good; never nil.
+    /// Identifies the entry; never nil.
     pub const fn id(&self) -> Uuid {
         self.id
     }
@@ -55,48 +55,50 @@ impl LogEntry {
     }
 }
 
-/// How serious an entry is. It sets the routing key in RabbitMQ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+/// The severity of an entry. It sets the routing key in RabbitMQ.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumCount,
+    VariantArray,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[strum(parse_err_ty = Failure, parse_err_fn = unknown_level)]
 pub enum Level {
     /// The default.
     #[default]
     Info,
     /// Something to look at.
     Warning,
-    /// Something to mend.
+    /// Something to fix.
     Error,
 }
 
 impl Level {
     /// All of them.
-    pub const ALL: [Level; 3] = [Level::Info, Level::Warning, Level::Error];
+    pub const ALL: [Level; Level::COUNT] =
+        *Level::VARIANTS.as_array().expect("both are derived from the same variants");
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        }
+        <Level as strum::VariantNames>::VARIANTS[self as usize]
     }
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Level {
-    type Err = Failure;
-
-    fn from_str(word: &str) -> Result<Self, Failure> {
-        Level::ALL
-            .into_iter()
-            .find(|level| level.as_str() == word)
-            .ok_or_else(|| invalid(format!("unknown level {word:?}: use \"info\", \"warning\" or \"error\"")))
-    }
+fn unknown_level(word: &str) -> Failure {
+    invalid(format!("unknown level {word:?}: use {}", choice(Level::ALL.map(Level::as_str))))
 }
 
 /// An entry as it came off a wire, not yet looked at.
@@ -137,7 +139,7 @@ impl EntryDraft {
     fn check_fields(&self, now: Timestamp) -> Result<(Level, Time), Failure> {
         check_text("name", &self.name, NAME_BYTES)?;
         if self.name.is_empty() {
-            return Err(invalid(format!("name is empty: give it 1 to {NAME_BYTES} bytes")));
+            return Err(invalid(format!("name is empty: it must have 1 to {NAME_BYTES} bytes")));
         }
         check_text("data", &self.data, DATA_BYTES)?;
         let level = self.level.as_deref().map_or(Ok(Level::default()), str::parse)?;
@@ -173,31 +175,27 @@ impl From<&LogEntry> for EntryDraft {
 /// [`Code::InvalidEntry`] if it is no UUID, or the nil one.
 pub(crate) fn parse_id(text: &str) -> Result<Uuid, Failure> {
     let id = Uuid::try_parse(text).map_err(|_| {
-        invalid(
-            "id is not a UUID: send one such as \"0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a\", or leave it out",
-        )
+        invalid("id is not a UUID: send one such as \"0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a\", or omit it")
     })?;
     if id.is_nil() {
-        return Err(invalid("id is the nil UUID, which identifies nothing: send another, or leave it out"));
+        return Err(invalid("id is the nil UUID, which identifies nothing: send another, or omit it"));
     }
     Ok(id)
 }
 
 fn parse_created_at(text: &str) -> Result<Time, Failure> {
     Time::parse(text).ok_or_else(|| {
-        invalid(
-            "created_at is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\", or leave it out",
-        )
+        invalid("created_at is not an RFC 3339 time: send one such as \"2026-01-31T12:00:00Z\", or omit it")
     })
 }
 
 fn check_text(field: &str, text: &str, limit_bytes: usize) -> Result<(), Failure> {
     if text.len() > limit_bytes {
         // Not how long: whoever has read no further than that it is too long does not know.
-        return Err(invalid(format!("{field} is longer than {limit_bytes} bytes: make it shorter")));
+        return Err(invalid(format!("{field} is longer than {limit_bytes} bytes")));
     }
     if text.contains('\0') {
-        return Err(invalid(format!("{field} holds U+0000, which not every store can keep: remove it")));
+        return Err(invalid(format!("{field} contains U+0000, which not every store can keep: remove it")));
     }
     Ok(())
 }
@@ -219,7 +217,7 @@ mod tests {
     fn refusal(draft: EntryDraft) -> String {
         let failure = draft.check(Timestamp::UNIX_EPOCH).expect_err("the draft is out of its limits");
         assert_eq!(failure.code, Code::InvalidEntry);
-        failure.message
+        failure.into_message()
     }
 
     #[test]
@@ -245,8 +243,8 @@ mod tests {
 
     #[test]
     fn u0000_is_refused_in_name_and_data() {
-        assert!(refusal(EntryDraft { name: "a\0b".into(), ..draft() }).contains("name holds U+0000"));
-        assert!(refusal(EntryDraft { data: "\0".into(), ..draft() }).contains("data holds U+0000"));
+        assert!(refusal(EntryDraft { name: "a\0b".into(), ..draft() }).contains("name contains U+0000"));
+        assert!(refusal(EntryDraft { data: "\0".into(), ..draft() }).contains("data contains U+0000"));
     }
 
     #[test]

@@ -52,10 +52,10 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Gathered<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Gathered<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.turn_has_come(cx, bytes.len()) {
-            true => Pin::new(&mut self.io).poll_write(cx, bytes),
-            false => Poll::Pending,
+        if !self.turn_has_come(cx, bytes.len()) {
+            return Poll::Pending;
         }
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -64,10 +64,10 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Gathered<Io> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let len = slices.iter().map(|slice| slice.len()).sum();
-        match self.turn_has_come(cx, len) {
-            true => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
-            false => Poll::Pending,
+        if !self.turn_has_come(cx, len) {
+            return Poll::Pending;
         }
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -5,8 +5,8 @@ mod codec;
 use tonic::{Status, metadata::MetadataValue};
 
 use crate::{
-    BatchMode, Code, Cursor, EntryDraft, Failure, LogEntry, Outcome, StoredEntry, TailDraft, TailEvent,
-    Transport, read::parse_cursor_or_start,
+    BatchMode, Code, Cursor, EntryDraft, Failure, Filter, LogEntry, Outcome, StoredEntry, TailEvent,
+    TailQuery, Transport,
 };
 
 #[expect(
@@ -86,26 +86,43 @@ impl From<Result<Outcome, Failure>> for EntryResult {
             Ok(outcome) => EntryResult { outcome: outcome.as_str().to_owned(), ..EntryResult::default() },
             Err(failure) => EntryResult {
                 code: failure.code.as_str().to_owned(),
-                message: failure.message,
+                message: failure.into_message(),
                 ..EntryResult::default()
             },
         }
     }
 }
 
-impl From<TailRequest> for TailDraft {
-    fn from(request: TailRequest) -> Self {
+impl TryFrom<TailRequest> for TailQuery {
+    type Error = Failure;
+
+    fn try_from(request: TailRequest) -> Result<Self, Failure> {
         let TailRequest { name, level, transport, since, until, contains, after, max_lag } = request;
-        let max_lag = max_lag.map(|max_lag| max_lag.to_string());
-        TailDraft { name, level, transport, since, until, contains, after, max_lag }
+        let mut query = TailQuery::default();
+        let conditions = [name, level, transport, since, until, contains];
+        let own = [("after", after), ("max_lag", max_lag.map(|max_lag| max_lag.to_string()))];
+        for (parameter, value) in std::iter::zip(Filter::PARAMETERS, conditions).chain(own) {
+            if let Some(value) = value {
+                query.set(parameter, &value)?;
+            }
+        }
+        Ok(query)
     }
 }
 
-impl From<TailDraft> for TailRequest {
-    fn from(draft: TailDraft) -> Self {
-        let TailDraft { name, level, transport, since, until, contains, after, max_lag } = draft;
-        let max_lag = max_lag.and_then(|max_lag| max_lag.parse().ok());
-        TailRequest { name, level, transport, since, until, contains, after, max_lag }
+impl From<&TailQuery> for TailRequest {
+    fn from(query: &TailQuery) -> Self {
+        let TailQuery { filter, after, max_lag } = query;
+        TailRequest {
+            name: filter.name.clone(),
+            level: filter.level.map(|level| level.to_string()),
+            transport: filter.transport.map(|transport| transport.to_string()),
+            since: filter.since.map(|since| since.to_string()),
+            until: filter.until.map(|until| until.to_string()),
+            contains: filter.contains.clone(),
+            after: after.map(String::from),
+            max_lag: *max_lag,
+        }
     }
 }
 
@@ -129,7 +146,7 @@ pub fn tail_event(response: TailResponse) -> Result<(TailEvent, Cursor), Failure
         Some(tail_response::Event::Missed(count)) => TailEvent::Missed(count),
         None => TailEvent::Reached,
     };
-    Ok((event, parse_cursor_or_start(&response.cursor)?))
+    Ok((event, Cursor::parse_or_start(&response.cursor)?))
 }
 
 impl From<StoredEntry> for StoredLog {
@@ -152,8 +169,9 @@ impl TryFrom<StoredLog> for StoredEntry {
 
     fn try_from(log: StoredLog) -> Result<Self, Failure> {
         let unreadable = |field: &str, text: &str| {
-            let message =
-                format!("the logger sent an entry whose {field} cannot be read: use the same release");
+            let message = format!(
+                "the logger sent an entry with an unreadable {field}: run the same release on both sides"
+            );
             Failure::new(Code::BadField, message).because(text)
         };
         let time = |field, text: &str| text.parse().map_err(|_| unreadable(field, text));
@@ -172,6 +190,7 @@ impl TryFrom<StoredLog> for StoredEntry {
 
 /// A refusal as a status, marked with its code.
 pub fn status(failure: &Failure) -> Status {
+    let message = failure.message();
     let mut status = match failure.code {
         Code::BadJson
         | Code::BadField
@@ -183,19 +202,17 @@ pub fn status(failure: &Failure) -> Status {
         | Code::MethodNotAllowed
         | Code::BadRequest
         | Code::HeadersTooLarge
-        | Code::UnsupportedEncoding => Status::invalid_argument(failure.message.clone()),
-        Code::Unauthorized => Status::unauthenticated(failure.message.clone()),
-        Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(failure.message.clone()),
-        Code::NotFound => Status::not_found(failure.message.clone()),
-        Code::Conflict => Status::already_exists(failure.message.clone()),
-        Code::TooLarge => Status::out_of_range(failure.message.clone()),
-        Code::RateLimited | Code::Overloaded | Code::StorageFull => {
-            Status::resource_exhausted(failure.message.clone())
-        }
+        | Code::UnsupportedEncoding => Status::invalid_argument(message),
+        Code::Unauthorized => Status::unauthenticated(message),
+        Code::Forbidden | Code::ForbiddenOrigin => Status::permission_denied(message),
+        Code::NotFound => Status::not_found(message),
+        Code::Conflict => Status::already_exists(message),
+        Code::TooLarge => Status::out_of_range(message),
+        Code::RateLimited | Code::Overloaded | Code::StorageFull => Status::resource_exhausted(message),
         Code::SlowRequest | Code::Unavailable | Code::Blocked | Code::Draining => {
-            Status::unavailable(failure.message.clone())
+            Status::unavailable(message)
         }
-        Code::OutcomeUnknown => Status::unknown(failure.message.clone()),
+        Code::OutcomeUnknown => Status::unknown(message),
     };
     let metadata = status.metadata_mut();
     metadata.insert(CODE_KEY, MetadataValue::from_static(failure.code.as_str()));
@@ -208,7 +225,7 @@ pub fn status(failure: &Failure) -> Status {
 /// The refusal that a status carries, if it was the logger that made it.
 pub fn failure(status: &Status) -> Option<Failure> {
     let word = |key| status.metadata().get(key)?.to_str().ok();
-    let mut failure = Failure::new(word(CODE_KEY)?.parse().ok()?, status.message());
+    let mut failure = Failure::heard(word(CODE_KEY)?.parse().ok()?, status.message());
     failure.position = word(POSITION_KEY).and_then(|position| position.parse().ok());
     Some(failure)
 }

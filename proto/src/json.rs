@@ -1,31 +1,32 @@
-//! The JSON bodies: what comes in over HTTP and off RabbitMQ; what goes out is in `answer.rs`.
+//! The JSON bodies: what comes in over HTTP and from RabbitMQ, an entry in `entry.rs`; the answers are in `answer.rs`.
 //!
 //! Bytes are checked for UTF-8 as a whole before they are parsed, since a parser may skip what it ignores.
 
 mod answer;
 mod described;
+mod entry;
 mod ignored;
 mod part;
-mod words;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 pub use self::answer::{
     Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
 };
-pub use self::described::GrpcHandleBody;
+pub use self::{
+    described::GrpcHandleBody,
+    entry::{entry_json, parse_entry, parse_line},
+};
 use self::{
-    described::EntryOrBatch,
+    entry::{EntryOrBatch, SentEntry, draft, to_json, unlisted},
     ignored::Ignored,
     part::{Part, Whole},
 };
-pub use self::{part::mistake, words::in_plain_words};
 use crate::{
-    BatchMode, Bounded, Code, EntryDraft, Failure, Level, LogEntry, Time, Transport, limits::BATCH_ENTRIES,
+    Batch, BatchMode, Bounded, Code, EntryDraft, Failure, LogEntry, Transport, limits::BATCH_ENTRIES,
 };
 
 /// What a caller asks of the broker.
@@ -45,17 +46,17 @@ pub struct Handle {
 pub enum Action {
     /// Deliver the entries.
     Log,
-    /// Decode, check and answer, but deliver nothing: the floor of every comparison.
+    /// Decode, check and answer, but deliver nothing: the baseline of every comparison.
     Echo,
 }
 
-/// One entry, or a batch of 1 to [`BATCH_ENTRIES`].
+/// The entries, in the form in which they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entries {
     /// Sent as a JSON object.
     One(LogEntry),
-    /// Sent as a JSON array. Never empty.
-    Batch(Vec<LogEntry>),
+    /// Sent as a JSON array.
+    Batch(Batch<LogEntry>),
 }
 
 impl Entries {
@@ -68,17 +69,26 @@ impl Entries {
     }
 }
 
+impl From<Entries> for Batch<LogEntry> {
+    fn from(entries: Entries) -> Self {
+        match entries {
+            Entries::One(entry) => entry.into(),
+            Entries::Batch(entries) => entries,
+        }
+    }
+}
+
 impl Handle {
     /// Reads the body of `POST /handle`. `now` is the time of entries that bring none.
     ///
     /// # Errors
     /// The first thing that is wrong with it, as a failure of certainty `Rejected`.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Failure> {
-        let whole = Whole::new(body)?;
+        let whole = Whole::body(body)?;
         let whole = whole.part();
         let body: HandleBody<'_> =
             whole.parse_object().map_err(|failure| unlisted(failure, &["auth", "mail"]))?;
-        let missing = || Failure::new(Code::BadField, "missing field `action`: give it \"log\" or \"echo\"");
+        let missing = || Failure::new(Code::BadField, "missing field `action`: use \"log\" or \"echo\"");
         let action = match body.action.as_deref().ok_or_else(missing)? {
             "log" => Action::Log,
             "echo" => Action::Echo,
@@ -89,7 +99,7 @@ impl Handle {
         };
         let transport = body.transport.as_deref().map(str::parse).transpose()?;
         let log = body.log.ok_or_else(|| {
-            Failure::new(Code::BadField, "missing field `log`: give it an entry, or an array of entries")
+            Failure::new(Code::BadField, "missing field `log`: send an entry or an array of entries")
         })?;
         let log = whole.value(log);
         let entries = if log.text().starts_with('[') {
@@ -110,22 +120,13 @@ pub struct BatchDraft {
     pub entries: Vec<Result<EntryDraft, Failure>>,
 }
 
-/// Reads the body of `POST /log` on the logger, and of a message in RabbitMQ: the course's `name` and
-/// `data`, and what else [`EntryDraft`] holds.
-///
-/// # Errors
-/// [`Code::BadJson`] or [`Code::BadField`].
-pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
-    draft(Whole::new(body)?.part())
-}
-
 /// Reads the body of `POST /logs` on the logger: `{"mode":"each","entries":[…]}`, or the array alone. An empty one is
 /// left to the logger, which is asked by it whether it could store an entry.
 ///
 /// # Errors
 /// [`Code::BadJson`], [`Code::BadField`], or [`Code::BadBatch`] for too many entries.
 pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
-    let whole = Whole::new(body)?;
+    let whole = Whole::body(body)?;
     let whole = whole.part();
     let is_array = whole.text().trim_ascii_start().starts_with('[');
     let BatchBody { mode, entries } = if is_array {
@@ -146,7 +147,7 @@ pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
 /// [`Code::BadBatch`].
 pub fn check_batch_len(len: usize) -> Result<(), Failure> {
     match len {
-        0 => Err(Failure::new(Code::BadBatch, "the batch is empty: give it at least one entry")),
+        0 => Err(Failure::new(Code::BadBatch, "empty batch: send at least one entry")),
         1..=BATCH_ENTRIES => Ok(()),
         _ => Err(too_many()),
     }
@@ -154,19 +155,13 @@ pub fn check_batch_len(len: usize) -> Result<(), Failure> {
 
 /// The refusal of a batch with too many entries. It does not count them: reading stops to keep them.
 pub(crate) fn too_many() -> Failure {
-    let message = format!("the batch has more than {BATCH_ENTRIES} entries: send it in parts");
+    let message = format!("the batch has more than {BATCH_ENTRIES} entries: split it");
     Failure::new(Code::BadBatch, message)
-}
-
-/// An entry as JSON, for the logger's `POST /log` and for RabbitMQ. `transport` is given where the entry
-/// came by another way than the one it is now handed over with.
-pub fn entry_json(entry: &LogEntry, transport: Option<Transport>) -> String {
-    to_json(&entry_out(entry, transport))
 }
 
 /// A batch as JSON, for the logger's `POST /logs`.
 pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Transport>) -> String {
-    let entries = entries.iter().map(|entry| entry_out(entry, transport)).collect();
+    let entries = entries.iter().map(|entry| SentEntry { entry, transport }).collect();
     to_json(&BatchOut { mode, entries })
 }
 
@@ -174,10 +169,10 @@ pub fn batch_json(entries: &[LogEntry], mode: BatchMode, transport: Option<Trans
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct HandleBody<'a> {
-    /// What is to be done.
+    /// What to do.
     #[schema(value_type = Action, required)]
     action: Option<String>,
-    /// By which transport; left out: by the broker's default.
+    /// The transport; by default the broker's.
     #[schema(value_type = Option<Transport>)]
     transport: Option<String>,
     /// An entry, or an array of 1 to 1,000.
@@ -203,98 +198,30 @@ struct BatchBody<'a> {
     entries: Bounded<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-struct EntryBody<'a> {
-    name: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    id: Option<String>,
-    level: Option<String>,
-    created_at: Option<String>,
-    transport: Option<String>,
-}
-
-#[derive(Serialize)]
-struct EntryOut<'a> {
-    id: Uuid,
-    name: &'a str,
-    data: &'a str,
-    level: Level,
-    created_at: Time,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transport: Option<Transport>,
-}
-
 #[derive(Serialize)]
 struct BatchOut<'a> {
     mode: BatchMode,
-    entries: Vec<EntryOut<'a>>,
+    entries: Vec<SentEntry<'a>>,
 }
 
-fn check_batch(array: Part<'_>, now: Timestamp) -> Result<Vec<LogEntry>, Failure> {
+fn check_batch(array: Part<'_>, now: Timestamp) -> Result<Batch<LogEntry>, Failure> {
     let raw: Bounded<&RawValue> = array.parse()?;
+    // First: a batch that is too long is read in part, and what is wrong with its entries is beside the point.
     check_batch_len(raw.len())?;
-    raw.into_iter()
+    let entries = raw
+        .into_iter()
         .enumerate()
-        .map(|(position, raw)| check_one(array.value(raw), now).map_err(|failure| failure.at(position)))
-        .collect()
+        .map(|(position, raw)| check_one(array.value(raw), now).map_err(|failure| failure.at(position)));
+    entries.collect::<Result<Vec<_>, _>>()?.try_into()
 }
 
 fn check_one(object: Part<'_>, now: Timestamp) -> Result<LogEntry, Failure> {
     let draft = draft(object).map_err(|failure| unlisted(failure, &["transport"]))?;
     if draft.transport.is_some() {
-        let message = "unknown field `transport` in `log`: it belongs beside `action`";
+        let message = "unknown field `transport` in `log`: move it next to `action`";
         return Err(Failure::new(Code::BadField, message));
     }
     draft.check(now)
-}
-
-fn draft(object: Part<'_>) -> Result<EntryDraft, Failure> {
-    let body: EntryBody<'_> = object.parse_object()?;
-    Ok(EntryDraft {
-        name: body.name,
-        data: data_text(object.value(body.data))?,
-        id: body.id,
-        level: body.level,
-        created_at: body.created_at,
-        transport: body.transport,
-    })
-}
-
-/// A string as it is; any other JSON value as its text.
-fn data_text(value: Part<'_>) -> Result<String, Failure> {
-    if value.text().starts_with('"') {
-        return value.parse();
-    }
-    // A raw value is only skipped over. Parsing it finds what is nested too deeply or holds half a surrogate.
-    value.parse::<Ignored>()?;
-    Ok(value.text().to_owned())
-}
-
-/// Leaves fields out of the list of those that are expected: they are read, and nobody has a use for them there.
-fn unlisted(mut failure: Failure, fields: &[&str]) -> Failure {
-    if let Some((unknown, list)) = failure.message.split_once(", expected one of ") {
-        let fields = fields.iter().map(|field| format!(", `{field}`"));
-        let list = fields.fold(list.to_owned(), |list, field| list.replace(&field, ""));
-        failure.message = format!("{unknown}, expected one of {list}");
-    }
-    failure
-}
-
-fn entry_out(entry: &LogEntry, transport: Option<Transport>) -> EntryOut<'_> {
-    EntryOut {
-        id: entry.id(),
-        name: entry.name(),
-        data: entry.data(),
-        level: entry.level(),
-        created_at: entry.created_at(),
-        transport,
-    }
-}
-
-fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these bodies have only string keys, so they serialise")
 }
 
 #[cfg(test)]
@@ -307,7 +234,7 @@ mod tests {
 
     fn refusal(body: &str) -> (Code, String) {
         let failure = handle(body).expect_err(body);
-        (failure.code, failure.message)
+        (failure.code, failure.into_message())
     }
 
     #[test]
@@ -343,22 +270,19 @@ mod tests {
         assert!(message.contains("`transprot`"), "{message}");
         let (code, message) = refusal(r#"{"action":"log","log":{"name":"n","data":"","transport":"grpc"}}"#);
         assert_eq!(code, Code::BadField);
-        assert!(message.contains("beside `action`"), "{message}");
+        assert!(message.contains("next to `action`"), "{message}");
     }
 
     #[test]
     fn what_is_expected_is_what_a_caller_has_a_use_for() {
         let (_, message) = refusal(r#"{"action":"log","colour":1}"#);
-        assert_eq!(
-            message,
-            "field `colour`: unknown field `colour`, expected one of `action`, `transport`, `log`"
-        );
+        assert_eq!(message, "unknown field `colour`, expected one of `action`, `transport`, `log`");
         let (_, message) = refusal(r#"{"action":"log","log":{"colour":1}}"#);
         assert!(
             message.ends_with("expected one of `name`, `data`, `id`, `level`, `created_at`"),
             "{message}"
         );
-        let logger = parse_entry(br#"{"colour":1}"#).expect_err("no such field").message;
+        let logger = parse_entry(br#"{"colour":1}"#).expect_err("no such field").into_message();
         assert!(logger.ends_with("`created_at`, `transport`"), "{logger}");
     }
 
@@ -399,13 +323,13 @@ mod tests {
             ];
             for body in bodies {
                 let batch = parse_batch(body.as_bytes()).expect("the batch itself is sound");
-                let message = &batch.entries[1].as_ref().expect_err("half of a character").message;
-                let ((line, column), (told_line, told_column)) = (place(&body), told(message));
+                let message = batch.entries[1].as_ref().expect_err("half of a surrogate pair").message();
+                let ((line, column), (told_line, told_column)) = (place(&body), told(&message));
                 let within = column..=column + mistake.chars().count();
                 assert!(told_line == line && within.contains(&told_column), "{body}: {message}");
             }
-            let failure = parse_entry(bad.as_bytes()).expect_err("half of a character");
-            assert_eq!(told(&failure.message).0, place(&bad).0, "{}", failure.message);
+            let failure = parse_entry(bad.as_bytes()).expect_err("half of a surrogate pair");
+            assert_eq!(told(&failure.message()).0, place(&bad).0, "{failure}");
         }
     }
 
@@ -428,7 +352,7 @@ mod tests {
         let body = r#"{"action":"log","log":[{"name":"a","data":""},{"name":"","data":""}]}"#;
         let failure = handle(body).expect_err("the second has no name");
         assert_eq!((failure.code, failure.position), (Code::InvalidEntry, Some(1)));
-        assert!(failure.message.starts_with("entry 1 "), "{}", failure.message);
+        assert!(failure.message().starts_with("entry 1 "), "{failure}");
     }
 
     #[test]
@@ -454,7 +378,7 @@ mod tests {
     #[test]
     fn no_more_entries_are_kept_than_tell_that_the_batch_is_too_long() {
         let body = format!(r#"{{"entries":[{}]}}"#, vec!["1"; 5_000].join(","));
-        let whole = Whole::new(body.as_bytes()).expect("UTF-8");
+        let whole = Whole::body(body.as_bytes()).expect("UTF-8");
         let kept = whole.part().parse_object::<BatchBody<'_>>().expect("a batch").entries;
         assert_eq!(kept.len(), BATCH_ENTRIES + 1);
         assert_eq!(parse_batch(body.as_bytes()).map_err(|failure| failure.code), Err(Code::BadBatch));

@@ -3,37 +3,50 @@
 //! Everything that two processes must agree on stands here and nowhere else. This crate opens no socket,
 //! reads no environment and starts no task.
 //!
-//! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`]; what
-//! became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back, and a
-//! [`TailQuery`] asks for those to come. The modules
-//! [`json`], [`rpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
+//! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`], alone or in a
+//! [`Batch`]; what became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back. Which ones
+//! is a [`Filter`]: that of a page in a [`Query`], that of a tail in a [`TailQuery`]. The modules [`json`], [`rpc`],
+//! [`grpc`] and [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
 pub mod release;
 
+mod batch;
 mod bounded;
+mod code;
 mod entry;
+mod failure;
+mod filter;
 mod gathered;
 mod outcome;
 mod per_outcome;
+mod per_transport;
+mod query;
 mod read;
 mod tail;
 mod time;
 mod transport;
+mod words;
 
 pub mod grpc;
 pub mod json;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use batch::Batch;
 pub use bounded::Bounded;
+pub use code::{Certainty, Code};
 pub use entry::{EntryDraft, Level, LogEntry};
+pub use failure::Failure;
+pub use filter::Filter;
+#[cfg(feature = "clap")]
+pub use filter::flag;
 pub use gathered::Gathered;
-pub use outcome::{BatchMode, BatchReceipt, Certainty, Code, Failure, Outcome, Receipt};
+pub use outcome::{BatchMode, BatchReceipt, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
-pub use read::{
-    Cursor, Page, Query, QueryDraft, StoredEntry, check_query_text, parse_entry_id, unread_query,
-};
-pub use tail::{TailDraft, TailEvent, TailQuery};
+pub use per_transport::PerTransport;
+pub use query::Query;
+pub use read::{Cursor, Page, StoredEntry, parse_entry_id};
+pub use tail::{TailEvent, TailQuery};
 pub use time::{NoTime, Time};
-pub use transport::Transport;
+pub use transport::{Direct, Indirect, Promise, Transport};

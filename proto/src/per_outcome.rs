@@ -5,21 +5,26 @@ use crate::{Code, Outcome};
 /// One `T` for each [`Outcome`] and each [`Code`]: found by its place, since whatever counts entries must cost less than
 /// an entry.
 #[derive(Debug)]
-pub struct PerOutcome<T>(Vec<T>);
+pub struct PerOutcome<T> {
+    outcomes: [T; Outcome::ALL.len()],
+    codes: [T; Code::ALL.len()],
+}
 
 impl<T> PerOutcome<T> {
     /// Makes them from their words.
-    pub fn new(make: impl FnMut(&'static str) -> T) -> Self {
-        let outcomes = Outcome::ALL.into_iter().map(Outcome::as_str);
-        PerOutcome(outcomes.chain(Code::ALL.into_iter().map(Code::as_str)).map(make).collect())
+    pub fn new(mut make: impl FnMut(&'static str) -> T) -> Self {
+        PerOutcome {
+            outcomes: Outcome::ALL.map(|outcome| make(outcome.as_str())),
+            codes: Code::ALL.map(|code| make(code.as_str())),
+        }
     }
 
     /// The one for what became of an entry.
     pub fn of(&self, ending: Result<Outcome, Code>) -> &T {
-        &self.0[match ending {
-            Ok(outcome) => outcome as usize,
-            Err(code) => Outcome::ALL.len() + code as usize,
-        }]
+        match ending {
+            Ok(outcome) => &self.outcomes[outcome as usize],
+            Err(code) => &self.codes[code as usize],
+        }
     }
 }
 

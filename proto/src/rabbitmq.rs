@@ -87,7 +87,7 @@ impl FromStr for Queues {
 /// A name that no queue of entries can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "give a name of 1 to {NAME_BYTES} visible ASCII characters that does not begin with amq. or end in .dead"
+    "expected a name of 1 to {NAME_BYTES} visible ASCII characters that does not begin with amq. or end in .dead"
 )]
 pub struct BadQueueName;
 
@@ -124,7 +124,7 @@ pub fn parse_message(
 ) -> Result<Message, Failure> {
     if body.len() > BODY_BYTES {
         // What takes more than any entry's JSON is not even read.
-        let message = format!("the message is larger than {BODY_BYTES} bytes, which no entry is");
+        let message = format!("the message is larger than {BODY_BYTES} bytes");
         return Err(Failure::new(Code::TooLarge, message));
     }
     let draft = json::parse_entry(body)?;

@@ -1,83 +1,54 @@
 //! Following what is stored: from where, which entries, and what there is to tell.
 
-use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-use crate::{Code, Cursor, Failure, Query, QueryDraft, StoredEntry, read::parse_cursor_or_start};
+use crate::{Code, Cursor, Failure, Filter, StoredEntry, query::read_parameters};
 
 /// Which entries a tail is to follow, and from where.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct TailQuery {
-    /// The conditions that all must be met. Its `limit` and `cursor` are for pages, and not looked at. Without `after`
-    /// the tail begins at `since`; at `until` it ends.
-    pub filter: Query,
-    /// The entry after which the tail begins; `None`: at `since`, or else now.
+    /// Which entries. Without `after` the tail begins at `since`; at `until` it ends.
+    #[param(ignore)]
+    pub filter: Filter,
+    /// Resume after the event with this `id`; `0` is before the first entry. By default the stream begins at `since`, or
+    /// else now.
+    #[param(value_type = Option<String>, pattern = "^(0|[1-9][0-9]{0,17})$")]
     pub after: Option<Cursor>,
-    /// A reader that is more entries behind is told how many it misses, and goes on with the newest of them; `None`: it
-    /// may be as far behind as the store goes back.
+    /// A reader that is more entries behind skips to the newest of them, and is told how many it missed. By default it may
+    /// be as far behind as the store goes back.
+    #[param(minimum = 1)]
     pub max_lag: Option<u64>,
 }
 
-/// The parameters of `GET /logs/stream` and of `TailLogs` as they came, not yet looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct TailDraft {
-    /// Entries of exactly this name.
-    #[param(max_length = 256)]
-    pub name: Option<String>,
-    /// `info`, `warning` or `error`.
-    #[param(value_type = Option<crate::Level>)]
-    pub level: Option<String>,
-    /// `http`, `rpc`, `rabbitmq` or `grpc`.
-    #[param(value_type = Option<crate::Transport>)]
-    pub transport: Option<String>,
-    /// Stored at this RFC 3339 time or later: the stream begins there, unless `after` is given.
-    #[param(format = DateTime)]
-    pub since: Option<String>,
-    /// Stored before this RFC 3339 time: the stream ends there.
-    #[param(format = DateTime)]
-    pub until: Option<String>,
-    /// Whose data holds this text, letter case and all.
-    #[param(max_length = 4096)]
-    pub contains: Option<String>,
-    /// The `id` of an event: the stream goes on after it. `0` is before the first entry; left out: from now.
-    #[param(pattern = "^(0|[1-9][0-9]{0,17})$")]
-    pub after: Option<String>,
-    /// A reader that is more entries behind is told how many it misses; left out: it may be as far behind as it likes.
-    #[param(value_type = Option<u64>, minimum = 1)]
-    pub max_lag: Option<String>,
-}
-
-impl TailDraft {
-    /// The one way to a valid question for a tail.
+impl TailQuery {
+    /// Reads the query string of `GET /logs/stream`.
     ///
     /// # Errors
     /// [`Code::BadQuery`], with the parameter and what it takes.
-    pub fn check(self) -> Result<TailQuery, Failure> {
-        let TailDraft { name, level, transport, since, until, contains, after, max_lag } = self;
-        let draft = QueryDraft { name, level, transport, since, until, contains, limit: None, cursor: None };
-        Ok(TailQuery {
-            filter: draft.check()?,
-            after: after.as_deref().map(parse_cursor_or_start).transpose()?,
-            max_lag: max_lag.as_deref().map(parse_max_lag).transpose()?,
-        })
+    pub fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let mut read = TailQuery::default();
+        read_parameters(query, ["after", "max_lag"], |parameter, value| read.set(parameter, value))?;
+        Ok(read)
     }
-}
 
-impl From<&TailQuery> for TailDraft {
-    fn from(query: &TailQuery) -> Self {
-        let filter = &query.filter;
-        TailDraft {
-            name: filter.name.clone(),
-            level: filter.level.map(|level| level.to_string()),
-            transport: filter.transport.map(|transport| transport.to_string()),
-            since: filter.since.map(|since| since.to_string()),
-            until: filter.until.map(|until| until.to_string()),
-            contains: filter.contains.clone(),
-            after: query.after.map(String::from),
-            max_lag: query.max_lag.map(|max_lag| max_lag.to_string()),
+    /// Resumes after the entry of this cursor; `0` is before the first.
+    ///
+    /// # Errors
+    /// [`Code::BadQuery`] if it is no cursor.
+    pub fn resume_after(&mut self, cursor: &str) -> Result<(), Failure> {
+        self.after = Some(Cursor::parse_or_start(cursor)?);
+        Ok(())
+    }
+
+    /// As [`Filter::set`], for its own parameters too.
+    pub(crate) fn set(&mut self, parameter: &str, value: &str) -> Result<bool, Failure> {
+        match parameter {
+            "after" => self.resume_after(value)?,
+            "max_lag" => self.max_lag = Some(parse_max_lag(value)?),
+            _ => return self.filter.set(parameter, value),
         }
+        Ok(true)
     }
 }
 
@@ -95,36 +66,30 @@ pub enum TailEvent {
 
 fn parse_max_lag(text: &str) -> Result<u64, Failure> {
     let number = text.parse().ok().filter(|max_lag| *max_lag > 0);
-    number.ok_or_else(|| Failure::new(Code::BadQuery, "max_lag takes a number of entries of at least 1"))
+    number.ok_or_else(|| Failure::new(Code::BadQuery, "max_lag must be a number of entries, at least 1"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grpc::TailRequest;
 
     #[test]
-    fn a_question_survives_its_text() {
-        let draft = TailDraft {
-            name: Some("event".into()),
-            level: Some("error".into()),
-            transport: Some("rpc".into()),
-            since: Some("2026-01-31T12:00:00Z".into()),
-            until: Some("2026-01-31T12:00:01Z".into()),
-            contains: Some("text".into()),
-            after: Some("7".into()),
-            max_lag: Some("100".into()),
-        };
-        let query = draft.clone().check().expect("within the limits");
+    fn a_question_survives_its_text_and_its_message() {
+        let text = "name=event&level=error&transport=rpc&since=2026-01-31T12:00:00Z&until=2026-01-31T12:00:01Z\
+                    &contains=text&after=7&max_lag=100";
+        let query = TailQuery::parse(Some(text)).expect("within the limits");
         assert_eq!((query.after, query.max_lag), (Some(Cursor::after(7)), Some(100)));
-        assert_eq!(TailDraft::from(&query), draft);
-        assert_eq!(TailDraft::default().check(), Ok(TailQuery::default()));
+        assert_eq!(query.filter.parameters().count(), Filter::PARAMETERS.len());
+        assert_eq!(TailQuery::try_from(TailRequest::from(&query)), Ok(query));
+        assert_eq!(TailQuery::parse(None), Ok(TailQuery::default()));
     }
 
     #[test]
     fn a_tail_may_begin_before_the_first_entry() {
-        let after = |text: &str| TailDraft { after: Some(text.into()), ..TailDraft::default() }.check();
+        let after = |text: &str| TailQuery::parse(Some(&format!("after={text}")));
         assert_eq!(after("0").map(|query| query.after), Ok(Some(Cursor::after(0))));
-        for text in ["", "-1", "+1", "00", "x"] {
+        for text in ["", "-1", "%2B1", "00", "x"] {
             assert_eq!(after(text).map_err(|failure| failure.code), Err(Code::BadQuery), "{text}");
         }
     }
@@ -132,10 +97,10 @@ mod tests {
     #[test]
     fn what_is_out_of_its_limits_is_named() {
         for max_lag in ["0", "-1", "many", ""] {
-            let draft = TailDraft { max_lag: Some(max_lag.into()), ..TailDraft::default() };
-            assert!(draft.check().expect_err(max_lag).message.contains("max_lag"));
+            let failure = TailQuery::parse(Some(&format!("max_lag={max_lag}"))).expect_err(max_lag);
+            assert!(failure.message().contains("max_lag"));
         }
-        let draft = TailDraft { level: Some("INFO".into()), ..TailDraft::default() };
-        assert_eq!(draft.check().expect_err("levels are lower case").code, Code::BadQuery);
+        let request = TailRequest { max_lag: Some(0), ..TailRequest::default() };
+        assert!(TailQuery::try_from(request).is_err());
     }
 }

@@ -1,6 +1,10 @@
-//! Reads the settings of a program: its flags, and the variables of its environment. It knows no setting of its own.
+//! Reads the settings of a program: its flags, and its environment variables. It knows no setting of its own.
 //!
 //! An empty variable is as unset: a compose file with `X: ${X:-}` sets all of them, and OpenTelemetry asks for it.
+//! What stands in a file and not in a setting is read by [`secret`], and the three files of TLS by [`tls`].
+
+pub mod secret;
+pub mod tls;
 
 use std::{
     env,
@@ -38,9 +42,9 @@ fn read_from<Settings: Parser>(
 
 /// The same command, but as if the empty variables were not set. clap would read them as values.
 fn without_empty(command: Command, is_empty: &impl Fn(&OsStr) -> bool) -> Command {
-    let unset = |argument: Arg| match argument.get_env().is_some_and(is_empty) {
-        true => argument.env(Resettable::Reset),
-        false => argument,
+    let unset = |argument: Arg| {
+        let empty = argument.get_env().is_some_and(is_empty);
+        if empty { argument.env(Resettable::Reset) } else { argument }
     };
     command.mut_args(unset).mut_subcommands(|command| without_empty(command, is_empty))
 }
@@ -53,8 +57,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let local = || text.strip_prefix("localhost:")?.parse().ok();
     let local = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, local()?)));
     text.parse().ok().or_else(local).ok_or_else(|| {
-        "give an IP address and a port such as 127.0.0.1:8080, localhost:8080, [::1]:8080, or 0.0.0.0:8080 for all \
-         networks"
+        "expected an IP address and port such as 127.0.0.1:8080, localhost:8080, [::1]:8080, or 0.0.0.0:8080 for all \
+         interfaces"
             .to_owned()
     })
 }

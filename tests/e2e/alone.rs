@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use ::compare::{
     cell::Keeping,
     config::{Common, Measure},
-    load::Subject,
-    plan::{BASE_PAYLOAD, Plan},
+    plan::Plan,
     record::Record,
     run::run_plan,
     stack::Site,
     stats::median,
+    workload::{BASE_PAYLOAD, Subject},
 };
-use chaos::{Fault, Relay};
 use proto::Transport;
-use tests::{process::binary, rabbitmq::VirtualHost};
+use rig::{Fault, Relay};
+use tests::{binaries::binary, rabbitmq::VirtualHost};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -35,21 +35,21 @@ fn plan() -> Plan {
 }
 
 /// Measures a system that runs already, and reads the report that this leaves.
-async fn report_of(site: &Site) -> Record {
-    let directory = tempfile::tempdir().expect("a directory");
+async fn report_of(site: &Site) -> anyhow::Result<Record> {
+    let directory = tempfile::tempdir()?;
     let arguments = Measure {
         quick: true,
         full: false,
         common: Common { seed: 1, out: Some(directory.path().to_owned()), binaries: None },
         settings: Vec::new(),
         target: Some(site.broker_at),
-        logger: Some(site.logger_at),
+        logger: Some(site.logger_at.http),
         force: true,
     };
-    run_plan(&arguments, plan()).await.expect("it can be measured");
-    let record = Record::read(directory.path()).expect("a report");
+    run_plan(&arguments, plan()).await?;
+    let record = Record::read(directory.path())?;
     assert!(record.is_sound(), "{:?}", record.warnings);
-    record
+    Ok(record)
 }
 
 /// What the report has for one caller, in milliseconds.
@@ -60,33 +60,30 @@ fn median_ms(record: &Record, transport: Transport) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_what_they_are() {
+async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_what_they_are()
+-> anyhow::Result<()> {
     let rabbitmq = VirtualHost::create().await;
     let binaries = binary("logger");
     let directory = binaries.parent().expect("a directory");
-    let mut site = Site::empty(directory, &rabbitmq.url(), Keeping::Synced).expect("a directory");
-    site.start_logger().await.expect("a logger");
-    let rpc = site.settings().get("LOGGER_RPC_ADDR").and_then(|address| address.parse().ok());
-    let relay = Relay::open(rpc.expect("an address")).await.expect("a relay");
-    site.set("LOGGER_RPC_ADDR", relay.address().to_string());
-    site.start_broker().await.expect("a broker");
-    site.start_listener().await.expect("a listener");
+    let mut site = Site::new(directory, &rabbitmq.url(), Keeping::Synced, &[])?;
+    let relay = site.relay(Transport::Rpc).await?;
+    site.start().await?;
     let mut differences = Vec::new();
     // What else this machine does may add to one of the two, and does not each time.
     for _ in 0..12 {
         relay.set_both(Fault::None);
-        let before = report_of(&site).await;
+        let before = report_of(&site).await?;
         relay.set_both(SLOW);
-        let after = report_of(&site).await;
+        let after = report_of(&site).await?;
         let by = |transport| median_ms(&after, transport) - median_ms(&before, transport);
         let (slowed, others) = (by(Transport::Rpc), [by(Transport::Http), by(Transport::Grpc)]);
         let known = latency_ms(SLOW).await - latency_ms(Fault::None).await;
         if (slowed / known - 1.0).abs() < 0.25 && others.iter().all(|other| other.abs() < 0.25 * known) {
-            return;
+            return Ok(());
         }
         differences.push((known, slowed, others));
     }
-    panic!("milliseconds that the hop, rpc, and the others became slower by: {differences:?}");
+    anyhow::bail!("milliseconds that the hop, rpc, and the others became slower by: {differences:?}")
 }
 
 /// A runtime's timer rounds up to whole milliseconds: both ways together, this adds two or more.

@@ -163,8 +163,8 @@ async fn an_entry_that_just_keeps_the_limits_is_stored_over_all_transports() {
 async fn the_loggers_own_address_names_the_bad_field() {
     let stack = Stack::start_without_listener(&[]).await;
     for (body, code, word) in [
-        ("", "bad_json", "the body is empty: send"),
-        (r#"{"name":"event","data":"text""#, "bad_json", "it ends"),
+        ("", "bad_json", "empty body: send"),
+        (r#"{"name":"event","data":"text""#, "bad_json", "EOF while parsing"),
         (r#"{"data":"text"}"#, "bad_field", "`name`"),
         (r#"{"name":"event"}"#, "bad_field", "`data`"),
         (r#"{"name":5,"data":"text"}"#, "bad_field", "`name`"),

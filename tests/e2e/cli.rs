@@ -14,7 +14,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use proto::{StoredEntry, Transport};
 use serde_json::{Value, json};
-use tests::{SOON, process::binary, stack::Stack, tls};
+use tests::{SOON, binaries::binary, stack::Stack, tls};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
@@ -56,7 +56,7 @@ impl Ran {
 /// The command with the settings of a stack.
 fn fourwire(stack: &Stack, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("fourwire"));
-    command.env_clear().envs(stack.logger_at.urls()).env("AMQP_URL", stack.rabbitmq.service_url());
+    command.env_clear().envs(stack.logger_urls()).env("AMQP_URL", stack.rabbitmq.service_url());
     if let Some(directory) = tls::directory() {
         command.envs(tls::settings(directory));
     }
@@ -107,7 +107,7 @@ async fn an_entry_is_sent_and_read_back(transport: Transport) {
         "hello",
     ];
     let ran = run(&stack, &[&send[..], &["--json"]].concat()).await.ended_with(0);
-    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "stored" };
+    let outcome = transport.promise().outcome().as_str();
     assert_eq!((&ran.json()["outcome"], &ran.json()["id"]), (&json!(outcome), &json!(id)));
     let stored = stack.eventually_stored(id.parse().expect("a UUID")).await;
     let read = run(&stack, &["get", &id, "--json"]).await.ended_with(0);
@@ -117,7 +117,7 @@ async fn an_entry_is_sent_and_read_back(transport: Transport) {
         ("hello", proto::Level::Error, transport)
     );
     let again = run(&stack, &send).await.ended_with(0);
-    let outcome = if transport == Transport::Rabbitmq { "queued" } else { "duplicate" };
+    let outcome = transport.promise().repeated().as_str();
     assert!(again.out.contains(outcome) && again.out.contains(&id), "{again:?}");
 }
 
@@ -141,10 +141,10 @@ async fn the_exit_code_says_what_is_certain() {
         (vec!["send", "--name", "event", "--created-at", "noon", "hello"], "RFC 3339"),
         (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
-        (vec!["get", "seven"], "not the id of an entry"),
+        (vec!["get", "seven"], "not an entry id"),
         (vec!["get", "--since", "noon"], "--since"),
         (vec!["get", "--cursor", "foo"], "--cursor"),
-        (vec!["tail", "--max-lag", "0"], "max_lag"),
+        (vec!["tail", "--max-lag", "0"], "--max-lag"),
         (vec!["load", "nowhere.ndjson"], "nowhere.ndjson"),
         (vec!["load", "."], "directory"),
         (vec!["get", "--logger-http-url", "https://127.0.0.1:1"], "LOGGER_HTTP_URL"),
@@ -154,11 +154,11 @@ async fn the_exit_code_says_what_is_certain() {
         assert!(ran.err.contains(words), "{ran:?}");
     }
     // Frozen: it may be stored, as far as one can see.
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let hasty = ["--fourwire-deadline-ms", "500", "send", "--name", "event", "hello"];
     let ran = run(&stack, &hasty).await.ended_with(4);
     assert!(ran.err.contains("--id"), "{ran:?}");
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     for transport in tests::DIRECT {
         let ran = run(&stack, &["send", "--transport", transport.as_str(), "--name", "event", "hello"]).await;
         let err = ran.ended_with(3).err;
@@ -178,10 +178,10 @@ async fn what_cannot_be_written_is_told_on_standard_error() {
     std::fs::write(&file, "{\"name\":\"event\",\"data\":\"hello\"}\n").expect("written");
     let path = file.path().to_str().expect("a name");
     for (arguments, words) in [
-        (&["send", "--name", "event", "hello"][..], "stored by http"),
+        (&["send", "--name", "event", "hello"][..], "stored via http"),
         (&["load", path], "1 line in"),
         (&["get"], "cannot write"),
-        (&["tail", "--from-start"], "go on with: "),
+        (&["tail", "--from-start"], "resume with: "),
     ] {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
         let child = fourwire(&stack, arguments).stdout(full).spawn().expect("it starts");
@@ -258,7 +258,7 @@ async fn lines_that_are_refused_need_no_logger() {
     let nobody = format!("{scheme}://127.0.0.1:1");
     let load = ["load", "--logger-grpc-url", nobody.as_str(), "--patience", "0", path];
     let ran = run(&stack, &load).await.ended_with(1);
-    assert!(ran.out.contains("2 refused") && !ran.err.contains("go on with"), "{ran:?}");
+    assert!(ran.out.contains("2 refused") && !ran.err.contains("resume with"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -314,8 +314,8 @@ async fn entries_are_found_by_conditions_and_read_page_by_page() {
         let ran = run(&stack, &[&["get"], conditions].concat()).await.ended_with(0);
         assert_eq!(ran.out.lines().count(), count, "{conditions:?}");
         let said = match count {
-            0 => "no entry meets the conditions",
-            20 | 1_500 => "there are more: --all in place of --limit prints all, and --cursor ",
+            0 => "no entry matches the filters",
+            20 | 1_500 => "there are more: use --all for all of them, or --cursor ",
             _ => "",
         };
         assert!(ran.err.starts_with(said) && said.is_empty() == ran.err.is_empty(), "{ran:?}");
@@ -339,7 +339,7 @@ async fn who_has_seen_enough_is_sent_no_more() {
     for command in ["get --all", "tail --from-start"] {
         let piped = format!("set -o pipefail; {} {command} | head -n 1", binary("fourwire").display());
         let mut shell = Command::new("bash");
-        shell.args(["-c", &piped]).env_clear().env("PATH", "/usr/bin:/bin").envs(stack.logger_at.urls());
+        shell.args(["-c", &piped]).env_clear().env("PATH", "/usr/bin:/bin").envs(stack.logger_urls());
         if let Some(directory) = tls::directory() {
             shell.envs(tls::settings(directory));
         }

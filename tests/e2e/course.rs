@@ -153,7 +153,7 @@ async fn a_page_whose_name_was_made_to_lead_here_reads_nothing() {
 #[tokio::test]
 async fn a_page_of_elsewhere_cannot_even_measure_how_long_an_answer_takes() {
     let mut stack = Stack::start().await;
-    let listener = stack.listener.as_mut().expect("it is started").ready().await["http"];
+    let listener = stack.listener.ready().await.expect("it is ready")["http"];
     let ask = |port: SocketAddr, path: &str, headers: &[(&str, &str)]| {
         let request = client().get(format!("http://{port}{path}"));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));

@@ -8,8 +8,9 @@ use lapin::{
 };
 use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::Process;
 use serde_json::{Value, json};
-use tests::{eventually, process::Process, stack::Stack};
+use tests::{eventually, stack::Stack};
 use uuid::Uuid;
 
 use crate::cli::run;
@@ -76,8 +77,8 @@ async fn a_dead_letter_keeps_all_that_the_message_had_and_comes_back_as_it_was()
         )
         .await;
     letters(&stack, 1).await;
-    let mut listener = stack.listener.take().expect("it runs");
-    listener.kill().await;
+    let mut listener = std::mem::take(&mut stack.listener);
+    listener.kill().await.expect("it runs");
     let ran = run(&stack, &["dead", "retry", "order-4711"]).await.ended_with(0);
     assert!(ran.out.contains("1 dead letter put back"), "{ran:?}");
     let back = eventually("it is in the queue", async || stack.rabbitmq.get("logs.entries").await).await;
@@ -162,7 +163,7 @@ async fn while_the_dead_letters_have_no_room_that_is_told_and_what_can_be_stored
     assert_eq!(ready.body["detail"]["dead_letter_queue"], "logs.dead");
     let metrics = stack.get_from_listener("/metrics").await;
     assert!(metrics.status.is_success());
-    let log = stack.listener.as_ref().expect("it runs").log();
+    let log = stack.listener.log();
     assert!(log.contains("cannot publish a dead letter") && log.contains("logs.dead"), "{log}");
     for number in 0..50 {
         let answer =
@@ -199,19 +200,19 @@ async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what
         .await;
     };
     holds(&stack, 1).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let id = Uuid::now_v7();
     let entry = json!({ "id": id, "name": "event", "data": "" }).to_string();
     stack.rabbitmq.publish("logs_topic", "log.INFO", entry.as_bytes(), BasicProperties::default()).await;
     holds(&stack, 2).await;
-    let mut listener = stack.listener.take().expect("it runs");
-    listener.signal(Signal::SIGTERM);
+    let mut listener = std::mem::take(&mut stack.listener);
+    listener.signal(Signal::SIGTERM).expect("it runs");
     eventually("the letter is given up", async || {
         listener.log().contains("a dead letter stays in its queue").then_some(())
     })
     .await;
-    stack.logger.signal(Signal::SIGCONT);
-    listener.ends_well().await;
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
+    listener.ends_well().await.expect("it ends");
     assert!(!listener.log().contains("shutdown timed out"), "{}", listener.log());
     stack.eventually_stored(id).await;
     stack.rabbitmq.holds("logs.entries", 1).await;
@@ -222,9 +223,9 @@ async fn a_dead_letter_that_is_given_up_at_the_end_is_not_acknowledged_with_what
 #[tokio::test]
 async fn another_stack_on_the_same_virtual_host_is_noticed_and_with_a_queue_of_its_own_it_takes_none_away() {
     let mut stack = Stack::start().await;
-    let mut first = stack.listener.take().expect("it runs");
+    let mut first = std::mem::take(&mut stack.listener);
     stack.set("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned());
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     eventually("a stranger is told of", async || {
         let status = stack.get("/status").await;
         let metrics = stack.get("/metrics").await;
@@ -233,15 +234,15 @@ async fn another_stack_on_the_same_virtual_host_is_noticed_and_with_a_queue_of_i
         (two && status.message().contains("BROKER_LISTENERS")).then_some(())
     })
     .await;
-    let mut second = stack.listener.take().expect("it runs");
+    let mut second = std::mem::take(&mut stack.listener);
     for listener in [&mut first, &mut second] {
         kill(listener).await;
     }
-    stack.broker.kill().await;
+    stack.broker.kill().await.expect("it runs");
     stack.set("RABBITMQ_QUEUE", "team.logs".to_owned());
-    stack.start_broker().await;
-    stack.reaches(Transport::Rabbitmq).await;
-    stack.start_listener().await;
+    stack.start_broker().await.expect("it starts");
+    stack.reaches(&[Transport::Rabbitmq]).await.expect("it is ready");
+    stack.start_listener().await.expect("it starts");
     let id = Uuid::now_v7();
     let answer = stack.log(Transport::Rabbitmq, &json!({ "id": id, "name": "event", "data": "" })).await;
     assert_eq!(answer.outcome(), "queued");
@@ -255,5 +256,5 @@ async fn another_stack_on_the_same_virtual_host_is_noticed_and_with_a_queue_of_i
 }
 
 async fn kill(process: &mut Process) {
-    process.kill().await;
+    process.kill().await.expect("it runs");
 }

@@ -1,6 +1,6 @@
 //! An entry reaches the store, once, over whichever transport.
 
-use proto::{Level, Transport};
+use proto::{Level, Promise, Transport};
 use serde_json::json;
 use tests::{eventually, stack::Stack};
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 for_each_transport!(
     an_entry_is_stored_with_its_transport,
     a_batch_of_1000_is_stored,
+    an_array_of_one_is_answered_as_an_array,
     a_batch_with_one_bad_entry_is_refused_and_nothing_of_it_stored,
     other_content_under_the_same_id_does_not_replace_the_first,
     an_echo_is_answered_and_not_stored,
@@ -15,10 +16,7 @@ for_each_transport!(
 
 /// What an accepted entry has reached at once.
 fn first_outcome(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Http | Transport::Rpc | Transport::Grpc => "stored",
-        Transport::Rabbitmq => "queued",
-    }
+    transport.promise().outcome().as_str()
 }
 
 async fn an_entry_is_stored_with_its_transport(transport: Transport) {
@@ -58,6 +56,25 @@ async fn a_batch_of_1000_is_stored(transport: Transport) {
     stored.sort();
     answered.sort();
     assert_eq!(stored, answered);
+}
+
+async fn an_array_of_one_is_answered_as_an_array(transport: Transport) {
+    let stack = Stack::start().await;
+    let id = Uuid::now_v7();
+    let answer = stack.log(transport, &json!([{ "id": id, "name": "event", "data": "first" }])).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let expected = json!([{ "id": id, "outcome": first_outcome(transport) }]);
+    assert_eq!(answer.body["data"]["entries"], expected);
+    stack.eventually_stored(id).await;
+    let answer = stack.log(transport, &json!([{ "id": id, "name": "event", "data": "other" }])).await;
+    match transport.promise() {
+        Promise::Stored => {
+            assert_eq!((answer.status.as_u16(), answer.code(), answer.id()), (409, "conflict", id));
+            assert_eq!(answer.body["data"]["position"], 0, "{}", answer.body);
+            assert!(answer.message().starts_with("entry 0 "), "{}", answer.message());
+        }
+        Promise::Queued => assert_eq!(answer.status, 202, "{}", answer.body),
+    }
 }
 
 async fn a_batch_with_one_bad_entry_is_refused_and_nothing_of_it_stored(transport: Transport) {
@@ -113,7 +130,7 @@ async fn one_id_over_each_transport_is_one_entry_and_three_duplicates() {
         stack.eventually_stored(id).await;
         for other in Transport::ALL.into_iter().filter(|other| *other != first) {
             let answer = stack.log(other, &log).await;
-            let expected = if other == Transport::Rabbitmq { "queued" } else { "duplicate" };
+            let expected = other.promise().repeated().as_str();
             assert_eq!(answer.outcome(), expected, "{}", answer.body);
         }
         let entry = eventually("written four times", || async {

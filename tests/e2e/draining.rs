@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use rig::Process;
 use tests::{
     SOON, eventually,
-    process::Process,
     raw::{self, begin},
     stack::{Answer, Stack},
 };
@@ -23,7 +23,7 @@ async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
     let log = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
     let work = post("/handle", log);
     is_draining(&drained(&mut stack.broker, Signal::SIGTERM, &[READY, ALIVE, &work]).await);
-    stack.start_broker().await;
+    stack.start_broker().await.expect("it starts");
     assert!(stack.all_stored().await.is_empty(), "what was refused is not stored");
 }
 
@@ -37,7 +37,7 @@ async fn a_logger_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
 #[tokio::test]
 async fn a_listener_that_drains_is_alive_and_not_ready() {
     let mut stack = Stack::start().await;
-    let listener = stack.listener.as_mut().expect("it is started");
+    let listener = &mut stack.listener;
     is_draining(&drained(listener, Signal::SIGTERM, &[READY, ALIVE]).await);
 }
 
@@ -62,7 +62,7 @@ fn is_draining(answers: &[(Answer, String)]) {
 async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Vec<(Answer, String)> {
     /// Between SIGTERM and SIGKILL container engines wait so long.
     const MOST: Duration = Duration::from_secs(10);
-    let address = process.ready().await["http"];
+    let address = process.ready().await.expect("it is ready")["http"];
     let halves = requests.iter().map(|request| request.split_at(request.len() / 2));
     let halves: Vec<(&str, &str)> = halves.collect();
     let mut streams = Vec::new();
@@ -73,7 +73,7 @@ async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Ve
         raw::is_read(stream).await;
     }
     let begun = Instant::now();
-    process.signal(signal);
+    process.signal(signal).expect("it runs");
     eventually("no new connection is taken", async || {
         TcpStream::connect(address).await.is_err().then_some(())
     })
@@ -86,7 +86,7 @@ async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Ve
         read.expect("it is closed after the answer").expect("text");
         answers.push((raw::parse(&answer, begun.elapsed()), answer));
     }
-    assert!(process.ended().await.success(), "{}", process.log());
+    assert!(process.ended().await.expect("it ends").success(), "{}", process.log());
     assert!(begun.elapsed() < MOST, "{:?}", begun.elapsed());
     answers
 }

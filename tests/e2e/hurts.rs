@@ -1,22 +1,23 @@
 //! The nine hurts of the course's users, each with a test that shows it gone.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use chaos::Verdict;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::{Process, Services, Verdict};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{
-    DIRECT, client, eventually,
-    process::Process,
+    DIRECT, client, eventually, process,
     rabbitmq::VirtualHost,
-    stack::{LoggerAddresses, Stack, reserve},
-    torture::{Load, under_load::kill_listener_in_mid_batch},
+    stack::Stack,
+    torture::{
+        load::{self, Load},
+        under_load::kill_listener_in_mid_batch,
+    },
 };
-use tokio::net::TcpSocket;
 use uuid::Uuid;
 
 // ---- Hurt 1: queued is read as done ----------------------------------------------------------------------
@@ -37,7 +38,7 @@ async fn queued_is_not_read_as_done() {
         (stack.rabbitmq.depth("logs.entries").await == 1).then_some(())
     })
     .await;
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     stack.eventually_stored(answer.id()).await;
 }
 
@@ -48,23 +49,23 @@ async fn kill_9_of_the_listener_under_load_loses_nothing() {
     let mut stack = Stack::start().await;
     let load = load_over_rabbitmq(&stack);
     for _ in 0..3 {
-        load.goes_on(100).await;
-        kill_listener_in_mid_batch(&mut stack, &load).await;
-        load.goes_on(100).await;
-        stack.start_listener().await;
+        load.goes_on(100).await.expect("it goes on");
+        kill_listener_in_mid_batch(&mut stack, &load).await.expect("it comes back");
+        load.goes_on(100).await.expect("it goes on");
+        stack.start_listener().await.expect("it starts");
     }
-    load.goes_on(100).await;
+    load.goes_on(100).await.expect("it goes on");
     all_are_stored_once(&stack, load).await;
 }
 
 #[tokio::test]
 async fn what_is_queued_while_the_logger_is_down_is_stored_when_it_is_back() {
     let mut stack = Stack::start().await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let load = load_over_rabbitmq(&stack);
-    load.goes_on(100).await;
-    stack.start_logger().await;
-    load.goes_on(100).await;
+    load.goes_on(100).await.expect("it goes on");
+    stack.start_logger().await.expect("it starts");
+    load.goes_on(100).await.expect("it goes on");
     all_are_stored_once(&stack, load).await;
 }
 
@@ -73,16 +74,16 @@ async fn what_is_queued_while_the_logger_is_down_is_stored_when_it_is_back() {
 #[tokio::test]
 async fn two_listeners_store_every_entry_once() {
     let mut stack = Stack::start().await;
-    let mut first = stack.listener.take().expect("it runs");
+    let mut first = std::mem::take(&mut stack.listener);
     // Beside the first, which has the stack's own port.
     stack.set("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned());
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     let load = load_over_rabbitmq(&stack);
-    load.goes_on(100).await;
+    load.goes_on(100).await.expect("it goes on");
     let stored = all_are_stored_once(&stack, load).await;
     let entries = stack.all_stored().await;
     assert!(entries.iter().all(|entry| entry.attempts == 1), "no entry is handed over twice");
-    let second = stack.listener.as_mut().expect("it runs");
+    let second = &mut stack.listener;
     // They count once RabbitMQ has been told, which may come after what the store shows.
     let counted = async || {
         let both = (stored_by(&mut first).await, stored_by(second).await);
@@ -94,7 +95,7 @@ async fn two_listeners_store_every_entry_once() {
 
 /// How many entries a listener has stored, by its own count.
 async fn stored_by(listener: &mut Process) -> usize {
-    let address = listener.ready().await["http"];
+    let address = listener.ready().await.expect("it is ready")["http"];
     let metrics = client().get(format!("http://{address}/metrics")).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
     let count = metrics.lines().find_map(|line| line.strip_prefix("listener_stored_total "));
@@ -108,14 +109,14 @@ async fn after_a_restart_of_rabbitmq_broker_and_listener_go_on() {
     /// One that is as long as a restart, and short ones, since what breaks depends on the moment.
     const OUTAGES_MS: [u64; 8] = [1_000, 50, 50, 50, 50, 50, 50, 50];
     let mut stack = Stack::start_direct(&[]).await;
-    let relay = stack.relay(Transport::Rabbitmq).await;
-    stack.broker.kill().await;
-    stack.start_broker().await;
-    stack.reaches(Transport::Rabbitmq).await;
-    stack.start_listener().await;
+    let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
+    stack.broker.kill().await.expect("it runs");
+    stack.start_broker().await.expect("it starts");
+    stack.reaches(&[Transport::Rabbitmq]).await.expect("it is ready");
+    stack.start_listener().await.expect("it starts");
     let load = load_over_rabbitmq(&stack);
     for outage_ms in OUTAGES_MS {
-        load.goes_on(100).await;
+        load.goes_on(100).await.expect("it goes on");
         relay.refuse();
         eventually("the broker says that RabbitMQ is gone", async || {
             let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
@@ -130,8 +131,8 @@ async fn after_a_restart_of_rabbitmq_broker_and_listener_go_on() {
         tokio::time::sleep(Duration::from_millis(outage_ms)).await;
         relay.admit();
     }
-    load.goes_on(100).await;
-    let verdict = load.stop(&stack).await;
+    load.goes_on(100).await.expect("it goes on");
+    let verdict = load::stop(load, &stack).await.expect("it can be judged");
     // To the journal, the entries that were sent besides are phantoms.
     assert!(Verdict { phantom: 0, ..verdict }.is_sound(), "{verdict}");
     assert!(verdict.stored - verdict.phantom >= verdict.accepted, "none is a dead letter: {verdict}");
@@ -145,12 +146,12 @@ async fn a_kept_connection_is_used() {
     let mut stack = Stack::start_direct(&[]).await;
     let mut relays = Vec::new();
     for transport in Transport::ALL {
-        relays.push((transport, stack.relay(transport).await));
+        relays.push((transport, stack.relay(transport).await.expect("a relay")));
     }
-    stack.broker.kill().await;
-    stack.start_broker().await;
+    stack.broker.kill().await.expect("it runs");
+    stack.start_broker().await.expect("it starts");
     for (transport, relay) in relays {
-        stack.reaches(transport).await;
+        stack.reaches(&[transport]).await.expect("it is ready");
         for _ in 0..ENTRIES {
             let answer = stack.log(transport, &json!({ "name": "event", "data": "text" })).await;
             assert_eq!(answer.status, 202, "{}", answer.body);
@@ -166,7 +167,7 @@ async fn a_kept_connection_is_used() {
 #[tokio::test]
 async fn a_logger_that_is_down_is_answered_at_once() {
     let mut stack = Stack::start_without_listener(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let entry = json!({ "name": "event", "data": "text" });
     for transport in DIRECT {
         eventually("the broker has seen that the logger is gone", async || {
@@ -194,7 +195,7 @@ async fn a_logger_that_is_frozen_is_answered_within_the_deadline() {
     /// What a busy machine adds; without the setting it would be four seconds at least.
     const SLACK: Duration = Duration::from_millis(2_500);
     let stack = Stack::start_without_listener(&[("BROKER_DEADLINE_MS", "1000")]).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let ids = DIRECT.map(|transport| (transport, Uuid::now_v7()));
     let entry = |id| json!({ "id": id, "name": "event", "data": "text" });
     join_all(ids.map(async |(transport, id)| {
@@ -209,7 +210,7 @@ async fn a_logger_that_is_frozen_is_answered_within_the_deadline() {
         assert!(fastest < DEADLINE + SLACK, "{transport}: {fastest:?}");
     }))
     .await;
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     for (transport, id) in ids {
         // The same id again is safe, whatever became of the first.
         let outcome = eventually("the logger answers again", async || {
@@ -318,40 +319,30 @@ async fn rabbitmq_may_be_there_last() {
 
 /// Services that are started one by one.
 struct Loose {
-    settings: BTreeMap<&'static str, String>,
-    broker_at: SocketAddr,
-    /// So that nobody else gets one before its service has begun.
-    _ports: [TcpSocket; 4],
-    running: Vec<Process>,
-    dir: TempDir,
+    services: Services,
+    _dir: TempDir,
 }
 
 impl Loose {
     fn new(amqp_url: String) -> Self {
-        let ports = [(); 4].map(|()| reserve());
-        let [broker_at, http, rpc, grpc] =
-            ports.each_ref().map(|port| port.local_addr().expect("its address"));
-        let logger_at = LoggerAddresses { http, rpc, grpc };
-        let mut settings = BTreeMap::from([
-            ("AMQP_URL", amqp_url),
-            ("BROKER_HTTP_LISTEN", broker_at.to_string()),
-            ("LISTENER_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
-        ]);
-        settings.extend(logger_at.listens());
-        settings.extend(logger_at.urls());
-        let dir = tempfile::tempdir().expect("a directory");
-        Loose { settings, broker_at, _ports: ports, running: Vec::new(), dir }
+        let (dir, settings) = (tempfile::tempdir().expect("a directory"), [("AMQP_URL", amqp_url)]);
+        let launch = process::launch(&BTreeMap::from(settings.clone()));
+        let services = Services::new(launch, settings, dir.path(), client()).expect("free ports");
+        Loose { services, _dir: dir }
     }
 
     async fn start(&mut self, service: &str) {
-        let mut process = Process::start(service, &self.settings, self.dir.path());
-        process.ready().await;
-        self.running.push(process);
+        let started = match service {
+            "logger" => self.services.start_logger_unasked().await,
+            "broker" => self.services.start_broker().await,
+            _ => self.services.launch_listener().await,
+        };
+        started.expect("it starts");
     }
 
     async fn log(&self, transport: Transport) -> (u16, Value) {
         let body = json!({ "action": "log", "transport": transport, "log": { "name": "event", "data": "" } });
-        self.ask(client().post(format!("http://{}/handle", self.broker_at)).json(&body)).await
+        self.ask(client().post(format!("http://{}/handle", self.services.broker_at)).json(&body)).await
     }
 
     async fn eventually_deliver(&self, transport: Transport) {
@@ -360,7 +351,7 @@ impl Loose {
             let (status, body) = self.log(transport).await;
             (status == 202).then(|| body["data"]["id"].as_str().expect("an id").to_owned())
         });
-        let url = format!("http://{}/logs/{}", self.broker_at, id.await);
+        let url = format!("http://{}/logs/{}", self.services.broker_at, id.await);
         eventually(&format!("what went by {transport} is stored"), async || {
             let (status, body) = self.ask(client().get(&url)).await;
             (status == 200).then(|| assert_eq!(body["data"]["transport"], transport.as_str()))
@@ -378,13 +369,13 @@ impl Loose {
 
 /// Four callers that log over RabbitMQ, with the same entries in every run.
 fn load_over_rabbitmq(stack: &Stack) -> Load {
-    Load::start(stack.broker_at, &[Transport::Rabbitmq], 4, 1)
+    load::start(stack, &[Transport::Rabbitmq], 4, 1)
 }
 
 /// Fails unless every entry of a load was accepted or certainly not stored, and what was accepted is stored and
 /// nothing else; says how many that are.
 async fn all_are_stored_once(stack: &Stack, load: Load) -> usize {
-    let verdict = load.stop(stack).await;
+    let verdict = load::stop(load, stack).await.expect("it can be judged");
     assert!(verdict.is_sound() && verdict.unknown == 0, "{verdict}");
     assert_eq!(verdict.stored, verdict.accepted, "none is a dead letter: {verdict}");
     verdict.stored

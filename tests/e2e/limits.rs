@@ -65,7 +65,7 @@ async fn has_bounded_memory<H>(stack: &Stack, transport: Transport, half: impl A
         503 => assert_eq!(answer.code(), "overloaded", "{}", answer.body),
         status => panic!("{status}: {}", answer.body),
     }
-    let peak = stack.logger.peak_memory_kib();
+    let peak = stack.logger.usage().expect("it runs").peak_memory_kib;
     assert!(peak < MOST_KIB, "{transport}: {peak} KiB");
     drop(open);
 }
@@ -238,6 +238,6 @@ async fn a_grpc_batch_of_two_million_empty_entries_is_refused_and_takes_little_m
     let refused = client.unary(request, path, codec).await.expect_err("too many");
     let failure = grpc::failure(&refused).unwrap_or_else(|| panic!("{refused}"));
     assert_eq!(failure.code, Code::BadBatch, "{failure}");
-    let peak = stack.logger.peak_memory_kib();
+    let peak = stack.logger.usage().expect("it runs").peak_memory_kib;
     assert!(peak < MOST_KIB, "{peak} KiB");
 }

@@ -38,7 +38,7 @@ async fn ten_thousand_queued_entries_are_stored_once_when_the_listener_starts() 
     let mut stack = Stack::start_without_listener(&[]).await;
     let ids = queue_entries(&stack, 10_000).await;
     assert!(stack.all_stored().await.is_empty());
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     all_are_stored_once(&stack, &ids).await;
     eventually("nothing is left", async || (stack.rabbitmq.depth("logs.entries").await == 0).then_some(()))
         .await;
@@ -71,7 +71,7 @@ async fn what_can_never_be_stored_is_a_dead_letter_at_the_first_try_and_its_neig
         stack.rabbitmq.publish("logs_topic", "log.INFO", body, BasicProperties::default()).await;
     }
     let after = queue_entries(&stack, 5).await;
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     all_are_stored_once(&stack, &before.union(&after).copied().collect()).await;
     for (body, code) in garbage {
         let dead = eventually("a dead letter", async || stack.rabbitmq.get("logs.dead").await).await;
@@ -89,10 +89,10 @@ async fn what_can_never_be_stored_is_a_dead_letter_at_the_first_try_and_its_neig
 #[tokio::test]
 async fn while_the_logger_is_down_entries_wait_and_none_goes_in_circles() {
     let mut stack = Stack::start().await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let ids = queue_entries(&stack, 100).await;
     listener_says(&stack, "waiting_for", json!("logger")).await;
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     all_are_stored_once(&stack, &ids).await;
     assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
     let attempts: u32 = stack.all_stored().await.iter().map(|entry| entry.attempts).sum();
@@ -105,11 +105,11 @@ async fn all_that_rabbitmq_has_handed_over_counts_as_held_until_the_logger_has_s
     const SENT: usize = 300;
     let stack = Stack::start().await;
     let mut ids = grown(&stack).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     ids.extend(queue_entries(&stack, SENT).await);
     it_holds(&stack, SENT).await;
     assert_eq!(stack.rabbitmq.depth("logs.entries").await, 0, "none is left to hand over");
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     all_are_stored_once(&stack, &ids).await;
     it_holds(&stack, 0).await;
 }
@@ -118,12 +118,12 @@ async fn all_that_rabbitmq_has_handed_over_counts_as_held_until_the_logger_has_s
 async fn while_the_logger_is_down_nothing_is_taken_and_then_all_of_it() {
     let mut stack = Stack::start().await;
     let mut ids = grown(&stack).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     listener_says(&stack, "consuming", json!(false)).await;
     ids.extend(queue_entries(&stack, 100).await);
     stack.rabbitmq.holds("logs.entries", 100).await;
     it_holds(&stack, 0).await;
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     all_are_stored_once(&stack, &ids).await;
     listener_says(&stack, "consuming", json!(true)).await;
     let attempts: u32 = stack.all_stored().await.iter().map(|entry| entry.attempts).sum();
@@ -137,7 +137,7 @@ async fn what_large_messages_take_while_the_logger_is_frozen_has_a_bound() {
     const MOST_BYTES: u64 = 128 * 1024 * 1024;
     let stack = Stack::start().await;
     let ids = grown(&stack).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let body = format!("{{\"name\":\"large\",\"data\":\"{}\"}}", "\\u0001".repeat(proto::limits::DATA_BYTES));
     for _ in 0..SENT {
         stack.rabbitmq.publish("logs_topic", "log.INFO", body.as_bytes(), BasicProperties::default()).await;
@@ -145,7 +145,7 @@ async fn what_large_messages_take_while_the_logger_is_frozen_has_a_bound() {
         assert!(held.expect("a number") < MOST_BYTES, "{held:?}");
     }
     assert!(stack.rabbitmq.depth("logs.entries").await > 0, "it has not taken all of it");
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     eventually("all are stored", async || (stack.rabbitmq.depth("logs.entries").await == 0).then_some(()))
         .await;
     it_holds(&stack, 0).await;
@@ -157,18 +157,18 @@ async fn what_large_messages_take_while_the_logger_is_frozen_has_a_bound() {
 #[tokio::test]
 async fn a_listener_that_is_there_first_finds_nothing_to_complain_of() {
     let mut stack = Stack::start_direct(&[]).await;
-    stack.broker.kill().await;
+    stack.broker.kill().await.expect("it runs");
     let (_connection, channel) = stack.rabbitmq.channel().await;
     for queue in ["logs.entries", "logs.dead"] {
         channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
     }
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     eventually("the queues are counted", async || {
         let metrics = stack.get_from_listener("/metrics").await;
         metrics.status.is_success().then_some(())
     })
     .await;
-    let log = stack.listener.as_ref().expect("it runs").log();
+    let log = stack.listener.log();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
 
@@ -190,7 +190,7 @@ async fn an_applications_own_message_id_makes_a_redelivery_the_same_entry() {
         (stack.all_stored().await.len() == 2).then_some(())
     })
     .await;
-    let listener = stack.listener.as_ref().expect("it runs");
+    let listener = &stack.listener;
     assert!(listener.log().contains("log.SHOUT"), "a level that is not known is told");
     assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
 }
@@ -204,7 +204,7 @@ async fn headers_that_are_nested_deeply_end_no_listener() {
     eventually("it is stored", async || (stack.all_stored().await.len() == 1).then_some(())).await;
     let dead = eventually("the other is a dead letter", async || stack.rabbitmq.get("logs.dead").await).await;
     assert_eq!(dead.delivery.data, b"no JSON", "what can be read of its headers can be read by all");
-    let starts = stack.listener.as_ref().expect("it runs").log().matches("listener ready").count();
+    let starts = stack.listener.log().matches("listener ready").count();
     assert_eq!(starts, 1);
 }
 
@@ -232,31 +232,30 @@ async fn listener_says(stack: &Stack, field: &str, value: Value) {
 #[tokio::test]
 async fn what_is_held_when_rabbitmq_is_lost_is_taken_again_and_stored() {
     let mut stack = Stack::start_without_listener(&[]).await;
-    let relay = stack.relay(Transport::Rabbitmq).await;
-    stack.start_listener().await;
+    let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
+    stack.start_listener().await.expect("it starts");
     let mut ids = grown(&stack).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     ids.extend(queue_entries(&stack, 100).await);
     it_holds(&stack, 100).await;
     relay.reset();
     it_holds(&stack, 0).await;
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     all_are_stored_once(&stack, &ids).await;
 }
 
 #[tokio::test]
 async fn a_listener_that_is_told_to_stop_leaves_the_rest_in_rabbitmq() {
     let mut stack = Stack::start().await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let ids = queue_entries(&stack, 2_000).await;
-    let mut listener = stack.listener.take().expect("it runs");
-    listener.signal(Signal::SIGTERM);
-    assert!(listener.ended().await.success());
+    let mut listener = std::mem::take(&mut stack.listener);
+    listener.stop().await.expect("it ends");
     eventually("all are back in the queue", async || {
         (stack.rabbitmq.depth("logs.entries").await == 2_000).then_some(())
     })
     .await;
-    stack.logger.signal(Signal::SIGCONT);
-    stack.start_listener().await;
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
+    stack.start_listener().await.expect("it starts");
     all_are_stored_once(&stack, &ids).await;
 }

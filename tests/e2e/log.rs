@@ -9,15 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos::LogTo;
 use futures_util::future::join_all;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use proto::Transport;
+use rig::LogTo;
 use serde_json::{Value, json};
-use tests::{SOON, client, eventually, process::binary, stack::Stack};
+use tests::{SOON, binaries::binary, client, eventually, stack::Stack};
 use tokio::process::{Child, Command};
 
 /// Between SIGTERM and SIGKILL container engines wait so long.
@@ -93,7 +93,7 @@ async fn a_log_that_cannot_be_written_stops_neither_a_start_nor_an_end() {
         let services = SERVICES.map(|(name, listens)| async move {
             let dir = tempfile::tempdir().expect("a directory");
             // Kept until the service has them: nobody else gets the same ones.
-            let ports = listens.iter().map(|_| tests::stack::reserve()).collect::<Vec<_>>();
+            let ports = listens.iter().map(|_| rig::reserve().expect("a free port")).collect::<Vec<_>>();
             let at: Vec<SocketAddr> =
                 ports.iter().map(|port| port.local_addr().expect("its address")).collect();
             let settings = listens.iter().copied().zip(at.iter().map(ToString::to_string)).collect();
@@ -151,16 +151,17 @@ async fn a_log_that_is_read_again_says_how_much_of_it_is_lost() {
     let mut stack = Stack::start_direct(&[]).await;
     stack.set("RUST_LOG", "trace".to_owned());
     stack.set("LOG_FORMAT", "json".to_owned());
-    stack.broker.kill().await;
-    stack.start_broker_logging(LogTo::Pipe).await;
-    stack.reaches(Transport::Rabbitmq).await;
-    stack.broker.tap().pause();
+    stack.broker.kill().await.expect("it runs");
+    stack.log_to(LogTo::Pipe);
+    stack.start_broker().await.expect("it starts");
+    stack.reaches(&[Transport::Rabbitmq]).await.expect("it is ready");
+    stack.broker.tap().expect("a pipe").pause();
     let lost = lose_lines(&stack).await;
     for transport in [Transport::Http, Transport::Rpc, Transport::Grpc] {
         let answer = stack.log(transport, &json!({ "name": "event", "data": "x" })).await;
         assert_eq!(answer.status, 202, "nobody waits for the log: {}", answer.body);
     }
-    stack.broker.tap().resume();
+    stack.broker.tap().expect("a pipe").resume();
     let told = eventually("it is told", async || {
         let log = stack.broker.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -168,8 +169,7 @@ async fn a_log_that_is_read_again_says_how_much_of_it_is_lost() {
         (told > 0).then_some(told)
     });
     assert!(told.await >= lost);
-    stack.broker.signal(Signal::SIGTERM);
-    stack.broker.ends_well().await;
+    stack.broker.stop().await.expect("it ends");
     let log = stack.broker.log();
     let broken = log.lines().find(|line| serde_json::from_str::<Value>(line).is_err());
     assert_eq!(broken, None, "each line is whole");
@@ -180,7 +180,7 @@ async fn a_log_that_is_read_again_says_how_much_of_it_is_lost() {
 async fn refused_requests_have_few_lines_however_many_they_are() {
     const REFUSED: usize = 2_000;
     let mut stack = Stack::start_direct(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let begun = Instant::now();
     let mut refused = 0;
     while refused < REFUSED {
@@ -188,8 +188,7 @@ async fn refused_requests_have_few_lines_however_many_they_are() {
         let answers = join_all((0..100).map(|_| stack.log(Transport::Http, &entry))).await;
         refused += answers.iter().filter(|answer| [503, 504].contains(&answer.status.as_u16())).count();
     }
-    stack.broker.signal(Signal::SIGTERM);
-    stack.broker.ends_well().await;
+    stack.broker.stop().await.expect("it ends");
     let seconds = usize::try_from(begun.elapsed().as_secs()).expect("few");
     let log = stack.broker.log();
     let of = |words: &str| log.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
@@ -208,9 +207,8 @@ async fn refused_requests_have_few_lines_however_many_they_are() {
 #[tokio::test]
 async fn a_hangup_ends_no_service() {
     let mut stack = Stack::start_with(&[]).await;
-    let listener = stack.listener.as_mut().expect("it runs");
-    for process in [&mut stack.broker, listener, &mut stack.logger] {
-        process.signal(Signal::SIGHUP);
+    for process in stack.processes_mut() {
+        process.signal(Signal::SIGHUP).expect("it runs");
         let told = async || process.log().contains("SIGHUP: ").then_some(());
         eventually("it is told", told).await;
     }
@@ -218,10 +216,8 @@ async fn a_hangup_ends_no_service() {
         let answer = stack.log(transport, &json!({ "name": "event", "data": "x" })).await;
         stack.eventually_stored(answer.id()).await;
     }
-    let listener = stack.listener.as_mut().expect("it runs");
-    for process in [&mut stack.broker, listener, &mut stack.logger] {
-        process.signal(Signal::SIGTERM);
-        process.ends_well().await;
+    for process in stack.processes_mut() {
+        process.stop().await.expect("it ends");
         let levels: BTreeSet<&str> =
             ["ERROR", "panicked"].into_iter().filter(|word| process.log().contains(word)).collect();
         assert_eq!(levels, BTreeSet::new(), "{}", process.log());
@@ -235,28 +231,26 @@ async fn a_store_that_is_slow_to_close_is_told_and_ends_with_0() {
     use rand::{SeedableRng, rngs::StdRng};
     use tests::{
         disk::Disk,
-        torture::lone::{Lone, random_entry},
+        torture::{lone::Lone, random_entry},
     };
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Disk::new(dir.path());
     let settings = BTreeMap::from(disk.settings());
     let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
-    let (mut random, mut journal) = (StdRng::seed_from_u64(1), chaos::Journal::default());
+    let (mut random, mut ledger) = (StdRng::seed_from_u64(1), rig::Ledger::default());
     for _ in 0..20 {
-        lone.send(Transport::Http, &random_entry(&mut random), &mut journal).await;
+        lone.send(Transport::Http, &random_entry(&mut random), &mut ledger).await;
     }
     // Longer than the store may take, and shorter than it takes until the process is killed.
     disk.set_sync_delay(Duration::from_secs(4));
-    lone.process.signal(Signal::SIGTERM);
-    let status = lone.process.ended().await;
-    assert!(status.success(), "{status}: {}", lone.process.log());
-    let log = lone.process.log();
+    lone.logger.stop().await.expect("it ends");
+    let log = lone.logger.log();
     assert!(log.contains("the store did not close in time; nothing is lost"), "{log}");
     disk.set_sync_delay(Duration::ZERO);
     let mut lone = Lone::start(&settings, dir.path()).await.expect("it starts");
-    let verdict = journal.verdict(&lone.all_stored().await, &HashSet::new());
+    let verdict = ledger.verdict(&lone.all_stored().await.expect("it answers"), &HashSet::new());
     assert!(verdict.is_sound() && verdict.accepted == 20, "{verdict}");
-    lone.process.kill().await;
+    lone.logger.kill().await.expect("it runs");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
     })
     .await;
 
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     for _ in 0..QUEUED {
         assert_eq!(stack.log(Transport::Rabbitmq, &entry()).await.outcome(), "queued");
     }
@@ -114,7 +114,7 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
     let broker = scrape(&stack, "broker").await;
     assert_eq!(broker.sum("transport_reachable"), 1.0, "RabbitMQ alone");
 
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     for direct in DIRECT {
         eventually("it is accepted again", async || {
             (stack.log(direct, &entry()).await.status == 202).then_some(())
@@ -147,7 +147,7 @@ async fn a_dead_letter_counts_once_rabbitmq_has_it() {
     publish(2 * QUEUE_BYTES).await;
     eventually("the first fills the queue", async || (counted().await == 1.0).then_some(())).await;
     publish(1).await;
-    let listener = stack.listener.as_ref().expect("it runs");
+    let listener = &stack.listener;
     eventually("the second finds no room", async || {
         listener.log().contains("cannot publish a dead letter").then_some(())
     })
@@ -321,7 +321,7 @@ fn url(stack: &Stack, service: &str) -> String {
     let address = match service {
         "broker" => stack.broker_at,
         "logger" => stack.logger_at.http,
-        _ => stack.listener_at.expect("it runs"),
+        _ => stack.listener_at,
     };
     format!("{}://{address}/metrics", tls::scheme())
 }
@@ -356,9 +356,9 @@ async fn await_depths(stack: &Stack, depths: [(&str, f64); 2]) {
 /// What the three show after entries over all four transports, a refusal, a dead letter and a restart of the logger.
 async fn shown_by_a_used_stack() -> BTreeMap<&'static str, Scrape> {
     let mut stack = Stack::start().await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     refused_by_all(&stack).await;
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     for direct in DIRECT {
         eventually("it is accepted again", async || {
             (stack.log(direct, &entry()).await.status == 202).then_some(())

@@ -42,6 +42,9 @@ async fn the_description_has_exactly_the_routes_of_the_broker() {
         routes.entry(path).or_default().insert(method);
     }
     assert_eq!(described, routes);
+    let text = serde_json::to_string_pretty(&description.body).expect("JSON");
+    let phrases: Vec<String> = tests::voice::found_in(&text).iter().map(ToString::to_string).collect();
+    assert!(phrases.is_empty(), "{}", phrases.join("\n"));
 }
 
 #[tokio::test]
@@ -51,8 +54,8 @@ async fn every_answer_is_as_it_is_described() {
     let mut answers = answers_in_order(&stack).await;
     // So that nobody waits long in the outage.
     stack.set("BROKER_DEADLINE_MS", "500".to_owned());
-    stack.broker.kill().await;
-    stack.start_broker().await;
+    stack.broker.kill().await.expect("it runs");
+    stack.start_broker().await.expect("it starts");
     for transport in [Transport::Http, Transport::Grpc] {
         eventually("the new broker delivers", async || {
             let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
@@ -251,11 +254,11 @@ async fn answers_in_order(stack: &Stack) -> Vec<Answered> {
 async fn answers_in_an_outage(stack: &mut Stack) -> Vec<Answered> {
     let entry = json!({ "name": "event", "data": "text" });
     let grpc = json!({ "action": "log", "log": entry }).to_string();
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let mut answers = vec![("post", "/handle", stack.log(Transport::Http, &entry).await)];
     answers.push(("post", "/log-grpc", stack.post("/log-grpc", grpc.clone()).await));
     answers.push(("get", "/logs", stack.get("/logs").await));
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let refused = eventually("the broker knows that the logger is gone", async || {
         Some(stack.post("/log-grpc", grpc.clone()).await).filter(|answer| answer.status == 503)
     });

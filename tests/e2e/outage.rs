@@ -10,7 +10,12 @@ use lapin::{
 use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::json;
-use tests::{DIRECT, eventually, stack::Stack, tls, torture::Load};
+use tests::{
+    DIRECT, eventually,
+    stack::Stack,
+    tls,
+    torture::load::{self, Load},
+};
 use uuid::Uuid;
 
 for_each_transport!(
@@ -27,11 +32,11 @@ async fn a_dead_logger_is_answered_at_once_and_the_next_entry_after_its_return_i
     let mut stack = Stack::start().await;
     let log = json!({ "name": "event", "data": "" });
     assert_eq!(stack.log(transport, &log).await.status, 202);
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     if transport == Transport::Rabbitmq {
         let answer = stack.log(transport, &log).await;
         assert_eq!((answer.status.as_u16(), answer.outcome()), (202, "queued"));
-        stack.start_logger().await;
+        stack.start_logger().await.expect("it starts");
         stack.eventually_stored(answer.id()).await;
         return;
     }
@@ -54,7 +59,7 @@ async fn a_dead_logger_is_answered_at_once_and_the_next_entry_after_its_return_i
     // The machine may stall now and then.
     took.sort_unstable();
     assert!(took[took.len() / 2] < AT_ONCE, "{took:?}");
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let answer = eventually("the broker is back", async || {
         Some(stack.log(transport, &log).await).filter(|answer| answer.status == 202)
     });
@@ -70,7 +75,7 @@ async fn a_frozen_logger_is_answered_within_the_deadline_and_the_retry_is_safe(t
     // So that a connection is open: without one, a handshake of TLS that nobody answers is a certain failure.
     let before = stack.log(transport, &json!({ "name": "before", "data": "" })).await;
     stack.eventually_stored(before.id()).await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let id = Uuid::now_v7();
     let log = json!({ "id": id, "name": "event", "data": "" });
     if transport == Transport::Rabbitmq {
@@ -86,7 +91,7 @@ async fn a_frozen_logger_is_answered_within_the_deadline_and_the_retry_is_safe(t
         }
         assert!(fastest < Duration::from_millis(DEADLINE_MS) + AT_ONCE, "{fastest:?}");
     }
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     eventually("the retry is accepted", async || {
         Some(stack.log(transport, &log).await).filter(|answer| answer.status == 202)
     })
@@ -101,14 +106,14 @@ async fn a_refusal_over_grpc_shows_that_the_logger_is_back() {
     let id = Uuid::now_v7();
     let entry = |data: &str| json!({ "id": id, "name": "event", "data": data });
     assert_eq!(stack.log(Transport::Http, &entry("first")).await.status, 202);
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let reachable = async || stack.get("/readyz").await.body["detail"]["reachable"]["grpc"].clone();
     eventually("the loss is noticed", async || {
         stack.log(Transport::Grpc, &entry("first")).await;
         (reachable().await == false).then_some(())
     })
     .await;
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     eventually("the logger refuses", async || {
         (stack.log(Transport::Grpc, &entry("other")).await.code() == "conflict").then_some(())
     })
@@ -127,7 +132,7 @@ async fn each_transport_finds_the_logger_again_though_nobody_calls() {
             .then_some(())
     };
     for _ in 0..2 {
-        stack.logger.kill().await;
+        stack.logger.kill().await.expect("it runs");
         eventually("the loss is noticed", async || {
             for transport in DIRECT {
                 stack.log(transport, &json!({ "name": "event", "data": "" })).await;
@@ -135,7 +140,7 @@ async fn each_transport_finds_the_logger_again_though_nobody_calls() {
             reachable(&stack, false).await
         })
         .await;
-        stack.start_logger_unasked().await;
+        stack.start_logger_unasked().await.expect("it starts");
         eventually("it is found again", async || reachable(&stack, true).await).await;
         for transport in DIRECT {
             let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
@@ -210,7 +215,7 @@ async fn a_full_queue_is_answered_503_and_holds_just_what_was_accepted() {
     }
     assert!(refused > SENT / 2, "the queue took {} of {SENT}", accepted.len());
     stack.rabbitmq.holds("logs.entries", accepted.len()).await;
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     eventually("there is room again", async || {
         let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
         (answer.status == 202).then(|| accepted.insert(answer.id()))
@@ -251,22 +256,22 @@ async fn a_channel_that_rabbitmq_closes_is_soon_replaced_and_nothing_is_lost() {
     /// Less than what a lost heartbeat would take. On a machine that is compiling it was once 2.2 s.
     const REPLACED_WITHIN: Duration = Duration::from_secs(8);
     let stack = Stack::start().await;
-    let load = Load::start(stack.broker_at, &[Transport::Rabbitmq], 16, 1);
+    let load = load::start(&stack, &[Transport::Rabbitmq], 16, 1);
     let (_connection, channel) = stack.rabbitmq.channel().await;
     for _ in 0..5 {
-        load.goes_on(100).await;
+        load.goes_on(100).await.expect("it goes on");
         // A publish to an exchange that is not there closes its channel with 404.
         channel
             .exchange_delete("logs_topic".into(), ExchangeDeleteOptions::default())
             .await
             .expect("deleted");
-        let back = load.goes_on(100).await;
+        let back = load.goes_on(100).await.expect("it goes on");
         println!("100 more were accepted within {back:?}");
         assert!(back < REPLACED_WITHIN, "{back:?}");
     }
     let closed = stack.broker.log().matches("NOT_FOUND").count();
     assert!(closed > 0, "{}", stack.broker.log());
-    let verdict = load.stop(&stack).await;
+    let verdict = load::stop(load, &stack).await.expect("it can be judged");
     assert!(verdict.is_sound(), "{verdict}");
 }
 
@@ -275,10 +280,10 @@ async fn a_queue_of_the_same_name_with_other_arguments_is_answered_503_until_it_
     let mut stack = Stack::start_without_listener(&[]).await;
     let (_connection, channel) = stack.rabbitmq.channel().await;
     channel.queue_delete("logs.entries".into(), QueueDeleteOptions::default()).await.expect("deleted");
-    stack.broker.kill().await;
+    stack.broker.kill().await.expect("it runs");
     let options = QueueDeclareOptions::durable();
     channel.queue_declare("logs.entries".into(), options, FieldTable::default()).await.expect("declared");
-    stack.start_broker().await;
+    stack.start_broker().await.expect("it starts");
     for transport in Transport::ALL {
         let answer = stack.log(transport, &json!({ "name": "event", "data": "" })).await;
         if transport == Transport::Rabbitmq {
@@ -298,7 +303,7 @@ async fn a_queue_of_the_same_name_with_other_arguments_is_answered_503_until_it_
     })
     .await;
     channel.queue_delete("logs.entries".into(), QueueDeleteOptions::default()).await.expect("deleted");
-    stack.reaches(Transport::Rabbitmq).await;
+    stack.reaches(&[Transport::Rabbitmq]).await.expect("it is ready");
     assert_eq!(stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await.status, 202);
 }
 
@@ -306,9 +311,8 @@ async fn a_queue_of_the_same_name_with_other_arguments_is_answered_503_until_it_
 async fn a_broker_that_is_told_to_stop_under_load_loses_nothing_that_it_accepted() {
     let mut stack = Stack::start().await;
     let load = load_over_all(&stack).await;
-    stack.broker.signal(Signal::SIGTERM);
-    assert!(stack.broker.ended().await.success(), "{}", stack.broker.log());
-    stack.start_broker().await;
+    stack.broker.stop().await.expect("it ends");
+    stack.start_broker().await.expect("it starts");
     nothing_is_lost(&stack, load).await;
 }
 
@@ -316,9 +320,8 @@ async fn a_broker_that_is_told_to_stop_under_load_loses_nothing_that_it_accepted
 async fn a_logger_that_is_told_to_stop_under_load_loses_nothing_that_was_accepted() {
     let mut stack = Stack::start().await;
     let load = load_over_all(&stack).await;
-    stack.logger.signal(Signal::SIGTERM);
-    stack.logger.ends_well().await;
-    stack.start_logger().await;
+    stack.logger.stop().await.expect("it ends");
+    stack.start_logger().await.expect("it starts");
     nothing_is_lost(&stack, load).await;
 }
 
@@ -326,20 +329,20 @@ async fn a_logger_that_is_told_to_stop_under_load_loses_nothing_that_was_accepte
 async fn a_logger_that_is_killed_under_load_loses_nothing_that_was_accepted() {
     let mut stack = Stack::start().await;
     let load = load_over_all(&stack).await;
-    stack.logger.kill().await;
-    stack.start_logger().await;
+    stack.logger.kill().await.expect("it runs");
+    stack.start_logger().await.expect("it starts");
     nothing_is_lost(&stack, load).await;
 }
 
 /// Sixteen callers over all transports at once, of whose entries some have been accepted.
 async fn load_over_all(stack: &Stack) -> Load {
-    let load = Load::start(stack.broker_at, &Transport::ALL, 16, 1);
-    load.goes_on(100).await;
+    let load = load::start(stack, &Transport::ALL, 16, 1);
+    load.goes_on(100).await.expect("it goes on");
     load
 }
 
 async fn nothing_is_lost(stack: &Stack, load: Load) {
-    load.goes_on(100).await;
-    let verdict = load.stop(stack).await;
+    load.goes_on(100).await.expect("it goes on");
+    let verdict = load::stop(load, stack).await.expect("it can be judged");
     assert!(verdict.is_sound(), "{verdict}");
 }

@@ -168,7 +168,7 @@ fn random_bytes(seed: u64) -> Vec<u8> {
 }
 
 async fn all_ports(stack: &mut Stack) -> Vec<(&'static str, SocketAddr)> {
-    let listener = stack.listener.as_mut().expect("it is started").ready().await["http"];
+    let listener = stack.listener.ready().await.expect("it is ready")["http"];
     vec![
         ("the logger's http", stack.logger_at.http),
         ("the logger's rpc", stack.logger_at.rpc),

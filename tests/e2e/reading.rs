@@ -89,7 +89,7 @@ async fn a_question_that_cannot_be_answered_says_why() {
         ("/page/%ff", 404, "not_found", "no such file"),
         ("/logs/00000000-0000-0000-0000-000000000000", 400, "bad_query", "nil"),
         ("/logs/0197f5c1-5d3a-7c6e-8a54-2f1b6c0d9e7a", 404, "not_found", "no entry"),
-        ("/nowhere", 404, "not_found", "address"),
+        ("/nowhere", 404, "not_found", "endpoint"),
         ("/handle", 405, "method_not_allowed", "method"),
     ] {
         let answer = stack.get(path).await;
@@ -108,7 +108,7 @@ async fn a_question_that_cannot_be_answered_says_why() {
 #[tokio::test]
 async fn reading_while_the_logger_is_down_is_refused_at_once() {
     let mut stack = Stack::start_without_listener(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let answer = stack.get("/logs").await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"));
     assert!(answer.headers.contains_key("retry-after"));

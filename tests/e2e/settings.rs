@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::process::{Process, binary};
+use tests::{binaries::binary, process};
 
 /// Where each service listens.
 const LISTENS: [(&str, &[&str]); 3] = [
@@ -140,7 +140,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker"], "BROKER_CORS_ORIGINS", "*", "https://example.org:8443"),
     (&["broker"], "BROKER_CORS_ORIGINS", "https://example.org,example.net", "https://example.org:8443"),
     (&["broker"], "BROKER_KEYS_FILE", "/proc/none/keys", "cannot be read"),
-    (&["broker"], "BROKER_KEYS_FILE", "/tmp", "it is no file"),
+    (&["broker"], "BROKER_KEYS_FILE", "/tmp", "not a file"),
     (&["broker"], "BROKER_KEY_RATE", "-1", "0..=1000000"),
     (&["broker"], "BROKER_KEY_RATE", "1000001", "0..=1000000"),
     (&["broker"], "BROKER_KEY_RATE", "10/s", "invalid digit"),
@@ -251,9 +251,9 @@ async fn an_empty_variable_is_as_unset() {
 /// Starts a service that must be ready soon.
 async fn starts(service: &str, settings: &BTreeMap<&str, String>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut process = Process::start(service, settings, dir.path());
-    process.ready().await;
-    process.kill().await;
+    let mut process = process::start(service, settings, dir.path());
+    process.ready().await.expect("it is ready");
+    process.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -328,8 +328,8 @@ fn listens(service: &str, address: &str) -> BTreeMap<&'static str, String> {
 /// Whether it ended well, and what it said.
 async fn run_to_its_end(service: &str, settings: &BTreeMap<&str, String>) -> (bool, String) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut process = Process::start(service, settings, dir.path());
-    let status = process.ended().await;
+    let mut process = process::start(service, settings, dir.path());
+    let status = process.ended().await.expect("it ends");
     (status.success(), process.log())
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Fault;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use proto::Transport;
+use rig::Fault;
 use serde_json::{Value, json};
 use tests::{eventually, stack::Stack};
 use uuid::Uuid;
@@ -37,7 +37,7 @@ async fn while_all_is_well_every_part_says_so() {
 async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     const ENTRIES: u64 = 12;
     let mut stack = Stack::start_with(&[("LISTENER_PREFETCH", "2")]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let gone = json!({ "reachable": false, "ready": false });
     until(&stack, "the logger is gone", |data| data["logger"] == gone).await;
     for _ in 0..ENTRIES {
@@ -49,8 +49,8 @@ async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     let held = |data: &Value| data["listener"]["held"].as_u64().filter(|held| *held <= 2);
     let all = |data: &Value| ready(data).zip(held(data)).map(|(ready, held)| ready + held);
     until(&stack, "the queue grows", |data| all(data) == Some(ENTRIES)).await;
-    says(&stack, "no answer: logger; the listener takes no entries and waits for logger").await;
-    stack.start_logger().await;
+    says(&stack, "no answer: logger; the listener is not consuming, waiting for logger").await;
+    stack.start_logger().await.expect("it starts");
     let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["held"] == 0;
     let back = json!({ "reachable": true, "ready": true });
     until(&stack, "the queue drains", |data| drained(data) && data["logger"] == back).await;
@@ -69,9 +69,9 @@ async fn dead_letters_are_counted() {
 #[tokio::test]
 async fn a_listener_that_was_never_there_and_a_silent_rabbitmq_are_told() {
     let mut stack = Stack::start_without_listener(&[]).await;
-    let relay = stack.relay(Transport::Rabbitmq).await;
-    stack.broker.kill().await;
-    stack.start_broker().await;
+    let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
+    stack.broker.kill().await.expect("it runs");
+    stack.start_broker().await.expect("it starts");
     let never = json!({ "reachable": false, "consuming": false, "waiting_for": null, "held": null, "dead_letters_refused": false });
     let counted = |data: &Value| data["rabbitmq"]["queue"] == 0 && data["listener"] == never;
     until(&stack, "the queue is counted", counted).await;
@@ -87,7 +87,7 @@ async fn a_listener_that_was_never_there_and_a_silent_rabbitmq_are_told() {
 #[tokio::test]
 async fn however_many_ask_of_a_silent_logger_each_is_answered_soon_and_it_is_asked_once() {
     let stack = Stack::start().await;
-    stack.logger.freeze().await;
+    stack.logger.freeze().await.expect("it runs");
     let begun = Instant::now();
     for answer in join_all((0..200).map(|_| stack.get("/status"))).await {
         assert_eq!(answer.status, 200);
@@ -95,7 +95,7 @@ async fn however_many_ask_of_a_silent_logger_each_is_answered_soon_and_it_is_ask
     }
     // One after the other they would have waited for minutes.
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
-    stack.logger.signal(Signal::SIGCONT);
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
     until(&stack, "it answers again", |data| data["logger"]["ready"] == true).await;
 }
 

@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use proto::{
-    Code, Cursor, EntryDraft, LogEntry, Outcome, TailDraft, TailEvent, TailQuery, Transport,
+    Code, Cursor, EntryDraft, Filter, Level, LogEntry, Outcome, TailEvent, TailQuery, Transport,
     grpc::{LogRequest, TailRequest, log_service_client::LogServiceClient},
 };
 use serde_json::json;
@@ -254,8 +254,8 @@ async fn a_tail_from_now_tells_nothing_of_before_and_one_since_a_time_does() {
     stack.streams().write_logs(stream::iter(early.clone())).await.expect("an answer");
     let newest = stack.all_stored().await[0].stored_at;
     let (mut now, _) = begun(&stack, TailQuery::default()).await;
-    let draft = TailDraft { since: Some(newest.to_string()), ..TailDraft::default() };
-    let (mut since, _) = begun(&stack, draft.check().expect("a query")).await;
+    let filter = Filter { since: Some(newest), ..Filter::default() };
+    let (mut since, _) = begun(&stack, TailQuery { filter, ..TailQuery::default() }).await;
     let late = entries(1);
     stack.streams().write_logs(stream::iter(late.clone())).await.expect("an answer");
     assert_eq!(next_ids(&mut now, 1).await, [late[0].id()]);
@@ -273,22 +273,17 @@ async fn a_tail_tells_what_meets_its_filters_and_ends_at_its_time() {
         let sent = stack.log(Transport::Rpc, &json!({ "name": name, "data": data, "level": level })).await;
         stored.push(sent.id());
     }
-    let until = (Timestamp::now() + Duration::from_secs(1)).to_string();
-    let draft = |change: fn(&mut TailDraft)| {
-        let mut draft =
-            TailDraft { after: Some("0".into()), until: Some(until.clone()), ..TailDraft::default() };
-        change(&mut draft);
-        draft.check().expect("a query")
-    };
-    let cases: [(TailQuery, &[usize]); 6] = [
-        (draft(|_| {}), &[0, 1, 2, 3]),
-        (draft(|draft| draft.name = Some("b".into())), &[1, 2, 3]),
-        (draft(|draft| draft.level = Some("error".into())), &[1, 2]),
-        (draft(|draft| draft.contains = Some("one".into())), &[0, 1, 3]),
-        (draft(|draft| draft.transport = Some("http".into())), &[]),
-        (draft(|draft| draft.transport = Some("rpc".into())), &[0, 1, 2, 3]),
+    let until = Some((Timestamp::now() + Duration::from_secs(1)).into());
+    let cases: [(Filter, &[usize]); 6] = [
+        (Filter::default(), &[0, 1, 2, 3]),
+        (Filter { name: Some("b".into()), ..Filter::default() }, &[1, 2, 3]),
+        (Filter { level: Some(Level::Error), ..Filter::default() }, &[1, 2]),
+        (Filter { contains: Some("one".into()), ..Filter::default() }, &[0, 1, 3]),
+        (Filter { transport: Some(Transport::Http), ..Filter::default() }, &[]),
+        (Filter { transport: Some(Transport::Rpc), ..Filter::default() }, &[0, 1, 2, 3]),
     ];
-    for (query, positions) in cases {
+    for (filter, positions) in cases {
+        let query = TailQuery { filter: Filter { until, ..filter }, ..from(0) };
         let mut tail = stack.streams().tail(query.clone());
         let mut told = Vec::new();
         let ended = async {
@@ -316,13 +311,12 @@ async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing()
         // In the first round all is read before the end, in the others only a part.
         told.extend(next_ids(&mut tail, if round == 0 { 300 } else { 100 }).await);
         match round {
-            1 => stack.logger.kill().await,
+            1 => stack.logger.kill().await.expect("it runs"),
             _ => {
-                stack.logger.signal(Signal::SIGTERM);
-                stack.logger.ends_well().await;
+                stack.logger.stop().await.expect("it ends");
             }
         }
-        stack.start_logger().await;
+        stack.start_logger().await.expect("it starts");
     }
     let after = entries(10);
     stack.streams().write_logs(stream::iter(after)).await.expect("an answer");
@@ -397,12 +391,12 @@ async fn a_load_that_a_draining_logger_ends_says_how_far_it_came() {
     let (streams, entries) = (stack.streams(), slowly(Arc::clone(&sent)));
     let loading = tokio::spawn(async move { streams.write_logs(entries).await });
     eventually("some are stored", async || (stack.all_stored().await.len() >= 20).then_some(())).await;
-    stack.logger.signal(Signal::SIGTERM);
+    stack.logger.signal(Signal::SIGTERM).expect("it runs");
     let loaded = timeout(SOON, loading).await.expect("it ends").expect("no panic").expect("an answer");
-    stack.logger.ends_well().await;
+    stack.logger.ends_well().await.expect("it ends");
     assert_eq!(loaded.stopped.as_ref().map(|failure| failure.code), Some(Code::Draining));
     assert_eq!((loaded.settled, loaded.refused), (loaded.stored, 0));
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let settled = usize::try_from(loaded.settled).expect("a count");
     let stored: BTreeSet<_> = stack.all_stored().await.iter().map(|entry| entry.id).collect();
     assert!(ids(&sent.lock().expect("no panic")[..settled]).is_subset(&stored));
@@ -433,7 +427,7 @@ async fn what_was_acknowledged_before_a_kill_is_stored() {
             timeout(SOON, acknowledgements.next()).await.expect("in time").expect("more").expect("stored");
         acknowledged.extend(told.id);
     }
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let ended = async {
         while let Some(told) = acknowledgements.next().await {
             match told {
@@ -445,7 +439,7 @@ async fn what_was_acknowledged_before_a_kill_is_stored() {
     };
     let failure = timeout(SOON, ended).await.expect("it ends");
     assert_eq!(failure.code, Code::OutcomeUnknown);
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let stored: HashMap<_, _> = stack.all_stored().await.into_iter().map(|entry| (entry.id, entry)).collect();
     assert!(acknowledged.iter().all(|id| stored.contains_key(id)));
 }
@@ -557,6 +551,6 @@ async fn large_entries_are_loaded_within_the_limits_of_memory() {
     let entries = stream::iter(0..400).map(move |_| entry("event", &data));
     let loaded = stack.streams().write_logs(entries).await.expect("an answer");
     assert_eq!((loaded.settled, loaded.stored), (400, 400));
-    let peak = stack.logger.peak_memory_kib();
+    let peak = stack.logger.usage().expect("it runs").peak_memory_kib;
     assert!(peak < 100 * 1024, "{peak} KiB");
 }

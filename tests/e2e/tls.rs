@@ -15,10 +15,11 @@ use certs::{Authority, Validity};
 use nix::sys::signal::Signal;
 use proto::Transport;
 use reqwest::Client;
+use rig::Process;
 use rustls::{ClientConfig, ServerConfig, crypto::ring, pki_types::ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{DIRECT, SOON, process::Process, tls};
+use tests::{DIRECT, SOON, process::start, tls};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -95,8 +96,8 @@ impl Certificates {
             settings.extend(tls::settings(self.path()));
         }
         settings.extend(more.iter().cloned());
-        let mut logger = Process::start("logger", &settings, self.path());
-        let ports = logger.ready().await;
+        let mut logger = start("logger", &settings, self.path());
+        let ports = logger.ready().await.expect("it is ready");
         (logger, ports)
     }
 
@@ -110,8 +111,8 @@ impl Certificates {
             ("LOGGER_GRPC_URL", format!("https://{}", logger["grpc"])),
             ("AMQP_URL", format!("amqps://guest:guest@{rabbitmq}/%2f")),
         ]);
-        let mut process = Process::start("broker", &settings, self.path());
-        let at = process.ready().await["http"];
+        let mut process = start("broker", &settings, self.path());
+        let at = process.ready().await.expect("it is ready")["http"];
         Broker { process, at, client: self.client() }
     }
 
@@ -236,8 +237,8 @@ async fn a_logger_or_rabbitmq_that_is_not_who_it_should_be_gets_nothing() {
         let mut broker = certificates.start_broker(&ports, impostor.at).await;
         broker.refuses_every_transport(flaw).await;
         assert_eq!(impostor.told.load(Ordering::Relaxed), 0, "{flaw:?}: the impostor was told something");
-        broker.process.kill().await;
-        logger.kill().await;
+        broker.process.kill().await.expect("it runs");
+        logger.kill().await.expect("it runs");
     }
 }
 
@@ -265,8 +266,8 @@ async fn a_broker_that_is_not_who_it_should_be_stores_nothing() {
         let page: Value =
             certificates.client().get(url).send().await.expect("ours").json().await.expect("JSON");
         assert_eq!(page["data"]["entries"], json!([]), "{flaw:?}: something was stored");
-        broker.process.kill().await;
-        logger.kill().await;
+        broker.process.kill().await.expect("it runs");
+        logger.kill().await.expect("it runs");
     }
 }
 
@@ -293,7 +294,7 @@ async fn a_caller_of_the_logger_without_a_certificate_of_its_authority_is_told_n
     let ours = tls::client_config(certificates.path(), "fourwire");
     let told = ask_over_tls(ports["http"], "http", ours).await;
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
-    logger.kill().await;
+    logger.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -307,8 +308,8 @@ async fn the_broker_answers_nobody_who_does_not_encrypt() {
     assert!(told.len() <= 7, "{}", String::from_utf8_lossy(&told));
     let (status, body, _) = broker.log(Transport::Grpc).await;
     assert_eq!(status, 202, "an encrypted call is answered: {body}");
-    broker.process.kill().await;
-    logger.kill().await;
+    broker.process.kill().await.expect("it runs");
+    logger.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -327,13 +328,13 @@ async fn a_client_of_our_ca_that_is_nobody_the_logger_expects_is_told_nothing() 
         log.contains("with none of the allowed names") && log.contains("reporter"),
         "its log says who it was: {log}"
     );
-    logger.kill().await;
+    logger.kill().await.expect("it runs");
     // By its own name it would be let in: nothing else was wrong with it.
     let names = [("LOGGER_TLS_CLIENTS", "broker, reporter".to_owned())];
     let (mut logger, ports) = certificates.start_logger_with(&names).await;
     let told = ask_over_tls(ports["http"], "http", reporter()).await;
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
-    logger.kill().await;
+    logger.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -356,7 +357,7 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     let told = ask_over_tls(ports["http"], "http", new()).await;
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
     // With another logger on its ports the broker opens new connections: it shows, and believes, the new ones.
-    logger.kill().await;
+    logger.kill().await.expect("it runs");
     let same: Vec<(&'static str, String)> = ["http", "rpc", "grpc"]
         .into_iter()
         .zip(["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"])
@@ -382,8 +383,8 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     }
     let told = ask_over_tls(ports["http"], "http", new()).await;
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
-    broker.process.kill().await;
-    logger.kill().await;
+    broker.process.kill().await.expect("it runs");
+    logger.kill().await.expect("it runs");
 }
 
 /// Sends SIGHUP to each, and waits until each has said so once more.
@@ -391,7 +392,7 @@ async fn hang_up(processes: &mut [&mut Process], words: &str) {
     for process in processes {
         let lines = || process.log().matches(words).count();
         let before = lines();
-        process.signal(Signal::SIGHUP);
+        process.signal(Signal::SIGHUP).expect("it runs");
         tests::eventually(words, async || (lines() > before).then_some(())).await;
     }
 }

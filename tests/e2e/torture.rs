@@ -1,28 +1,32 @@
 //! The short form of `make torture`: a few rounds of every trial.
 
+use anyhow::Context;
 use tests::torture::{Report, Trial};
 
 /// The same entries and waits in every run; `make torture` takes others.
 const SEED: u64 = 1;
 
 #[tokio::test]
-async fn whatever_breaks_nothing_that_was_accepted_is_lost() {
+async fn whatever_breaks_nothing_that_was_accepted_is_lost() -> anyhow::Result<()> {
     for trial in Trial::ALL.iter().filter(|trial| !trial.is_control()) {
-        let report = run(*trial).await;
+        let report = run(*trial).await?;
         assert!(report.accepted > 100, "{trial}: {}", report.figures);
     }
+    Ok(())
 }
 
 #[tokio::test]
-async fn the_checker_notices_a_promise_that_is_broken_on_purpose() {
+async fn the_checker_notices_a_promise_that_is_broken_on_purpose() -> anyhow::Result<()> {
     for trial in Trial::ALL.iter().filter(|trial| trial.is_control()) {
-        run(*trial).await;
+        run(*trial).await?;
     }
+    Ok(())
 }
 
-async fn run(trial: Trial) -> Report {
+async fn run(trial: Trial) -> anyhow::Result<Report> {
     let report = trial.run(trial.short_rounds(), SEED, |_| {}).await;
+    let report = report.with_context(|| trial.to_string())?;
     println!("{trial}: {}", report.figures);
     assert!(report.broken.is_empty(), "{trial}: {}", report.broken.join("; "));
-    report
+    Ok(report)
 }

@@ -2,23 +2,22 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use proto::Transport;
+use rig::{Process, reserve};
 use serde_json::{Value, json};
 use tests::{
     client,
     collector::{Collector, Exported},
     eventually,
-    process::Process,
-    stack::{Stack, reserve},
+    stack::Stack,
     tls,
 };
 use tokio::{
@@ -68,8 +67,8 @@ fn way(transport: Transport) -> Vec<(&'static str, &'static str, SpanKind)> {
             ("broker", "publish logs_topic", SpanKind::Producer),
             ("listener", "process logs.entries", SpanKind::Consumer),
             ("listener", "hand over", SpanKind::Internal),
-            ("listener", "LogRpc/write_batch", SpanKind::Client),
-            ("logger", "LogRpc/write_batch", SpanKind::Server),
+            ("listener", "LogRpc/write", SpanKind::Client),
+            ("logger", "LogRpc/write", SpanKind::Server),
             ends,
         ],
     }
@@ -111,9 +110,8 @@ async fn is_one_trace(
 
 /// Stops the services, which send their last spans then.
 async fn all_spans(collector: &Collector, stack: &mut Stack) -> Vec<Exported> {
-    for process in [&mut stack.broker, &mut stack.logger].into_iter().chain(&mut stack.listener) {
-        process.signal(Signal::SIGTERM);
-        process.ends_well().await;
+    for process in stack.processes_mut().into_iter().filter(|process| process.is_running()) {
+        process.stop().await.expect("it ends");
     }
     collector.spans()
 }
@@ -203,7 +201,7 @@ async fn each_message_of_a_batch_is_linked_to_its_hand_over() {
             stack.log_with(Transport::Rabbitmq, &json!(batch), [("traceparent", header.as_bytes())]).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
-    stack.start_listener().await;
+    stack.start_listener().await.expect("it starts");
     eventually("all are stored", async || (stack.all_stored().await.len() == MESSAGES).then_some(())).await;
     let spans = eventually("all messages have their spans", async || {
         let spans = collector.spans();
@@ -274,7 +272,7 @@ async fn a_failed_delivery_is_a_failed_span_and_a_line_with_both_ids() {
         let settings: Vec<(&'static str, &str)> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut stack = Stack::start_direct(&settings).await;
-        stack.logger.kill().await;
+        stack.logger.kill().await.expect("it runs");
         for transport in tests::DIRECT {
             let log = entry();
             let header = traceparent(TRACE, "01");
@@ -347,7 +345,7 @@ async fn a_dead_letter_is_a_line_with_both_ids_and_a_failed_span() {
     let message = properties(AMQPValue::LongString(traceparent(TRACE, "01").into()))
         .with_message_id(id.as_str().into());
     stack.rabbitmq.publish("logs_topic", "log.INFO", b"no JSON", message).await;
-    let line = line_of(stack.listener.as_ref().expect("it runs"), &id).await;
+    let line = line_of(&stack.listener, &id).await;
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(
         (line["entry_id"].as_str(), line["trace_id"].as_str()),
@@ -490,7 +488,7 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
     /// Between SIGTERM and SIGKILL container engines wait so long.
     const MOST: Duration = Duration::from_secs(10);
     const ENTRIES: usize = 300;
-    let nobody = reserve();
+    let nobody = reserve().expect("a free port");
     let away = nobody.local_addr().expect("its address");
     // The kernel takes the connection, and nobody ever answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -509,8 +507,7 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
         assert!(took[ENTRIES * 99 / 100] < Duration::from_secs(2), "{took:?}");
         eventually("all are stored", async || (stack.all_stored().await.len() == ENTRIES).then_some(()))
             .await;
-        let listener = stack.listener.as_mut().expect("it runs");
-        for process in [&mut stack.broker, listener, &mut stack.logger] {
+        for process in stack.processes_mut() {
             // Some lines for the connections; of the collector one when it goes, one when the last spans are lost.
             eventually("it is told", async || process.log().contains("the trace collector").then_some(()))
                 .await;
@@ -521,12 +518,9 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
         let metrics = metrics.expect("an answer").text().await.expect("text");
         let lost = metrics.lines().find_map(|line| line.strip_prefix("traces_lost_spans_total "));
         assert!(lost.and_then(|lost| lost.parse().ok()).is_some_and(|lost: u64| lost > 0), "{lost:?}");
-        let listener = stack.listener.as_mut().expect("it runs");
-        for process in [&mut stack.broker, listener, &mut stack.logger] {
-            let begun = Instant::now();
-            process.signal(Signal::SIGTERM);
-            process.ends_well().await;
-            assert!(begun.elapsed() < MOST, "{:?}", begun.elapsed());
+        for process in stack.processes_mut() {
+            let took = process.stop().await.expect("it ends");
+            assert!(took < MOST, "{took:?}");
         }
     }
 }
@@ -539,10 +533,8 @@ async fn the_last_spans_are_sent_before_a_service_ends() {
         let (collector, mut stack) = traced_stack().await;
         let answer = stack.log(Transport::Rpc, &entry()).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
-        for process in [&mut stack.broker, &mut stack.logger] {
-            process.signal(Signal::SIGTERM);
-            process.ends_well().await;
-        }
+        stack.broker.stop().await.expect("it ends");
+        stack.logger.stop().await.expect("it ends");
         if collector.spans().len() == way(Transport::Rpc).len() {
             return;
         }

@@ -18,7 +18,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::{client_with, eventually};
 
 /// What a key is called in WebDriver.
 pub mod key {
@@ -62,7 +62,7 @@ impl Browser {
     pub async fn start(language: &str) -> Self {
         let driver = Driver::start();
         let port = eventually("chromedriver is ready", async || driver.port()).await;
-        let client = crate::client_with(None);
+        let client = client_with(None);
         let profile = format!("--user-data-dir={}", driver.profile().display());
         let arguments = [
             "--headless=new",

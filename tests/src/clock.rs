@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::process::binary;
+use crate::binaries::binary;
 
 /// What a process takes for the wall clock.
 #[derive(Debug)]

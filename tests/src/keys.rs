@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::process::binary;
+use crate::binaries::binary;
 
 /// A key, and its line in the file of keys.
 #[derive(Clone)]

@@ -1,10 +1,15 @@
 //! The harness: starts the real binaries on free ports with a store of their own and a virtual host of their
 //! own in RabbitMQ, and stops them when the test ends.
 
+pub mod binaries;
 pub mod browser;
+#[cfg(test)]
+mod circles;
 pub mod clock;
 pub mod collector;
 pub mod disk;
+#[cfg(test)]
+mod documents;
 pub mod keys;
 pub mod node;
 pub mod process;
@@ -14,8 +19,9 @@ pub mod raw;
 pub mod stack;
 pub mod tls;
 pub mod torture;
+pub mod voice;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proto::Transport;
 use reqwest::{
@@ -35,19 +41,27 @@ pub mod course {
     tonic::include_proto!("logs");
 }
 
-/// Polls `condition` until it gives something, and fails the test if it has not within [`SOON`].
+/// Polls `condition` until it gives something.
+///
+/// # Errors
+/// If it has not within [`SOON`]; `what` says what was awaited.
+pub async fn soon<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    rig::eventually(what, SOON, condition).await
+}
+
+/// As [`soon`], and fails the test.
 ///
 /// # Panics
-/// If the time is up; `what` says what was awaited.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + SOON;
-    loop {
-        if let Some(value) = condition().await {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+/// If the time is up.
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    soon(what, condition).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A variable of the environment that `deploy/rabbitmq.sh with-test-node` sets.
+pub(crate) fn required(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests by `make test`, or by `deploy/rabbitmq.sh with-test-node cargo test`")
+    })
 }
 
 /// An HTTP client that gives up after [`SOON`]. It sends the key of the run, if there is one.
@@ -73,11 +87,4 @@ pub fn client_with(key: Option<&keys::Key>) -> Client {
         None => builder,
     };
     builder.build().expect("a client")
-}
-
-/// A variable of the environment that `deploy/rabbitmq.sh with-test-node` sets.
-pub(crate) fn required(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run the tests by `make test`, or by `deploy/rabbitmq.sh with-test-node cargo test`")
-    })
 }

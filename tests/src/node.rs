@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lapin::{BasicProperties, Confirmation, options::BasicPublishOptions};
+use rig::Node;
 
 /// How long it may take until it is ready, on a machine that is compiling at the same time.
 pub const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -10,73 +11,27 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a fresh client's attempt to publish may take before the next one begins.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A node: [`chaos::Node`], with panics for errors.
-#[derive(Debug)]
-pub struct Node(chaos::Node);
-
-impl Node {
-    /// Starts one.
-    ///
-    /// # Panics
-    /// As everything here, if the node does not do what it should; the script has said why.
-    pub async fn start() -> Self {
-        let node = Node(chaos::Node::start().await.expect("a node"));
-        takes_messages(node.amqp()).await;
-        node
-    }
-
-    /// Its URL, without a virtual host.
-    pub fn amqp(&self) -> String {
-        self.0.amqp()
-    }
-
-    /// Starts it again; does not wait for it.
-    pub async fn launch(&mut self) {
-        self.0.launch().await.expect("it obeys");
-    }
-
-    /// `kill -9`; waits until all its processes are gone.
-    pub async fn kill(&mut self) {
-        self.0.kill().await.expect("it obeys");
-    }
-
-    /// Shuts it down in order; waits until it is gone.
-    pub async fn stop(&mut self) {
-        self.0.stop().await.expect("it obeys");
-    }
-
-    /// SIGSTOP.
-    pub async fn freeze(&mut self) {
-        self.0.freeze().await.expect("it obeys");
-    }
-
-    /// SIGCONT.
-    pub async fn thaw(&mut self) {
-        self.0.thaw().await.expect("it obeys");
-    }
-
-    /// `rabbitmqctl`.
-    pub async fn ctl(&mut self, arguments: &str) {
-        self.0.ctl(arguments).await.expect("it obeys");
-    }
+/// Starts one, and waits until it takes messages.
+///
+/// # Errors
+/// If it does not.
+pub async fn start() -> anyhow::Result<Node> {
+    let node = Node::start().await?;
+    takes_messages(node.amqp()).await?;
+    Ok(node)
 }
 
 /// Waits until a fresh client of the node at `amqp` has had a message confirmed; says when that was.
 ///
-/// # Panics
+/// # Errors
 /// If it takes too long.
-pub async fn takes_messages(amqp: String) -> Instant {
-    let deadline = Instant::now() + START_TIMEOUT;
-    loop {
+pub async fn takes_messages(amqp: String) -> anyhow::Result<Instant> {
+    let confirmed = async || {
         // A node that is starting, frozen or short of memory may take the connection and say nothing.
-        if let Ok(Ok(Confirmation::Ack(None))) =
-            tokio::time::timeout(ATTEMPT_TIMEOUT, publish_afresh(&amqp)).await
-        {
-            return Instant::now();
-        }
-        assert!(Instant::now() < deadline, "the node takes no messages within {START_TIMEOUT:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        let confirmation = tokio::time::timeout(ATTEMPT_TIMEOUT, publish_afresh(&amqp)).await;
+        matches!(confirmation, Ok(Ok(Confirmation::Ack(None)))).then(Instant::now)
+    };
+    rig::eventually("the node takes messages", START_TIMEOUT, confirmed).await
 }
 
 /// Connects, and publishes to a queue of the same kind as ours, in the same way.

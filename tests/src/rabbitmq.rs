@@ -1,17 +1,17 @@
 //! A virtual host of a test's own: in the RabbitMQ that `deploy/rabbitmq.sh with-test-node` has started, or that
 //! of a [`Node`].
 
-use chaos::Relay;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use rig::{Node, Relay};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::{eventually, node::Node, required, tls};
+use crate::{client, eventually, required, tls};
 
 /// As whom the services come to RabbitMQ in a run over encrypted hops.
 const SERVICES: &str = "services";
@@ -95,7 +95,7 @@ impl VirtualHost {
         );
         let api = required("FOURWIRE_TEST_RABBITMQ_API");
         let url = format!("{api}/exchanges/{}/logs_topic/publish", self.name);
-        let request = crate::client().post(url).basic_auth("guest", Some("guest")).body(body);
+        let request = client().post(url).basic_auth("guest", Some("guest")).body(body);
         let answer = request.send().await.expect("RabbitMQ's management answers");
         let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
         assert!(status.is_success() && said.contains("true"), "{status}: {said}");
@@ -104,15 +104,9 @@ impl VirtualHost {
     /// A relay in front of it, and its URL through the relay.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If there is none.
     pub async fn relay(&self) -> (Relay, String) {
-        let url = self.service_url();
-        let (user, rest) = url.split_once('@').expect("a user");
-        let (authority, name) = rest.split_once('/').expect("a virtual host");
-        let server = tokio::net::lookup_host(authority).await.expect("a host").next().expect("its address");
-        let relay = Relay::open(server).await.expect("a free port");
-        let url = format!("{user}@{}/{name}", relay.address());
-        (relay, url)
+        rig::relay(&self.service_url()).await.expect("a relay")
     }
 
     /// A channel to it, in a connection of its own.
@@ -182,6 +176,6 @@ impl VirtualHost {
 
 async fn put(path: &str, body: serde_json::Value) {
     let url = format!("{}/{path}", required("FOURWIRE_TEST_RABBITMQ_API"));
-    let response = crate::client().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
+    let response = client().put(url).basic_auth("guest", Some("guest")).json(&body).send().await;
     response.expect("RabbitMQ's management answers").error_for_status().expect("it obeys");
 }

@@ -33,15 +33,12 @@ pub async fn begin(address: SocketAddr, bytes: &[u8]) -> io::Result<TcpStream> {
 pub async fn is_read(stream: &TcpStream) {
     let address = |address: io::Result<SocketAddr>| address.expect("the connection is open");
     let (own, other) = (address(stream.local_addr()), address(stream.peer_addr()));
-    // As /proc/net/tcp has it: `local_address rem_address st tx_queue:rx_queue`, all in hexadecimal.
-    let ports = [format!(":{:04X}", other.port()), format!(":{:04X}", own.port())];
     eventually("what was sent is read", async || {
-        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
-        let mut connections = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let theirs =
-            connections.find(|words| words[1].ends_with(&ports[0]) && words[2].ends_with(&ports[1]))?;
-        let (_, unread) = theirs[4].split_once(':')?;
-        (unread == "00000000").then_some(())
+        let connections = procfs::net::tcp().expect("Linux has it");
+        let theirs = |entry: &&procfs::net::TcpNetEntry| {
+            (entry.local_address.port(), entry.remote_address.port()) == (other.port(), own.port())
+        };
+        (connections.iter().find(theirs)?.rx_queue == 0).then_some(())
     })
     .await;
 }

@@ -1,90 +1,27 @@
-//! Logger, listener and broker, wired together.
+//! Logger, listener and broker, wired together, with a virtual host and a directory of the test's own.
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    ops::{ControlFlow, Deref, DerefMut},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use chaos::{LogTo, Relay};
-use proto::{Page, StoredEntry, Transport, json::Envelope};
-use reqwest::{Client, StatusCode};
+use proto::{StoredEntry, Transport};
+use reqwest::{Body, Client, RequestBuilder, StatusCode, header::HeaderMap};
+use rig::{LogTo, Services};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
-use transport::{Settings, Tls, grpc::Streams};
+use transport::{Endpoints, Settings, Tls, grpc::Streams};
 use uuid::Uuid;
 
 use crate::{
-    DIRECT, SOON, client_with, eventually,
+    DIRECT, SOON, client, client_with, eventually,
     keys::{self, Key},
-    process::Process,
+    process,
     rabbitmq::VirtualHost,
     tls,
 };
-
-/// The three services of one test.
-#[derive(Debug)]
-pub struct Stack {
-    /// The store's process.
-    pub logger: Process,
-    /// The listener's process; `None` until it is started.
-    pub listener: Option<Process>,
-    /// The broker's process.
-    pub broker: Process,
-    /// Where the logger listens; it keeps its ports over a restart.
-    pub logger_at: LoggerAddresses,
-    /// Where the broker listens.
-    pub broker_at: SocketAddr,
-    /// Where the listener listens, once it is started.
-    pub listener_at: Option<SocketAddr>,
-    /// The test's own part of RabbitMQ.
-    pub rabbitmq: VirtualHost,
-    settings: BTreeMap<&'static str, String>,
-    wrapper: &'static [&'static str],
-    log_to: LogTo,
-    client: Client,
-    dir: TempDir,
-    /// Keep the ports for the three: the broker asks the listener's before that is there, and who is started again must
-    /// get its own.
-    _ports: [TcpSocket; 5],
-}
-
-/// Where a logger listens.
-#[derive(Debug, Clone, Copy)]
-pub struct LoggerAddresses {
-    /// HTTP.
-    pub http: SocketAddr,
-    /// rpc.
-    pub rpc: SocketAddr,
-    /// gRPC.
-    pub grpc: SocketAddr,
-}
-
-impl LoggerAddresses {
-    /// The settings by which a logger listens there.
-    pub fn listens(self) -> [(&'static str, String); 3] {
-        [
-            ("LOGGER_HTTP_LISTEN", self.http.to_string()),
-            ("LOGGER_RPC_LISTEN", self.rpc.to_string()),
-            ("LOGGER_GRPC_LISTEN", self.grpc.to_string()),
-        ]
-    }
-
-    /// The settings by which it is found there.
-    pub fn urls(self) -> [(&'static str, String); 3] {
-        [
-            ("LOGGER_HTTP_URL", format!("{}://{}", tls::scheme(), self.http)),
-            ("LOGGER_RPC_ADDR", format!("{}{}", rpc_prefix(), self.rpc)),
-            ("LOGGER_GRPC_URL", format!("{}://{}", tls::scheme(), self.grpc)),
-        ]
-    }
-}
-
-/// What an address for rpc begins with.
-fn rpc_prefix() -> &'static str {
-    if tls::directory().is_some() { "tls://" } else { "" }
-}
 
 /// An HTTP answer.
 #[derive(Debug, Clone)]
@@ -92,7 +29,7 @@ pub struct Answer {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     /// Its body; `Null` if it is no JSON.
     pub body: Value,
     /// How long it took.
@@ -125,6 +62,33 @@ impl Answer {
     }
 }
 
+/// The three services of one test.
+#[derive(Debug)]
+pub struct Stack {
+    services: Services,
+    /// The test's own part of RabbitMQ.
+    pub rabbitmq: VirtualHost,
+    client: Client,
+    dir: TempDir,
+}
+
+impl Deref for Stack {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl DerefMut for Stack {
+    fn deref_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
+}
+
+/// What a stack is started with.
+type Given<'a> = &'a [(&'static str, &'a str)];
+
 impl Stack {
     /// Starts all three.
     ///
@@ -135,226 +99,90 @@ impl Stack {
     }
 
     /// Starts all three with some settings of their own.
-    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_without_listener(settings).await;
-        stack.start_listener().await;
-        stack
+    pub async fn start_with(settings: Given<'_>) -> Self {
+        Self::start_on(VirtualHost::create().await, settings).await
     }
 
     /// Starts logger and broker, and waits until the broker reaches the logger and RabbitMQ.
-    pub async fn start_without_listener(settings: &[(&'static str, &str)]) -> Self {
+    pub async fn start_without_listener(settings: Given<'_>) -> Self {
         let stack = Self::start_direct(settings).await;
-        stack.reaches(Transport::Rabbitmq).await;
+        stack.reaches(&Transport::ALL).await.expect("the broker is ready");
         stack
     }
 
     /// Starts all three on a RabbitMQ of the test's own.
-    pub async fn start_on(rabbitmq: VirtualHost, settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_direct_on(rabbitmq, &[], LogTo::File, settings).await;
-        stack.reaches(Transport::Rabbitmq).await;
-        stack.start_listener().await;
-        stack
+    pub async fn start_on(rabbitmq: VirtualHost, settings: Given<'_>) -> Self {
+        Self::of(rabbitmq, &[], LogTo::File, settings).start_all().await
     }
 
-    /// Starts logger and broker, and waits until the broker reaches the logger.
-    pub async fn start_direct(settings: &[(&'static str, &str)]) -> Self {
-        Self::start_direct_on(VirtualHost::create().await, &[], LogTo::File, settings).await
-    }
-
-    /// Starts all three, each under a command that becomes it: see [`Process::start_under`].
-    pub async fn start_under(wrapper: &'static [&'static str], settings: &[(&'static str, &str)]) -> Self {
-        let mut stack =
-            Self::start_direct_on(VirtualHost::create().await, wrapper, LogTo::File, settings).await;
-        stack.reaches(Transport::Rabbitmq).await;
-        stack.start_listener().await;
-        stack
+    /// Starts all three, each under a command that becomes it, such as `taskset --cpu-list 0`.
+    pub async fn start_under(wrapper: &[&str], settings: Given<'_>) -> Self {
+        Self::of(VirtualHost::create().await, wrapper, LogTo::File, settings).start_all().await
     }
 
     /// Starts all three, with their logs somewhere else.
-    pub async fn start_logging(log_to: LogTo, settings: &[(&'static str, &str)]) -> Self {
-        let mut stack = Self::start_direct_on(VirtualHost::create().await, &[], log_to, settings).await;
-        stack.reaches(Transport::Rabbitmq).await;
-        stack.start_listener().await;
+    pub async fn start_logging(log_to: LogTo, settings: Given<'_>) -> Self {
+        Self::of(VirtualHost::create().await, &[], log_to, settings).start_all().await
+    }
+
+    /// Starts logger and broker, and waits until the broker reaches the logger.
+    pub async fn start_direct(settings: Given<'_>) -> Self {
+        let mut stack = Self::of(VirtualHost::create().await, &[], LogTo::File, settings);
+        stack.start_logger().await.expect("the logger starts");
+        stack.start_broker().await.expect("the broker starts");
+        stack.reaches(&DIRECT).await.expect("the broker is ready");
         stack
     }
 
-    async fn start_direct_on(
-        rabbitmq: VirtualHost,
-        wrapper: &'static [&'static str],
-        log_to: LogTo,
-        settings: &[(&'static str, &str)],
-    ) -> Self {
+    async fn start_all(mut self) -> Self {
+        self.services.start().await.expect("all three start");
+        self
+    }
+
+    /// One of which nothing is started yet.
+    fn of(rabbitmq: VirtualHost, wrapper: &[&str], log_to: LogTo, settings: Given<'_>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let reserved = [(); 5].map(|()| reserve());
-        let [listener_at, broker_at, http, rpc, grpc] =
-            reserved.each_ref().map(|port| port.local_addr().expect("its address"));
-        let mut all = BTreeMap::from([
-            ("AMQP_URL", rabbitmq.service_url()),
-            ("BROKER_HTTP_LISTEN", broker_at.to_string()),
-            ("LISTENER_HTTP_LISTEN", listener_at.to_string()),
-            ("LISTENER_HTTP_URL", format!("{}://{listener_at}", tls::scheme())),
-        ]);
-        all.extend(LoggerAddresses { http, rpc, grpc }.listens());
+        let mut all = BTreeMap::from([("AMQP_URL", rabbitmq.service_url())]);
         all.extend(tls::directory().map(tls::settings).unwrap_or_default());
         all.extend(keys::setting(dir.path()).map(|(name, file)| (name, file.display().to_string())));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let mut logger = Process::start_logging(log_to, wrapper, "logger", &all, dir.path());
-        let ports = logger.ready().await;
-        let logger_at = LoggerAddresses { http: ports["http"], rpc: ports["rpc"], grpc: ports["grpc"] };
-        all.extend(logger_at.listens());
-        for (name, value) in logger_at.urls() {
-            all.entry(name).or_insert(value);
-        }
-        let mut broker = Process::start_logging(log_to, wrapper, "broker", &all, dir.path());
-        let broker_at = broker.ready().await["http"];
-        all.insert("BROKER_HTTP_LISTEN", broker_at.to_string());
-        let stack = Stack {
-            logger,
-            listener: None,
-            broker,
-            logger_at,
-            broker_at,
-            listener_at: None,
-            rabbitmq,
-            settings: all,
-            wrapper,
-            log_to,
-            client: crate::client(),
-            dir,
-            _ports: reserved,
-        };
-        for direct in DIRECT {
-            stack.reaches(direct).await;
-        }
-        stack
+        let mut launch = process::launch(&all);
+        launch.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        launch.log_to = log_to;
+        let services = Services::new(launch, all, dir.path(), client()).expect("free ports");
+        Stack { services, rabbitmq, client: client(), dir }
     }
 
     /// Sends this key from now on.
     #[must_use]
     pub fn with_key(mut self, key: &Key) -> Self {
         self.client = client_with(Some(key));
+        self.services.ask_with(self.client.clone());
         self
-    }
-
-    /// Changes a setting for what is started from now on.
-    pub fn set(&mut self, setting: &'static str, value: String) {
-        self.settings.insert(setting, value);
-    }
-
-    /// A relay in front of the other end of a transport, for the services that are started from now on.
-    pub async fn relay(&mut self, transport: Transport) -> Relay {
-        let at = self.logger_at;
-        let http = format!("{}://", tls::scheme());
-        let (setting, server, scheme) = match transport {
-            Transport::Http => ("LOGGER_HTTP_URL", at.http, http.as_str()),
-            Transport::Rpc => ("LOGGER_RPC_ADDR", at.rpc, rpc_prefix()),
-            Transport::Grpc => ("LOGGER_GRPC_URL", at.grpc, http.as_str()),
-            Transport::Rabbitmq => {
-                let (relay, url) = self.rabbitmq.relay().await;
-                self.set("AMQP_URL", url);
-                return relay;
-            }
-        };
-        let relay = Relay::open(server).await.expect("a free port");
-        self.set(setting, format!("{scheme}{}", relay.address()));
-        relay
-    }
-
-    /// Starts the listener, and waits until it takes deliveries.
-    pub async fn start_listener(&mut self) {
-        self.launch_listener().await;
-        let listener = self.listener.as_ref().expect("it was started");
-        let consumes = || async {
-            match self.log_to {
-                LogTo::File | LogTo::Pipe => listener.log().contains("consuming").then_some(()),
-                LogTo::Full => {
-                    let ready = self.get_from_listener("/readyz").await;
-                    ready.body["detail"]["consuming"].as_bool().filter(|consuming| *consuming).map(|_| ())
-                }
-            }
-        };
-        eventually("the listener consumes", consumes).await;
-    }
-
-    /// Starts the listener, whether it finds anything to take or not.
-    pub async fn launch_listener(&mut self) {
-        let mut listener = self.process("listener");
-        self.listener_at = Some(listener.ready().await["http"]);
-        self.listener = Some(listener);
-    }
-
-    /// Starts the logger again, on the ports and with the store that it had.
-    pub async fn start_logger(&mut self) {
-        self.start_logger_unasked().await;
-        // A broker that has just failed to dial refuses for a moment.
-        eventually("the broker reads again", async || (self.get("/logs").await.status == 200).then_some(()))
-            .await;
-    }
-
-    /// As [`Stack::start_logger`], and nobody calls it yet.
-    pub async fn start_logger_unasked(&mut self) {
-        self.logger = self.process("logger");
-        self.logger.ready().await;
-    }
-
-    /// Starts the broker again, on the port that it had.
-    pub async fn start_broker(&mut self) {
-        self.broker = self.process("broker");
-        self.broker.ready().await;
-    }
-
-    /// As [`Stack::start_broker`], with its log somewhere else.
-    pub async fn start_broker_logging(&mut self, to: LogTo) {
-        self.broker = Process::start_logging(to, self.wrapper, "broker", &self.settings, self.dir.path());
-        self.broker.ready().await;
-    }
-
-    fn process(&self, name: &str) -> Process {
-        Process::start_logging(self.log_to, self.wrapper, name, &self.settings, self.dir.path())
-    }
-
-    /// Waits until the broker reaches the other end of a transport.
-    pub async fn reaches(&self, transport: Transport) {
-        let what = format!("the broker reaches its peer by {transport}");
-        eventually(&what, || async {
-            let ready = self.get("/readyz").await;
-            ready.body["detail"]["reachable"][transport.as_str()].as_bool().filter(|reachable| *reachable)
-        })
-        .await;
     }
 
     /// The logger's streaming calls, as a client of its own makes them.
     pub fn streams(&self) -> Streams {
-        let [http, rpc, grpc] = self.logger_at.urls().map(|(_, url)| url);
         let tls = tls::directory().map(|directory| {
             let read = |file| std::fs::read_to_string(directory.join(file)).expect("a certificate");
             Tls::from_pem(&read("broker.pem"), &read("broker.key"), &read("ca.pem")).expect("certificates")
         });
-        Streams::new(&Settings {
-            logger_http_url: http.parse().expect("an address"),
-            logger_rpc_addr: rpc.parse().expect("an address"),
-            logger_grpc_url: grpc.parse().expect("an address"),
-            amqp_url: None,
-            tls,
-            deadline: SOON,
-            came_by: None,
-        })
+        Streams::new(&Settings { tls, ..transport_settings(&self.services, SOON) })
     }
 
     /// The directory of the store and the logs.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Posts a body to the broker as `curl -d` would: without JSON's content type.
-    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        self.ask(self.client.post(format!("{}://{}{path}", tls::scheme(), self.broker_at)).body(body)).await
+    pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.ask(self.client.post(format!("{}://{}{path}", self.scheme(), self.broker_at)).body(body)).await
     }
 
     /// Posts an entry, or a batch, to `/handle`.
     pub async fn log(&self, transport: Transport, log: &Value) -> Answer {
-        let body = json!({ "action": "log", "transport": transport, "log": log });
-        self.post("/handle", body.to_string()).await
+        self.log_with(transport, log, []).await
     }
 
     /// As [`Stack::log`], with headers besides.
@@ -365,33 +193,29 @@ impl Stack {
         headers: [(&str, &[u8]); N],
     ) -> Answer {
         let body = json!({ "action": "log", "transport": transport, "log": log });
-        let request = self.client.post(format!("{}://{}/handle", tls::scheme(), self.broker_at));
+        let request = self.client.post(format!("{}://{}/handle", self.scheme(), self.broker_at));
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         self.ask(request.body(body.to_string())).await
     }
 
     /// Asks the broker.
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask(self.client.get(format!("{}://{}{path}", tls::scheme(), self.broker_at))).await
+        self.ask(self.client.get(format!("{}://{}{path}", self.scheme(), self.broker_at))).await
     }
 
     /// Asks the listener.
-    ///
-    /// # Panics
-    /// If it was never started.
     pub async fn get_from_listener(&self, path: &str) -> Answer {
-        let at = self.listener_at.expect("it was started");
-        self.ask(self.client.get(format!("{}://{at}{path}", tls::scheme()))).await
+        self.ask(self.client.get(format!("{}://{}{path}", self.scheme(), self.listener_at))).await
     }
 
     /// Posts a body to the logger.
-    pub async fn post_to_logger(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        self.ask(self.client.post(format!("{}://{}{path}", tls::scheme(), self.logger_at.http)).body(body))
+    pub async fn post_to_logger(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.ask(self.client.post(format!("{}://{}{path}", self.scheme(), self.logger_at.http)).body(body))
             .await
     }
 
     /// Sends a request, and reads its answer.
-    pub async fn ask(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub async fn ask(&self, request: RequestBuilder) -> Answer {
         let begun = Instant::now();
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
@@ -407,13 +231,7 @@ impl Stack {
 
     /// The stored entry of an id.
     pub async fn stored(&self, id: Uuid) -> Option<StoredEntry> {
-        let answer = self.get(&format!("/logs/{id}")).await;
-        let envelope: Envelope<StoredEntry> = if answer.status == 200 {
-            serde_json::from_value(answer.body).expect("an entry")
-        } else {
-            return None;
-        };
-        envelope.data
+        self.broker_client().stored(id).await.expect("an answer")
     }
 
     /// Waits until an entry is stored.
@@ -430,29 +248,32 @@ impl Stack {
 
     /// Hands over all stored entries page by page: more than memory holds.
     pub async fn each_page(&self, mut page_of: impl FnMut(Vec<StoredEntry>)) {
-        let mut path = "/logs?limit=1000".to_owned();
-        loop {
-            // On a busy machine a broker with a short deadline may answer that the logger did not.
-            let page = async || Some(self.get(&path).await).filter(|answer| answer.status == 200);
-            let answer = eventually("a page is read", page).await;
-            let envelope: Envelope<Page> = serde_json::from_value(answer.body).expect("a page");
-            let page = envelope.data.expect("data");
-            page_of(page.entries);
-            let Some(next) = page.next else { return };
-            path = format!("/logs?limit=1000&cursor={}", String::from(next));
-        }
+        let page_of = |page: Vec<StoredEntry>| {
+            if !tls::secrets().is_empty() {
+                tls::assert_no_secret("a page", &format!("{page:?}"));
+            }
+            page_of(page);
+            ControlFlow::Continue(())
+        };
+        self.broker_client().patient(SOON).each_page(page_of).await.expect("pages");
     }
 }
 
-/// A port that nobody gets by chance while the socket is there, and a service that asks for it does: a service's port
-/// may be bound again, as this one, and this one does not listen.
+/// How the broker of some services calls their logger, without TLS and RabbitMQ.
 ///
 /// # Panics
-/// If there is none.
-pub fn reserve() -> TcpSocket {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("an option");
-    socket.bind(any).expect("a free port");
-    socket
+/// If an address is none.
+pub fn transport_settings(services: &Services, deadline: Duration) -> Settings {
+    let [http, rpc, grpc] = services.logger_urls().map(|(_, url)| url);
+    Settings {
+        endpoints: Endpoints {
+            logger_http_url: http.parse().expect("an address"),
+            logger_rpc_addr: rpc.parse().expect("an address"),
+            logger_grpc_url: grpc.parse().expect("an address"),
+        },
+        amqp_url: None,
+        tls: None,
+        deadline,
+        came_by: None,
+    }
 }

@@ -8,10 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::{
     Code, Failure, LogEntry,
-    json::check_batch_len,
-    limits::{
-        BATCH_ENTRIES, BODY_BYTES, ENTRY_BYTES, HELD_BYTES, IN_FLIGHT_CALLS, IN_FLIGHT_ENTRIES, WAITING_CALLS,
-    },
+    limits::{BODY_BYTES, ENTRY_BYTES, HELD_BYTES, IN_FLIGHT_CALLS, IN_FLIGHT_ENTRIES, WAITING_CALLS},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -56,16 +53,11 @@ impl Admission {
         (in_flight, admitted_or_waiting.saturating_sub(in_flight))
     }
 
-    /// Takes room for `entries`, in the order of the calls, within `patience`.
+    /// Takes room for a call with `entries`, in the order of the calls, within `patience`. A ping has none.
     ///
     /// # Errors
-    /// `overloaded` if there is none by then, or at once if too much waits already; `too_large` or `bad_batch` for more
-    /// than ever fits.
+    /// `overloaded` if there is none by then, or at once if too much waits already; `too_large` for more than ever fits.
     pub(crate) async fn admit(&self, entries: &[LogEntry], patience: Duration) -> Result<Admitted, Failure> {
-        // An empty one goes on, to be refused by the logger: that is how one asks whether it is there.
-        if entries.len() > BATCH_ENTRIES {
-            check_batch_len(entries.len())?;
-        }
         let bytes: usize = entries.iter().map(LogEntry::payload_bytes).sum();
         if bytes > BODY_BYTES {
             let message = format!("the entries have {bytes} bytes: the limit of a batch is {BODY_BYTES}");
@@ -99,7 +91,7 @@ fn permits(amount: usize) -> u32 {
 mod tests {
     use std::{future::Future, pin::Pin, task::Poll, time::Instant};
 
-    use proto::EntryDraft;
+    use proto::{EntryDraft, limits::BATCH_ENTRIES};
 
     use super::*;
 

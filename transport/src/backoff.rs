@@ -88,9 +88,10 @@ impl Attempts {
             self.reconnects.increment(1);
         }
         (self.waits, self.failing) = (waits(), false);
-        match self.quiet {
-            true => tracing::debug!(peer = self.peer, "connected"),
-            false => tracing::info!(peer = self.peer, "connected"),
+        if self.quiet {
+            tracing::debug!(peer = self.peer, "connected");
+        } else {
+            tracing::info!(peer = self.peer, "connected");
         }
     }
 
@@ -98,10 +99,12 @@ impl Attempts {
     /// once.
     pub(crate) fn failed(&mut self, reason: &str) -> Duration {
         let wait = self.waits.next_wait();
-        match (std::mem::replace(&mut self.failing, true), self.quiet) {
-            (true, _) => tracing::debug!(peer = self.peer, reason, "still not connected"),
-            (false, true) => tracing::debug!(peer = self.peer, reason, "not connected; trying again"),
-            (false, false) => tracing::warn!(peer = self.peer, reason, "not connected; trying again"),
+        if std::mem::replace(&mut self.failing, true) {
+            tracing::debug!(peer = self.peer, reason, "still not connected");
+        } else if self.quiet {
+            tracing::debug!(peer = self.peer, reason, "not connected; trying again");
+        } else {
+            tracing::warn!(peer = self.peer, reason, "not connected; trying again");
         }
         wait
     }

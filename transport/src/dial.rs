@@ -94,11 +94,9 @@ impl Service<Uri> for Dialer {
             let encrypted = uri.scheme_str() == Some("https");
             let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
             let stream = dialer.dial(uri.host().unwrap_or_default(), port, encrypted).await?;
-            let stream = match dialer.gathers {
-                true => Either::Left(Gathered::new(stream)),
-                false => Either::Right(stream),
-            };
-            Ok(HttpStream(TokioIo::new(stream)))
+            let gathered =
+                if dialer.gathers { Either::Left(Gathered::new(stream)) } else { Either::Right(stream) };
+            Ok(HttpStream(TokioIo::new(gathered)))
         })
     }
 }

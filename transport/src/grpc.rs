@@ -11,7 +11,7 @@ use std::{convert::Infallible, error::Error, fmt, str::FromStr, sync::Arc, time:
 use http::Uri;
 
 use proto::{
-    BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
+    Batch, BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
     grpc::{
         self, BatchRequest, EntryResult, GrpcBatchMode, LogRequest, LogResponse,
         log_service_client::LogServiceClient,
@@ -26,11 +26,12 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    AddressError, Settings,
+    AddressError, Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
     parse_base_url,
+    receipts::pong,
     tls::{Protocol, refused_by_alert},
     traced,
 };
@@ -83,22 +84,38 @@ impl Grpc {
         Grpc { client: client(channel), gate, came_by: settings.came_by, _healer: healer }
     }
 
-    /// Delivers one entry.
+    /// Delivers entries: one alone by `WriteLog`, which every logger has, more by `WriteBatch`.
     ///
     /// # Errors
-    /// What is certain of the entry.
-    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+    /// What is certain of all of them.
+    pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        match batch.as_one() {
+            Some(entry) => Receipts::of_one(self.write_one(entry).await, mode),
+            None => Receipts::of_many(self.write_many(batch, mode).await?, batch, LOGGER),
+        }
+    }
+
+    /// Asks the logger whether it could store an entry now.
+    ///
+    /// # Errors
+    /// What an entry would be refused with.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        pong(self.write_many(&[], BatchMode::Each).await)
+    }
+
+    /// Whether the last call found the logger.
+    pub fn reachable(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
         self.gate.check()?;
         let request = LogRequest { log_entry: Some(grpc::log(entry, self.came_by)) };
         let response = self.client.clone().write_log(in_trace(request)).await;
         receipt(self.answered(response)?.into_inner())
     }
 
-    /// Delivers a batch.
-    ///
-    /// # Errors
-    /// What is certain of all its entries.
-    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+    async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
         self.gate.check()?;
         let log_entries = entries.iter().map(|entry| grpc::log(entry, self.came_by)).collect();
         let request = BatchRequest { log_entries, mode: GrpcBatchMode::from(mode).into() };
@@ -106,11 +123,6 @@ impl Grpc {
         let response = self.answered(response)?.into_inner();
         let results = response.results.into_iter().map(entry_result).collect::<Result<_, _>>()?;
         Ok(BatchReceipt { results, store_us: Some(response.store_us) })
-    }
-
-    /// Whether the last call found the logger.
-    pub fn reachable(&self) -> bool {
-        self.gate.is_open()
     }
 
     fn answered<T>(&self, response: Result<T, Status>) -> Result<T, Failure> {
@@ -136,7 +148,7 @@ impl Grpc {
 
 /// The logger's address, and how a connection to it is kept.
 fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint::from(settings.logger_grpc_url.0.clone())
+    Endpoint::from(settings.endpoints.logger_grpc_url.0.clone())
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
@@ -216,7 +228,7 @@ fn entry_result(result: EntryResult) -> Result<Result<Outcome, Failure>, Failure
     if result.code.is_empty() {
         return read_word(&result.outcome).map(Ok);
     }
-    Ok(Err(Failure::new(read_word(&result.code)?, result.message)))
+    Ok(Err(Failure::heard(read_word(&result.code)?, result.message)))
 }
 
 fn read_word<T: std::str::FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, Failure> {

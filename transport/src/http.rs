@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use proto::{
-    BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport,
+    Batch, BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport,
     json::{self, Envelope, FailureData, Written, WrittenBatch},
     limits::{FRAME_BYTES, IN_FLIGHT_CALLS},
 };
@@ -22,11 +22,12 @@ use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
 use crate::{
-    AddressError, Settings, Tls,
+    AddressError, Receipts, Settings, Tls,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
     parse_base_url,
+    receipts::pong,
     tls::{Protocol, refused_by_alert},
     traced,
 };
@@ -76,7 +77,7 @@ impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
         let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
-        let base = settings.logger_http_url.0.clone();
+        let base = settings.endpoints.logger_http_url.0.clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());
@@ -85,29 +86,23 @@ impl Http {
         Http { client, base, gate, came_by: settings.came_by, _healer: healer }
     }
 
-    /// Delivers one entry.
+    /// Delivers entries: one alone by `POST /log`, which every logger has, more by `POST /logs`.
     ///
     /// # Errors
-    /// What is certain of the entry.
-    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let written: Option<Written> = self.post("/log", json::entry_json(entry, self.came_by)).await?;
-        // The course's logger says no more than 202.
-        Ok(written.map_or(Receipt { outcome: Outcome::Stored, store_us: None }, |written| Receipt {
-            outcome: written.outcome,
-            store_us: written.store_us,
-        }))
+    /// What is certain of all of them.
+    pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        match batch.as_one() {
+            Some(entry) => Receipts::of_one(self.write_one(entry).await, mode),
+            None => Receipts::of_many(self.write_many(batch, mode).await?, batch, LOGGER),
+        }
     }
 
-    /// Delivers a batch.
+    /// Asks the logger whether it could store an entry now.
     ///
     /// # Errors
-    /// What is certain of all its entries.
-    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
-        let body = json::batch_json(entries, mode, self.came_by);
-        let written: Option<WrittenBatch> = self.post("/logs", body).await?;
-        let written = written.ok_or_else(|| Failure::unknown(LOGGER).because("an answer without data"))?;
-        let results = written.results.into_iter().map(Into::into).collect();
-        Ok(BatchReceipt { results, store_us: written.store_us })
+    /// What an entry would be refused with.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        pong(self.write_many(&[], BatchMode::Each).await)
     }
 
     /// Reads from the logger: the status and the body that it answers.
@@ -122,6 +117,23 @@ impl Http {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
+    }
+
+    async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+        let written: Option<Written> = self.post("/log", json::entry_json(entry, self.came_by)).await?;
+        // The course's logger says no more than 202.
+        Ok(written.map_or(Receipt { outcome: Outcome::Stored, store_us: None }, |written| Receipt {
+            outcome: written.outcome,
+            store_us: written.store_us,
+        }))
+    }
+
+    async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+        let body = json::batch_json(entries, mode, self.came_by);
+        let written: Option<WrittenBatch> = self.post("/logs", body).await?;
+        let written = written.ok_or_else(|| Failure::unknown(LOGGER).because("an answer without data"))?;
+        let results = written.results.into_iter().map(Into::into).collect();
+        Ok(BatchReceipt { results, store_us: written.store_us })
     }
 
     async fn post<T: for<'de> Deserialize<'de>>(
@@ -226,7 +238,7 @@ fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
             Failure::unreachable(LOGGER).because(format!("{}: {}", data.code, envelope.message))
         }
         Some(data) => {
-            let mut failure = Failure::new(data.code, envelope.message);
+            let mut failure = Failure::heard(data.code, envelope.message);
             failure.position = data.position;
             failure
         }
@@ -252,10 +264,7 @@ mod tests {
             assert!(failure.cause().contains("the server's own words"), "{failure:?}");
         }
         for code in [Code::Conflict, Code::InvalidEntry, Code::BadBatch, Code::StorageFull] {
-            assert_eq!(
-                (refused(code).code, refused(code).message.as_str()),
-                (code, "the server's own words")
-            );
+            assert_eq!((refused(code).code, &*refused(code).message()), (code, "the server's own words"));
         }
     }
 }

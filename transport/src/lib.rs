@@ -1,16 +1,20 @@
 //! The client side of the four transports.
 //!
-//! One file per transport, all with the same outline: settings in, `write` and `write_batch` out, a `reachable`
-//! to ask, and at the end what the protocol's errors mean for the entry. Laid side by side, only the protocol
-//! differs. [`Transports`] holds the four and puts one deadline, one span and one measure of time around
-//! whichever is asked for: otherwise a comparison would compare policies.
+//! One file per transport, all with the same outline: settings in, `write` out for one entry or many, a `ping` where the
+//! logger is one hop away, a `reachable` to ask, and at the end what the protocol's errors mean for the entries. Laid side
+//! by side, only the protocol differs. [`Transports`] holds the four and puts one deadline, one span and one measure of
+//! time around whichever is asked for: otherwise a comparison would compare policies.
 //!
 //! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
 
 mod admission;
 mod backoff;
+mod connection;
 mod dial;
+mod endpoints;
 mod metrics;
+mod receipts;
+mod settings;
 mod tls;
 mod traced;
 mod transports;
@@ -23,8 +27,11 @@ pub mod rabbitmq;
 pub mod rpc;
 
 pub use backoff::Waits;
+pub use endpoints::Endpoints;
+pub use receipts::Receipts;
+pub use settings::Settings;
 pub use tls::{Tls, TlsError, check_encryption};
-pub use transports::{Delivered, Settings, Transports};
+pub use transports::{Delivered, Transports};
 
 use std::time::Duration;
 
@@ -41,7 +48,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// An address that no connection can be made with: what it should be, with an example. It leaves out what was
 /// given, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give {0}")]
+#[error("expected {0}")]
 pub struct AddressError(pub(crate) &'static str);
 
 /// Reads a URL of scheme, host and port. A user, a query or a fragment would pass in silence, since no client looks

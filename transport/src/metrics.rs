@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
-use proto::{Code, Outcome, PerOutcome, Transport};
+use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
 
 use crate::admission::Admission;
 
@@ -37,11 +37,11 @@ pub(crate) struct CallTimes {
 
 /// The handles on one histogram, each made when it is first needed: few of all the outcomes ever come, and each is as
 /// many lines of text as it has bounds.
-type Times = [PerOutcome<OnceLock<Histogram>>; Transport::ALL.len()];
+type Times = PerTransport<PerOutcome<OnceLock<Histogram>>>;
 
 impl CallTimes {
     pub(crate) fn new() -> Self {
-        let unused = || Transport::ALL.map(|_| PerOutcome::new(|_| OnceLock::new()));
+        let unused = || PerTransport::new(|_| PerOutcome::new(|_| OnceLock::new()));
         CallTimes { seconds: unused(), wait_seconds: unused() }
     }
 
@@ -61,7 +61,7 @@ impl CallTimes {
 }
 
 fn handle<'a>(times: &'a Times, name: &'static str, transport: Transport, ending: Ending) -> &'a Histogram {
-    times[transport as usize].of(ending).get_or_init(|| {
+    times[transport].of(ending).get_or_init(|| {
         let outcome = ending.map_or_else(Code::as_str, Outcome::as_str);
         metrics::histogram!(name, "transport" => transport.as_str(), "outcome" => outcome)
     })

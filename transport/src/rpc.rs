@@ -8,7 +8,7 @@ use std::{
 };
 
 use proto::{
-    BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
+    Batch, BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
     rpc::{Calls, LogRpcClient, VERSION, connect},
 };
@@ -19,7 +19,12 @@ use tarpc::{
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    AddressError, HANDSHAKE_TIMEOUT, Settings, backoff::Attempts, dial::Dialer, metrics::reconnects,
+    AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
+    backoff::Attempts,
+    connection::{Connection, NOT_YET},
+    dial::Dialer,
+    metrics::reconnects,
+    receipts::pong,
     tls::Protocol,
 };
 
@@ -36,16 +41,10 @@ const LOGGER: &str = "the logger";
 /// One connection's end.
 type Client = LogRpcClient<Calls>;
 
-/// Why a connection is not there that was never tried to its end.
-const NOT_YET: &str = "not connected yet";
-
-/// An open connection, or why there is none.
-type Connection = Result<Client, String>;
-
 /// The client.
 #[derive(Debug)]
 pub struct Rpc {
-    connections: Vec<watch::Receiver<Connection>>,
+    connections: Vec<watch::Receiver<Connection<Client>>>,
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
@@ -92,8 +91,9 @@ impl Rpc {
         let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc);
         let connections = (0..CONNECTIONS)
             .map(|_| {
-                let (publish, connection) = watch::channel(Err(NOT_YET.to_owned()));
-                supervisors.spawn(keep_connected(dialer.clone(), settings.logger_rpc_addr.clone(), publish));
+                let (publish, connection) = watch::channel(Connection::Connecting);
+                let address = settings.endpoints.logger_rpc_addr.clone();
+                supervisors.spawn(keep_connected(dialer.clone(), address, publish));
                 connection
             })
             .collect();
@@ -106,51 +106,61 @@ impl Rpc {
         }
     }
 
-    /// Delivers one entry.
+    /// Delivers entries: one alone by `write`, more by `write_batch`.
     ///
     /// # Errors
-    /// What is certain of the entry.
-    pub async fn write(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
+    /// What is certain of all of them.
+    pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        match batch.as_one() {
+            Some(entry) => Receipts::of_one(self.write_one(entry).await, mode),
+            None => Receipts::of_many(self.write_many(batch, mode).await?, batch, LOGGER),
+        }
+    }
+
+    /// Asks the logger whether it could store an entry now.
+    ///
+    /// # Errors
+    /// What an entry would be refused with.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        pong(self.write_many(&[], BatchMode::Each).await)
+    }
+
+    /// Whether there is a connection to the logger.
+    pub fn reachable(&self) -> bool {
+        self.connections.iter().any(|connection| connection.borrow().is_up())
+    }
+
+    /// Waits until each connection is there, or could not be made at the first attempt.
+    pub async fn tried(&self) {
+        for connection in &self.connections {
+            // Without its supervisor, which ends with this client alone, there would be no more attempts.
+            let _ = connection.clone().wait_for(Connection::was_tried).await;
+        }
+    }
+
+    async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
         let client = self.connection()?;
         client.write(self.context(), self.draft(entry)).await.map_err(failure)?
     }
 
-    /// Delivers a batch.
-    ///
-    /// # Errors
-    /// What is certain of all its entries.
-    pub async fn write_batch(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
+    async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
         let client = self.connection()?;
         let drafts = entries.iter().map(|entry| self.draft(entry)).collect();
         client.write_batch(self.context(), drafts, mode).await.map_err(failure)?
     }
 
-    /// Whether there is a connection to the logger.
-    pub fn reachable(&self) -> bool {
-        self.connections.iter().any(|connection| connection.borrow().is_ok())
-    }
-
-    /// Waits until each connection is there, or could not be made at the first attempt.
-    pub async fn tried(&self) {
-        let tried = |connection: &Connection| !connection.as_ref().is_err_and(|reason| reason == NOT_YET);
-        for connection in &self.connections {
-            // Without its supervisor, which ends with this client alone, there would be no more attempts.
-            let _ = connection.clone().wait_for(tried).await;
-        }
-    }
-
     /// The next connection in turn that is open.
     fn connection(&self) -> Result<Client, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut lost = NOT_YET.to_owned();
+        let mut lost = None;
         for offset in 0..CONNECTIONS {
-            match self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow().clone() {
-                Ok(client) => return Ok(client),
-                Err(reason) if reason != NOT_YET => lost = reason,
-                Err(_) => {}
+            match &*self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow() {
+                Connection::Up(client) => return Ok(client.clone()),
+                Connection::Down(reason) => lost = Some(reason.clone()),
+                Connection::Connecting => {}
             }
         }
-        Err(Failure::unreachable(LOGGER).because(lost))
+        Err(Failure::unreachable(LOGGER).because(lost.unwrap_or_else(|| NOT_YET.to_owned())))
     }
 
     fn context(&self) -> Context {
@@ -171,18 +181,18 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection>) {
+async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection<Client>>) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match dial(&dialer, &address).await {
             Ok((client, dispatch)) => {
                 attempts.succeeded();
-                publish.send_modify(|connection| *connection = Ok(client.clone()));
+                publish.send_modify(|connection| *connection = Connection::Up(client.clone()));
                 lost(client, dispatch).await
             }
             Err(reason) => reason,
         };
-        publish.send_modify(|connection| *connection = Err(reason.clone()));
+        publish.send_modify(|connection| *connection = Connection::Down(reason.clone()));
         tokio::time::sleep(attempts.failed(&reason)).await;
     }
 }

@@ -1,33 +1,24 @@
 //! The spans of deliveries, named as OpenTelemetry's conventions name those of each protocol.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use proto::{LogEntry, Transport};
+use proto::{Batch, LogEntry, Transport};
 use spans::{KeyValue, Span, SpanKind, attribute};
 
-/// That of a delivery by a transport, a part of the current one.
-pub(crate) fn delivery(transport: Transport, form: Form, entries: &[LogEntry]) -> Span {
-    let (name, kind) = match (transport, form) {
-        (Transport::Http, Form::One) => ("POST /log", SpanKind::Client),
-        (Transport::Http, Form::Batch) => ("POST /logs", SpanKind::Client),
-        (Transport::Rpc, Form::One) => ("LogRpc/write", SpanKind::Client),
-        (Transport::Rpc, Form::Batch) => ("LogRpc/write_batch", SpanKind::Client),
-        (Transport::Grpc, Form::One) => ("logs.LogService/WriteLog", SpanKind::Client),
-        (Transport::Grpc, Form::Batch) => ("logs.LogService/WriteBatch", SpanKind::Client),
-        (Transport::Rabbitmq, Form::One | Form::Batch) => ("publish logs_topic", SpanKind::Producer),
+/// That of a delivery over a transport, a part of the current one. It is named after the call of the wire.
+pub(crate) fn delivery(transport: Transport, batch: &Batch<LogEntry>) -> Span {
+    let (name, kind) = match (transport, batch.as_one()) {
+        (Transport::Http, Some(_)) => ("POST /log", SpanKind::Client),
+        (Transport::Http, None) => ("POST /logs", SpanKind::Client),
+        (Transport::Rpc, Some(_)) => ("LogRpc/write", SpanKind::Client),
+        (Transport::Rpc, None) => ("LogRpc/write_batch", SpanKind::Client),
+        (Transport::Grpc, Some(_)) => ("logs.LogService/WriteLog", SpanKind::Client),
+        (Transport::Grpc, None) => ("logs.LogService/WriteBatch", SpanKind::Client),
+        (Transport::Rabbitmq, _) => ("publish logs_topic", SpanKind::Producer),
     };
     let span = Span::within(name, kind);
-    if let Some(first) = entries.first() {
-        span.note(|| attribute::entries(first.id(), entries.len()));
-    }
+    span.note(|| attribute::entries(batch.first().id(), batch.len()));
     span.note(|| protocol(transport));
     span
-}
-
-/// How entries are handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    One,
-    Batch,
 }
 
 /// Says in the headers of a call in which span it is made.

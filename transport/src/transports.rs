@@ -5,20 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{BatchMode, BatchReceipt, Certainty, Code, Failure, LogEntry, Outcome, Receipt, Transport};
+use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome, PerTransport, Transport};
 use spans::{KeyValue, attribute};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, field::display};
 
 use crate::{
+    Receipts, Settings,
     admission::Admission,
-    grpc::{Grpc, GrpcUrl},
-    http::{Http, HttpUrl},
+    grpc::Grpc,
+    http::Http,
     metrics::{self, CallTimes},
-    rabbitmq::{AmqpUrl, Depths, Rabbitmq},
-    rpc::{Rpc, RpcAddr},
-    tls::Tls,
-    traced::{self, Form},
+    rabbitmq::{Depths, Rabbitmq},
+    rpc::Rpc,
+    traced,
 };
 
 /// A call waits for room for at most this part of its deadline: the rest is for the call itself.
@@ -27,32 +27,25 @@ const PATIENCE_PART: u32 = 2;
 /// Most reads at a time; others wait for their turn. The logger answers a few at once, and each may take 12 MiB.
 const READS: usize = 8;
 
-/// Where the logger and RabbitMQ are, and how long a call may take.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The logger's HTTP address.
-    pub logger_http_url: HttpUrl,
-    /// The logger's rpc address.
-    pub logger_rpc_addr: RpcAddr,
-    /// The logger's gRPC address.
-    pub logger_grpc_url: GrpcUrl,
-    /// RabbitMQ; `None`: nothing is sent by `rabbitmq`.
-    pub amqp_url: Option<AmqpUrl>,
-    /// With what the encrypted addresses are called.
-    pub tls: Option<Tls>,
-    /// No call takes longer; past it the outcome is unknown.
-    pub deadline: Duration,
-    /// By which transport the entries came, where it is not the one that hands them over: the listener's case.
-    pub came_by: Option<Transport>,
+/// What became of a batch, and how long it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// One result for each entry, in the order of the batch. All are `Ok` after [`BatchMode::AllOrNone`].
+    pub results: Batch<Result<Outcome, Failure>>,
+    /// From handing the entries to the transport to the answer: without the wait for room.
+    pub took: Duration,
+    /// In the logger, from the writer's queue to the commit, in microseconds; `None` if it is not known.
+    pub store_us: Option<u64>,
 }
 
-/// An answer, and the time from handing the entries to the transport to it: without the wait for room.
-#[derive(Debug, Clone, Copy)]
-pub struct Delivered<T> {
-    /// What was answered.
-    pub receipt: T,
-    /// How long it took.
-    pub took: Duration,
+impl Delivered {
+    /// The outcomes of a batch of which all entries are accepted.
+    ///
+    /// # Errors
+    /// The failure of the first that is not.
+    pub fn outcomes(self) -> Result<Batch<Outcome>, Failure> {
+        self.results.all()
+    }
 }
 
 /// The four clients. They connect in the background or on demand.
@@ -63,7 +56,7 @@ pub struct Transports {
     rabbitmq: Rabbitmq,
     grpc: Grpc,
     deadline: Duration,
-    in_flight: [Admission; Transport::ALL.len()],
+    in_flight: PerTransport<Admission>,
     reads: Semaphore,
     times: CallTimes,
 }
@@ -78,56 +71,92 @@ impl Transports {
             rabbitmq: Rabbitmq::new(settings),
             grpc: Grpc::new(settings),
             deadline: settings.deadline,
-            in_flight: Default::default(),
+            in_flight: PerTransport::new(|_| Admission::default()),
             reads: Semaphore::new(READS),
             times: CallTimes::new(),
         }
     }
 
-    /// Delivers one entry.
+    /// Delivers a batch, of one entry or many.
     ///
     /// # Errors
-    /// What is certain of the entry, within the deadline. It is logged here; the caller need not.
-    pub async fn write(&self, transport: Transport, entry: &LogEntry) -> Result<Delivered<Receipt>, Failure> {
-        let delivery = async || match transport {
-            Transport::Http => self.http.write(entry).await,
-            Transport::Rpc => self.rpc.write(entry).await,
-            Transport::Rabbitmq => self.rabbitmq.write(entry).await,
-            Transport::Grpc => self.grpc.write(entry).await,
-        };
-        let entry = std::slice::from_ref(entry);
-        self.deliver(transport, Form::One, entry, |receipt| receipt.outcome, delivery).await
-    }
-
-    /// Delivers a batch.
-    ///
-    /// # Errors
-    /// As [`Transports::write`], for all entries alike.
-    pub async fn write_batch(
+    /// What is certain of all its entries, within the deadline. It is logged here; the caller need not.
+    pub async fn write(
         &self,
         transport: Transport,
-        entries: &[LogEntry],
+        batch: Batch<LogEntry>,
         mode: BatchMode,
-    ) -> Result<Delivered<BatchReceipt>, Failure> {
-        let delivery = async || match transport {
-            Transport::Http => self.http.write_batch(entries, mode).await,
-            Transport::Rpc => self.rpc.write_batch(entries, mode).await,
-            Transport::Rabbitmq => self.rabbitmq.write_batch(entries, mode).await,
-            Transport::Grpc => self.grpc.write_batch(entries, mode).await,
+    ) -> Result<Delivered, Failure> {
+        let span = traced::delivery(transport, &batch);
+        let begun = Instant::now();
+        let mut handed_over = None;
+        let context = tracing::debug_span!("deliver", %transport, entries = batch.len());
+        let in_time = {
+            // Pinned where it is: each layer around it would move it.
+            let admitted = pin!(async {
+                let _room = self.in_flight[transport].admit(&batch, self.patience()).await?;
+                handed_over = Some(Instant::now());
+                // Boxed, since it is several times as large as all that is kept of a call which only waits.
+                Box::pin(self.hand_over(transport, &batch, mode)).await
+            });
+            span.around(tokio::time::timeout(self.deadline, admitted).instrument(context)).await
         };
-        self.deliver(transport, Form::Batch, entries, best_outcome, delivery).await
+        let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(transport))));
+        let ending = match &answer {
+            Ok(receipts) => receipts.ending(),
+            Err(failure) => Err(failure.code),
+        };
+        let wait = handed_over.map_or_else(|| begun.elapsed(), |at| at - begun);
+        let took = handed_over.map(|at| at.elapsed());
+        self.times.record(transport, ending, wait, took);
+        let word = ending.map_or_else(Code::as_str, Outcome::as_str);
+        match answer {
+            Ok(Receipts { results, store_us }) => {
+                span.note(|| [KeyValue::new(attribute::OUTCOME, word)]);
+                log_success(transport, &batch, word);
+                Ok(Delivered { results, took: took.unwrap_or_default(), store_us })
+            }
+            Err(failure) => {
+                span.fail(word);
+                log_failure(transport, &batch, &failure);
+                Err(failure)
+            }
+        }
     }
 
-    /// Asks the logger over a direct transport whether it could store an entry now, by a batch without entries: a logger
-    /// that could refuses it as empty, and one that could not by what an entry would be refused with.
+    /// The one place that picks a client.
+    async fn hand_over(
+        &self,
+        transport: Transport,
+        batch: &Batch<LogEntry>,
+        mode: BatchMode,
+    ) -> Result<Receipts, Failure> {
+        match transport {
+            Transport::Http => self.http.write(batch, mode).await,
+            Transport::Rpc => self.rpc.write(batch, mode).await,
+            Transport::Rabbitmq => self.rabbitmq.write(batch, mode).await,
+            Transport::Grpc => self.grpc.write(batch, mode).await,
+        }
+    }
+
+    /// Asks the logger over a direct transport whether it could store an entry now. It waits for room as a delivery does,
+    /// and is none: nothing counts it.
     ///
     /// # Errors
-    /// As [`Transports::write`] for an entry.
-    pub async fn ping(&self, transport: Transport) -> Result<(), Failure> {
-        match self.write_batch(transport, &[], BatchMode::Each).await {
-            Err(failure) if failure.code != Code::BadBatch => Err(failure),
-            Ok(_) | Err(_) => Ok(()),
-        }
+    /// What an entry would be refused with, within the deadline.
+    pub async fn ping(&self, direct: Direct) -> Result<(), Failure> {
+        let transport = Transport::from(direct);
+        let asked = async {
+            let _room = self.in_flight[transport].admit(&[], self.patience()).await?;
+            match direct {
+                Direct::Http => self.http.ping().await,
+                Direct::Rpc => self.rpc.ping().await,
+                Direct::Grpc => self.grpc.ping().await,
+            }
+        };
+        let in_time = tokio::time::timeout(self.deadline, asked).await;
+        let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(transport))));
+        answer.inspect_err(|failure| log_failure(transport, &[], failure))
     }
 
     /// Whether the transport's last word was that its peer is there. It sends nothing; but where the last word was that
@@ -160,14 +189,13 @@ impl Transports {
     /// # Errors
     /// If it cannot be reached, does not answer within the deadline, or is asked by too many.
     pub async fn read(&self, path_and_query: &str) -> Result<(u16, bytes::Bytes), Failure> {
-        let read = async {
-            let turn = tokio::time::timeout(self.deadline / PATIENCE_PART, self.reads.acquire());
+        let asked = async {
+            let turn = tokio::time::timeout(self.patience(), self.reads.acquire());
             let _turn = turn.await.map_err(|_| Failure::overloaded("the broker"))?;
             self.http.read(path_and_query).await
         };
-        let answer = tokio::time::timeout(self.deadline, read).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(Failure::unknown("the logger").because("past the deadline")));
+        let in_time = tokio::time::timeout(self.deadline, asked).await;
+        let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(Transport::Http))));
         answer
             .map_err(Failure::about_reading)
             .inspect_err(|failure| log_failure(Transport::Http, &[], failure))
@@ -175,55 +203,12 @@ impl Transports {
 
     /// Sets the gauges of a transport in the metrics: call it before they are shown.
     pub fn set_gauges(&self, transport: Transport) {
-        let admission = &self.in_flight[transport as usize];
-        metrics::set_gauges(transport, admission, self.reachable(transport));
+        metrics::set_gauges(transport, &self.in_flight[transport], self.reachable(transport));
     }
 
-    async fn deliver<T>(
-        &self,
-        transport: Transport,
-        form: Form,
-        entries: &[LogEntry],
-        outcome: impl FnOnce(&T) -> Outcome,
-        delivery: impl AsyncFnOnce() -> Result<T, Failure>,
-    ) -> Result<Delivered<T>, Failure> {
-        let span = traced::delivery(transport, form, entries);
-        let begun = Instant::now();
-        let mut handed_over = None;
-        let context = tracing::debug_span!("deliver", %transport, entries = entries.len());
-        let result = {
-            // Pinned where it is: each layer around it would move it.
-            let admitted = pin!(async {
-                let patience = self.deadline / PATIENCE_PART;
-                let _room = self.in_flight[transport as usize].admit(entries, patience).await?;
-                handed_over = Some(Instant::now());
-                // Boxed, since it is several times as large as all that is kept of a call which only waits.
-                Box::pin(delivery()).await
-            });
-            span.around(tokio::time::timeout(self.deadline, admitted).instrument(context)).await
-        };
-        let result =
-            result.unwrap_or_else(|_| Err(Failure::unknown(peer(transport)).because("past the deadline")));
-        let ending = result.as_ref().map(outcome).map_err(|failure| failure.code);
-        let wait = handed_over.map_or_else(|| begun.elapsed(), |at| at - begun);
-        let took = handed_over.map(|at| at.elapsed());
-        self.times.record(transport, ending, wait, took);
-        let word = match ending {
-            Ok(outcome) => outcome.as_str(),
-            Err(code) => code.as_str(),
-        };
-        match result {
-            Ok(receipt) => {
-                span.note(|| [KeyValue::new(attribute::OUTCOME, word)]);
-                log_success(transport, entries, word);
-                Ok(Delivered { receipt, took: took.unwrap_or_default() })
-            }
-            Err(failure) => {
-                span.fail(word);
-                log_failure(transport, entries, &failure);
-                Err(failure)
-            }
-        }
+    /// How long a call waits for room.
+    fn patience(&self) -> Duration {
+        self.deadline / PATIENCE_PART
     }
 }
 
@@ -235,16 +220,14 @@ fn peer(transport: Transport) -> &'static str {
     }
 }
 
-fn best_outcome(receipt: &BatchReceipt) -> Outcome {
-    let accepted = receipt.results.iter().filter_map(|result| result.as_ref().ok().copied());
-    Outcome::best(accepted).unwrap_or(Outcome::Duplicate)
+fn past_the_deadline(peer: &str) -> Failure {
+    Failure::unknown(peer).because("past the deadline")
 }
 
-fn log_success(transport: Transport, entries: &[LogEntry], outcome: &str) {
-    let Some(first) = entries.first() else { return };
+fn log_success(transport: Transport, batch: &Batch<LogEntry>, outcome: &str) {
     tracing::debug!(
-        %transport, entries = entries.len(), entry_id = %first.id(), trace_id = spans::current_id().map(display),
-        outcome, "delivered"
+        %transport, entries = batch.len(), entry_id = %batch.first().id(),
+        trace_id = spans::current_id().map(display), outcome, "delivered"
     );
 }
 

@@ -23,10 +23,10 @@ fn run(new: &NewKey) -> anyhow::Result<()> {
         stderr(),
         "Added to {file}:\n\n    {line}\n\n\
          Start the broker with BROKER_KEYS_FILE={file}, or send SIGHUP to one that runs with it.\n\
-         The key, which is shown only now:\n\n",
+         The key, which is not shown again:\n\n",
     );
     let shown = writeln!(stdout(), "{key}");
     shown.with_context(|| {
-        format!("the key could not be shown, and is lost: take its line out of {file}, and try again")
+        format!("the key could not be printed, and is lost: remove its line from {file} and run this again")
     })
 }

@@ -4,7 +4,6 @@
 //! A message about it says where the mistake is, and never repeats what stands there: it may be a key.
 
 use std::{
-    fmt,
     fs::{self, File},
     io::Read,
     os::unix::fs::PermissionsExt,
@@ -13,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{Digest, Scope, new::PREFIX};
+use super::key::{Digest, KnownKey, PREFIX, Scope};
 
 /// Most keys: every request is compared with all of them.
 const KEYS: usize = 256;
@@ -30,21 +29,6 @@ const FILE_BYTES: u64 = 256 * 1024;
 /// Who may write to a file: its group, and everybody.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// A line of the file.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct KnownKey {
-    pub(super) name: String,
-    pub(super) scopes: Vec<Scope>,
-    pub(super) digest: Digest,
-}
-
-/// Without the digest: it is no secret, but it has no place in a log.
-impl fmt::Debug for KnownKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.name, self.scopes)
-    }
-}
-
 /// Reads and checks the file.
 ///
 /// # Errors
@@ -52,7 +36,7 @@ impl fmt::Debug for KnownKey {
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<KnownKey>> {
     let read = || {
         let keys = parse(&text(path)?)?;
-        ensure!(!keys.is_empty(), "it holds no key, so nobody could call: make one by `make key NAME=alice`");
+        ensure!(!keys.is_empty(), "no keys, so nobody could call: create one with `make key NAME=alice`");
         Ok(keys)
     };
     read().with_context(|| format!("BROKER_KEYS_FILE {}", path.display()))
@@ -60,16 +44,13 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<KnownKey>> {
 
 /// What stands in the file, if nobody else may have written it.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
-    let metadata = fs::metadata(path).context("it cannot be read; `make key NAME=alice` makes one")?;
-    ensure!(metadata.is_file(), "it is no file");
+    let metadata = fs::metadata(path).context("it cannot be read; `make key NAME=alice` creates one")?;
+    ensure!(metadata.is_file(), "not a file");
     let mode = metadata.permissions().mode();
-    ensure!(
-        mode & WRITABLE_BY_OTHERS == 0,
-        "others may write to it: `chmod 600` it, and see what stands there"
-    );
+    ensure!(mode & WRITABLE_BY_OTHERS == 0, "writable by others: check its content and run `chmod 600`");
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-    ensure!(text.len() as u64 <= FILE_BYTES, "it is larger than {FILE_BYTES} bytes");
+    ensure!(text.len() as u64 <= FILE_BYTES, "larger than {FILE_BYTES} bytes");
     Ok(text)
 }
 
@@ -94,11 +75,11 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Vec<KnownKey>> {
 
 fn fits(key: &KnownKey, others: &[KnownKey]) -> anyhow::Result<()> {
     ensure!(others.len() < KEYS, "more than {KEYS} keys");
-    ensure!(others.iter().all(|other| other.digest != key.digest), "this key stands above already");
+    ensure!(others.iter().all(|other| other.digest != key.digest), "duplicate key");
     let of_this_name = others.iter().filter(|other| other.name == key.name).count();
     ensure!(
         of_this_name < KEYS_OF_A_NAME,
-        "a third key of {:?}: two are for the change from one to the other, take one out",
+        "a third key for {:?}: a name may have two, for rotation; remove one",
         key.name
     );
     Ok(())
@@ -108,7 +89,7 @@ fn parse_line(line: &str) -> anyhow::Result<KnownKey> {
     let words: Vec<&str> = line.split_whitespace().collect();
     ensure!(
         !words.iter().any(|word| word.starts_with(PREFIX)),
-        "a key itself stands here, and may have been read: make another by `make key`, which writes its SHA-256"
+        "a key in plain text, which may be compromised: create another with `make key`, which writes its SHA-256"
     );
     let [name, scopes, digest] = words[..] else {
         bail!("expected a name, its scopes and the SHA-256 of a key, such as `alice write,read 9f86…`");
@@ -120,24 +101,21 @@ pub(super) fn parse_name(name: &str) -> anyhow::Result<String> {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     ensure!(
         (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(sound),
-        "a name has 1 to {NAME_BYTES} letters of ASCII, digits, `-`, `_` or `.`"
+        "a name must have 1 to {NAME_BYTES} ASCII letters, digits, `-`, `_` or `.`"
     );
     Ok(name.to_owned())
 }
 
 pub(super) fn parse_scopes(scopes: &str) -> anyhow::Result<Vec<Scope>> {
-    let parse = |word| Scope::ALL.into_iter().find(|scope| scope.as_str() == word);
-    let scopes: Option<Vec<Scope>> = scopes.split(',').map(parse).collect();
-    scopes.context("unknown scope: use `write`, `read` or `write,read`")
+    let parsed: Result<Vec<Scope>, _> = scopes.split(',').map(str::parse).collect();
+    parsed.ok().context("unknown scope: use `write`, `read` or `write,read`")
 }
 
 fn parse_digest(text: &str) -> anyhow::Result<Digest> {
     let mut digest = Digest::default();
-    let expected = "a SHA-256 has 64 digits, 0 to 9 and a to f";
-    ensure!(text.len() == 2 * digest.len() && text.bytes().all(|byte| byte.is_ascii_hexdigit()), expected);
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).context(expected)?;
-    }
+    // The cause would repeat a part of it.
+    let decoded = hex::decode_to_slice(text, &mut digest);
+    ensure!(decoded.is_ok(), "expected a SHA-256: 64 hex digits");
     Ok(digest)
 }
 
@@ -174,14 +152,14 @@ mod tests {
             (format!("alice write read {hash}"), 1, "expected a name"),
             (format!("# one\n\nalice admin {hash}"), 3, "unknown scope"),
             (format!("alice write, {hash}"), 1, "unknown scope"),
-            (format!("alice write {}", &hash[..62]), 1, "64 digits"),
-            (format!("alice write {}g", &hash[..63]), 1, "64 digits"),
-            (format!("alice write {}ж", &hash[..62]), 1, "64 digits"),
-            (format!("{hash} write {hash}"), 1, "1 to 32 letters"),
-            (format!("\x1b[1m write {hash}"), 1, "1 to 32 letters"),
-            (format!("alice write {PREFIX}{hash}"), 1, "a key itself"),
-            (format!("{two}{}", line("alice", 3)), 3, "a third key of \"alice\""),
-            (format!("{two}{}", line("bob", 2)), 3, "stands above"),
+            (format!("alice write {}", &hash[..62]), 1, "64 hex digits"),
+            (format!("alice write {}g", &hash[..63]), 1, "64 hex digits"),
+            (format!("alice write {}ж", &hash[..62]), 1, "64 hex digits"),
+            (format!("{hash} write {hash}"), 1, "1 to 32 ASCII letters"),
+            (format!("\x1b[1m write {hash}"), 1, "1 to 32 ASCII letters"),
+            (format!("alice write {PREFIX}{hash}"), 1, "plain text"),
+            (format!("{two}{}", line("alice", 3)), 3, "a third key for \"alice\""),
+            (format!("{two}{}", line("bob", 2)), 3, "duplicate key"),
             (many, KEYS + 1, "more than 256"),
         ] {
             let error = format!("{:#}", parse(&text).expect_err(&text));

@@ -18,7 +18,7 @@ use utoipa::openapi::{
     security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
 };
 
-use super::{Keys, Reason, Scope};
+use super::{Keys, Reason, key::Scope};
 use crate::{answer::Refusal, metrics::auth_refused, page};
 
 /// What `WWW-Authenticate` says to who has no key.
@@ -38,7 +38,7 @@ impl Guard {
     /// If the file cannot be used, of which the message names the setting and the line.
     pub(crate) fn new(file: PathBuf, rate: u32) -> anyhow::Result<Self> {
         let keys = Arc::new(Keys::read(file, rate)?);
-        tracing::info!(keys = keys.count(), rate, "callers are asked for a key");
+        tracing::info!(keys = keys.count(), rate, "API keys are required");
         Ok(Guard(keys))
     }
 
@@ -52,13 +52,13 @@ impl Guard {
         let keys = Arc::clone(&self.0);
         reloads.add("the keys", move || {
             let keys = keys.reload()?;
-            tracing::info!(keys, "SIGHUP: the keys are read again");
+            tracing::info!(keys, "SIGHUP: API keys reloaded");
             Ok(())
         });
     }
 }
 
-/// Begins to count, also where nobody is asked for a key: there is a counter for each reason, which says that nobody was
+/// Begins to count, also where no key is required: there is a counter for each reason, which says that nobody was
 /// kept out.
 pub(crate) fn begin_counting() {
     for reason in Reason::OF_EACH_KIND {
@@ -68,7 +68,7 @@ pub(crate) fn begin_counting() {
 
 fn refuse(reason: Reason) -> Response {
     auth_refused(reason.as_str()).increment(1);
-    tracing::warn!(reason = reason.as_str(), "not let in");
+    tracing::warn!(reason = reason.as_str(), "request rejected");
     let mut response = Refusal::from(reason.failure()).into_response();
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -89,7 +89,7 @@ async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) 
     match keys.check(request.headers(), scope) {
         Ok(name) => {
             let span = tracing::debug_span!("caller", key = name);
-            span.in_scope(|| tracing::debug!(scope = scope.as_str(), "let in"));
+            span.in_scope(|| tracing::debug!(scope = scope.as_str(), "request accepted"));
             if scope == Scope::Read {
                 request.extensions_mut().insert(Caller(name));
             }
@@ -139,23 +139,21 @@ impl Reason {
     fn failure(self) -> Failure {
         let (code, message) = match self {
             Reason::Missing => {
-                (Code::Unauthorized, "a key is needed here: send the header `Authorization: Bearer KEY`")
+                (Code::Unauthorized, "API key required: send the header `Authorization: Bearer KEY`")
             }
             Reason::Malformed => (
                 Code::Unauthorized,
-                "send the key in one header `Authorization: Bearer KEY`, and nothing besides",
+                "malformed Authorization header: send exactly one `Authorization: Bearer KEY`",
             ),
-            Reason::Unknown => {
-                (Code::Unauthorized, "this key is not valid: ask for one who runs this broker")
-            }
+            Reason::Unknown => (Code::Unauthorized, "unknown API key: ask whoever runs this broker for one"),
             Reason::Scope(Scope::Write) => {
-                (Code::Forbidden, "this key may not write: use one of the scope write")
+                (Code::Forbidden, "this key may not write: use one with the scope write")
             }
             Reason::Scope(Scope::Read) => {
-                (Code::Forbidden, "this key may not read: use one of the scope read")
+                (Code::Forbidden, "this key may not read: use one with the scope read")
             }
             Reason::Rate => {
-                (Code::RateLimited, "this key is used too often; nothing was stored, try again in a second")
+                (Code::RateLimited, "rate limit of this key exceeded; nothing was stored, retry in a second")
             }
         };
         Failure::new(code, message)

@@ -11,23 +11,20 @@ use anyhow::Context;
 use clap::Parser;
 use sha2::{Digest as _, Sha256};
 
-use super::file;
+use super::{file, key::PREFIX};
 
-/// What every key of ours begins with, so that one that has got into a text can be found.
-pub(super) const PREFIX: &str = "fw_";
-
-/// Makes a key, shows it once, and adds its SHA-256 to the file that BROKER_KEYS_FILE names.
+/// Creates an API key, prints it once, and appends its SHA-256 to the file that BROKER_KEYS_FILE names.
 #[derive(Debug, Parser)]
 #[command(name = "new-key", version = proto::release::VERSION)]
 pub struct NewKey {
-    /// Who it is for: a second key of a name is for the change from the first one
+    /// Name of the caller; a second key of a name is for rotation
     pub name: String,
 
-    /// What it may be used for: write, read or both
+    /// Scopes: write, read or both
     #[arg(default_value = "write,read")]
     pub scopes: String,
 
-    /// The file; it is made if it is not there
+    /// Key file, created if missing
     #[arg(default_value = "data/keys")]
     pub file: PathBuf,
 }
@@ -41,9 +38,9 @@ impl NewKey {
         file::parse_name(&self.name)?;
         file::parse_scopes(&self.scopes)?;
         let mut bits = [0; 32];
-        getrandom::fill(&mut bits).context("the operating system has no random numbers")?;
-        let key = format!("{PREFIX}{}", hex(&bits));
-        let line = format!("{} {} {}", self.name, self.scopes, hex(&Sha256::digest(&key)));
+        getrandom::fill(&mut bits).context("no random numbers from the operating system")?;
+        let key = format!("{PREFIX}{}", hex::encode(bits));
+        let line = format!("{} {} {}", self.name, self.scopes, hex::encode(Sha256::digest(&key)));
         append(&self.file, &line).with_context(|| self.file.display().to_string())?;
         Ok((key, line))
     }
@@ -61,8 +58,4 @@ fn append(path: &Path, line: &str) -> anyhow::Result<()> {
     file.write_all(added.as_bytes())?;
     file.sync_all()?;
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

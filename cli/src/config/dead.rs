@@ -12,13 +12,13 @@ Examples:
   fourwire dead retry --all
   fourwire dead drop --all --yes
 
-A dead letter is a message that can never be stored as it is: it is no entry (bad_json, bad_field, invalid_entry,
-too_large), its id is stored with other content (conflict), or it was delivered more than 20 times and never stored
-(delivery_limit). Put it back once what was in its way is: a retry publishes it again as it was, with its properties, and
-removes it only when RabbitMQ has confirmed that. It comes to the dead letters again if it still cannot be stored.
+A dead letter is a message that can never be stored as it is: it is not an entry (bad_json, bad_field, invalid_entry, \
+too_large), its id is stored with other content (conflict), or it was delivered more than 20 times without being stored \
+(delivery_limit). Retry it once the cause is fixed: a retry publishes it unchanged, with its properties, and removes it only \
+after RabbitMQ has confirmed that. If it still cannot be stored, it is dead-lettered again.
 
-Its id is that of the message; where it has none, that in its body, or else one that is made of it. RABBITMQ_QUEUE says
-which queue's dead letters they are.";
+Its id is that of the message, or else that in its body, or else one derived from it. RABBITMQ_QUEUE names the queue whose \
+dead letters are meant.";
 
 /// Most dead letters that are looked at: RabbitMQ holds them meanwhile.
 const MOST: u64 = 100_000;
@@ -34,10 +34,10 @@ pub struct Dead {
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub enum What {
-    /// List them, the oldest first: id, reason, age, size
+    /// List dead letters, oldest first: id, reason, age, size
     #[command(override_usage = "fourwire dead list [OPTIONS]")]
     List {
-        /// At most so many
+        /// Maximum number of dead letters
         #[arg(long, default_value_t = 100, allow_negative_numbers = true, value_parser = number(1..=MOST))]
         limit: u64,
 
@@ -45,27 +45,27 @@ pub enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Show one with its properties and its body
+    /// Show one with its properties and body
     #[command(override_usage = "fourwire dead show [OPTIONS] <ID>")]
     Show {
-        /// Its id, as it is listed
+        /// Its id, as listed
         id: String,
 
-        /// Print its body alone, as it is
+        /// Print only its body, unchanged
         #[arg(long)]
         body: bool,
     },
-    /// Put them back into the queue as they were, and remove each once RabbitMQ has confirmed it
+    /// Put them back into the queue unchanged, and remove each once RabbitMQ has confirmed it
     #[command(override_usage = "fourwire dead retry [OPTIONS] <ID>...")]
     Retry(Which),
-    /// Remove them permanently
+    /// Delete them permanently
     #[command(override_usage = "fourwire dead drop [OPTIONS] --yes <ID>...")]
     Drop {
         /// Which.
         #[command(flatten)]
         which: Which,
 
-        /// Yes, they shall be lost
+        /// Confirm the deletion
         #[arg(long)]
         yes: bool,
     },
@@ -75,11 +75,11 @@ pub enum What {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").required(true).args(["ids", "all"]))]
 pub struct Which {
-    /// Their ids, as they are listed
+    /// Their ids, as listed
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
 
-    /// All that are there now
+    /// All that are in the queue now
     #[arg(long)]
     pub all: bool,
 }

@@ -1,18 +1,19 @@
 //! Where the logger and RabbitMQ are, and how they are called: the settings that are variables of the environment too.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use clap::Args;
 use proto::{
-    Transport,
+    Direct, Transport,
     rabbitmq::{QUEUE, Queues},
 };
 use secrecy::{ExposeSecret, SecretString};
-use transport::{Tls, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use settings::{
+    secret,
+    tls::{Files, Pem},
+};
+use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 
 use super::number;
 use crate::problem::Problem;
@@ -20,26 +21,15 @@ use crate::problem::Problem;
 /// Longer than any answer of a logger that is well.
 const MAX_DEADLINE_MS: u64 = 60_000;
 
-/// Far above a private key or a URL; a mistaken path must not fill the memory.
-const SECRET_BYTES: u64 = 64 * 1024;
-
 /// Where the logger and RabbitMQ are.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Where the stack is")]
+#[command(next_help_heading = "Connection options")]
 pub struct Stack {
-    /// The logger's HTTP address, to write over http and to read back
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
+    /// Where the logger is.
+    #[command(flatten)]
+    pub endpoints: Endpoints,
 
-    /// The logger's rpc address; tls:// before it encrypts
-    #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
-
-    /// The logger's gRPC address, for grpc, write-logs, sync-logs and tail
-    #[arg(long, env, global = true, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
-
-    /// RabbitMQ; amqps:// encrypts
+    /// RabbitMQ URL; use amqps:// for TLS
     #[arg(
         long,
         env,
@@ -49,16 +39,16 @@ pub struct Stack {
     )]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    /// File that contains AMQP_URL, which it overrides; only its owner may be able to read it
     #[arg(long, env, global = true)]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// The queue of the entries in RabbitMQ; its dead letters are in a queue of that name with .dead behind it, and those of
-    /// logs.entries in logs.dead
+    /// RabbitMQ queue of entries; its dead letters are in the queue of that name with .dead appended, those of logs.entries
+    /// in logs.dead
     #[arg(long, env, global = true, default_value = QUEUE)]
     pub rabbitmq_queue: Queues,
 
-    /// No delivery and no reading takes longer, in milliseconds
+    /// Deadline of each delivery and each read, in milliseconds
     #[arg(
         long,
         env,
@@ -68,15 +58,15 @@ pub struct Stack {
     )]
     pub fourwire_deadline_ms: u64,
 
-    /// The certificate that the logger and RabbitMQ are shown, in PEM
+    /// Client certificate for the logger and RabbitMQ (PEM)
     #[arg(long, env, global = true)]
     pub fourwire_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env, global = true)]
     pub fourwire_tls_key: Option<PathBuf>,
 
-    /// The authority of the logger's and RabbitMQ's certificates, in PEM
+    /// CA certificate that signed those of the logger and RabbitMQ (PEM)
     #[arg(long, env, global = true)]
     pub fourwire_tls_ca: Option<PathBuf>,
 }
@@ -104,17 +94,11 @@ impl Stack {
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {
         let tls = self.tls()?;
         let amqp_url = with_rabbitmq.then(|| self.amqp_url()).transpose()?;
-        let mut addresses = vec![
-            ("LOGGER_HTTP_URL", self.logger_http_url.is_encrypted()),
-            ("LOGGER_RPC_ADDR", self.logger_rpc_addr.is_encrypted()),
-            ("LOGGER_GRPC_URL", self.logger_grpc_url.is_encrypted()),
-        ];
+        let mut addresses = Direct::ALL.map(|direct| self.endpoints.encryption(direct)).to_vec();
         addresses.extend(amqp_url.iter().map(|url| ("AMQP_URL", url.is_encrypted())));
         transport::check_encryption(tls.as_ref(), &addresses)?;
         Ok(transport::Settings {
-            logger_http_url: self.logger_http_url.clone(),
-            logger_rpc_addr: self.logger_rpc_addr.clone(),
-            logger_grpc_url: self.logger_grpc_url.clone(),
+            endpoints: self.endpoints.clone(),
             amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
             deadline: self.deadline(),
@@ -123,53 +107,29 @@ impl Stack {
     }
 
     fn amqp_url(&self) -> anyhow::Result<AmqpUrl> {
-        let text = match &self.amqp_url_file {
-            Some(file) => SecretString::from(read_secret(file).context("AMQP_URL_FILE")?),
-            None => self.amqp_url.clone(),
-        };
+        let text = secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref());
+        let text = text.context("AMQP_URL_FILE")?;
         // It is no type of its own for the command line, which would repeat a password.
         text.expose_secret().parse().context("AMQP_URL")
     }
 
     fn tls(&self) -> anyhow::Result<Option<Tls>> {
-        let (cert, key, ca) = match (&self.fourwire_tls_cert, &self.fourwire_tls_key, &self.fourwire_tls_ca) {
-            (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
-            (None, None, None) => return Ok(None),
-            _ => bail!("give FOURWIRE_TLS_CERT, FOURWIRE_TLS_KEY and FOURWIRE_TLS_CA, or none of the three"),
-        };
-        let read = |setting: &str, path: &Path| {
-            let error = || format!("{setting}: cannot read {}", path.display());
-            std::fs::read_to_string(path).with_context(error)
-        };
-        let (chain, authority) = (read("FOURWIRE_TLS_CERT", cert)?, read("FOURWIRE_TLS_CA", ca)?);
-        let key = read_secret(key).context("FOURWIRE_TLS_KEY")?;
-        Tls::from_pem(&chain, &key, &authority).context("FOURWIRE_TLS").map(Some)
+        let (cert, key) = (self.fourwire_tls_cert.as_deref(), self.fourwire_tls_key.as_deref());
+        let files = Files::new("FOURWIRE_TLS", cert, key, self.fourwire_tls_ca.as_deref())?;
+        let Some(files) = files else { return Ok(None) };
+        let Pem { chain, key, ca } = files.read()?;
+        Tls::from_pem(&chain, &key, &ca).context("FOURWIRE_TLS").map(Some)
     }
 }
 
 /// The setting that says where the other end of a transport is.
 pub(crate) fn place(transport: Transport) -> &'static str {
     match transport {
-        Transport::Http => "LOGGER_HTTP_URL",
-        Transport::Rpc => "LOGGER_RPC_ADDR",
+        Transport::Http => Endpoints::setting(Direct::Http),
+        Transport::Rpc => Endpoints::setting(Direct::Rpc),
         Transport::Rabbitmq => "AMQP_URL",
-        Transport::Grpc => "LOGGER_GRPC_URL",
+        Transport::Grpc => Endpoints::setting(Direct::Grpc),
     }
-}
-
-/// Reads a secret from a file that nobody but its owner may read; a line feed at its end is not part of it.
-fn read_secret(path: &Path) -> anyhow::Result<String> {
-    use std::os::unix::fs::MetadataExt;
-    let shown = path.display();
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
-    ensure!(
-        metadata.is_file() && metadata.len() <= SECRET_BYTES,
-        "{shown} is no file of at most {SECRET_BYTES} bytes"
-    );
-    ensure!(metadata.mode() & 0o077 == 0, "others may read {shown}: run `chmod 600 {shown}`");
-    // The cause could repeat a part of the file.
-    let text = std::fs::read_to_string(path).map_err(|_| anyhow::anyhow!("cannot read {shown} as text"))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(test)]

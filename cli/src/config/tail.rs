@@ -1,46 +1,45 @@
 //! The words of `fourwire tail`.
 
 use clap::Args;
-use proto::{TailDraft, TailQuery};
+use proto::{Cursor, Filter, TailQuery};
 
-use super::{Filter, filter::checked};
+use super::{check, number};
 use crate::problem::Problem;
 
 pub(super) const TAIL_EXAMPLES: &str = "\
 Examples:
-  fourwire tail                          what comes from now on
+  fourwire tail                          new entries
   fourwire tail --name build --json      one name, as JSON with the cursor of each entry
-  fourwire tail --from-start             all that is stored, and then what comes
-  fourwire tail --after 4711             goes on after the entry with that cursor
+  fourwire tail --from-start             everything stored, then new entries
+  fourwire tail --after 4711             resume after the entry with that cursor
 
-\"following\" is said once it has begun: what was stored before is not told, unless it was asked for. One that is
-started before the logger tells what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or
-when its output is closed, as in `fourwire tail | head -n 1`, and says with which cursor to go on. Nothing is missed
-and nothing is told twice, also when the logger is restarted meanwhile. What retention has deleted, or --max-lag
-skipped, is counted on standard error.";
+It prints \"following\" once it has begun; entries stored before that are shown only if asked for. A tail that is started \
+before the logger shows what is stored from its own start on, by this machine's clock. It ends at Ctrl-C, or when its \
+output is closed, as in `fourwire tail | head -n 1`, and prints the cursor to resume with. Nothing is missed or repeated, \
+even when the logger restarts. Entries that retention deleted or --max-lag skipped are counted on standard error.";
 
 /// See the command.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// Which entries.
-    #[command(flatten)]
-    pub filter: Filter,
-
-    /// Begin after the entry with this cursor
-    #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from_start", "since"])]
-    pub after: Option<String>,
+    /// Resume after the entry with this cursor; 0: before the first
+    #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from_start", "since"], value_parser = cursor)]
+    pub after: Option<Cursor>,
 
     /// Begin with the oldest entry
     #[arg(long, conflicts_with = "since")]
     pub from_start: bool,
 
-    /// When more than N entries behind, skip to the newest N. Left out: it skips nothing
-    #[arg(long, value_name = "N")]
-    pub max_lag: Option<String>,
+    /// When more than N entries behind, skip to the newest N. Nothing is skipped by default
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
+    pub max_lag: Option<u64>,
 
     /// Print each entry as a line of JSON, with its `cursor`
     #[arg(long)]
     pub json: bool,
+
+    /// Which entries. Last, since the heading of its flags would be that of those below it, too.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 impl Tail {
@@ -54,7 +53,12 @@ impl Tail {
     /// # Errors
     /// With the condition that is out of its limits, and what it takes.
     pub(crate) fn query(&self) -> Result<TailQuery, Problem> {
-        let after = if self.from_start { Some("0".to_owned()) } else { self.after.clone() };
-        checked(TailDraft { after, max_lag: self.max_lag.clone(), ..self.filter.draft() })
+        check(&self.filter)?;
+        let start = self.from_start.then(|| Cursor::after(0));
+        Ok(TailQuery { filter: self.filter.clone(), after: self.after.or(start), max_lag: self.max_lag })
     }
+}
+
+fn cursor(text: &str) -> Result<Cursor, &'static str> {
+    Cursor::parse_or_start(text).map_err(|_| "expected the cursor of an entry, or 0 for all")
 }

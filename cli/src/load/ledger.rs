@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use indicatif::HumanCount;
 use proto::{Failure, Outcome};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use super::{
     lines::{Line, Place},
     progress::{Meter, Progress},
 };
-use crate::text::{counted, escape, thousands};
+use crate::text::{counted, escape};
 
 /// Most refused lines that are named on standard error; the others are counted.
 const NAMED: u64 = 100;
@@ -112,10 +113,10 @@ impl Ledger {
     pub(super) fn refuse(&mut self, number: u64, text: Option<&[u8]>, failure: &Failure) -> io::Result<()> {
         self.counts.refused += 1;
         if self.counts.refused <= NAMED {
-            self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message)));
+            self.say(&format!("line {number}: {}: {}", failure.code, escape(&failure.message())));
         } else if self.counts.refused == NAMED + 1 {
-            let count = thousands(NAMED);
-            self.say(&format!("more than {count} lines are refused: from here on they are only counted"));
+            let count = HumanCount(NAMED);
+            self.say(&format!("more than {count} lines are refused: further ones are only counted"));
         }
         match (&mut self.rejects, text) {
             (Some(rejects), Some(text)) => rejects.write_all(&[text, b"\n"].concat()),
@@ -140,7 +141,7 @@ impl Ledger {
         if lines > 0 {
             self.counts.refused += lines;
             let count = counted(lines, "more line is", "more lines are");
-            self.say(&format!("{count} refused: load them with --rejects FILE to have them all"));
+            self.say(&format!("{count} refused: use --rejects FILE to get them all"));
         }
     }
 
@@ -153,9 +154,6 @@ impl Ledger {
 fn open_rejects(path: &Path, goes_on: bool) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     // What another load has refused is not to be lost, nor to be mixed with this one's.
-    match goes_on {
-        true => options.append(true).create(true),
-        false => options.append(true).create_new(true),
-    };
-    options.open(path).with_context(|| format!("--rejects: cannot make {}", path.display()))
+    options.append(true).create(goes_on).create_new(!goes_on);
+    options.open(path).with_context(|| format!("--rejects: cannot create {}", path.display()))
 }

@@ -5,14 +5,14 @@ use std::{collections::VecDeque, io, os::fd::AsFd, path::Path, sync::Arc};
 
 use anyhow::ensure;
 use jiff::Timestamp;
-use proto::{Code, Failure, LogEntry, json::parse_entry, limits::DATA_BYTES};
+use proto::{Code, Failure, LogEntry, json::parse_line, limits::DATA_BYTES};
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt, AsyncSeekExt, BufReader, SeekFrom},
 };
 use uuid::Uuid;
 
-use super::{mistakes, progress::Meter};
+use super::{hint, progress::Meter};
 use crate::text::counted;
 
 /// Longest line, in bytes: the longest entry with every byte escaped, and as much again of whatever else.
@@ -265,11 +265,11 @@ impl Lines {
 }
 
 fn entry(source: &mut Source, number: u64, line: &[u8]) -> Result<LogEntry, Failure> {
-    let text = line.trim_ascii();
-    let mut draft = parse_entry(text).map_err(|failure| mistakes::explained(line, &failure))?;
+    let mut draft = parse_line(line).map_err(|failure| hint::added_to(failure, line))?;
     if draft.transport.is_some() {
-        return Err(mistakes::added(&["transport"]));
+        return Err(hint::stored_entry());
     }
+    let text = line.trim_ascii();
     draft.id.get_or_insert_with(|| {
         source.used = true;
         id(&source.name, number, text).to_string()
@@ -399,16 +399,16 @@ mod tests {
         for (text, code, words) in [
             ("  {", Code::BadJson, "column 3"),
             ("{\"name\":\"n\",\"data\":\"\",\"colour\":1}", Code::BadField, "`colour`"),
-            ("{\"name\":\"n\",\"data\":\"\",\"transport\":\"rpc\"}", Code::BadField, "`transport` is added"),
+            ("{\"name\":\"n\",\"data\":\"\",\"transport\":\"rpc\"}", Code::BadField, "jq -c '{id,"),
             ("{\"name\":\"\",\"data\":\"\"}", Code::InvalidEntry, "name is empty"),
         ] {
             let mut source = Source { name: String::new(), own: true, used: false };
             let failure = entry(&mut source, 1, text.as_bytes()).expect_err(text);
             assert_eq!(failure.code, code);
             assert!(
-                failure.message.contains(words) && !failure.message.contains("line 1"),
+                failure.message().contains(words) && !failure.message().contains("line 1"),
                 "{}",
-                failure.message
+                failure.message()
             );
         }
     }

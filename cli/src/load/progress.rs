@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
-use crate::text::{counted, thousands};
+use crate::text::counted;
 
 /// How often the bar moves.
 const BAR_EVERY: Duration = Duration::from_millis(100);
@@ -61,10 +61,10 @@ impl Meter {
         let [line, done, skipped] =
             [&self.line, &self.done, &self.skipped].map(|count| count.load(Ordering::Relaxed));
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = thousands(line.saturating_sub(skipped).saturating_mul(1_000) / elapsed_ms);
+        let rate = HumanCount(line.saturating_sub(skipped).saturating_mul(1_000) / elapsed_ms);
         let (waiting, done) = (line.saturating_sub(done), done.saturating_sub(skipped));
-        let (done, waiting) = (counted(done, "line", "lines"), thousands(waiting));
-        format!("line {} ({rate}/s): {done} done, {waiting} waiting for an answer", thousands(line))
+        let (done, waiting) = (counted(done, "line", "lines"), HumanCount(waiting));
+        format!("line {} ({rate}/s): {done} done, {waiting} waiting for an answer", HumanCount(line))
     }
 }
 

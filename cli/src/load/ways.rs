@@ -34,20 +34,15 @@ impl Way {
     /// The way that was asked for.
     pub(super) fn new(arguments: &Load, stack: &Stack) -> Result<Self, Problem> {
         let streams = || stack.settings(None).map(|settings| Streams::new(&settings));
-        let batches = |transport| {
-            let settings = stack.settings(Some(transport))?;
-            let transports = Transports::new(&settings);
-            Ok(Way::Batches(Box::new(Batches::new(transports, transport, stack.deadline()))))
-        };
         match arguments.over {
             // Its summary does not name all that are refused.
             Over::WriteLogs if arguments.rejects.is_some() => Ok(Way::SyncLogs(SyncLogs::new(streams()?))),
             Over::WriteLogs => Ok(Way::WriteLogs(WriteLogs::new(streams()?, arguments.entries_per_call))),
             Over::SyncLogs => Ok(Way::SyncLogs(SyncLogs::new(streams()?))),
-            Over::Http => batches(Transport::Http),
-            Over::Rpc => batches(Transport::Rpc),
-            Over::Rabbitmq => batches(Transport::Rabbitmq),
-            Over::Grpc => batches(Transport::Grpc),
+            Over::Batches(transport) => {
+                let transports = Transports::new(&stack.settings(Some(transport))?);
+                Ok(Way::Batches(Box::new(Batches::new(transports, transport, stack.deadline()))))
+            }
         }
     }
 

@@ -44,7 +44,8 @@ impl Session {
     /// If RabbitMQ cannot be reached, refuses, or takes longer than 10 s.
     pub(crate) async fn open(amqp_url: &AmqpUrl) -> Result<Self, Reason> {
         let connected = rabbitmq::connect(amqp_url, "fourwire listener").await;
-        let connection = connected.map_err(|failure| format!("{}: {}", failure.message, failure.cause()))?;
+        let connection =
+            connected.map_err(|failure| format!("{}: {}", failure.happened(), failure.cause()))?;
         let queues = amqp_url.queues();
         let prepared = async {
             let channel = connection.create_channel().await?;
@@ -244,7 +245,7 @@ fn explained(properties: &BasicProperties, failure: &Failure) -> BasicProperties
     let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
     let ours = [
         (DEAD_CODE_HEADER, text(failure.code.as_str())),
-        (DEAD_REASON_HEADER, text(&failure.message)),
+        (DEAD_REASON_HEADER, text(&failure.message())),
         (DEAD_AT_HEADER, AMQPValue::Timestamp(now)),
     ];
     let ours: BTreeMap<ShortString, AMQPValue> =

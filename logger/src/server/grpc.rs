@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use proto::{
-    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailDraft, Transport,
+    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailQuery, Transport,
     grpc::{
         BatchRequest, BatchResponse, EntryResult, FILE_DESCRIPTOR_SET, LogRequest, LogResponse, Refusal,
         SyncResponse, TailRequest, TailResponse, WriteLogsResponse,
@@ -169,7 +169,7 @@ impl LogService for Server {
                 Some(Ok(settled)) => count(&mut response, settled),
                 Some(Err(failure)) => {
                     response.code = failure.code.as_str().to_owned();
-                    response.message = failure.message;
+                    response.message = failure.into_message();
                     break;
                 }
                 None => break,
@@ -184,7 +184,7 @@ impl LogService for Server {
     ) -> Result<Response<BoxStream<TailResponse>>, Status> {
         let slot = self.slots.take(StreamCall::Tail, request.extensions())?;
         let deadline = deadline::of(request.metadata());
-        let query = TailDraft::from(request.into_inner()).check();
+        let query = TailQuery::try_from(request.into_inner());
         let begun = async { Tail::begin(self.reader.clone(), query?, self.shutdown.clone()).await };
         let tail = begun.await.map_err(|failure| status(&failure))?;
         let given_up = slot.given_up.clone();
@@ -220,7 +220,7 @@ fn count(response: &mut WriteLogsResponse, settled: Settled) {
                         position,
                         id: id.map(|id| id.to_string()).unwrap_or_default(),
                         code: failure.code.as_str().to_owned(),
-                        message: failure.message,
+                        message: failure.into_message(),
                     });
                 }
             }

@@ -4,20 +4,17 @@ use std::{future::Future, time::Duration};
 
 use axum::{
     Router,
-    extract::{
-        Path, Query, RawQuery, Request, State,
-        rejection::{PathRejection, QueryRejection},
-    },
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::FutureExt;
 use proto::{
-    Code, Failure, Page, QueryDraft, StoredEntry, Transport, check_query_text,
+    Code, Failure, Page, Query, StoredEntry, Transport,
     json::{self, Envelope, Written, WrittenBatch},
     limits::{IN_FLIGHT_BYTES, LOGGER_BODY_BYTES, RETRY_AFTER},
-    parse_entry_id, unread_query,
+    parse_entry_id,
 };
 use serde::Serialize;
 use service::{Acceptor, BodyError, GRACE, Held, Json, Room, tls::Protocol, traced};
@@ -92,15 +89,9 @@ async fn in_time<T>(written: impl Future<Output = Result<T, Failure>>) -> Result
     in_time.unwrap_or_else(|late| Err(Failure::unknown("the store").because(late)))
 }
 
-async fn list(
-    State(reader): State<Reader>,
-    RawQuery(raw): RawQuery,
-    query: Result<Query<QueryDraft>, QueryRejection>,
-) -> Answer<Page> {
-    check_query_text(raw.as_deref())?;
-    let Query(draft) = query.map_err(|error| unread_query(&error.body_text()))?;
-    let query = draft.check()?;
-    let is_contradictory = query.is_contradictory();
+async fn list(State(reader): State<Reader>, RawQuery(query): RawQuery) -> Answer<Page> {
+    let query = Query::parse(query.as_deref())?;
+    let is_contradictory = query.filter.is_contradictory();
     let page = reader.page(query).await?;
     let message = match page.entries.len() {
         0 if is_contradictory => "0 entries: since is after until".to_owned(),

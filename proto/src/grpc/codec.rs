@@ -87,9 +87,8 @@ impl<In: FieldBound> Decoder for BoundedDecoder<In> {
         if In::FIELDS.is_some_and(|limit| has_more_fields(message.clone(), limit)) {
             return Err(status(&too_many()));
         }
-        In::decode(message).map(Some).map_err(|error| match In::ASKS {
-            true => status(&unreadable(&error)),
-            false => Status::internal(error.to_string()),
+        In::decode(message).map(Some).map_err(|error| {
+            if In::ASKS { status(&unreadable(&error)) } else { Status::internal(error.to_string()) }
         })
     }
 }
@@ -97,7 +96,7 @@ impl<In: FieldBound> Decoder for BoundedDecoder<In> {
 fn unreadable(error: &DecodeError) -> Failure {
     let text = error.to_string();
     let (_, what) = text.split_once(": ").unwrap_or(("", &text));
-    Failure::new(Code::BadField, format!("the message is not as logs.proto has it: {what}"))
+    Failure::new(Code::BadField, format!("the message does not match logs.proto: {what}"))
 }
 
 /// Whether a message has more than `limit` fields. Those within a group count too. It looks no further than to
@@ -220,7 +219,7 @@ mod tests {
             let refusal = decode(broken).await.expect_err("broken");
             let failure = failure(&refusal).expect("it is marked");
             assert_eq!((refusal.code(), failure.code), (tonic::Code::InvalidArgument, Code::BadField));
-            assert!(failure.message.starts_with("the message is not as logs.proto has it: "), "{failure}");
+            assert!(failure.message().starts_with("the message does not match logs.proto: "), "{failure}");
         }
         let refusal = decode(&not_utf8).await.expect_err("not UTF-8");
         assert!(refusal.message().contains("Log.name") && refusal.message().contains("UTF-8"), "{refusal}");

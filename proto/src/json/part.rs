@@ -1,21 +1,19 @@
 //! A body and its parts. A part is skipped over at first and parsed later; a mistake in it is told by its place in the
 //! whole.
 
-use std::cell::Cell;
+use std::{cell::Cell, fmt};
 
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
-use super::words::in_plain_words;
 use crate::{Code, Failure};
-
-/// How the refusal of what is no JSON begins.
-const NO_JSON: &str = "the body is not JSON that can be read: ";
 
 /// A body.
 #[derive(Debug)]
 pub(super) struct Whole<'a> {
     text: &'a str,
+    /// Whether it is a line of a file, whose number its reader knows better.
+    is_line: bool,
     /// The last mistake that was looked up. The parts of a batch are read in order, so that the next lies behind it, and
     /// all of them together cost one walk through the body.
     last: Cell<Place>,
@@ -43,13 +41,22 @@ impl<'a> Whole<'a> {
     ///
     /// # Errors
     /// [`Code::BadJson`] if it is not UTF-8.
-    pub(super) fn new(body: &'a [u8]) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(body).map_err(|error| {
-            let message =
-                format!("the body is not UTF-8 at byte {}: send JSON in UTF-8", error.valid_up_to());
-            Failure::new(Code::BadJson, message)
+    pub(super) fn body(bytes: &'a [u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| not_utf8(format_args!("byte {}", error.valid_up_to())))?;
+        Ok(Whole { text, is_line: false, last: Cell::new(Place::BEGIN) })
+    }
+
+    /// A line of a file as text.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn line(bytes: &'a [u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            not_utf8(format_args!("column {}", valid.chars().count() + 1))
         })?;
-        Ok(Whole { text, last: Cell::new(Place::BEGIN) })
+        Ok(Whole { text, is_line: true, last: Cell::new(Place::BEGIN) })
     }
 
     /// All of it.
@@ -108,16 +115,13 @@ impl<'a> Part<'a> {
             ["[", "\"", "null", "true", "false", "-", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let text = self.text.trim_ascii_start();
         if text.is_empty() {
-            return Err(Failure::new(Code::BadJson, "the body is empty: send a JSON object"));
+            return Err(Failure::new(Code::BadJson, "empty body: send a JSON object"));
         }
         if text.starts_with('\u{feff}') {
-            return Err(Failure::new(
-                Code::BadJson,
-                "a byte order mark comes first: send JSON in UTF-8 without one",
-            ));
+            return Err(Failure::new(Code::BadJson, "byte order mark: send JSON in UTF-8 without one"));
         }
         if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
-            return Err(Failure::new(Code::BadField, "an object is expected: send {\"name\": value, …}"));
+            return Err(Failure::new(Code::BadField, "expected an object: send {\"name\": value, …}"));
         }
         self.parse()
     }
@@ -137,18 +141,22 @@ impl<'a> Part<'a> {
     }
 
     fn refusal(self, error: &serde_json::Error, path: &str) -> Failure {
+        let text = error.to_string();
+        // serde's place is in bytes, and in this part alone.
+        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
         match error.classify() {
-            Category::Data => {
-                let text = error.to_string();
-                // The field says where it is.
-                let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-                let field = if path == "." { String::new() } else { format!("field `{path}`: ") };
-                Failure::new(Code::BadField, format!("{field}{what}"))
+            Category::Data if path == "." || what.contains(&format!("`{path}`")) => {
+                Failure::new(Code::BadField, what)
             }
+            Category::Data => Failure::new(Code::BadField, format!("field `{path}`: {what}")),
             Category::Syntax | Category::Eof | Category::Io => {
                 let (line, column) = self.place(error.line(), error.column());
-                let what = in_plain_words(error);
-                Failure::new(Code::BadJson, format!("{NO_JSON}line {line} column {column}: {what}"))
+                let place = if self.whole.is_line {
+                    format!("column {column}")
+                } else {
+                    format!("line {line} column {column}")
+                };
+                Failure::new(Code::BadJson, format!("not valid JSON at {place}: {what}"))
             }
         }
     }
@@ -165,9 +173,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// What is wrong with a body that is no JSON, and where; `None` if something else was wrong.
-pub fn mistake(failure: &Failure) -> Option<&str> {
-    failure.message.strip_prefix(NO_JSON)
+fn not_utf8(place: fmt::Arguments<'_>) -> Failure {
+    Failure::new(Code::BadJson, format!("not UTF-8 at {place}: send JSON in UTF-8"))
 }
 
 #[cfg(test)]
@@ -187,7 +194,7 @@ mod tests {
         WALKED.with(|walked| walked.set(0));
         let batch = super::super::parse_batch(body.as_bytes()).expect("the batch itself is sound");
         for (at, entry) in batch.entries.iter().enumerate() {
-            let message = &entry.as_ref().expect_err("half of a character").message;
+            let message = entry.as_ref().expect_err("half of a surrogate pair").message();
             let place = format!("line {} column ", at + 2);
             assert!(message.contains(&place), "{message}");
         }
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_place_before_the_last_is_found_too() {
-        let whole = Whole::new("a\nжb".as_bytes()).expect("UTF-8");
+        let whole = Whole::body("a\nжb".as_bytes()).expect("UTF-8");
         let place = |at: usize| (whole.place(at).line, whole.place(at).column);
         assert_eq!(place(5), (2, 2));
         assert_eq!(place(1), (1, 1));

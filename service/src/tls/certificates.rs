@@ -1,17 +1,13 @@
 //! The files of a service's certificate, and what is served with them: read at start, and again when that is asked for.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::Path, sync::Arc};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustls::ServerConfig;
+use settings::tls::{Files, Pem};
 use tokio::sync::watch;
 
 use super::{Callers, Identity, Protocol};
-use crate::secret;
 
 /// How connections are encrypted that are accepted from now on.
 #[derive(Clone)]
@@ -39,10 +35,7 @@ impl fmt::Debug for Serving {
 /// A service's certificate, by its files.
 #[derive(Debug)]
 pub struct Certificates {
-    prefix: &'static str,
-    cert: PathBuf,
-    key: PathBuf,
-    ca: PathBuf,
+    files: Files,
     /// As the files were at start.
     identity: Identity,
     served: Vec<Served>,
@@ -68,14 +61,9 @@ impl Certificates {
         key: Option<&Path>,
         ca: Option<&Path>,
     ) -> anyhow::Result<Option<Self>> {
-        let (cert, key, ca) = match (cert, key, ca) {
-            (Some(cert), Some(key), Some(ca)) => (cert, key, ca),
-            (None, None, None) => return Ok(None),
-            _ => bail!("give {prefix}_CERT, {prefix}_KEY and {prefix}_CA, or none of the three"),
-        };
-        let identity = read(prefix, cert, key, ca)?;
-        let (cert, key, ca) = (cert.to_owned(), key.to_owned(), ca.to_owned());
-        Ok(Some(Certificates { prefix, cert, key, ca, identity, served: Vec::new() }))
+        let Some(files) = Files::new(prefix, cert, key, ca)? else { return Ok(None) };
+        let identity = read(&files)?;
+        Ok(Some(Certificates { files, identity, served: Vec::new() }))
     }
 
     /// Who the service was at start.
@@ -100,7 +88,7 @@ impl Certificates {
     /// # Errors
     /// If a file cannot be used, or `calls` cannot use them; then nothing has changed.
     pub fn reload(&self, calls: impl FnOnce(&Identity) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let identity = read(self.prefix, &self.cert, &self.key, &self.ca)?;
+        let identity = read(&self.files)?;
         let served = self.served.iter().map(|served| identity.server(&served.callers, served.protocol));
         let served = served.collect::<anyhow::Result<Vec<_>>>()?;
         calls(&identity)?;
@@ -112,12 +100,8 @@ impl Certificates {
     }
 }
 
-fn read(prefix: &str, cert: &Path, key: &Path, ca: &Path) -> anyhow::Result<Identity> {
-    let public =
-        |setting, path| secret::read_public_file(path).with_context(|| format!("{prefix}_{setting}"));
-    let chain_pem = public("CERT", cert)?;
-    let key_pem = secret::read_file(key).with_context(|| format!("{prefix}_KEY"))?;
-    let ca_pem = public("CA", ca)?;
-    let identity = Identity::from_pem(chain_pem, key_pem, ca_pem);
-    identity.with_context(|| format!("{prefix}_CERT, {prefix}_KEY, {prefix}_CA"))
+fn read(files: &Files) -> anyhow::Result<Identity> {
+    let Pem { chain, key, ca } = files.read()?;
+    let prefix = files.prefix();
+    Identity::from_pem(chain, key, ca).with_context(|| format!("{prefix}_CERT, {prefix}_KEY, {prefix}_CA"))
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use chaos::Usage;
+use rig::Usage;
 use tests::eventually;
 
 use super::*;
@@ -148,8 +148,8 @@ async fn a_load_outlives_the_logger() {
             (stack.get("/logs?limit=1").await.body["data"]["entries"][0].is_object()).then_some(())
         })
         .await;
-        stack.logger.kill().await;
-        stack.start_logger().await;
+        stack.logger.kill().await.expect("it runs");
+        stack.start_logger().await.expect("it starts");
         let ran = loading.await.expect("no panic").ended_with(1);
         let (entries, bad) = counts(LINES);
         assert_eq!(
@@ -224,7 +224,7 @@ async fn what_get_has_written_is_loaded_once_what_the_store_has_added_is_strippe
 async fn a_load_gives_up_when_its_patience_ends() {
     let mut stack = Stack::start_direct(&[]).await;
     file(&stack, 10);
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let scheme = if tls::directory().is_some() { "amqps" } else { "amqp" };
     let nobody = format!("{scheme}://guest:guest@127.0.0.1:1/%2f");
     for way in WAYS {
@@ -307,7 +307,7 @@ async fn a_load_of_any_length_takes_little_memory() {
     }
     let ran = Ran::from(loading.await.expect("no panic")).ended_with(1);
     assert_eq!(ran.json()["stored"], counts(LINES).0);
-    let logger_kib = stack.logger.peak_memory_kib();
+    let logger_kib = stack.logger.usage().expect("it runs").peak_memory_kib;
     println!("peak: fourwire {peak_kib} KiB, logger {logger_kib} KiB");
     assert!(peak_kib > 0 && peak_kib < MOST_KIB && logger_kib < MOST_KIB, "{peak_kib} and {logger_kib} KiB");
 }

@@ -57,7 +57,7 @@ impl Tail {
     /// Interrupts it; returns the cursor with which it says to go on.
     async fn stop(mut self) -> String {
         signal(&self.child, Signal::SIGINT);
-        let line = self.says("go on with").await;
+        let line = self.says("resume with").await;
         assert!(timeout(SOON, self.child.wait()).await.expect("it ends").expect("it ran").success());
         line.rsplit_once("--after ").expect("a cursor").1.to_owned()
     }
@@ -103,9 +103,9 @@ async fn a_tail_over_restarts_of_the_logger_misses_nothing_and_repeats_nothing()
             (0..100).map(|number| format!("{{\"name\":\"r{round}\",\"data\":\"{number}\"}}\n")).collect();
         run_with(&stack, &["load", "-"], lines.as_bytes()).await.ended_with(0);
         told.extend(tail.ids(if round == 0 { 100 } else { 50 }).await);
-        stack.logger.kill().await;
+        stack.logger.kill().await.expect("it runs");
         tail.says("lost").await;
-        stack.start_logger().await;
+        stack.start_logger().await.expect("it starts");
         tail.says("back").await;
     }
     told.extend(tail.ids(300 - told.len()).await);
@@ -133,18 +133,18 @@ async fn until(word: &str, lines: &mut Lines<BufReader<ChildStderr>>) -> String 
 #[tokio::test]
 async fn a_tail_waits_for_a_logger_that_is_not_there_yet() {
     let mut stack = Stack::start_direct(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let (_child, mut err, said) = waiting(&stack, &["--json"]).await;
     assert!(said.starts_with("waiting for the logger") && said.matches("refused").count() == 1, "{said}");
     assert!(!said.contains("lost") && !said.contains("stored"), "{said}");
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     until("following", &mut err).await;
 }
 
 #[tokio::test]
 async fn a_tail_that_has_not_begun_says_how_to_go_on_where_something_is_missed() {
     let mut stack = Stack::start_direct(&[]).await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     for (arguments, goes_on) in
         [(&["--from-start"][..], true), (&["--after", "7", "--json"], true), (&["--json"], false)]
     {
@@ -153,7 +153,10 @@ async fn a_tail_that_has_not_begun_says_how_to_go_on_where_something_is_missed()
         assert!(timeout(SOON, child.wait()).await.expect("it ends").expect("it ran").success());
         let said = err.next_line().await.expect("a pipe").unwrap_or_default();
         let command = format!("tail {}", arguments.join(" "));
-        assert!(said.starts_with("go on with: ") == goes_on && said.ends_with(&command) == goes_on, "{said}");
+        assert!(
+            said.starts_with("resume with: ") == goes_on && said.ends_with(&command) == goes_on,
+            "{said}"
+        );
     }
 }
 
@@ -190,11 +193,11 @@ async fn an_address_that_is_no_loggers_is_told_and_not_waited_for() {
 async fn a_tail_that_was_there_before_the_logger_misses_nothing_of_it() {
     let mut stack = Stack::start_direct(&[]).await;
     send(&stack, Transport::Http, "before").await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let (mut child, mut err, _) = waiting(&stack, &["--json"]).await;
     // However fast others are, it comes after them.
     signal(&child, Signal::SIGSTOP);
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     let early = send(&stack, Transport::Http, "early").await;
     signal(&child, Signal::SIGCONT);
     until("following", &mut err).await;

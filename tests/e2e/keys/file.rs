@@ -10,8 +10,9 @@ use std::{
 };
 
 use tests::{
+    binaries::binary,
     keys::{Key, write_file},
-    process::{Process, binary},
+    process::start,
 };
 
 #[tokio::test]
@@ -27,15 +28,15 @@ async fn a_wrong_file_stops_the_broker_before_a_port_is_opened_and_is_named() {
         ("# nobody\n\n", 0o600, "no key"),
         ("alice\n", 0o600, "line 1: expected a name"),
         (&format!("{line} more"), 0o600, "line 1: expected a name"),
-        (&format!("\n{}", &line[..line.len() - 1]), 0o600, "line 2: a SHA-256 has 64 digits"),
-        (&format!("alice write {}", "g".repeat(64)), 0o600, "line 1: a SHA-256 has 64 digits"),
+        (&format!("\n{}", &line[..line.len() - 1]), 0o600, "line 2: expected a SHA-256: 64 hex digits"),
+        (&format!("alice write {}", "g".repeat(64)), 0o600, "line 1: expected a SHA-256: 64 hex digits"),
         (&format!("alice admin {hash}"), 0o600, "line 1: unknown scope"),
-        (&format!("al/ice write {hash}"), 0o600, "line 1: a name has 1 to 32"),
-        (&format!("alice write {secret}"), 0o600, "line 1: a key itself stands here"),
-        (&three, 0o600, "line 4: a third key of \"alice\""),
-        (&format!("{line}\nbob read {hash}"), 0o600, "line 2: this key stands above"),
-        (line, 0o602, "others may write"),
-        (line, 0o660, "others may write"),
+        (&format!("al/ice write {hash}"), 0o600, "line 1: a name must have 1 to 32"),
+        (&format!("alice write {secret}"), 0o600, "line 1: a key in plain text"),
+        (&three, 0o600, "line 4: a third key for \"alice\""),
+        (&format!("{line}\nbob read {hash}"), 0o600, "line 2: duplicate key"),
+        (line, 0o602, "writable by others"),
+        (line, 0o660, "writable by others"),
         ("\u{0}", 0o600, "line 1: expected a name"),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
@@ -46,8 +47,8 @@ async fn a_wrong_file_stops_the_broker_before_a_port_is_opened_and_is_named() {
             ("BROKER_HTTP_LISTEN", taken.clone()),
             ("BROKER_KEYS_FILE", file.display().to_string()),
         ]);
-        let mut broker = Process::start("broker", &settings, dir.path());
-        let status = broker.ended().await;
+        let mut broker = start("broker", &settings, dir.path());
+        let status = broker.ended().await.expect("it ends");
         let log = broker.log();
         assert!(!status.success(), "{content:?}, {mode:o}");
         assert!(log.contains("BROKER_KEYS_FILE") && log.contains(words), "{content:?}, {mode:o}: {log}");
@@ -89,9 +90,9 @@ fn a_key_that_the_broker_would_not_take_is_not_made() {
         ("alice", "read", "a third key"),
         ("bob", "admin", "unknown scope"),
         ("bob", "", "unknown scope"),
-        ("b b", "read", "1 to 32 letters"),
-        ("", "read", "1 to 32 letters"),
-        ("#bob", "read", "1 to 32 letters"),
+        ("b b", "read", "1 to 32 ASCII letters"),
+        ("", "read", "1 to 32 ASCII letters"),
+        ("#bob", "read", "1 to 32 ASCII letters"),
     ] {
         let output = new_key(name, scopes, &file);
         assert!(!output.status.success() && output.stdout.is_empty(), "{name:?} {scopes:?}");

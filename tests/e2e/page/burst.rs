@@ -43,7 +43,7 @@ async fn so_many_as_asked_for_go_over_each_and_the_table_counts_them() {
             page.value(&format!("{picture}.getAttribute('aria-label')"))
                 .await
                 .to_string()
-                .contains("30 answers")
+                .contains("30 responses")
         );
         let highest = format!(
             "[...{picture}.querySelectorAll('rect')].some((bar) => bar.getAttribute('height') === '100%')"

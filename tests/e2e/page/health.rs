@@ -12,14 +12,14 @@ async fn without_the_logger_three_refuse_the_fourth_queues_and_all_of_it_drains_
     // Few are held, so that most wait in RabbitMQ.
     let mut stack = Stack::start_with(&[("LISTENER_PREFETCH", "2")]).await;
     let page = Page::open_live(&stack).await;
-    let well = json!({ "broker": "✓ ready", "logger": "✓ ready", "rabbitmq": "✓ takes messages", "listener": "✓ takes entries" });
+    let well = json!({ "broker": "✓ ready", "logger": "✓ ready", "rabbitmq": "✓ accepts messages", "listener": "✓ consuming" });
     eventually("all is well", async || (states(&page).await == well).then_some(())).await;
     assert_eq!(depth(&page).await, Some(0));
     assert!(page.text("#profile").await.contains("not for measuring"), "the tests run no release");
 
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     page.eventually("document.querySelector('#part-logger').dataset.state === 'silent'").await;
-    assert_eq!(page.text("#part-logger .state").await, "✕ does not answer");
+    assert_eq!(page.text("#part-logger .state").await, "✕ unreachable");
     page.tail_is("outage").await;
     page.set("#send-name", "in the outage").await;
     let refused = json!({ "http": 503, "rpc": 503, "rabbitmq": 202, "grpc": 503 });
@@ -33,18 +33,18 @@ async fn without_the_logger_three_refuse_the_fourth_queues_and_all_of_it_drains_
     .await;
     assert!(page.text("#answers [data-transport=grpc] .outcome").await.contains("certainly not stored"));
     assert!(page.text("#answers [data-transport=grpc] .message").await.contains("logger"), "it says why");
-    assert!(page.text("#answers .queue").await.starts_with("in the queue"));
+    assert!(page.text("#answers .queue").await.starts_with("queued"));
     while queued < QUEUED {
         page.send().await;
         queued += 1;
     }
     // What waits in RabbitMQ, and what the listener holds.
     eventually("the queue grows", async || depth(&page).await.filter(|depth| *depth == queued)).await;
-    assert!(page.text("#queue-parts").await.contains("with the listener"));
+    assert!(page.text("#queue-parts").await.contains("unacked"));
     let drawn = "[...document.querySelectorAll('.history rect')].some((bar) => parseFloat(bar.getAttribute('height')) > 50)";
     page.eventually(drawn).await;
 
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     eventually("all is well again", async || (states(&page).await == well).then_some(())).await;
     eventually("the queue is drained", async || depth(&page).await.filter(|depth| *depth == 0)).await;
     page.eventually("document.querySelector('#answers .queue').textContent.startsWith('stored')").await;
@@ -70,7 +70,7 @@ async fn a_listener_that_is_gone_and_dead_letters_show() {
     stack.log(Transport::Http, &json!({ "id": id, "name": "event", "data": "one" })).await;
     stack.log(Transport::Rabbitmq, &json!({ "id": id, "name": "event", "data": "other" })).await;
     page.eventually("document.querySelector('#dead-letters').textContent === '1'").await;
-    stack.listener.take().expect("it runs").kill().await;
+    stack.listener.kill().await.expect("it runs");
     page.eventually("document.querySelector('#part-listener').className === 'bad'").await;
     stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
     page.eventually("document.querySelector('#queue-depth').textContent === '1'").await;

@@ -19,7 +19,7 @@ async fn a_key_is_asked_for_kept_in_the_tab_and_sent_with_everything() {
     let stack = Stack::start_with(&settings).await.with_key(&alice);
     let page = Page::open(&stack).await;
     page.eventually("!document.querySelector('#key-form').hidden").await;
-    assert_eq!(page.text("#notice").await, "This broker asks for a key.");
+    assert_eq!(page.text("#notice").await, "This broker requires an API key.");
 
     for wrong in ["fw_wrong", "ключ"] {
         page.write("#key", wrong).await;
@@ -55,7 +55,7 @@ async fn a_key_is_asked_for_kept_in_the_tab_and_sent_with_everything() {
     page.0.open(&super::url(&stack)).await;
     page.tail_is("live").await;
     page.click("#key-forget").await;
-    page.eventually("document.querySelector('#notice').textContent.includes('asks for a key')").await;
+    page.eventually("document.querySelector('#notice').textContent.includes('requires an API key')").await;
     assert_eq!(page.value("Object.values({ ...sessionStorage }).length").await, 0);
     page.is_sound().await;
 }

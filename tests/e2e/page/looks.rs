@@ -215,7 +215,7 @@ async fn pictures() {
     };
     fill(&stack, &page).await;
     take("well").await;
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     page.eventually("document.querySelector('#part-logger').className === 'bad'").await;
     for _ in 0..5 {
         page.send().await;

@@ -145,12 +145,12 @@ async fn a_refusal_and_a_duplicate_are_shown_with_what_they_mean() {
     page.set("#send-data", "other").await;
     page.send().await;
     assert_eq!(page.statuses().await, json!({ "rpc": 409 }));
-    assert!(page.text("#answers .outcome").await.starts_with("refused"));
+    assert!(page.text("#answers .outcome").await.starts_with("rejected"));
     assert!(page.text("#answers .message").await.contains("id"), "the broker's own words");
     // Over rabbitmq it shows later, and the page does not take the old entry for the new one.
     page.choose("rabbitmq").await;
     page.send().await;
-    page.eventually("document.querySelector('.queue')?.innerText.includes('by rpc')").await;
+    page.eventually("document.querySelector('.queue')?.innerText.includes('via rpc')").await;
     // A field that is out of its limits is not even sent.
     page.set("#send-id", "no uuid").await;
     page.click("#send-button").await;

@@ -117,16 +117,16 @@ async fn after_an_outage_of_the_broker_the_tail_goes_on_where_it_was() {
     let log = |data: &str| json!({ "name": "event", "data": data });
     stack.log(Transport::Http, &log("before")).await;
     page.eventually(&format!("{COUNT} === 1")).await;
-    stack.broker.kill().await;
+    stack.broker.kill().await.expect("it runs");
     page.eventually("!document.querySelector('#notice').hidden").await;
     page.tail_is("again").await;
     page.eventually("document.querySelector('#part-broker').className === 'bad'").await;
-    assert_eq!(page.text("#part-broker .state").await, "✕ does not answer");
-    assert_eq!(page.text("#part-logger .state").await, "? not known");
+    assert_eq!(page.text("#part-broker .state").await, "✕ unreachable");
+    assert_eq!(page.text("#part-logger .state").await, "? unknown");
     // Stored while nobody could tell the page of it.
     let body = json!({ "name": "event", "data": "meanwhile" });
     stack.post_to_logger("/log", body.to_string()).await;
-    stack.start_broker().await;
+    stack.start_broker().await.expect("it starts");
     page.eventually("document.querySelector('#notice').hidden").await;
     page.tail_is("live").await;
     stack.log(Transport::Http, &log("after")).await;

@@ -129,11 +129,11 @@ async fn a_stream_lives_through_a_restart_of_the_logger() {
     events.named("state").await;
     let first = send(&stack, Transport::Http, "before").await.to_string();
     assert_eq!(events.named("entry").await.data["id"], first.as_str());
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     assert_eq!(events.named("state").await.data["connected"], false);
     // Queued while the logger is down, and told when it is back.
     let second = send(&stack, Transport::Rabbitmq, "meanwhile").await.to_string();
-    stack.start_logger().await;
+    stack.start_logger().await.expect("it starts");
     assert_eq!(events.named("state").await.data["connected"], true);
     assert_eq!(events.named("entry").await.data["id"], second.as_str());
     // There may be many streams, and the log tells of the logger once for each transport.
@@ -152,7 +152,7 @@ async fn without_the_logger_and_with_a_wrong_question_it_is_refused_as_everywher
         assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_query"), "{query}");
         assert!(answer.message().contains(word), "{}", answer.message());
     }
-    stack.logger.kill().await;
+    stack.logger.kill().await.expect("it runs");
     let answer = stack.get("/logs/stream").await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"));
     assert!(answer.headers.contains_key("retry-after"));
@@ -163,9 +163,9 @@ async fn a_broker_that_drains_ends_its_streams() {
     let mut stack = Stack::start_direct(&[]).await;
     let mut events = Events::open(&stack, "", None).await;
     events.named("state").await;
-    stack.broker.signal(Signal::SIGTERM);
+    stack.broker.signal(Signal::SIGTERM).expect("it runs");
     assert_eq!(events.next().await, None);
-    assert!(stack.broker.ended().await.success());
+    assert!(stack.broker.ended().await.expect("it ends").success());
 }
 
 #[tokio::test]

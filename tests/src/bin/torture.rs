@@ -2,10 +2,11 @@
 
 use std::{process::ExitCode, time::Instant};
 
+use anyhow::Context;
 use clap::Parser;
 use tests::torture::{Report, Trial};
 
-/// Breaks the stack under load, over and over, and holds what was answered against what is stored.
+/// Breaks the stack under load, over and over, and verifies what was answered against what is stored.
 #[derive(Debug, Parser)]
 #[command(name = "torture")]
 struct Arguments {
@@ -23,7 +24,7 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
@@ -31,13 +32,14 @@ async fn main() -> ExitCode {
     let trials: Vec<Trial> = Trial::ALL.iter().copied().filter(wanted).collect();
     if trials.is_empty() {
         eprintln!("error: no trial has that in its name; there are: {}", names());
-        return ExitCode::FAILURE;
+        return Ok(ExitCode::FAILURE);
     }
     let (mut rounds, mut entries, mut detected, mut lines) = (0, 0, 0, Vec::new());
     for trial in trials {
         let begun = Instant::now();
         let planned = arguments.rounds.unwrap_or_else(|| trial.full_rounds());
         let report = trial.run(planned, seed, |round| eprint!("\r{trial}: {round} of {planned} ")).await;
+        let report = report.with_context(|| format!("{trial}, seed {seed}"))?;
         let line = line(trial, &report, begun);
         eprintln!();
         println!("{line}");
@@ -50,7 +52,7 @@ async fn main() -> ExitCode {
         }
         if !report.broken.is_empty() {
             println!("BROKEN by {trial}, seed {seed}: {}", report.broken.join("; "));
-            return ExitCode::FAILURE;
+            return Ok(ExitCode::FAILURE);
         }
     }
     if lines.len() > 1 {
@@ -58,14 +60,14 @@ async fn main() -> ExitCode {
     }
     if rounds > 0 {
         println!(
-            "{rounds} rounds, {entries} entries, lost 0, phantom 0, resurrected 0, altered 0, double 0, \
+            "{rounds} rounds, {entries} entries, lost 0, phantom 0, resurrected 0, altered 0, duplicated 0, \
              unanswered 0"
         );
     }
     if detected > 0 {
         println!("negative controls: {detected} of {detected} detected");
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn line(trial: Trial, report: &Report, begun: Instant) -> String {

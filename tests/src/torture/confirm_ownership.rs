@@ -10,16 +10,16 @@ use std::{
 use futures_util::{StreamExt, future::join_all};
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use proto::{
-    BatchMode, Code, Failure, Level, LogEntry, Outcome,
+    Batch, BatchMode, Code, Failure, Level, LogEntry, Outcome,
     rabbitmq::{QUEUE, routing_key},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
-use transport::{Settings, rabbitmq::Rabbitmq};
+use transport::{Endpoints, Settings, rabbitmq::Rabbitmq};
 use uuid::Uuid;
 
-use super::{Report, entry};
-use crate::{SOON, eventually, rabbitmq::VirtualHost};
+use super::{Report, Tried, entry};
+use crate::{SOON, rabbitmq::VirtualHost, soon};
 
 /// Tasks that publish.
 const TASKS: usize = 8;
@@ -39,13 +39,10 @@ const UNROUTABLE: Level = Level::Error;
 const COUNTS: u32 = 20;
 
 /// Publishes so many times 1,000 entries.
-///
-/// # Panics
-/// If RabbitMQ does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let rabbitmq = VirtualHost::create().await;
     let publisher = Arc::new(Rabbitmq::bound_by(&settings(&rabbitmq), routing_key(ROUTABLE)));
-    eventually("the publisher is connected", async || publisher.reachable().then_some(())).await;
+    soon("the publisher is connected", async || publisher.reachable().then_some(())).await?;
     let begun = Instant::now();
     let mut told = Told::default();
     for round in 0..rounds {
@@ -60,15 +57,17 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
     }
     let seconds = begun.elapsed().as_secs_f64();
     let queued = all_queued(&rabbitmq, told.routable.len()).await;
-    told.judge(rounds, &queued, seconds)
+    Ok(told.judge(rounds, &queued, seconds))
 }
 
 fn settings(rabbitmq: &VirtualHost) -> Settings {
     // Nobody listens on port 1: nothing goes to the logger.
     Settings {
-        logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
-        logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
-        logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        endpoints: Endpoints {
+            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+            logger_grpc_url: "http://127.0.0.1:1".parse().expect("a URL"),
+        },
         amqp_url: Some(rabbitmq.url().parse().expect("a URL")),
         tls: None,
         deadline: SOON,
@@ -115,17 +114,18 @@ impl Told {
 
     fn judge(self, rounds: u32, queued: &[Uuid], seconds: f64) -> Report {
         let distinct: HashSet<Uuid> = queued.iter().copied().collect();
-        let (missing, double) = (self.routable.difference(&distinct).count(), queued.len() - distinct.len());
+        let (missing, duplicated) =
+            (self.routable.difference(&distinct).count(), queued.len() - distinct.len());
         let foreign = distinct.difference(&self.routable).count();
         let Told { published, accepted, routable, wrong, first_wrong } = self;
         let figures = format!(
             "published {published} ({:.0}/s), of which unroutable {}, wrong answers {wrong} | in the queue {}, missing \
-             {missing}, foreign {foreign}, double {double}",
+             {missing}, foreign {foreign}, duplicated {duplicated}",
             published as f64 / seconds,
             published - routable.len(),
             queued.len(),
         );
-        let sound = [wrong, missing, foreign, double].iter().all(|count| *count == 0);
+        let sound = [wrong, missing, foreign, duplicated].iter().all(|count| *count == 0);
         let broken = if sound { Vec::new() } else { vec![format!("{figures}; {first_wrong:?}")] };
         Report { rounds, entries: published, accepted, figures, broken }
     }
@@ -137,12 +137,13 @@ async fn publish(publisher: Arc<Rabbitmq>, mut random: StdRng) -> Told {
         .map(|_| entry(if random.random() { ROUTABLE } else { UNROUTABLE }, String::new()))
         .collect();
     let mut left = entries.as_slice();
-    let mut calls = Vec::new();
+    let mut batches: Vec<Batch<LogEntry>> = Vec::new();
     while !left.is_empty() {
         let (call, rest) = left.split_at(random.random_range(1..=CALL_ENTRIES.min(left.len())));
-        calls.push(publisher.write_batch(call, BatchMode::Each));
+        batches.push(call.to_vec().try_into().expect("within the limits"));
         left = rest;
     }
+    let calls = batches.iter().map(|batch| publisher.write(batch, BatchMode::Each));
     let mut told = Told::default();
     let mut entries = entries.iter();
     for result in join_all(calls).await {

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use chaos::Verdict;
 use proto::Transport;
+use rig::Verdict;
 
-use super::{Report, under_load, under_load::Breakage};
+use super::{Report, Tried, under_load, under_load::Breakage};
 
 /// How often something is broken before the checker is asked.
 const BREAKAGES: u32 = 3;
@@ -28,7 +28,7 @@ pub enum Control {
 
 impl Control {
     /// Breaks the promise, does what brings that to light, and asks the checker.
-    async fn verdict(self, seed: u64) -> Verdict {
+    async fn verdict(self, seed: u64) -> anyhow::Result<Verdict> {
         let (setting, fault, breakage) = match self {
             Control::AckBeforeCommit => {
                 ("LOGGER_FAULT", "ack-before-commit", Breakage::LoggerKilled(Transport::Grpc))
@@ -44,7 +44,7 @@ impl Control {
     fn expected(self, verdict: &mut Verdict) -> Vec<(&'static str, &mut usize)> {
         match self {
             Control::AckBeforeCommit | Control::AckOnReceipt => vec![("lost", &mut verdict.lost)],
-            Control::NoDedup => vec![("double", &mut verdict.double)],
+            Control::NoDedup => vec![("duplicated", &mut verdict.duplicated)],
             Control::SwappedConfirms => {
                 vec![("lost", &mut verdict.lost), ("resurrected", &mut verdict.resurrected)]
             }
@@ -61,22 +61,20 @@ impl Control {
         let all = expected.iter().all(|(_, count)| **count > 0);
         let words: Vec<String> = expected.iter().map(|(word, count)| format!("{word} {count}")).collect();
         expected.into_iter().for_each(|(_, count)| *count = 0);
-        match rest.is_sound() {
-            true => Ok(all.then(|| words.join(" "))),
-            false => Err(format!("not only what the fault explains: {verdict}")),
+        if rest.is_sound() {
+            Ok(all.then(|| words.join(" ")))
+        } else {
+            Err(format!("not only what the fault explains: {verdict}"))
         }
     }
 }
 
 /// Breaks the promise until the checker notices, at most `rounds` times.
-///
-/// # Panics
-/// If the stack does not come back.
-pub async fn run(control: Control, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(control: Control, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut report = Report::default();
     let mut figures = Vec::new();
     for round in 0..rounds {
-        let verdict = control.verdict(seed.wrapping_add(u64::from(round))).await;
+        let verdict = control.verdict(seed.wrapping_add(u64::from(round))).await?;
         progress(round + 1);
         report.rounds += 1;
         report.entries += verdict.sent;
@@ -85,7 +83,7 @@ pub async fn run(control: Control, rounds: u32, seed: u64, mut progress: impl Fn
         match control.detected(&verdict) {
             Ok(Some(words)) => {
                 report.figures = format!("detected: {words} (of {} accepted)", report.accepted);
-                return report;
+                return Ok(report);
             }
             Ok(None) => {}
             Err(broken) => {
@@ -98,7 +96,7 @@ pub async fn run(control: Control, rounds: u32, seed: u64, mut progress: impl Fn
         report.broken.push("the checker did not notice the fault".to_owned());
     }
     report.figures = figures.join("; ");
-    report
+    Ok(report)
 }
 
 impl fmt::Display for Control {

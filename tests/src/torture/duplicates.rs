@@ -19,8 +19,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::Report;
-use crate::stack::Stack;
+use super::{Report, Tried};
+use crate::{client, stack::Stack};
 
 /// Ids for each round.
 const IDS: usize = 1_000;
@@ -32,10 +32,7 @@ const CALLERS: usize = 64;
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Sends `rounds` times a thousand ids. `seed` makes the deliveries and their order again.
-///
-/// # Panics
-/// If the stack does not work.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let stack = Stack::start().await;
     let plan = Arc::new(plan(rounds as usize * IDS, &mut StdRng::seed_from_u64(seed)));
     let next = Arc::new(AtomicUsize::new(0));
@@ -50,10 +47,12 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         progress(u32::try_from(done * rounds as usize / plan.len()).expect("no more than the rounds"));
     }
     let mut answers: HashMap<Uuid, Answers> = HashMap::new();
-    for (id, outcome) in callers.join_all().await.into_iter().flatten() {
-        answers.entry(id).or_default().note(outcome);
+    for own in callers.join_all().await {
+        for (id, outcome) in own? {
+            answers.entry(id).or_default().note(outcome);
+        }
     }
-    judge(&stack, rounds, &plan, &answers).await
+    Ok(judge(&stack, rounds, &plan, &answers).await)
 }
 
 /// What was answered to the deliveries of an id.
@@ -102,22 +101,22 @@ async fn call(
     url: String,
     plan: Arc<Vec<(Uuid, Transport)>>,
     next: Arc<AtomicUsize>,
-) -> Vec<(Uuid, Option<Outcome>)> {
-    let client = crate::client();
+) -> reqwest::Result<Vec<(Uuid, Option<Outcome>)>> {
+    let client = client();
     let mut answers = Vec::new();
     while let Some((id, transport)) = plan.get(next.fetch_add(1, Ordering::Relaxed)) {
         let log = json!({ "id": id, "name": "duplicate", "data": id.to_string() });
         let body = json!({ "action": "log", "transport": transport, "log": log }).to_string();
-        let answer = client.post(&url).body(body).send().await.expect("an answer");
+        let answer = client.post(&url).body(body).send().await?;
         let outcome = if answer.status() == 202 {
-            let envelope: Envelope<Accepted> = answer.json().await.expect("an envelope");
+            let envelope: Envelope<Accepted> = answer.json().await?;
             envelope.data.and_then(|data| data.outcome)
         } else {
             None
         };
         answers.push((*id, outcome));
     }
-    answers
+    Ok(answers)
 }
 
 async fn judge(

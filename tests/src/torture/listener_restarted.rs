@@ -3,23 +3,19 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use nix::sys::signal::Signal;
 use proto::{Transport, rabbitmq};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Report;
-use crate::{disk::Disk, eventually, stack::Stack};
+use super::{Report, Tried};
+use crate::{disk::Disk, soon, stack::Stack};
 
 /// Entries that wait: more than a batch.
 const ENTRIES: usize = 300;
 
 /// Restarts it so often. More than 20 are needed to show anything.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
-    let dir = tempfile::tempdir().expect("a directory");
+pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Tried {
+    let dir = tempfile::tempdir()?;
     let disk = Disk::new(dir.path());
     let settings = disk.settings();
     let settings: Vec<(&'static str, &str)> =
@@ -27,34 +23,32 @@ pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
     let mut stack = Stack::start_with(&settings).await;
     let entry = || json!({ "id": Uuid::now_v7(), "name": "event", "data": "" });
     disk.set_space(Some(0));
-    eventually("the disk is full", async || {
+    soon("the disk is full", async || {
         (stack.log(Transport::Http, &entry()).await.code() == "storage_full").then_some(())
     })
-    .await;
-    takes_nothing(&stack).await;
+    .await?;
+    takes_nothing(&stack).await?;
     let entries: Vec<Value> = (0..ENTRIES).map(|_| entry()).collect();
     let answer = stack.log(Transport::Rabbitmq, &json!(entries)).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     for round in 0..rounds {
-        let mut listener = stack.listener.take().expect("it runs");
-        listener.signal(Signal::SIGTERM);
-        assert!(listener.ended().await.success(), "{}", listener.log());
-        stack.launch_listener().await;
-        takes_nothing(&stack).await;
+        stack.listener.stop().await?;
+        stack.launch_listener().await?;
+        takes_nothing(&stack).await?;
         progress(round + 1);
     }
     disk.set_space(None);
     let begun = Instant::now();
     let ids = entries.iter().map(|entry| entry["id"].as_str().expect("text").parse::<Uuid>().expect("an id"));
     let mut missing: HashSet<Uuid> = ids.collect();
-    eventually("all that were accepted are stored or dead", async || {
+    soon("all that were accepted are stored or dead", async || {
         stack.all_stored().await.iter().for_each(|row| {
             missing.remove(&row.id);
         });
         let dead = stack.rabbitmq.depth(rabbitmq::DEAD_LETTER).await as usize;
         (missing.len() <= dead).then_some(())
     })
-    .await;
+    .await?;
     let dead = stack.rabbitmq.depth(rabbitmq::DEAD_LETTER).await;
     let mut report = Report { rounds, entries: ENTRIES, accepted: ENTRIES, ..Report::default() };
     report.figures = format!(
@@ -64,14 +58,14 @@ pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
     if dead > 0 || !missing.is_empty() {
         report.broken.push(format!("{dead} of {ENTRIES} accepted entries are dead letters"));
     }
-    report
+    Ok(report)
 }
 
 /// Waits until the listener says that it waits for the logger.
-async fn takes_nothing(stack: &Stack) {
-    eventually("the listener takes nothing", async || {
+async fn takes_nothing(stack: &Stack) -> anyhow::Result<()> {
+    soon("the listener takes nothing", async || {
         let ready = stack.get_from_listener("/readyz").await;
         (ready.body["detail"]["waiting_for"] == "logger").then_some(())
     })
-    .await;
+    .await
 }

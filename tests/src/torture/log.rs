@@ -1,17 +1,13 @@
 //! Takes the services' logs away under load: nobody reads them, or they stand still, or their disk is full.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
-use chaos::LogTo;
-use nix::sys::signal::Signal;
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{LogTo, Process};
 
-use super::{Load, Report};
-use crate::{process::Process, stack::Stack};
+use super::{Report, Tried, load};
+use crate::stack::Stack;
 
 /// Callers at work.
 const CALLERS: usize = 32;
@@ -38,61 +34,49 @@ pub enum LogFault {
 
 /// In each round the logs of all three are taken away, and one of them is told to stop, which must end with 0 in time, and
 /// started again.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(fault: LogFault, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(fault: LogFault, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut stack = Stack::start_logging(fault.log_to(), &[("RUST_LOG", TALKATIVE)]).await;
-    let load = Load::start(stack.broker_at, &Transport::ALL, CALLERS, seed);
-    load.goes_on(1).await;
+    let load = load::start(&stack, &Transport::ALL, CALLERS, seed);
+    load.goes_on(1).await?;
     let mut longest = Duration::ZERO;
     for round in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(50..200))).await;
-        for service in [&stack.broker, stack.listener.as_ref().expect("it runs"), &stack.logger] {
-            fault.befall(service);
+        for (_, service) in stack.processes() {
+            fault.befall(service)?;
         }
-        load.goes_on(ENTRIES).await;
-        longest = longest.max(stop_and_start(&mut stack, round).await);
-        load.goes_on(1).await;
+        load.goes_on(ENTRIES).await?;
+        longest = longest.max(stop_and_start(&mut stack, round).await?);
+        load.goes_on(1).await?;
         progress(round + 1);
     }
-    let verdict = load.stop(&stack).await;
+    let verdict = load::stop(load, &stack).await?;
     let mut report = Report::of(&verdict, rounds);
     report.figures = format!("stopped within {:.2} s: {verdict}", longest.as_secs_f64());
     if longest > MOST_TO_STOP {
         report.broken.push(format!("a service ended only {longest:?} after SIGTERM"));
     }
-    report
+    Ok(report)
 }
 
 /// Stops one of the three, and starts it again; says how long the stop took.
-async fn stop_and_start(stack: &mut Stack, round: u32) -> Duration {
+async fn stop_and_start(stack: &mut Stack, round: u32) -> anyhow::Result<Duration> {
+    let took;
     match round % 3 {
         0 => {
-            let took = stop(&mut stack.broker).await;
-            stack.start_broker().await;
-            took
+            took = stack.broker.stop().await?;
+            stack.start_broker().await?;
         }
         1 => {
-            let mut listener = stack.listener.take().expect("it runs");
-            let took = stop(&mut listener).await;
-            stack.start_listener().await;
-            took
+            took = stack.listener.stop().await?;
+            stack.start_listener().await?;
         }
         _ => {
-            let took = stop(&mut stack.logger).await;
-            stack.start_logger().await;
-            took
+            took = stack.logger.stop().await?;
+            stack.start_logger().await?;
         }
     }
-}
-
-async fn stop(process: &mut Process) -> Duration {
-    let begun = Instant::now();
-    process.signal(Signal::SIGTERM);
-    process.ends_well().await;
-    begun.elapsed()
+    Ok(took)
 }
 
 impl LogFault {
@@ -103,12 +87,13 @@ impl LogFault {
         }
     }
 
-    fn befall(self, service: &Process) {
+    fn befall(self, service: &Process) -> anyhow::Result<()> {
         match self {
-            LogFault::Broken => service.tap().close(),
-            LogFault::Blocked => service.tap().pause(),
+            LogFault::Broken => service.tap()?.close(),
+            LogFault::Blocked => service.tap()?.pause(),
             LogFault::Full => {}
         }
+        Ok(())
     }
 }
 

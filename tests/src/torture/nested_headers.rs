@@ -6,8 +6,8 @@
 use proto::{Transport, rabbitmq};
 use serde_json::{Value, json};
 
-use super::Report;
-use crate::{eventually, stack::Stack};
+use super::{Report, Tried};
+use crate::{soon, stack::Stack};
 
 /// Past any stack of 2 MiB, of an optimised build too.
 const LEVELS: usize = 4_000;
@@ -21,10 +21,7 @@ const BEHIND: usize = 400;
 const MOST_STARTS: usize = 30;
 
 /// Does it so often, each time with a stack of its own.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Tried {
     let mut sum = Report { rounds, ..Report::default() };
     let mut starts = Vec::new();
     for round in 0..rounds {
@@ -33,7 +30,7 @@ pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
         queue(&stack, BEFORE).await;
         stack.rabbitmq.publish_nested("log.INFO", r#"{"name":"culprit","data":""}"#, LEVELS).await;
         queue(&stack, BEHIND).await;
-        let started = until_all_is_settled(&mut stack).await;
+        let started = until_all_is_settled(&mut stack).await?;
         let (stored, dead) = (stack.all_stored().await, stack.rabbitmq.depth(rabbitmq::DEAD_LETTER).await);
         sum.entries += BEFORE + BEHIND;
         sum.accepted += BEFORE + BEHIND;
@@ -45,7 +42,7 @@ pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
         progress(round + 1);
     }
     sum.figures = format!("{} stored, 1 dead letter, after {} starts", BEFORE + BEHIND, starts.join(", "));
-    sum
+    Ok(sum)
 }
 
 async fn queue(stack: &Stack, count: usize) {
@@ -56,11 +53,11 @@ async fn queue(stack: &Stack, count: usize) {
 }
 
 /// Starts the listener as often as it ends; says how often that was.
-async fn until_all_is_settled(stack: &mut Stack) -> usize {
+async fn until_all_is_settled(stack: &mut Stack) -> anyhow::Result<usize> {
     for started in 1..=MOST_STARTS {
-        stack.launch_listener().await;
-        let mut listener = stack.listener.take().expect("it was started");
-        let settled = eventually("all is settled", async || {
+        stack.launch_listener().await?;
+        let mut listener = std::mem::take(&mut stack.listener);
+        let settled = soon("all is settled", async || {
             let stored = stack.all_stored().await.len();
             let dead = stack.rabbitmq.depth(rabbitmq::DEAD_LETTER).await as usize;
             let left = stack.rabbitmq.depth(rabbitmq::QUEUE).await;
@@ -68,11 +65,11 @@ async fn until_all_is_settled(stack: &mut Stack) -> usize {
         });
         let ended = tokio::select! {
             _ = listener.ended() => true,
-            () = settled => false,
+            settled = settled => settled.map(|()| false)?,
         };
         if !ended {
-            return started;
+            return Ok(started);
         }
     }
-    panic!("it ended {MOST_STARTS} times");
+    anyhow::bail!("it ended {MOST_STARTS} times")
 }

@@ -7,17 +7,16 @@
 
 mod connection;
 mod generator;
-mod ledger;
 
 use std::{
     fmt::Write,
     time::{Duration, Instant},
 };
 
-use proto::Transport;
+use proto::{StoredEntry, Transport};
 
 use self::generator::{Generator, Stage, Tally};
-use super::Report;
+use super::{Report, Tried};
 use crate::stack::Stack;
 
 /// From so many seconds for each factor on, speed is judged. A short run, beside other tests, says nothing of it.
@@ -48,10 +47,7 @@ const NORMAL: u32 = 3;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1_200);
 
 /// Measures the capacity, and then overloads one transport: by 1, 2, 3 and 5 times for `seconds` each.
-///
-/// # Panics
-/// If the stack does not work.
-pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u32)) -> Tried {
     let judged = seconds >= JUDGED_FROM;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let (wrapper, processor): (&[&str], _) =
@@ -82,9 +78,9 @@ pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u3
         before = after;
         progress(*factor);
     }
-    memory(&mut report, &stack);
+    memory(&mut report, &stack)?;
     reconcile(&mut report, &stack, generator).await;
-    report
+    Ok(report)
 }
 
 /// How many entries a second the closed loops bring in.
@@ -124,15 +120,15 @@ fn judge(report: &mut Report, factor: u32, mut tally: Tally, peak: f64, lasting:
     }
 }
 
-fn memory(report: &mut Report, stack: &Stack) {
-    let listener = stack.listener.as_ref().expect("it runs");
-    for (name, process) in [("broker", &stack.broker), ("logger", &stack.logger), ("listener", listener)] {
-        let peak = process.peak_memory_kib();
+fn memory(report: &mut Report, stack: &Stack) -> anyhow::Result<()> {
+    for (name, process) in stack.processes() {
+        let peak = process.usage()?.peak_memory_kib;
         write!(report.figures, "; {name} at most {} MiB", peak / 1024).expect("a string takes all");
         if peak > MOST_KIB {
             report.broken.push(format!("the {name} took {peak} KiB"));
         }
     }
+    Ok(())
 }
 
 /// Waits until nothing is queued. What the listener still works off would be missing from the next peak.
@@ -143,14 +139,19 @@ async fn drained(stack: &Stack) {
     }
 }
 
-/// Waits until what is queued is stored, and holds every entry against the store.
+/// Waits until what is queued is stored, and verifies every entry against the store.
 async fn reconcile(report: &mut Report, stack: &Stack, generator: Generator) {
     let ledger = generator.finish();
     let begun = Instant::now();
     let verdict = loop {
         drained(stack).await;
         let mut reconciliation = ledger.reconcile();
-        stack.each_page(|page| page.iter().for_each(|row| reconciliation.found(row))).await;
+        let page_of = |page: Vec<StoredEntry>| {
+            for row in &page {
+                reconciliation.found(row);
+            }
+        };
+        stack.each_page(page_of).await;
         let verdict = reconciliation.verdict();
         // An empty queue may have left its last batch in the listener's hands.
         if verdict.lost == 0 || begun.elapsed() > DRAIN_TIMEOUT {

@@ -2,15 +2,18 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use chaos::{Journal, Verdict};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Ledger, Refused, Verdict};
 use tempfile::TempDir;
 
 use super::{
-    Report,
-    lone::{Callers, Lone},
+    Report, Tried,
+    lone::{Load, Lone},
 };
-use crate::disk::{Cut, Disk};
+use crate::{
+    disk::{Cut, Disk},
+    soon,
+};
 
 /// Callers at work.
 const CALLERS: usize = 12;
@@ -69,32 +72,32 @@ impl fmt::Display for Syncs {
 
 /// Cuts the power so often. Of a control, every cut has a store of its own, and the report is broken if none of the
 /// cuts has lost anything that was accepted.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(syncs: Syncs, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(syncs: Syncs, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut sum = Sum::default();
-    let mut site = Site::new(syncs);
+    let mut site = Site::new(syncs)?;
     for round in 0..rounds {
         if round > 0 && (syncs.is_control() || round % CUTS_PER_STORE == 0) {
-            sum.add(&site.journal.verdict(&[], &HashSet::new()));
-            site = Site::new(syncs);
+            sum.add(&site.ledger.verdict(&[], &HashSet::new()));
+            site = Site::new(syncs)?;
         }
         let cut = Cut::ALL[round as usize % Cut::ALL.len()];
-        site.lose_power(cut, &mut random, &mut sum).await;
+        site.lose_power(cut, &mut random, &mut sum).await?;
         match site.judge().await {
             Ok(verdict) if verdict.is_sound() => {}
             Ok(verdict) => sum.found(verdict.lost, format!("cut {}, {cut:?}: {verdict}", round + 1)),
-            Err(refusal) => sum.found(0, format!("cut {}, {cut:?}: {refusal}", round + 1)),
+            Err(error) if error.is::<Refused>() => {
+                sum.found(0, format!("cut {}, {cut:?}: the logger refused to start: {error:#}", round + 1));
+            }
+            Err(error) => return Err(error),
         }
         progress(round + 1);
         if !syncs.is_control() && !sum.findings.is_empty() {
             break;
         }
     }
-    sum.add(&site.journal.verdict(&[], &HashSet::new()));
-    sum.report(syncs, rounds)
+    sum.add(&site.ledger.verdict(&[], &HashSet::new()));
+    Ok(sum.report(syncs, rounds))
 }
 
 /// A store on a disk, and what was sent to it.
@@ -102,69 +105,74 @@ struct Site {
     dir: TempDir,
     disk: Disk,
     syncs: Syncs,
-    journal: Journal,
+    ledger: Ledger,
 }
 
 impl Site {
-    fn new(syncs: Syncs) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+    fn new(syncs: Syncs) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
         let disk = Disk::new(dir.path());
         disk.set_sync_delay(SYNC_TIME);
         if syncs == Syncs::Ignored {
             disk.ignore_syncs_of_the_log();
         }
-        Site { dir, disk, syncs, journal: Journal::default() }
+        Ok(Site { dir, disk, syncs, ledger: Ledger::default() })
     }
 
-    async fn start(&self) -> Result<Lone, String> {
+    async fn start(&self) -> anyhow::Result<Lone> {
         let mut settings = std::collections::BTreeMap::from(self.disk.settings());
         settings.extend(self.syncs.fault().map(|fault| ("LOGGER_FAULT", fault.to_owned())));
-        let started = Lone::start(&settings, self.dir.path()).await;
-        started.map_err(|status| format!("the logger refused to start: {status}"))
+        Lone::start(&settings, self.dir.path()).await
     }
 
     /// The power goes at some moment while callers are at work.
-    async fn lose_power(&mut self, cut: Cut, random: &mut StdRng, sum: &mut Sum) {
-        let lone = self.start().await.expect("it has started on this store before");
-        let callers = Callers::start(&lone, CALLERS, random);
-        callers.goes_on(1).await;
+    async fn lose_power(&mut self, cut: Cut, random: &mut StdRng, sum: &mut Sum) -> anyhow::Result<()> {
+        let lone = self.start().await?;
+        let callers = lone.load(CALLERS, random);
+        callers.goes_on(1).await?;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
         let (mut lone, callers) = match self.syncs {
-            Syncs::Failing => self.fail_syncs(lone, callers, random).await,
+            Syncs::Failing => self.fail_syncs(lone, callers, random).await?,
             Syncs::Full | Syncs::Ignored | Syncs::Normal | Syncs::Off => (lone, callers),
         };
-        lone.process.kill().await;
-        callers.stop(&mut self.journal).await;
+        lone.logger.kill().await?;
+        self.ledger.merge(callers.stop().await?);
         let gone = self.disk.cut_power(cut, random);
         sum.sectors += gone;
         sum.cuts_that_bit += u32::from(gone > 0);
+        Ok(())
     }
 
     /// Some syncs fail, and writing goes on. In every other case the process dies in between: then nobody remembers
     /// that what it finds in the log is not on the disk.
-    async fn fail_syncs(&mut self, lone: Lone, callers: Callers, random: &mut StdRng) -> (Lone, Callers) {
+    async fn fail_syncs(
+        &mut self,
+        lone: Lone,
+        callers: Load,
+        random: &mut StdRng,
+    ) -> anyhow::Result<(Lone, Load)> {
         self.disk.fail_syncs(random.random_range(1..4));
-        crate::eventually("syncs fail", async || (self.disk.syncs_to_fail() == 0).then_some(())).await;
+        soon("syncs fail", async || (self.disk.syncs_to_fail() == 0).then_some(())).await?;
         if random.random() {
-            callers.goes_on(random.random_range(1..200)).await;
-            return (lone, callers);
+            callers.goes_on(random.random_range(1..200)).await?;
+            return Ok((lone, callers));
         }
         let mut dying = lone;
-        dying.process.kill().await;
-        callers.stop(&mut self.journal).await;
-        let lone = self.start().await.expect("it starts after its death");
-        let callers = Callers::start(&lone, CALLERS, random);
-        callers.goes_on(random.random_range(1..200)).await;
-        (lone, callers)
+        dying.logger.kill().await?;
+        self.ledger.merge(callers.stop().await?);
+        let lone = self.start().await?;
+        let callers = lone.load(CALLERS, random);
+        callers.goes_on(random.random_range(1..200)).await?;
+        Ok((lone, callers))
     }
 
     /// Reads all that is there. A logger that starts has looked for damage.
-    async fn judge(&self) -> Result<Verdict, String> {
+    async fn judge(&self) -> anyhow::Result<Verdict> {
         let mut lone = self.start().await?;
-        let stored = lone.all_stored().await;
+        let stored = lone.all_stored().await?;
         // Also without a sync: what the start itself has written is cut off with what the next round writes.
-        lone.process.kill().await;
-        Ok(self.journal.verdict(&stored, &HashSet::new()))
+        lone.logger.kill().await?;
+        Ok(self.ledger.verdict(&stored, &HashSet::new()))
     }
 }
 

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Verdict;
 use lapin::options::QueueDeleteOptions;
 use proto::{Transport, rabbitmq::QUEUE};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::Verdict;
 use serde_json::json;
 
-use super::{Load, Report};
-use crate::{eventually, stack::Stack};
+use super::{Report, Tried, load};
+use crate::{soon, stack::Stack};
 
 /// Callers at work.
 const CALLERS: usize = 16;
@@ -19,32 +19,29 @@ const CALLERS: usize = 16;
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Deletes it so often.
-///
-/// # Panics
-/// If the stack does not come back.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let stack = Stack::start().await;
     let (_connection, channel) = stack.rabbitmq.channel().await;
     let (mut sum, mut longest) = (Report { rounds, ..Report::default() }, Duration::ZERO);
     for round in 0..rounds {
-        let load = Load::start(stack.broker_at, &[Transport::Rabbitmq], CALLERS, random.random());
-        load.goes_on(50).await;
+        let load = load::start(&stack, &[Transport::Rabbitmq], CALLERS, random.random());
+        load.goes_on(50).await?;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
         let options = QueueDeleteOptions::default();
-        channel.queue_delete(QUEUE.into(), options).await.expect("deleted");
-        load.goes_on(50).await;
+        channel.queue_delete(QUEUE.into(), options).await?;
+        load.goes_on(50).await?;
         let begun = Instant::now();
-        let mark = eventually("an entry is accepted", async || {
+        let mark = soon("an entry is accepted", async || {
             let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "mark", "data": "" })).await;
             (answer.status == 202).then(|| answer.id())
         })
-        .await;
+        .await?;
         while stack.stored(mark).await.is_none() && begun.elapsed() < NOTICED_WITHIN {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         longest = longest.max(begun.elapsed());
-        let verdict = load.stop_and_rest(&stack).await;
+        let verdict = load::stop_and_rest(load, &stack).await?;
         sum.entries += verdict.sent;
         sum.accepted += verdict.accepted;
         // Those of the rounds before are phantoms to this one, as the mark is.
@@ -66,5 +63,5 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
         sum.broken.push(format!("an entry was stored only after {longest:?}"));
     }
     sum.figures = format!("stored again within {:.2} s, of {} accepted", longest.as_secs_f64(), sum.accepted);
-    sum
+    Ok(sum)
 }

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Answer;
-use nix::sys::signal::Signal;
 use proto::{Code, Transport, rabbitmq::QUEUE};
+use rig::{Answer, Node};
 
-use super::{Load, Report, figures::Spread, rabbitmq_killed::AT_ONCE};
-use crate::{eventually, node::Node, rabbitmq::VirtualHost, stack::Stack};
+use super::{
+    Report, Tried,
+    figures::Spread,
+    load::{self, Load},
+    rabbitmq_killed::AT_ONCE,
+};
+use crate::{node, rabbitmq::VirtualHost, soon, stack::Stack};
 
 /// Callers at work: refused at once and trying again after 50 ms, they ask 2,000 times a second.
 const CALLERS: usize = 104;
@@ -66,13 +70,10 @@ struct Measured {
 }
 
 /// The first half of the rounds is under one memory alarm, the rest under one disk alarm.
-///
-/// # Panics
-/// If RabbitMQ or the stack does not come back, or the listener does not store what is queued.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
-    let mut node = Node::start().await;
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
+    let mut node = node::start().await?;
     let mut stack = Stack::start_on(VirtualHost::of(&node), &[("BROKER_DEADLINE_MS", DEADLINE_MS)]).await;
-    let mut load = Load::start(stack.broker_at, &[Transport::Rabbitmq], CALLERS, seed);
+    let mut load = load::start(&stack, &[Transport::Rabbitmq], CALLERS, seed);
     let mut measured = Measured::default();
     let mut done = 0;
     for (shortage, rounds) in [(Shortage::Memory, rounds.div_ceil(2)), (Shortage::Disk, rounds / 2)] {
@@ -81,10 +82,10 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
                 done += 1;
                 progress(done);
             };
-            measured.alarm(shortage, rounds, &mut node, &mut stack, &mut load, &mut round_done).await;
+            measured.alarm(shortage, rounds, &mut node, &mut stack, &mut load, &mut round_done).await?;
         }
     }
-    let verdict = load.stop(&stack).await;
+    let verdict = load::stop(load, &stack).await?;
     let mut report = Report::of(&verdict, rounds);
     let Measured { refused, resumed, growth_kib, requests, lasted, wrong } = measured;
     report.figures = format!(
@@ -102,7 +103,7 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
     if refused.percentile(50) > AT_ONCE {
         report.broken.push(format!("refusals took {refused}"));
     }
-    report
+    Ok(report)
 }
 
 impl Measured {
@@ -114,24 +115,23 @@ impl Measured {
         stack: &mut Stack,
         load: &mut Load,
         round_done: &mut impl FnMut(),
-    ) {
-        let mut listener = stack.listener.take().expect("it runs");
-        listener.signal(Signal::SIGTERM);
-        assert!(listener.ended().await.success(), "{}", listener.log());
-        load.goes_on(BACKLOG).await;
+    ) -> anyhow::Result<()> {
+        stack.listener.stop().await?;
+        load.goes_on(BACKLOG).await?;
         // While messages still come, so that it grows less for what it allocates once.
-        node.ctl(shortage.raise()).await;
-        eventually("it is known that RabbitMQ takes no messages", async || {
+        node.ctl(shortage.raise()).await?;
+        soon("it is known that RabbitMQ takes no messages", async || {
             let (answer, _) = load.one(Transport::Rabbitmq).await;
             (answer == Answer::Refused(Code::Blocked)).then_some(())
         })
-        .await;
-        eventually("the backlog is counted", async || {
+        .await?;
+        soon("the backlog is counted", async || {
             (u64::from(stack.rabbitmq.depth(QUEUE).await) >= BACKLOG).then_some(())
         })
-        .await;
-        let (begun, answered, memory_kib) = (Instant::now(), load.answered(), stack.broker.memory_kib());
-        stack.start_listener().await;
+        .await?;
+        let (begun, answered) = (Instant::now(), load.answered());
+        let memory_kib = stack.broker.usage()?.memory_kib;
+        stack.start_listener().await?;
         for round in 1..=rounds {
             while begun.elapsed() < ROUND * round {
                 let (answer, took) = load.one(Transport::Rabbitmq).await;
@@ -139,30 +139,32 @@ impl Measured {
                     self.wrong.push(format!("under the alarm: {answer:?}"));
                 }
                 self.refused.add(took);
-                self.growth_kib = self.growth_kib.max(stack.broker.memory_kib().saturating_sub(memory_kib));
+                let growth_kib = stack.broker.usage()?.memory_kib.saturating_sub(memory_kib);
+                self.growth_kib = self.growth_kib.max(growth_kib);
                 tokio::time::sleep(PROBE_INTERVAL).await;
             }
             round_done();
         }
         self.lasted += begun.elapsed();
         self.requests += load.answered() - answered;
-        self.drained(stack, load).await;
+        drained(stack, load).await?;
         let before = load.accepted();
-        node.ctl(shortage.clear()).await;
+        node.ctl(shortage.clear()).await?;
         let cleared = Instant::now();
-        eventually("entries are accepted again", async || (load.accepted() > before).then_some(())).await;
+        soon("entries are accepted again", async || (load.accepted() > before).then_some(())).await?;
         self.resumed.add(cleared.elapsed());
+        Ok(())
     }
+}
 
-    /// Waits, still under the alarm, until all that was accepted is stored.
-    async fn drained(&self, stack: &Stack, load: &Load) {
-        eventually("the listener takes all that is queued", async || {
-            (stack.rabbitmq.depth(QUEUE).await == 0).then_some(())
-        })
-        .await;
-        eventually("all that was accepted is stored", async || {
-            (stack.all_stored().await.len() as u64 >= load.accepted()).then_some(())
-        })
-        .await;
-    }
+/// Waits, still under the alarm, until all that was accepted is stored.
+async fn drained(stack: &Stack, load: &Load) -> anyhow::Result<()> {
+    soon("the listener takes all that is queued", async || {
+        (stack.rabbitmq.depth(QUEUE).await == 0).then_some(())
+    })
+    .await?;
+    soon("all that was accepted is stored", async || {
+        (stack.all_stored().await.len() as u64 >= load.accepted()).then_some(())
+    })
+    .await
 }

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use chaos::Answer;
+use anyhow::Context;
 use proto::{Code, Outcome, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Answer, Node};
 
-use super::{Load, Report, figures::Spread};
-use crate::{
-    DIRECT, eventually,
-    node::{self, Node},
-    rabbitmq::VirtualHost,
-    stack::Stack,
+use super::{
+    Report, Tried,
+    figures::Spread,
+    load::{self, Load},
 };
+use crate::{DIRECT, node, rabbitmq::VirtualHost, soon, stack::Stack};
 
 /// Callers at work.
 const CALLERS: usize = 64;
@@ -73,26 +73,23 @@ struct Measured {
 }
 
 /// Breaks it so often. `seed` makes the waits and the entries the same again.
-///
-/// # Panics
-/// If RabbitMQ or the stack does not come back.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut node = Node::start().await;
+    let mut node = node::start().await?;
     let deadline_ms = DEADLINE.as_millis().to_string();
     let stack = Stack::start_on(VirtualHost::of(&node), &[("BROKER_DEADLINE_MS", &deadline_ms)]).await;
-    let mut load = Load::start(stack.broker_at, &[Transport::Rabbitmq], CALLERS, seed);
-    load.goes_on(1).await;
+    let mut load = load::start(&stack, &[Transport::Rabbitmq], CALLERS, seed);
+    load.goes_on(1).await?;
     // RabbitMQ writes down twice a second where its quorum queues are (ra 2.2.0, ra_directory.erl: auto_save 500).
     // Killed before, it comes back with a queue that answers INTERNAL_ERROR until somebody deletes it.
     tokio::time::sleep(QUEUE_SETTLES).await;
     let mut measured = Measured::default();
     for round in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
-        measured.outage(Outage::of(round), &mut node, &mut load).await;
+        measured.outage(Outage::of(round), &mut node, &mut load).await?;
         progress(round + 1);
     }
-    let verdict = load.stop(&stack).await;
+    let verdict = load::stop(load, &stack).await?;
     let mut report = Report::of(&verdict, rounds);
     let Measured { restarted, thawed, refused, disturbed } = measured;
     report.figures = format!(
@@ -110,15 +107,15 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repor
     if !cfg!(debug_assertions) && verdict.longest > DEADLINE + LATE {
         report.broken.push(format!("an answer came after {:?}", verdict.longest));
     }
-    report
+    Ok(report)
 }
 
 impl Measured {
-    async fn outage(&mut self, outage: Outage, node: &mut Node, load: &mut Load) {
+    async fn outage(&mut self, outage: Outage, node: &mut Node, load: &mut Load) -> anyhow::Result<()> {
         match outage {
-            Outage::Killed => node.kill().await,
-            Outage::Stopped => node.stop().await,
-            Outage::Frozen(_) => node.freeze().await,
+            Outage::Killed => node.kill().await?,
+            Outage::Stopped => node.stop().await?,
+            Outage::Frozen(_) => node.freeze().await?,
         }
         let begun = Instant::now();
         for transport in DIRECT {
@@ -133,26 +130,27 @@ impl Measured {
         }
         match outage {
             Outage::Frozen(SHORT_FREEZE) => {}
-            Outage::Killed | Outage::Stopped | Outage::Frozen(_) => self.refusals(load).await,
+            Outage::Killed | Outage::Stopped | Outage::Frozen(_) => self.refusals(load).await?,
         }
         if let Outage::Frozen(length) = outage {
             // Not a wait for something: so long is the outage.
             tokio::time::sleep(length.saturating_sub(begun.elapsed())).await;
-            node.thaw().await;
-            self.thawed.add(resumed(node.amqp(), load).await);
+            node.thaw().await?;
+            self.thawed.add(resumed(node.amqp(), load).await?);
         } else {
-            node.launch().await;
-            self.restarted.add(resumed(node.amqp(), load).await);
+            node.launch().await?;
+            self.restarted.add(resumed(node.amqp(), load).await?);
         }
+        Ok(())
     }
 
     /// Waits until it is known that RabbitMQ is gone, and takes the time of what is refused from then on.
-    async fn refusals(&mut self, load: &mut Load) {
-        eventually("it is known that RabbitMQ is gone", async || {
+    async fn refusals(&mut self, load: &mut Load) -> anyhow::Result<()> {
+        soon("it is known that RabbitMQ is gone", async || {
             let (answer, _) = load.one(Transport::Rabbitmq).await;
             (answer == Answer::Refused(Code::Unavailable)).then_some(())
         })
-        .await;
+        .await?;
         for _ in 0..REFUSALS {
             let (answer, took) = load.one(Transport::Rabbitmq).await;
             if answer != Answer::Refused(Code::Unavailable) {
@@ -160,12 +158,13 @@ impl Measured {
             }
             self.refused.add(took);
         }
+        Ok(())
     }
 }
 
 /// Waits until entries are accepted again; says how long after a fresh client of the node at `amqp` had its first
 /// message confirmed.
-async fn resumed(amqp: String, load: &Load) -> Duration {
+async fn resumed(amqp: String, load: &Load) -> anyhow::Result<Duration> {
     let before = load.accepted();
     let accepted = async {
         while load.accepted() == before {
@@ -174,7 +173,7 @@ async fn resumed(amqp: String, load: &Load) -> Duration {
         Instant::now()
     };
     let both = async { tokio::join!(node::takes_messages(amqp), accepted) };
-    let (fresh, ours) =
-        tokio::time::timeout(node::START_TIMEOUT, both).await.expect("entries are accepted again");
-    ours.saturating_duration_since(fresh)
+    let both = tokio::time::timeout(node::START_TIMEOUT, both).await;
+    let (fresh, ours) = both.context("entries are not accepted again")?;
+    Ok(ours.saturating_duration_since(fresh?))
 }

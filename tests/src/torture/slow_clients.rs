@@ -13,12 +13,13 @@ use std::{
 };
 
 use proto::{Transport, limits::DATA_BYTES};
+use rig::Process;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::hostile::{Kind, come_back};
-use super::Report;
-use crate::{eventually, process::Process, stack::Stack};
+use super::{Report, Tried};
+use crate::{DIRECT, SOON, soon, stack::Stack};
 
 /// Leaves each service far fewer file descriptors than there are hostile connections.
 const FEW_DESCRIPTORS: &[&str] = &["prlimit", "--nofile=256"];
@@ -63,25 +64,22 @@ const HEALTH_TRIES: u32 = 8;
 const PROBES: u32 = 200;
 
 /// Lets `rounds` times 50 slow clients and 200 idle connections loose on each of four ports.
-///
-/// # Panics
-/// If the stack does not work.
-pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, mut progress: impl FnMut(u32)) -> Tried {
     service::descriptors::raise();
     let mut report = Report { rounds, ..Report::default() };
-    with_room_for_all(&mut report, rounds).await;
+    with_room_for_all(&mut report, rounds).await?;
     progress(rounds / 3);
-    with_all_room_taken(&mut report, rounds).await;
+    with_all_room_taken(&mut report, rounds).await?;
     progress(rounds * 2 / 3);
-    with_few_descriptors(&mut report, rounds).await;
+    with_few_descriptors(&mut report, rounds).await?;
     progress(rounds);
-    report
+    Ok(report)
 }
 
-async fn with_room_for_all(report: &mut Report, rounds: u32) {
+async fn with_room_for_all(report: &mut Report, rounds: u32) -> anyhow::Result<()> {
     let stack = Stack::start_with(BRIEF).await;
     let before = entries_p99(&stack, report).await;
-    let base = descriptors(&stack);
+    let base = descriptors(&stack)?;
     let hostile = unleash(&stack, rounds);
     tokio::time::sleep(IDLE_FOR).await;
     for (name, address) in [("broker", stack.broker_at), ("logger", stack.logger_at.http)] {
@@ -97,10 +95,10 @@ async fn with_room_for_all(report: &mut Report, rounds: u32) {
     let during = entries_p99(&stack, report).await;
     note(report, format!("entries' p99 {before:.1?} without them, {during:.1?} with them"), true);
     drop(hostile);
-    settle(report, &stack, base).await;
+    settle(report, &stack, base).await
 }
 
-async fn with_all_room_taken(report: &mut Report, rounds: u32) {
+async fn with_all_room_taken(report: &mut Report, rounds: u32) -> anyhow::Result<()> {
     let stack = Stack::start_with(BRIEF).await;
     let data = "d".repeat(DATA_BYTES);
     for _ in 0..LARGE_ENTRIES {
@@ -112,54 +110,57 @@ async fn with_all_room_taken(report: &mut Report, rounds: u32) {
     let p99 = entries_p99(&stack, report).await;
     note(report, format!("entries' p99 {p99:.1?} while all room is taken"), true);
     for (name, process) in services(&stack) {
-        let peak = process.peak_memory_kib();
+        let peak = process.usage()?.peak_memory_kib;
         note(report, format!("{name}'s memory {} MiB at most", peak / 1024), peak <= MOST_KIB);
     }
     drop(hostile);
     entries_p99(&stack, report).await;
+    Ok(())
 }
 
-async fn with_few_descriptors(report: &mut Report, rounds: u32) {
+async fn with_few_descriptors(report: &mut Report, rounds: u32) -> anyhow::Result<()> {
     let stack = Stack::start_under(FEW_DESCRIPTORS, BRIEF).await;
     entries_p99(&stack, report).await;
-    let base = descriptors(&stack);
+    let base = descriptors(&stack)?;
     let hostile = unleash(&stack, rounds);
     tokio::time::sleep(IDLE_FOR).await;
-    let busy = services(&stack).map(|(_, process)| process.processor_time());
+    let busy = processor_times(&stack)?;
     tokio::time::sleep(IDLE_FOR).await;
-    for ((name, process), busy) in services(&stack).into_iter().zip(busy) {
-        let part = (process.processor_time() - busy).as_secs_f64() / IDLE_FOR.as_secs_f64();
+    for (((name, _), before), after) in services(&stack).into_iter().zip(busy).zip(processor_times(&stack)?) {
+        let part = (after - before).as_secs_f64() / IDLE_FOR.as_secs_f64();
         let figure = format!("{name} out of descriptors at {:.0} % of a processor", part * 100.0);
         note(report, figure, part <= MOST_PROCESSOR);
     }
     for (name, address) in [("broker", stack.broker_at), ("logger", stack.logger_at.http)] {
         let p99 = health_p99(address).await;
-        note(
-            report,
-            format!("{name}'s /healthz p99 {p99:.1?} with all connections taken"),
-            p99 <= crate::SOON,
-        );
+        note(report, format!("{name}'s /healthz p99 {p99:.1?} with all connections taken"), p99 <= SOON);
     }
     drop(hostile);
-    settle(report, &stack, base).await;
+    settle(report, &stack, base).await?;
     entries_p99(&stack, report).await;
+    Ok(())
 }
 
 fn services(stack: &Stack) -> [(&'static str, &Process); 2] {
     [("broker", &stack.broker), ("logger", &stack.logger)]
 }
 
-fn descriptors(stack: &Stack) -> [usize; 2] {
-    services(stack).map(|(_, process)| process.descriptors())
+fn descriptors(stack: &Stack) -> anyhow::Result<Vec<usize>> {
+    services(stack).iter().map(|(_, process)| process.descriptors()).collect()
+}
+
+fn processor_times(stack: &Stack) -> anyhow::Result<Vec<Duration>> {
+    services(stack).iter().map(|(_, process)| Ok(process.usage()?.processor)).collect()
 }
 
 /// Waits until no more descriptors are open than before.
-async fn settle(report: &mut Report, stack: &Stack, base: [usize; 2]) {
+async fn settle(report: &mut Report, stack: &Stack, base: Vec<usize>) -> anyhow::Result<()> {
     for ((name, process), base) in services(stack).into_iter().zip(base) {
-        let closed = async || (process.descriptors() <= base).then(|| process.descriptors());
-        let after = eventually("the descriptors are closed", closed).await;
+        let closed = async || process.descriptors().ok().filter(|open| *open <= base);
+        let after = soon("the descriptors are closed", closed).await?;
         note(report, format!("{name}'s descriptors {base} before, {after} after"), true);
     }
+    Ok(())
 }
 
 fn note(report: &mut Report, figure: String, holds: bool) {
@@ -176,7 +177,7 @@ fn note(report: &mut Report, figure: String, holds: bool) {
 async fn entries_p99(stack: &Stack, report: &mut Report) -> Duration {
     let mut took = Vec::new();
     for number in 0..PROBES {
-        let transport = crate::DIRECT[number as usize % crate::DIRECT.len()];
+        let transport = DIRECT[number as usize % DIRECT.len()];
         let answer = log(stack, transport).await;
         report.entries += 1;
         match answer {
@@ -197,7 +198,7 @@ async fn log(stack: &Stack, transport: Transport) -> Result<Duration, String> {
 
 /// Each question has a connection of its own, as those of an orchestrator have.
 async fn health_p99(address: SocketAddr) -> Duration {
-    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(crate::SOON);
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(SOON);
     let client = client.build().expect("a client");
     let mut took = Vec::new();
     for _ in 0..PROBES {

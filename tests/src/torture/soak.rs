@@ -3,12 +3,11 @@
 
 use std::{fmt::Write, time::Duration};
 
-use chaos::{Direction, Fault, Relay};
-use nix::sys::signal::Signal;
 use proto::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Direction, Fault, Relay};
 
-use super::{Load, Report};
+use super::{Report, Tried, load};
 use crate::stack::Stack;
 
 /// Callers at work, and how long each rests after an entry: some three hundred entries a second together.
@@ -35,38 +34,33 @@ const MOST_GROWTH_KIB: f64 = 1_024.0;
 const MOST_DESCRIPTORS: usize = 16;
 
 /// Causes `rounds` faults. `seed` chooses them, and makes the entries again.
-///
-/// # Panics
-/// If the stack does not come back.
-pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let interval = if rounds >= LONG { INTERVAL } else { SHORT_INTERVAL };
     let mut random = StdRng::seed_from_u64(seed);
     let mut stack = Stack::start().await;
     let mut relays = Vec::new();
     for transport in Transport::ALL {
-        relays.push(stack.relay(transport).await);
+        relays.push(stack.relay(transport).await?);
     }
-    stack.broker.kill().await;
-    stack.start_broker().await;
-    for transport in Transport::ALL {
-        stack.reaches(transport).await;
-    }
-    let load = Load::start_paced(stack.broker_at, &Transport::ALL, CALLERS, seed, REST);
+    stack.broker.kill().await?;
+    stack.start_broker().await?;
+    stack.reaches(&Transport::ALL).await?;
+    let load = load::start_paced(&stack, &Transport::ALL, CALLERS, seed, REST);
     let mut samples = Vec::new();
     for round in 0..rounds {
         tokio::time::sleep(interval).await;
-        samples.push(Sample::of(&stack));
+        samples.push(Sample::of(&stack)?);
         let fault = FAULTS[random.random_range(0..FAULTS.len())];
-        cause(fault, &mut stack, &relays[random.random_range(0..relays.len())]).await;
-        load.goes_on(1).await;
+        cause(fault, &mut stack, &relays[random.random_range(0..relays.len())]).await?;
+        load.goes_on(1).await?;
         progress(round + 1);
     }
     tokio::time::sleep(interval).await;
-    samples.push(Sample::of(&stack));
-    let mut report = Report::of(&load.stop(&stack).await, rounds);
+    samples.push(Sample::of(&stack)?);
+    let mut report = Report::of(&load::stop(load, &stack).await?, rounds);
     let growth = growth(&mut report, &samples, interval, rounds >= LONG);
     report.figures.insert_str(0, &format!("{growth}: "));
-    report
+    Ok(report)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,25 +86,24 @@ const FAULTS: [Breakage; 8] = [
     Breakage::HopRefused,
 ];
 
-async fn cause(fault: Breakage, stack: &mut Stack, relay: &Relay) {
+async fn cause(fault: Breakage, stack: &mut Stack, relay: &Relay) -> anyhow::Result<()> {
     match fault {
         Breakage::LoggerKilled => {
-            stack.logger.kill().await;
-            stack.start_logger().await;
+            stack.logger.kill().await?;
+            stack.start_logger().await?;
         }
         Breakage::LoggerStopped => {
-            stack.logger.signal(Signal::SIGTERM);
-            stack.logger.ends_well().await;
-            stack.start_logger().await;
+            stack.logger.stop().await?;
+            stack.start_logger().await?;
         }
         Breakage::LoggerFrozen => {
-            stack.logger.signal(Signal::SIGSTOP);
+            stack.logger.freeze().await?;
             tokio::time::sleep(BROKEN_FOR).await;
-            stack.logger.signal(Signal::SIGCONT);
+            stack.logger.thaw()?;
         }
         Breakage::ListenerKilled => {
-            stack.listener.take().expect("it runs").kill().await;
-            stack.start_listener().await;
+            stack.listener.kill().await?;
+            stack.start_listener().await?;
         }
         Breakage::HopFrozen => {
             relay.set_both(Fault::Freeze);
@@ -131,6 +124,7 @@ async fn cause(fault: Breakage, stack: &mut Stack, relay: &Relay) {
             relay.admit();
         }
     }
+    Ok(())
 }
 
 /// The broker at rest, before a fault.
@@ -141,8 +135,9 @@ struct Sample {
 }
 
 impl Sample {
-    fn of(stack: &Stack) -> Self {
-        Sample { resident_kib: stack.broker.memory_kib(), descriptors: stack.broker.descriptors() }
+    fn of(stack: &Stack) -> anyhow::Result<Self> {
+        let resident_kib = stack.broker.usage()?.memory_kib;
+        Ok(Sample { resident_kib, descriptors: stack.broker.descriptors()? })
     }
 }
 

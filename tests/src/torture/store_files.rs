@@ -7,18 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chaos::{Answer, Journal};
-use nix::{
-    sys::signal::Signal,
-    unistd::{Uid, User},
-};
+use nix::unistd::{Uid, User};
 use proto::Code;
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Ledger};
 
-use super::{
-    Report,
-    lone::{Callers, Lone, random_entry},
-};
+use super::{Report, Tried, lone::Lone, random_entry};
 use crate::DIRECT;
 
 /// Callers at work.
@@ -49,44 +43,41 @@ impl fmt::Display for Happening {
 }
 
 /// Lets it happen so often, each time to a store of its own.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(happening: Happening, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
+pub async fn run(happening: Happening, rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
     let mut random = StdRng::seed_from_u64(seed);
     let mut whole = Report { rounds, ..Report::default() };
     for round in 0..rounds {
-        let mut it = Round::begin().await;
-        it.work(&mut random).await;
+        let mut it = Round::begin().await?;
+        it.work(&mut random).await?;
         match happening {
-            Happening::Deleted => it.deleted(round, &mut random).await,
-            Happening::Replaced => it.replaced(&mut random).await,
-            Happening::Linked => it.linked(&mut random).await,
-            Happening::ReadOnly => it.read_only(&mut random).await,
+            Happening::Deleted => it.deleted(round, &mut random).await?,
+            Happening::Replaced => it.replaced(&mut random).await?,
+            Happening::Linked => it.linked(&mut random).await?,
+            Happening::ReadOnly => it.read_only(&mut random).await?,
         }
-        whole.entries += it.journal.len();
-        whole.accepted += it.journal.accepted().count();
+        whole.entries += it.ledger.sent().len();
+        whole.accepted += it.ledger.accepted().len();
         whole.broken.extend(it.broken.into_iter().map(|broken| format!("round {}: {broken}", round + 1)));
         progress(round + 1);
     }
     whole.figures = format!("sent {}, accepted {}", whole.entries, whole.accepted);
-    whole
+    Ok(whole)
 }
 
 struct Round {
     dir: tempfile::TempDir,
     settings: BTreeMap<&'static str, String>,
     lone: Lone,
-    journal: Journal,
+    ledger: Ledger,
     broken: Vec<String>,
 }
 
 impl Round {
-    async fn begin() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+    async fn begin() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
         let settings = BTreeMap::from([("LOGGER_STORE", url(&dir.path().join("own/logs.db")))]);
-        let lone = Lone::start(&settings, dir.path()).await.expect("it starts");
-        Round { dir, settings, lone, journal: Journal::default(), broken: Vec::new() }
+        let lone = Lone::start(&settings, dir.path()).await?;
+        Ok(Round { dir, settings, lone, ledger: Ledger::default(), broken: Vec::new() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -94,22 +85,24 @@ impl Round {
     }
 
     /// Callers send until 50 more entries are accepted.
-    async fn work(&mut self, random: &mut StdRng) {
-        let callers = Callers::start(&self.lone, CALLERS, random);
-        callers.goes_on(50).await;
-        callers.stop(&mut self.journal).await;
+    async fn work(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
+        let callers = self.lone.load(CALLERS, random);
+        callers.goes_on(50).await?;
+        self.ledger.merge(callers.stop().await?);
+        Ok(())
     }
 
     /// All that was accepted must be there.
-    async fn reconcile(&mut self) {
-        let verdict = self.journal.verdict(&self.lone.all_stored().await, &HashSet::new());
+    async fn reconcile(&mut self) -> anyhow::Result<()> {
+        let verdict = self.ledger.verdict(&self.lone.all_stored().await?, &HashSet::new());
         self.broken.extend(Report::of(&verdict, 1).broken);
+        Ok(())
     }
 
     /// Nothing that is sent from now on may be accepted, and whoever asks is told.
-    async fn refuses(&mut self, random: &mut StdRng) {
+    async fn refuses(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
         for (number, transport) in DIRECT.into_iter().cycle().take(9).enumerate() {
-            let answer = self.lone.send(transport, &random_entry(random), &mut Journal::default()).await;
+            let answer = self.lone.send(transport, &random_entry(random), &mut Ledger::default()).await;
             // The first may be in the file, and nobody knows where that will be.
             let honest = match answer {
                 Answer::Refused(Code::Unavailable) => true,
@@ -120,17 +113,18 @@ impl Round {
                 self.broken.push(format!("{transport} was answered {answer:?} after the store was lost"));
             }
         }
-        self.lone.says(Err(Code::Unavailable)).await;
-        if !self.lone.process.log().contains("What to do") {
-            self.broken.push(format!("the log does not say what to do: {}", self.lone.process.log()));
+        self.lone.says(Err(Code::Unavailable)).await?;
+        if !self.lone.logger.log().contains("What to do") {
+            self.broken.push(format!("the log does not say what to do: {}", self.lone.logger.log()));
         }
+        Ok(())
     }
 
     /// It starts again, and is as it was.
-    async fn restart(&mut self) {
-        self.lone.process.signal(Signal::SIGTERM);
-        self.lone.process.ends_well().await;
-        self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
+    async fn restart(&mut self) -> anyhow::Result<()> {
+        self.lone.logger.stop().await?;
+        self.lone = Lone::start(&self.settings, self.dir.path()).await?;
+        Ok(())
     }
 
     /// Another logger by this name of the store is refused.
@@ -141,72 +135,74 @@ impl Round {
         }
     }
 
-    async fn deleted(&mut self, round: u32, random: &mut StdRng) {
+    async fn deleted(&mut self, round: u32, random: &mut StdRng) -> anyhow::Result<()> {
         match round % 4 {
             0 => {
-                fs::remove_file(self.path("logs.db")).expect("deleted");
-                self.refuses(random).await;
+                fs::remove_file(self.path("logs.db"))?;
+                self.refuses(random).await?;
             }
             1 => {
-                fs::remove_dir_all(self.path("")).expect("deleted");
-                self.refuses(random).await;
+                fs::remove_dir_all(self.path(""))?;
+                self.refuses(random).await?;
             }
             2 => {
-                let callers = Callers::start(&self.lone, CALLERS, random);
-                callers.goes_on(10).await;
-                fs::remove_file(self.path("logs.db-wal")).expect("deleted");
-                callers.goes_on(50).await;
+                let callers = self.lone.load(CALLERS, random);
+                callers.goes_on(10).await?;
+                fs::remove_file(self.path("logs.db-wal"))?;
+                callers.goes_on(50).await?;
                 // What a kill leaves is whole.
-                self.lone.process.kill().await;
-                callers.stop(&mut self.journal).await;
-                self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
-                self.reconcile().await;
+                self.lone.logger.kill().await?;
+                self.ledger.merge(callers.stop().await?);
+                self.lone = Lone::start(&self.settings, self.dir.path()).await?;
+                self.reconcile().await?;
             }
             _ => {
-                fs::remove_file(self.path("logs.db.lock")).expect("deleted");
+                fs::remove_file(self.path("logs.db.lock"))?;
                 self.keeps_out(&self.path("logs.db")).await;
-                self.work(random).await;
-                self.restart().await;
-                self.reconcile().await;
+                self.work(random).await?;
+                self.restart().await?;
+                self.reconcile().await?;
             }
         }
+        Ok(())
     }
 
-    async fn replaced(&mut self, random: &mut StdRng) {
+    async fn replaced(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
         let (own, away) = (self.path("logs.db"), self.path("away.db"));
-        fs::rename(&own, &away).expect("moved away");
-        fs::copy(&away, &own).expect("another in its place");
-        self.refuses(random).await;
-        fs::rename(&away, &own).expect("moved back");
-        self.lone.says(Ok(())).await;
-        self.work(random).await;
-        self.restart().await;
+        fs::rename(&own, &away)?;
+        fs::copy(&away, &own)?;
+        self.refuses(random).await?;
+        fs::rename(&away, &own)?;
+        self.lone.says(Ok(())).await?;
+        self.work(random).await?;
+        self.restart().await?;
         // What was refused with certainty is not there, and one of which nothing is known may be.
-        let stored = self.lone.all_stored().await;
-        let known: HashSet<_> = self.journal.accepted().collect();
+        let stored = self.lone.all_stored().await?;
+        let (sent, known) = (self.ledger.sent().len(), self.ledger.accepted());
         let there: HashSet<_> = stored.iter().map(|entry| entry.id).collect();
         let lost = known.difference(&there).count();
-        if lost > 0 || there.len() > self.journal.len() + 1 {
-            self.broken.push(format!("lost {lost}, {} stored of {}", there.len(), self.journal.len()));
+        if lost > 0 || there.len() > sent + 1 {
+            self.broken.push(format!("lost {lost}, {} stored of {sent}", there.len()));
         }
+        Ok(())
     }
 
-    async fn linked(&mut self, random: &mut StdRng) {
+    async fn linked(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
         let (own, other) = (self.path("logs.db"), self.path("other.db"));
-        fs::hard_link(&own, &other).expect("linked");
+        fs::hard_link(&own, &other)?;
         self.keeps_out(&other).await;
-        self.work(random).await;
-        self.lone.process.kill().await;
+        self.work(random).await?;
+        self.lone.logger.kill().await?;
         self.keeps_out(&own).await;
         self.keeps_out(&other).await;
-        fs::remove_file(&other).expect("as the message says");
-        self.lone = Lone::start(&self.settings, self.dir.path()).await.expect("it starts");
-        self.work(random).await;
-        self.reconcile().await;
+        fs::remove_file(&other)?;
+        self.lone = Lone::start(&self.settings, self.dir.path()).await?;
+        self.work(random).await?;
+        self.reconcile().await
     }
 
-    async fn read_only(&mut self, random: &mut StdRng) {
-        self.lone.process.kill().await;
+    async fn read_only(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
+        self.lone.logger.kill().await?;
         let nobody = Uid::effective().is_root().then(|| User::from_name("nobody").ok().flatten()).flatten();
         let ids = nobody.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         let under = ids.into_iter().flat_map(|(uid, gid)| {
@@ -218,7 +214,6 @@ impl Round {
             ]
         });
         let under: Vec<String> = under.collect();
-        let under: Vec<&str> = under.iter().map(String::as_str).collect();
         if let Some((uid, gid)) = ids {
             fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
             for name in ["", "logs.db", "logs.db-wal", "logs.db-shm", "logs.db.lock", "logs.db.reserve"] {
@@ -232,21 +227,24 @@ impl Round {
         if ids.is_none() {
             mode(&self.path("logs.db"), 0o444);
         }
-        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+        match Lone::start_under(under.clone(), &self.settings, self.dir.path()).await {
             Ok(_) => self.broken.push("it starts on a store that it may not write".to_owned()),
-            Err((_, log)) => self.follow_the_advice(&log).await,
+            Err(error) => self.follow_the_advice(&format!("{error:#}")).await,
         }
         mode(&self.path(""), 0o555);
-        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+        match Lone::start_under(under.clone(), &self.settings, self.dir.path()).await {
             Ok(_) => self.broken.push("it starts in a directory that it may not write".to_owned()),
-            Err((_, log)) => self.follow_the_advice(&log).await,
+            Err(error) => self.follow_the_advice(&format!("{error:#}")).await,
         }
-        match Lone::start_under(&under, &self.settings, self.dir.path()).await {
+        match Lone::start_under(under.clone(), &self.settings, self.dir.path()).await {
             Ok(lone) => self.lone = lone,
-            Err((_, log)) => return self.broken.push(format!("the advice does not help: {log}")),
+            Err(error) => {
+                self.broken.push(format!("the advice does not help: {error:#}"));
+                return Ok(());
+            }
         }
-        self.work(random).await;
-        self.reconcile().await;
+        self.work(random).await?;
+        self.reconcile().await
     }
 
     /// Does what the last line of a refusal says.

@@ -8,45 +8,38 @@ use std::{
     fs,
 };
 
-use chaos::{Answer, Journal};
-use nix::sys::signal::Signal;
 use proto::{LogEntry, Outcome, Transport};
 use rand::{SeedableRng, rngs::StdRng};
+use rig::{Answer, Ledger};
 
-use super::{
-    Report,
-    lone::{Lone, random_entry},
-};
-use crate::{DIRECT, eventually};
+use super::{Report, Tried, lone::Lone, random_entry};
+use crate::{DIRECT, process::tracing_into, soon};
 
 /// Stores so many entries, one after the other over each of the direct transports, the three at once.
-///
-/// # Panics
-/// If what it stands on does not work.
-pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Report {
-    let dir = tempfile::tempdir().expect("a directory");
+pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried {
+    let dir = tempfile::tempdir()?;
     let trace = dir.path().join("trace");
     let store = format!("sqlite:{}", dir.path().join("logs.db").display());
     let settings = BTreeMap::from([("LOGGER_STORE", store)]);
-    let mut lone = Lone::start_traced(&settings, dir.path(), &trace).await;
-    let mut journal = Journal::default();
+    let mut lone = Lone::start_under(tracing_into(&trace), &settings, dir.path()).await?;
+    let mut ledger = Ledger::default();
     let mut sent = HashMap::<Transport, Vec<LogEntry>>::new();
     let mut random = StdRng::seed_from_u64(seed);
     let mut broken = Vec::new();
     for direct in DIRECT {
-        lone.reaches(direct).await;
+        lone.connects(direct).await?;
     }
     let mut accepted = 0;
     while accepted < entries {
         let [http, rpc, grpc] = DIRECT.map(|transport| (transport, random_entry(&mut random)));
-        let mut notes = [Journal::default(), Journal::default(), Journal::default()];
+        let mut notes = [Ledger::default(), Ledger::default(), Ledger::default()];
         let [first, second, third] = &mut notes;
         let answers = tokio::join!(
             lone.send(http.0, &http.1, first),
             lone.send(rpc.0, &rpc.1, second),
             lone.send(grpc.0, &grpc.1, third),
         );
-        notes.into_iter().for_each(|note| journal.merge(note));
+        notes.into_iter().for_each(|note| ledger.merge(note));
         let answers: [Answer; 3] = answers.into();
         for ((transport, entry), answer) in [http, rpc, grpc].into_iter().zip(answers) {
             match answer {
@@ -62,19 +55,18 @@ pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repo
         }
         progress(accepted);
     }
-    lone.process.signal(Signal::SIGTERM);
-    lone.process.ended().await;
-    let trace = eventually("the trace is whole", async || {
+    lone.logger.stop().await?;
+    let trace = soon("the trace is whole", async || {
         let text = String::from_utf8_lossy(&fs::read(&trace).unwrap_or_default()).into_owned();
         text.trim_end().ends_with("+++ exited with 0 +++").then_some(text)
     });
-    let trace = Trace::read(&trace.await);
+    let trace = Trace::read(&trace.await?);
     let mut in_order = 0;
     for (transport, entries) in sent {
         let port = match transport {
-            Transport::Http => lone.at.http.port(),
-            Transport::Rpc => lone.at.rpc.port(),
-            Transport::Grpc | Transport::Rabbitmq => lone.at.grpc.port(),
+            Transport::Http => lone.logger_at.http.port(),
+            Transport::Rpc => lone.logger_at.rpc.port(),
+            Transport::Grpc | Transport::Rabbitmq => lone.logger_at.grpc.port(),
         };
         let answers = trace.answers.get(&port).map_or(&[][..], Vec::as_slice);
         if answers.len() != entries.len() {
@@ -92,7 +84,7 @@ pub async fn run(entries: u32, seed: u64, mut progress: impl FnMut(u32)) -> Repo
         }
     }
     let figures = format!("the sync returned before the answer was written: {in_order} of {accepted}");
-    Report { rounds: 1, entries: journal.len(), accepted: accepted as usize, figures, broken }
+    Ok(Report { rounds: 1, entries: ledger.sent().len(), accepted: accepted as usize, figures, broken })
 }
 
 /// The events that matter, each with its place in the order of all.

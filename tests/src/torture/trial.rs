@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use chaos::Verdict;
 use proto::Transport;
 
 use super::{
-    clock_leaps, confirm_ownership,
+    Tried, clock_leaps, confirm_ownership,
     control::{self, Control},
     disk_full, disk_was_full, duplicates, listener_restarted,
     log::{self, LogFault},
@@ -59,30 +58,6 @@ pub enum Trial {
     SlowClients,
     /// A long time under load, with a fault in each round.
     Soak,
-}
-
-/// What a trial has shown.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// How many rounds it had.
-    pub rounds: u32,
-    /// How many entries were sent.
-    pub entries: usize,
-    /// How many of them were accepted.
-    pub accepted: usize,
-    /// What was measured, for the table.
-    pub figures: String,
-    /// Each promise that was broken, in a sentence. None, if all held.
-    pub broken: Vec<String>,
-}
-
-impl Report {
-    /// What a reconciliation has shown.
-    pub fn of(verdict: &Verdict, rounds: u32) -> Self {
-        let broken = if verdict.is_sound() { Vec::new() } else { vec![verdict.to_string()] };
-        let (entries, accepted) = (verdict.sent, verdict.accepted);
-        Report { rounds, entries, accepted, figures: verdict.to_string(), broken }
-    }
 }
 
 impl Trial {
@@ -211,10 +186,7 @@ impl Trial {
     }
 
     /// Runs it. `seed` makes the entries and the waits of another run again; `progress` is told of each round.
-    ///
-    /// # Panics
-    /// If what it stands on does not work.
-    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
+    pub async fn run(self, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
         match self {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,

@@ -1,22 +1,20 @@
 //! Trials that break a part of the stack again and again while callers are at work.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use chaos::{Direction, Fault, Relay, Verdict};
 use lapin::{options::QueueBindOptions, types::FieldTable};
-use nix::sys::signal::Signal;
 use proto::{
     Level, Transport,
     rabbitmq::{BINDING_KEY, EXCHANGE, QUEUE, routing_key},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rig::{Direction, Fault, Process, Relay, Verdict};
 
-use super::{Load, Report};
-use crate::{process::Process, raw::begin, stack::Stack};
+use super::{
+    Report, Tried,
+    load::{self, Load},
+};
+use crate::{raw::begin, stack::Stack};
 
 /// Callers at work in every trial.
 const CALLERS: usize = 64;
@@ -47,19 +45,16 @@ pub enum Breakage {
 
 /// Breaks it so often. Every fault comes after a random while under load; `seed` makes the whiles and the entries
 /// the same again.
-///
-/// # Panics
-/// If the stack does not come back.
-pub async fn run(breakage: Breakage, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Report {
-    let broken = break_often(breakage, &[], rounds, seed, progress).await;
-    let verdict = broken.load.stop(&broken.site.stack).await;
+pub async fn run(breakage: Breakage, rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
+    let broken = break_often(breakage, &[], rounds, seed, progress).await?;
+    let verdict = load::stop(broken.load, &broken.site.stack).await?;
     let mut report = report(&verdict, rounds, broken.longest_return);
     // A debug build beside other tests says nothing of time.
     let judged = matches!(breakage, Breakage::HopBroken(_)) && !cfg!(debug_assertions);
     if judged && verdict.longest > SHORT_DEADLINE + LATE {
         report.broken.push(format!("an answer came after {:?}", verdict.longest));
     }
-    report
+    Ok(report)
 }
 
 /// As [`run`], with settings of the stack's own, and for a stack of which something is expected to be missing.
@@ -68,9 +63,9 @@ pub(super) async fn run_expecting_violations(
     settings: &[(&'static str, &str)],
     rounds: u32,
     seed: u64,
-) -> Verdict {
-    let broken = break_often(breakage, settings, rounds, seed, |_| {}).await;
-    broken.load.stop_and_rest(&broken.site.stack).await
+) -> anyhow::Result<Verdict> {
+    let broken = break_often(breakage, settings, rounds, seed, |_| {}).await?;
+    load::stop_and_rest(broken.load, &broken.site.stack).await
 }
 
 /// A stack that has been through it, with the callers still at work.
@@ -86,19 +81,19 @@ async fn break_often(
     rounds: u32,
     seed: u64,
     mut progress: impl FnMut(u32),
-) -> Broken {
+) -> anyhow::Result<Broken> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut site = Site::build(breakage, settings).await;
-    let load = Load::start(site.stack.broker_at, breakage.transports(), CALLERS, seed);
-    load.goes_on(1).await;
+    let mut site = Site::build(breakage, settings).await?;
+    let load = load::start(&site.stack, breakage.transports(), CALLERS, seed);
+    load.goes_on(1).await?;
     let mut longest_return = Duration::ZERO;
     for round in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
-        site.break_and_mend(breakage, round, &load).await;
-        longest_return = longest_return.max(load.goes_on(1).await);
+        site.break_and_mend(breakage, round, &load).await?;
+        longest_return = longest_return.max(load.goes_on(1).await?);
         progress(round + 1);
     }
-    Broken { site, load, longest_return }
+    Ok(Broken { site, load, longest_return })
 }
 
 fn report(verdict: &Verdict, rounds: u32, longest_return: Duration) -> Report {
@@ -140,70 +135,69 @@ struct Site {
 }
 
 impl Site {
-    async fn build(breakage: Breakage, settings: &[(&'static str, &str)]) -> Self {
+    async fn build(breakage: Breakage, settings: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let Breakage::HopBroken(transport) = breakage else {
-            return Site { stack: Stack::start_with(settings).await, relay: None };
+            return Ok(Site { stack: Stack::start_with(settings).await, relay: None });
         };
         let deadline_ms = SHORT_DEADLINE.as_millis().to_string();
         let settings = [settings, &[("BROKER_DEADLINE_MS", deadline_ms.as_str())]].concat();
         let mut stack = Stack::start_with(&settings).await;
-        let relay = stack.relay(transport).await;
-        stack.broker.kill().await;
-        stack.start_broker().await;
-        Site { stack, relay: Some(relay) }
+        let relay = stack.relay(transport).await?;
+        stack.broker.kill().await?;
+        stack.start_broker().await?;
+        Ok(Site { stack, relay: Some(relay) })
     }
 
-    async fn break_and_mend(&mut self, breakage: Breakage, round: u32, load: &Load) {
+    async fn break_and_mend(&mut self, breakage: Breakage, round: u32, load: &Load) -> anyhow::Result<()> {
         let stack = &mut self.stack;
         match breakage {
             Breakage::LoggerKilled(_) => {
-                stack.logger.kill().await;
-                stack.start_logger().await;
+                stack.logger.kill().await?;
+                stack.start_logger().await?;
             }
             Breakage::BrokerKilled => {
-                stack.broker.kill().await;
-                stack.start_broker().await;
+                stack.broker.kill().await?;
+                stack.start_broker().await?;
             }
             Breakage::ListenerKilled => {
-                kill_listener_in_mid_batch(stack, load).await;
-                stack.start_listener().await;
+                kill_listener_in_mid_batch(stack, load).await?;
+                stack.start_listener().await?;
             }
-            Breakage::Stopped => stop_and_start(stack, round).await,
+            Breakage::Stopped => stop_and_start(stack, round).await?,
             Breakage::Unbound => unbind_half(stack).await,
             Breakage::HopBroken(_) => break_hop(self.relay.as_ref().expect("there is one"), round).await,
         }
+        Ok(())
     }
 }
 
 /// Kills the listener while it has a batch in hand. The logger is dead meanwhile: one that was only frozen would
 /// still find the batch in its socket.
-pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) {
-    stack.logger.kill().await;
+pub async fn kill_listener_in_mid_batch(stack: &mut Stack, load: &Load) -> anyhow::Result<()> {
+    stack.logger.kill().await?;
     // What is accepted from now on cannot be stored: some of it is in the listener's hands.
-    load.goes_on(CALLERS as u64).await;
-    stack.listener.take().expect("it runs").kill().await;
-    stack.start_logger().await;
+    load.goes_on(CALLERS as u64).await?;
+    stack.listener.kill().await?;
+    stack.start_logger().await
 }
 
 /// How long a service that was told to stop may take: between SIGTERM and SIGKILL container engines wait so long.
 const MOST_TO_STOP: Duration = Duration::from_secs(10);
 
-async fn stop_and_start(stack: &mut Stack, round: u32) {
-    let at = stack.logger_at;
+async fn stop_and_start(stack: &mut Stack, round: u32) -> anyhow::Result<()> {
+    let (broker, logger, listener) = (stack.broker_at, stack.logger_at, stack.listener_at);
     match round % 3 {
         0 => {
-            stop(&mut stack.broker, &[stack.broker_at]).await;
-            stack.start_broker().await;
+            stop(&mut stack.broker, &[broker]).await?;
+            stack.start_broker().await
         }
         1 => {
-            stop(&mut stack.logger, &[at.http, at.rpc, at.grpc]).await;
-            stack.start_logger().await;
+            stop(&mut stack.logger, &[logger.http, logger.rpc, logger.grpc]).await?;
+            stack.start_logger().await
         }
         _ => {
-            let mut listener = stack.listener.take().expect("it runs");
-            let port = listener.ready().await["http"];
-            stop(&mut listener, &[port]).await;
-            stack.start_listener().await;
+            stop(&mut stack.listener, &[listener]).await?;
+            stack.start_listener().await
         }
     }
 }
@@ -224,17 +218,16 @@ async fn unbind_half(stack: &Stack) {
 
 /// Tells a process to stop while each of its ports has a connection that says nothing, and one with half a header.
 /// Neither may hold it up.
-async fn stop(process: &mut Process, ports: &[SocketAddr]) {
+async fn stop(process: &mut Process, ports: &[SocketAddr]) -> anyhow::Result<()> {
     let mut open = Vec::new();
     for port in ports {
         for bytes in [&b""[..], b"POST /handle HTTP/1.1\r\nHost: loc"] {
-            open.push(begin(*port, bytes).await.expect("the port is open"));
+            open.push(begin(*port, bytes).await?);
         }
     }
-    let begun = Instant::now();
-    process.signal(Signal::SIGTERM);
-    process.ends_well().await;
-    assert!(begun.elapsed() < MOST_TO_STOP, "{:?}\n{}", begun.elapsed(), process.log());
+    let took = process.stop().await?;
+    anyhow::ensure!(took < MOST_TO_STOP, "{took:?}\n{}", process.log());
+    Ok(())
 }
 
 /// Long enough for many requests to meet the deadline.

@@ -125,7 +125,7 @@ impl Streams {
         &self,
         query: &proto::TailQuery,
     ) -> Result<tonic::Streaming<grpc::TailResponse>, Failure> {
-        let request = grpc::TailRequest::from(proto::TailDraft::from(query));
+        let request = grpc::TailRequest::from(query);
         Ok(in_time(self.client().tail_logs(request), Failure::unreachable).await?.into_inner())
     }
 
@@ -162,14 +162,14 @@ pub(super) fn failure(status: Status) -> Failure {
 
 fn loaded(response: WriteLogsResponse) -> Result<Loaded, Failure> {
     let refusals = response.refusals.into_iter().map(|refusal| {
-        let failure = Failure::new(super::read_word(&refusal.code)?, refusal.message);
+        let failure = Failure::heard(super::read_word(&refusal.code)?, refusal.message);
         let failure = refusal.id.parse().into_iter().fold(failure, Failure::about);
         Ok((refusal.position, failure))
     });
     let refusals = refusals.collect::<Result<_, Failure>>()?;
     let stopped = match response.code.as_str() {
         "" => None,
-        code => Some(Failure::new(super::read_word(code)?, response.message)),
+        code => Some(Failure::heard(super::read_word(code)?, response.message)),
     };
     Ok(Loaded {
         settled: response.settled,

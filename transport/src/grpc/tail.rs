@@ -204,7 +204,7 @@ mod tests {
     use tonic::{Request, Response, Status, codegen::BoxStream, transport::Server};
 
     use super::*;
-    use crate::Settings;
+    use crate::{Endpoints, Settings};
 
     /// A logger whose tails begin and fail at once, as one does that cannot read its store.
     #[derive(Debug, Clone, Default)]
@@ -261,9 +261,11 @@ mod tests {
         let server = Server::builder().add_service(LogServiceServer::new(logger.clone()));
         let server = tokio::spawn(server.serve_with_incoming(incoming));
         let settings = Settings {
-            logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
-            logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
-            logger_grpc_url: format!("http://{at}").parse().expect("a URL"),
+            endpoints: Endpoints {
+                logger_http_url: "http://127.0.0.1:1".parse().expect("a URL"),
+                logger_rpc_addr: "127.0.0.1:1".parse().expect("an address"),
+                logger_grpc_url: format!("http://{at}").parse().expect("a URL"),
+            },
             amqp_url: None,
             tls: None,
             deadline: Duration::from_secs(5),

@@ -5,17 +5,21 @@ use std::{collections::HashSet, sync::Arc};
 use futures_util::future::try_join_all;
 use lapin::{BasicProperties, Channel, Confirmation, options::BasicPublishOptions, types::FieldTable};
 use proto::{
-    Failure, LogEntry, Outcome, json,
+    Batch, Failure, LogEntry, Outcome, json,
     rabbitmq::{CONTENT_TYPE, EXCHANGE, routing_key},
 };
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::{
-    Place, RABBITMQ, State, blocked,
+    RABBITMQ, blocked,
     connection::{PERSISTENT, refused, unroutable},
-    patiently,
+    session::{Flow, Place, patiently},
     topology::declare_bound_by,
 };
+use crate::connection::Connection;
+
+/// What became of the entries of a job, in their order.
+type Results = Batch<Result<Outcome, Failure>>;
 
 /// Most entries that a publisher takes at a time, unless one batch has more.
 const GROUP_ENTRIES: usize = 64;
@@ -23,20 +27,20 @@ const GROUP_ENTRIES: usize = 64;
 /// Entries on their way to a publisher.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) entries: Vec<LogEntry>,
+    pub(super) entries: Batch<LogEntry>,
     /// Those of its messages, if the trace that they belong to has to be told.
     pub(super) headers: Option<FieldTable>,
     pub(super) reply: Reply,
 }
 
-type Reply = oneshot::Sender<Result<Vec<Result<Outcome, Failure>>, Failure>>;
+type Reply = oneshot::Sender<Result<Results, Failure>>;
 
 pub(super) type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 
 /// What is published at once.
 #[derive(Debug)]
 struct Messages {
-    entries: Vec<LogEntry>,
+    entries: Batch<LogEntry>,
     headers: Option<FieldTable>,
 }
 
@@ -46,18 +50,18 @@ pub(super) async fn publisher(
     channel: Channel,
     place: &Place,
     jobs: &Jobs,
-    state: &watch::Sender<State>,
+    state: &watch::Sender<Connection<Flow>>,
 ) -> Failure {
     loop {
         let (group, mut replies) = gather(jobs).await;
-        if *state.borrow() == State::Blocked {
+        if *state.borrow() == Connection::Up(Flow::Blocked) {
             // The alarm came while they waited for their turn: they are still here.
             fail(replies, &blocked());
             continue;
         }
         let mut published = std::pin::pin!(patiently(place, state, publish_group(&channel, place, &group)));
         let mut alarms = state.subscribe();
-        let alarm = async { alarms.wait_for(|state| *state == State::Blocked).await.is_ok() };
+        let alarm = async { alarms.wait_for(|state| *state == Connection::Up(Flow::Blocked)).await.is_ok() };
         let result = tokio::select! {
             biased;
             result = &mut published => result,
@@ -106,7 +110,7 @@ async fn publish_group(
     place: &Place,
     group: &[Messages],
 ) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
-    let entries = || group.iter().flat_map(|job| &job.entries);
+    let entries = || group.iter().flat_map(|job| job.entries.iter());
     let messages = group.iter().flat_map(|job| job.entries.iter().map(|entry| (entry, &job.headers)));
     let publish = async |(entry, headers): (&LogEntry, &Option<FieldTable>)| {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -163,8 +167,9 @@ fn swap_neighbours(mut results: Vec<Result<Outcome, Failure>>) -> Vec<Result<Out
 
 fn answer(group: &[Messages], replies: Vec<Reply>, results: Vec<Result<Outcome, Failure>>) {
     let mut results = results.into_iter();
+    let lost = || Err(Failure::unknown(RABBITMQ).because("too few confirms"));
     for (messages, reply) in group.iter().zip(replies) {
-        let own = results.by_ref().take(messages.entries.len()).collect();
+        let own = messages.entries.map_each(|_| results.next().unwrap_or_else(lost));
         // A caller that has given up needs no answer.
         let _ = reply.send(Ok(own));
     }

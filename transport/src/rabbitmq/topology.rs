@@ -134,7 +134,7 @@ mod tests {
     fn told(kind: AMQPErrorKind, said: &str) -> String {
         let url: AmqpUrl = "amqp://rabbitmq/team".parse().expect("a URL");
         let error = Error::from(ErrorKind::ProtocolError(AMQPError::new(kind, said.into())));
-        refusal(&url, error).message
+        refusal(&url, error).into_message()
     }
 
     #[test]

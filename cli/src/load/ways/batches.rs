@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use proto::{BatchMode, BatchReceipt, Certainty, Failure, LogEntry, Transport, limits::BATCH_ENTRIES};
+use proto::{Batch, BatchMode, Certainty, Failure, LogEntry, Outcome, Transport, limits::BATCH_ENTRIES};
 use transport::Transports;
 
 use super::{Waiting, settle};
@@ -24,9 +24,12 @@ pub(in crate::load) struct Batches {
     deadline: Duration,
 }
 
+/// What became of entries, in their order.
+type Results = Vec<Result<Outcome, Failure>>;
+
 /// Lines that go together.
 #[derive(Default)]
-struct Batch {
+struct Gathered {
     lines: VecDeque<Waiting>,
     entries: Vec<LogEntry>,
     bytes: usize,
@@ -46,12 +49,12 @@ impl Batches {
     pub(in crate::load) async fn send(&mut self, job: &mut Job) -> Result<(), Broken> {
         connected(&self.transports, self.transport, self.deadline).await;
         let mut calls = FuturesOrdered::new();
-        let mut next = Batch::default();
+        let mut next = Gathered::default();
         let mut more = true;
         loop {
             tokio::select! {
                 biased;
-                Some((lines, receipt)) = calls.next() => take(job, lines, receipt, !calls.is_empty())?,
+                Some((lines, results)) = calls.next() => take(job, lines, results, !calls.is_empty())?,
                 gathered = next.gather(job), if more && calls.len() < IN_FLIGHT => {
                     more = gathered?;
                     calls.push_back(self.deliver(std::mem::take(&mut next)));
@@ -61,17 +64,21 @@ impl Batches {
         }
     }
 
-    async fn deliver(&self, batch: Batch) -> (VecDeque<Waiting>, Result<BatchReceipt, Failure>) {
-        let Batch { lines, entries, .. } = batch;
+    async fn deliver(&self, gathered: Gathered) -> (VecDeque<Waiting>, Result<Results, Failure>) {
+        let Gathered { lines, entries, .. } = gathered;
+        // Of lines that are no entries nothing is sent.
         if entries.is_empty() {
-            return (lines, Ok(BatchReceipt { results: Vec::new(), store_us: None }));
+            return (lines, Ok(Vec::new()));
         }
-        let delivered = self.transports.write_batch(self.transport, &entries, BatchMode::Each).await;
-        (lines, delivered.map(|delivered| delivered.receipt))
+        let delivered = async {
+            let batch = Batch::try_from(entries)?;
+            self.transports.write(self.transport, batch, BatchMode::Each).await
+        };
+        (lines, delivered.await.map(|delivered| delivered.results.into_vec()))
     }
 }
 
-impl Batch {
+impl Gathered {
     /// Takes lines until it is full, or there are no more for now; returns whether there may be. Nothing is lost if it is
     /// dropped while it waits.
     async fn gather(&mut self, job: &mut Job) -> io::Result<bool> {
@@ -90,16 +97,16 @@ impl Batch {
 fn take(
     job: &mut Job,
     mut lines: VecDeque<Waiting>,
-    receipt: Result<BatchReceipt, Failure>,
+    results: Result<Results, Failure>,
     others: bool,
 ) -> Result<(), Broken> {
-    let receipt = receipt.map_err(|failure| {
+    let results = results.map_err(|failure| {
         let unsure = others || failure.certainty() == Certainty::Unknown;
         Broken::Remote(failure, unsure)
     })?;
-    let mut results = receipt.results.into_iter();
+    let mut results = results.into_iter();
     for line in lines.iter_mut().filter(|line| line.result.is_none()) {
-        line.result = Some(results.next().unwrap_or_else(|| Err(Failure::unknown("the other end"))));
+        line.result = Some(results.next().unwrap_or_else(|| Err(Failure::unknown("the server"))));
     }
     settle(&mut lines, job).map(drop).map_err(|error| error.with_others(others || !lines.is_empty()))
 }

@@ -146,13 +146,13 @@ async fn past(time: Option<Time>) {
 
 #[cfg(test)]
 mod tests {
-    use proto::Query;
+    use proto::Filter;
 
     use super::*;
     use crate::store::{Store, fixtures::*};
 
     /// A tail after `after`, which has told that it begins.
-    async fn tail(store: &dyn Store, filter: Query, after: i64) -> Tail {
+    async fn tail(store: &dyn Store, filter: Filter, after: i64) -> Tail {
         let query = TailQuery { filter, after: Some(Cursor::after(after)), max_lag: None };
         let tail = Tail::begin(store.reader(), query, Shutdown::default()).await;
         let mut tail = tail.expect("the store can be read");
@@ -171,7 +171,7 @@ mod tests {
     async fn a_search_that_finds_nothing_tells_how_far_it_is_before_it_ends() {
         let (_directory, _, mut store) = new_store();
         store_one(&mut *store, arrival(1, "text")).expect("stored");
-        let filter = Query { contains: Some("what is nowhere".into()), ..Query::default() };
+        let filter = Filter { contains: Some("what is nowhere".into()), ..Filter::default() };
         let mut tail = tail(&*store, filter, 0).await;
         tokio::time::advance(TELL_EVERY).await;
         assert!(tail.more, "it has not looked at all yet");
@@ -190,7 +190,7 @@ mod tests {
         let (_directory, _, mut store) = new_store();
         let reader = store.reader();
         store_one(&mut *store, arrival(1, "text")).expect("stored");
-        let filter = Query { until: Some(Time::now()), ..Query::default() };
+        let filter = Filter { until: Some(Time::now()), ..Filter::default() };
         let mut tail = tail(&*store, filter, 0).await;
         // It waits for its end, and knows of no commit.
         tail.more = false;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use proto::{Cursor, Query, TailQuery};
+use proto::{Cursor, Filter, TailQuery};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::{
@@ -140,7 +140,7 @@ enum Stored {
     TooLate,
 }
 
-fn stored(row: &Row<'_>, filter: &Query) -> Result<Stored, Unreadable> {
+fn stored(row: &Row<'_>, filter: &Filter) -> Result<Stored, Unreadable> {
     if filter.since.is_none() && filter.until.is_none() {
         return Ok(Stored::InTime);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{Cursor, Page, Query, StoredEntry, Time};
+use proto::{Cursor, Filter, Page, Query, StoredEntry, Time};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
@@ -104,16 +104,17 @@ impl PageUnderWay<'_> {
                AND {CONDITIONS}
              ORDER BY seq DESC"
         ))?;
+        let filter = &query.filter;
         let mut rows = statement.query(named_params! {
             ":bottom": bottom,
             ":below": below,
-            ":name": query.name,
-            ":level": query.level.map(|level| level.as_str()),
-            ":transport": query.transport.map(|transport| transport.as_str()),
+            ":name": filter.name,
+            ":level": filter.level.map(|level| level.as_str()),
+            ":transport": filter.transport.map(|transport| transport.as_str()),
         })?;
         while let Some(row) = rows.next()? {
             // The text is looked for here and not in SQL, so that the clock is seen between two large entries.
-            if has_text(row, query) {
+            if has_text(row, filter) {
                 match row::read(row) {
                     Ok(entry) => {
                         self.bytes += entry.name.len() + entry.data.len();
@@ -123,7 +124,7 @@ impl PageUnderWay<'_> {
                 }
             }
             let full = self.entries.len() >= query.limit || self.bytes >= self.max_bytes;
-            if full || (query.contains.is_some() && Instant::now() >= self.deadline) {
+            if full || (filter.contains.is_some() && Instant::now() >= self.deadline) {
                 return row.get("seq").map(Some);
             }
         }
@@ -133,8 +134,8 @@ impl PageUnderWay<'_> {
 
 /// Whether the data of a row holds the text that is looked for, if one is. Data that is no text may: it is for whoever reads
 /// the row to say so.
-pub(super) fn has_text(row: &Row<'_>, query: &Query) -> bool {
-    let Some(text) = &query.contains else { return true };
+pub(super) fn has_text(row: &Row<'_>, filter: &Filter) -> bool {
+    let Some(text) = &filter.contains else { return true };
     let data = row.get_ref("data").ok().and_then(|data| data.as_str().ok());
     data.is_none_or(|data| data.contains(text.as_str()))
 }
@@ -149,10 +150,10 @@ fn bounds(connection: &Connection, query: &Query) -> rusqlite::Result<Option<(i6
     if let Some(cursor) = query.cursor {
         below = below.min(cursor.sequence());
     }
-    if let Some(until) = query.until {
+    if let Some(until) = query.filter.until {
         below = below.min(first_stored_at(connection, until, first, last)?);
     }
-    if let Some(since) = query.since {
+    if let Some(since) = query.filter.since {
         floor = first_stored_at(connection, since, first, last)?;
     }
     Ok(Some((floor, below)))

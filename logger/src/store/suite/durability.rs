@@ -1,6 +1,6 @@
 //! What a restart and a crash leave of what was answered.
 
-use proto::{Outcome, Query, TailQuery};
+use proto::{Filter, Outcome, TailQuery};
 
 use super::{Durable, Trial, model, promises};
 use crate::store::fixtures::*;
@@ -46,7 +46,7 @@ pub(super) fn what_came_twice_is_not_missed_over_restarts<P: Durable>(mut it: Tr
     promises::send_again(&mut it, 3);
     promises::nothing_is_missed_after_the_first_of_three(&mut it);
     it = it.reopen();
-    let all = TailQuery { filter: Query::default(), after: None, max_lag: None };
+    let all = TailQuery { filter: Filter::default(), after: None, max_lag: None };
     assert_eq!(it.follow(all, 0).entries.len(), 3, "a cursor of before leads to what comes after it");
 }
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::FutureExt;
-use proto::{Code, Cursor, EntryDraft, Level, Outcome, Page, Query, StoredEntry, TailQuery, Time, Transport};
+use proto::{
+    Code, Cursor, EntryDraft, Filter, Level, Outcome, Page, Query, StoredEntry, TailQuery, Time, Transport,
+};
 
 use super::{Place, Trial, model};
 use crate::store::{Arrival, Retention, Store, fixtures::*};
@@ -45,7 +47,7 @@ pub(super) fn other_content_under_the_same_id_is_a_conflict_that_changes_nothing
     ] {
         let failure = it.store_one(other).expect_err("a conflict");
         assert_eq!(failure.code, Code::Conflict);
-        assert!(failure.message.contains("new id"), "{}", failure.message);
+        assert!(failure.message().contains("new id"), "{failure}");
     }
     assert_eq!(it.get(id(1)), before);
 }
@@ -100,7 +102,7 @@ pub(super) fn the_store_does_what_its_model_does<P: Place>(it: Trial<P>) {
 }
 
 pub(super) fn an_empty_store_has_an_empty_page_and_no_next<P: Place>(it: Trial<P>) {
-    let page = it.page(&Query { since: Some(Time::UNIX_EPOCH), ..Query::default() });
+    let page = it.page(&Filter { since: Some(Time::UNIX_EPOCH), ..Filter::default() }.into());
     assert_eq!(page, Page { entries: vec![], next: None });
 }
 
@@ -138,34 +140,34 @@ pub(super) fn every_filter_finds_exactly_what_it_says_whatever_the_page_size<P: 
     let (early, late) = (all[40].stored_at, all[15].stored_at);
     assert!(early < late, "each group has a time of its own");
     type Condition = Box<dyn Fn(&StoredEntry) -> bool>;
-    let cases: [(Query, Condition); 9] = [
-        (Query { name: Some("beta".into()), ..Query::default() }, Box::new(|entry| entry.name == "beta")),
-        (Query { name: Some("bet".into()), ..Query::default() }, Box::new(|_| false)),
+    let cases: [(Filter, Condition); 9] = [
+        (Filter { name: Some("beta".into()), ..Filter::default() }, Box::new(|entry| entry.name == "beta")),
+        (Filter { name: Some("bet".into()), ..Filter::default() }, Box::new(|_| false)),
         (
-            Query { level: Some(Level::Warning), ..Query::default() },
+            Filter { level: Some(Level::Warning), ..Filter::default() },
             Box::new(|entry| entry.level == Level::Warning),
         ),
         (
-            Query { transport: Some(Transport::Grpc), ..Query::default() },
+            Filter { transport: Some(Transport::Grpc), ..Filter::default() },
             Box::new(|entry| entry.transport == Transport::Grpc),
         ),
-        (Query { since: Some(early), ..Query::default() }, Box::new(move |entry| entry.stored_at >= early)),
-        (Query { until: Some(early), ..Query::default() }, Box::new(move |entry| entry.stored_at < early)),
+        (Filter { since: Some(early), ..Filter::default() }, Box::new(move |entry| entry.stored_at >= early)),
+        (Filter { until: Some(early), ..Filter::default() }, Box::new(move |entry| entry.stored_at < early)),
         (
-            Query { since: Some(early), until: Some(late), ..Query::default() },
+            Filter { since: Some(early), until: Some(late), ..Filter::default() },
             Box::new(move |entry| entry.stored_at >= early && entry.stored_at < late),
         ),
         (
-            Query { contains: Some("100% a_b".into()), ..Query::default() },
+            Filter { contains: Some("100% a_b".into()), ..Filter::default() },
             Box::new(|entry| entry.data.contains("100% a_b")),
         ),
         (
-            Query {
+            Filter {
                 name: Some("alpha".into()),
                 level: Some(Level::Info),
                 contains: Some("a_b".into()),
                 since: Some(early),
-                ..Query::default()
+                ..Filter::default()
             },
             Box::new(move |entry| {
                 entry.name == "alpha"
@@ -175,10 +177,10 @@ pub(super) fn every_filter_finds_exactly_what_it_says_whatever_the_page_size<P: 
             }),
         ),
     ];
-    for (query, condition) in cases {
+    for (filter, condition) in cases {
         let expected: Vec<StoredEntry> = all.iter().filter(|entry| condition(entry)).cloned().collect();
         for limit in [1, 7, 100] {
-            let query = Query { limit, ..query.clone() };
+            let query = Query { limit, ..filter.clone().into() };
             assert_eq!(it.walk(query.clone()), expected, "{query:?}");
         }
     }
@@ -188,13 +190,13 @@ pub(super) fn since_and_until_outside_of_what_is_stored_are_all_or_nothing<P: Pl
     filled(&mut it);
     let all = it.all();
     let (early, late) = (Some(all[40].stored_at), Some(all[15].stored_at));
-    for (query, found) in [
-        (Query { since: Some(Time::MIN), until: Some(Time::MAX), ..Query::default() }, 60),
-        (Query { since: Some(Time::MAX), ..Query::default() }, 0),
-        (Query { until: Some(Time::MIN), ..Query::default() }, 0),
-        (Query { since: late, until: early, ..Query::default() }, 0),
+    for (filter, found) in [
+        (Filter { since: Some(Time::MIN), until: Some(Time::MAX), ..Filter::default() }, 60),
+        (Filter { since: Some(Time::MAX), ..Filter::default() }, 0),
+        (Filter { until: Some(Time::MIN), ..Filter::default() }, 0),
+        (Filter { since: late, until: early, ..Filter::default() }, 0),
     ] {
-        assert_eq!(it.walk(query.clone()).len(), found, "{query:?}");
+        assert_eq!(it.walk(filter.clone().into()).len(), found, "{filter:?}");
     }
 }
 
@@ -235,14 +237,14 @@ pub(super) fn many_readers_at_once_are_all_answered<P: Place>(mut it: Trial<P>) 
     });
 }
 
-fn tail(filter: Query, max_lag: Option<u64>) -> TailQuery {
+fn tail(filter: Filter, max_lag: Option<u64>) -> TailQuery {
     TailQuery { filter, after: None, max_lag }
 }
 
 pub(super) fn a_tail_follows_in_the_order_of_storing_and_by_its_filters<P: Place>(mut it: Trial<P>) {
     filled(&mut it);
     for (filter, step) in
-        [(Query::default(), 1), (Query { name: Some("gamma".into()), ..Query::default() }, 3)]
+        [(Filter::default(), 1), (Filter { name: Some("gamma".into()), ..Filter::default() }, 3)]
     {
         let followed = it.follow(tail(filter, None), 0);
         let expected: Vec<_> = (0..60).skip(step - 1).step_by(step).map(id).collect();
@@ -253,14 +255,14 @@ pub(super) fn a_tail_follows_in_the_order_of_storing_and_by_its_filters<P: Place
         assert_eq!((followed.missed, followed.reached), (0, Cursor::after(60)), "the numbers have no gaps");
         assert!(!followed.more && !followed.ended);
     }
-    let rest = it.follow(tail(Query::default(), None), 57);
+    let rest = it.follow(tail(Filter::default(), None), 57);
     assert_eq!(rest.entries.iter().map(|(entry, _)| entry.id).collect::<Vec<_>>(), [57, 58, 59].map(id));
 }
 
 pub(super) fn a_tail_that_ends_is_told_all_before_its_end<P: Place>(mut it: Trial<P>) {
     filled(&mut it);
     let until = it.all()[29].stored_at;
-    let followed = it.follow(tail(Query { until: Some(until), ..Query::default() }, None), 0);
+    let followed = it.follow(tail(Filter { until: Some(until), ..Filter::default() }, None), 0);
     assert!(followed.ended && followed.entries.iter().all(|(entry, _)| entry.stored_at < until));
     assert_eq!(followed.entries.len(), 30);
 }
@@ -277,7 +279,7 @@ pub(super) fn send_again<P: Place>(it: &mut Trial<P>, number: u128) {
 /// After three entries, the second of which came in a group with what was there already.
 pub(super) fn nothing_is_missed_after_the_first_of_three<P: Place>(it: &mut Trial<P>) {
     for (max_lag, missed, entries) in [(None, 0, 2), (Some(2), 0, 2), (Some(1), 1, 1)] {
-        let followed = it.follow(tail(Query::default(), max_lag), 1);
+        let followed = it.follow(tail(Filter::default(), max_lag), 1);
         assert_eq!((followed.missed, followed.entries.len()), (missed, entries), "{max_lag:?}");
         assert_eq!((followed.reached, followed.more), (Cursor::after(3), false), "{max_lag:?}");
     }
@@ -298,11 +300,11 @@ pub(super) fn what_is_deleted_is_missed_and_its_id_is_forgotten<P: Place>(mut it
         send_again(&mut it, number);
     }
     it.place.forget(&mut it.store, Time::MAX);
-    let followed = it.follow(tail(Query::default(), None), 1);
+    let followed = it.follow(tail(Filter::default(), None), 1);
     assert_eq!((followed.missed, followed.entries.len(), followed.reached), (2, 0, Cursor::after(3)));
     // A deleted entry that comes again is new, and its number is.
     assert_eq!(it.store_one(arrival(3, "other")), Ok(Outcome::Stored));
-    let followed = it.follow(tail(Query::default(), Some(1)), 3);
+    let followed = it.follow(tail(Filter::default(), Some(1)), 3);
     assert_eq!((followed.missed, followed.entries.len(), followed.reached), (0, 1, Cursor::after(4)));
     assert_eq!(it.all().len(), 1);
 }
@@ -310,7 +312,7 @@ pub(super) fn what_is_deleted_is_missed_and_its_id_is_forgotten<P: Place>(mut it
 pub(super) fn a_cursor_of_another_store_is_refused<P: Place>(mut it: Trial<P>) {
     it.store_one(arrival(1, "text")).expect("stored");
     let begin = |after| {
-        let query = TailQuery { filter: Query::default(), after, max_lag: None };
+        let query = TailQuery { filter: Filter::default(), after, max_lag: None };
         it.runtime.block_on(it.reader.begin(&query)).map_err(|failure| failure.code)
     };
     assert_eq!(begin(None), Ok(Cursor::after(1)), "from now on");
@@ -319,7 +321,7 @@ pub(super) fn a_cursor_of_another_store_is_refused<P: Place>(mut it: Trial<P>) {
 }
 
 pub(super) fn a_reader_is_told_of_each_commit_once<P: Place>(mut it: Trial<P>) {
-    let query = Arc::new(tail(Query::default(), None));
+    let query = Arc::new(tail(Filter::default(), None));
     for number in 0..3 {
         it.runtime.block_on(it.reader.follow(&query, Cursor::after(0))).expect("readable");
         let _context = it.runtime.enter();

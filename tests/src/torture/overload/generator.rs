@@ -13,16 +13,18 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use proto::Transport;
+use proto::{Level, Transport};
+use rig::{
+    Ledger,
+    ledger::{Content, Fate},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{LocalSet, spawn_local},
 };
+use uuid::Uuid;
 
-use super::{
-    connection::Connection,
-    ledger::{DATA, Fate, Ledger},
-};
+use super::connection::Connection;
 
 /// Most requests that wait for an answer at a time, if there are file descriptors for them: nearly as many as the
 /// broker takes connections. What would be one more is not sent, and counted as that: beyond its connections a port
@@ -40,6 +42,11 @@ const NORMAL_ANSWERS: usize = 20;
 
 /// How long to wait for normality.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The name and the text of every entry: what comes back otherwise was altered.
+const NAME: &str = "overload";
+const DATA: &str = "GET /orders/4711 200 in 12 ms; customer 0815; 3 items; cache miss; upstream 10.0.0.7:8443; retries 0; \
+     trace 4bf92f3577b34da6a3ce929d0e0e4736; and some more words, for a line of a log has two hundred bytes";
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +112,8 @@ impl Generator {
                 idle: RefCell::default(),
                 outstanding: Cell::new(0),
                 most_outstanding: OUTSTANDING.min(service::descriptors::raise() / 2),
-                ledger: RefCell::new(Ledger::new()),
+                content: Content::of(NAME, DATA, Level::default()),
+                ledger: RefCell::default(),
             });
             LocalSet::new().block_on(&runtime, async {
                 while let Some((stage, reply)) = orders.recv().await {
@@ -139,6 +147,7 @@ struct Sender {
     /// Of the open loop.
     outstanding: Cell<usize>,
     most_outstanding: usize,
+    content: Content,
     ledger: RefCell<Ledger>,
 }
 
@@ -235,10 +244,10 @@ impl Sender {
 
     async fn exchange(&self, running: Option<&Running>) -> Fate {
         let begun = Instant::now();
-        let (number, id) = self.ledger.borrow_mut().next();
-        let transport = self.transport;
+        let (id, transport) = (Uuid::now_v7(), self.transport);
+        let place = self.ledger.borrow_mut().sending(id, self.content, transport);
         let body = format!(
-            r#"{{"action":"log","transport":"{transport}","log":{{"id":"{id}","name":"overload","data":"{DATA}"}}}}"#
+            r#"{{"action":"log","transport":"{transport}","log":{{"id":"{id}","name":"{NAME}","data":"{DATA}"}}}}"#
         );
         let answered = tokio::time::timeout(PATIENCE, self.post(&body)).await;
         let (fate, kind) = match answered {
@@ -248,9 +257,9 @@ impl Sender {
             Ok(Ok((status, _))) => (Fate::Unknown, Some(status.to_string())),
             Ok(Err(error)) => (Fate::Unknown, Some(error.kind().to_string())),
             // What hangs stays unanswered.
-            Err(_) => (Fate::Sent, Some("no answer".to_owned())),
+            Err(_) => (Fate::Unanswered, Some("no answer".to_owned())),
         };
-        self.ledger.borrow_mut().note(number, fate);
+        self.ledger.borrow_mut().answered(place, fate, begun.elapsed());
         if let Some(running) = running {
             let mut tally = running.tally.borrow_mut();
             match (fate, kind) {
@@ -259,7 +268,7 @@ impl Sender {
                     tally.in_time += u64::from(Instant::now() <= running.ends);
                     tally.took.push(begun.elapsed());
                 }
-                (Fate::Refused | Fate::Sent | Fate::Unknown, None) => tally.refused += 1,
+                (Fate::Refused | Fate::Unanswered | Fate::Unknown, None) => tally.refused += 1,
             }
         }
         fate

@@ -207,7 +207,7 @@ async fn damage_that_a_reader_finds_stops_the_writer() {
     assert_eq!(store.ping().map_err(|failure| failure.code), Err(Code::Unavailable));
     let failure = store_one(&mut store, arrival(2, "text")).expect_err("refused");
     assert_eq!(failure.code, Code::Unavailable);
-    assert!(failure.message.contains("damaged"), "{}", failure.message);
+    assert!(failure.message().contains("damaged"), "{failure}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Code, Cursor, Outcome, Query, TailQuery, Time, limits::DATA_BYTES};
+use proto::{Code, Cursor, Filter, Outcome, TailQuery, Time, limits::DATA_BYTES};
 
 use super::{
     super::{
@@ -16,7 +16,7 @@ use crate::store::Followed;
 
 /// What a tail without a filter finds after an entry.
 fn after(store: &mut Sqlite, cursor: i64, max_lag: Option<u64>) -> Followed {
-    let query = TailQuery { filter: Query::default(), after: None, max_lag };
+    let query = TailQuery { filter: Filter::default(), after: None, max_lag };
     follow::follow(connection(store), &query, Cursor::after(cursor), Budget::FOLLOW, &LeftOut::new())
         .expect("readable")
 }
@@ -81,7 +81,7 @@ fn a_search_for_a_text_looks_at_the_clock_between_two_entries() {
     let (_directory, _, mut store) = new_sqlite();
     let data = "d".repeat(DATA_BYTES);
     store.commit(&[each((0..ENTRIES).map(|number| arrival(number, &data)).collect())]).expect("stored");
-    let filter = Query { contains: Some("what is nowhere".into()), ..Query::default() };
+    let filter = Filter { contains: Some("what is nowhere".into()), ..Filter::default() };
     let query = TailQuery { filter, after: Some(Cursor::after(0)), max_lag: None };
     let budget = Budget { time: TIME, ..Budget::FOLLOW };
     let (mut cursor, mut looks) = (Cursor::after(0), 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Level, Page, Query, StoredEntry, Time, Transport};
+use proto::{Filter, Level, Page, Query, StoredEntry, Time, Transport};
 
 use super::{super::page::Budget, *};
 
@@ -50,28 +50,28 @@ fn every_filter_finds_exactly_what_it_says_whatever_the_page_size() {
     assert_eq!(all.len(), 100);
     assert!(all.is_sorted_by(|newer, older| newer.stored_at >= older.stored_at));
     type Condition = fn(&StoredEntry) -> bool;
-    let cases: [(Query, Condition); 9] = [
-        (Query { name: Some("beta".into()), ..Query::default() }, |entry| entry.name == "beta"),
-        (Query { name: Some("bet".into()), ..Query::default() }, |_| false),
-        (Query { level: Some(Level::Warning), ..Query::default() }, |entry| entry.level == Level::Warning),
-        (Query { transport: Some(Transport::Grpc), ..Query::default() }, |entry| {
+    let cases: [(Filter, Condition); 9] = [
+        (Filter { name: Some("beta".into()), ..Filter::default() }, |entry| entry.name == "beta"),
+        (Filter { name: Some("bet".into()), ..Filter::default() }, |_| false),
+        (Filter { level: Some(Level::Warning), ..Filter::default() }, |entry| entry.level == Level::Warning),
+        (Filter { transport: Some(Transport::Grpc), ..Filter::default() }, |entry| {
             entry.transport == Transport::Grpc
         }),
-        (Query { since: at(30), ..Query::default() }, |entry| Some(entry.stored_at) >= at(30)),
-        (Query { until: at(30), ..Query::default() }, |entry| Some(entry.stored_at) < at(30)),
-        (Query { since: at(31), until: at(61), ..Query::default() }, |entry| {
+        (Filter { since: at(30), ..Filter::default() }, |entry| Some(entry.stored_at) >= at(30)),
+        (Filter { until: at(30), ..Filter::default() }, |entry| Some(entry.stored_at) < at(30)),
+        (Filter { since: at(31), until: at(61), ..Filter::default() }, |entry| {
             Some(entry.stored_at) >= at(31) && Some(entry.stored_at) < at(61)
         }),
-        (Query { contains: Some("100% a_b".into()), ..Query::default() }, |entry| {
+        (Filter { contains: Some("100% a_b".into()), ..Filter::default() }, |entry| {
             entry.data.contains("100% a_b")
         }),
         (
-            Query {
+            Filter {
                 name: Some("alpha".into()),
                 level: Some(Level::Info),
                 contains: Some("a_b".into()),
                 since: at(10),
-                ..Query::default()
+                ..Filter::default()
             },
             |entry| {
                 entry.name == "alpha"
@@ -81,10 +81,10 @@ fn every_filter_finds_exactly_what_it_says_whatever_the_page_size() {
             },
         ),
     ];
-    for (query, condition) in cases {
+    for (filter, condition) in cases {
         let expected: Vec<StoredEntry> = all.iter().filter(|entry| condition(entry)).cloned().collect();
         for limit in [1, 2, 7, 100] {
-            let query = Query { limit, ..query.clone() };
+            let query = Query { limit, ..filter.clone().into() };
             assert_eq!(walk(&mut store, query.clone(), SMALL), expected, "{query:?}");
         }
     }
@@ -131,12 +131,12 @@ fn a_cursor_stays_true_after_deletions() {
 fn a_search_whose_time_is_up_goes_on_where_it_stopped() {
     let (_directory, mut store) = filled();
     let no_time = Budget { time: Duration::ZERO, ..SMALL };
-    let rare = Query { name: Some("nowhere".into()), ..Query::default() };
+    let rare = Query::from(Filter { name: Some("nowhere".into()), ..Filter::default() });
     let page = one_page(&mut store, &rare, no_time);
     assert!(page.entries.is_empty() && page.next.is_some());
     assert_eq!(walk(&mut store, rare, no_time), []);
-    let text = Query { contains: Some("number 7 ".into()), ..Query::default() };
-    let found = walk(&mut store, text, no_time);
+    let text = Filter { contains: Some("number 7 ".into()), ..Filter::default() };
+    let found = walk(&mut store, text.into(), no_time);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].id, id(7));
 }

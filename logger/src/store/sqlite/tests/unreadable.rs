@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Code, Cursor, Query, TailQuery, Time};
+use proto::{Code, Cursor, Filter, Query, TailQuery, Time};
 
 use super::*;
 use crate::store::{Reader, Retention};
@@ -39,7 +39,7 @@ fn others(row: u128) -> Vec<uuid::Uuid> {
     (1..=ROWS).filter(|number| *number != row).map(id).collect()
 }
 
-async fn follow(mut reader: Reader, filter: Query) -> (Vec<uuid::Uuid>, bool) {
+async fn follow(mut reader: Reader, filter: Filter) -> (Vec<uuid::Uuid>, bool) {
     let query = Arc::new(TailQuery { filter, after: None, max_lag: None });
     let followed = reader.follow(&query, Cursor::after(0)).await.expect("readable");
     assert!(followed.ended || followed.reached == Cursor::after(6), "{:?}", followed.reached);
@@ -57,17 +57,17 @@ async fn a_row_that_cannot_be_read_is_left_out_and_the_others_are_read() {
             let hour =
                 |hours: i64| Time::from_microsecond(Time::now().as_microsecond() + hours * 3_600_000_000);
             for filter in [
-                Query::default(),
-                Query { contains: Some("text".into()), ..Query::default() },
-                Query { since: hour(-1), until: hour(1), ..Query::default() },
+                Filter::default(),
+                Filter { contains: Some("text".into()), ..Filter::default() },
+                Filter { since: hour(-1), until: hour(1), ..Filter::default() },
             ] {
-                let page = reader.page(filter.clone()).await.expect("readable");
+                let page = reader.page(filter.clone().into()).await.expect("readable");
                 let mut found: Vec<_> = page.entries.into_iter().map(|entry| entry.id).collect();
                 found.reverse();
                 assert_eq!(found, expected, "{what}, {filter:?}");
                 assert_eq!(follow(reader.clone(), filter).await, (expected.clone(), false), "{what}");
             }
-            let over = Query { until: hour(-1), ..Query::default() };
+            let over = Filter { until: hour(-1), ..Filter::default() };
             assert_eq!(follow(reader.clone(), over).await, (vec![], true), "{what}");
             for number in (1..=ROWS).filter(|number| *number != row) {
                 assert!(reader.get(id(number)).await.expect("readable").is_some(), "{what}");

@@ -1,0 +1,46 @@
+//! What every handler may use.
+
+use proto::Transport;
+use service::Shutdown;
+use transport::{Settings, Transports, http::HttpUrl};
+
+use crate::{metrics::Requests, status::Services, stream::Tails};
+
+/// What every handler may use. It is shared as one: axum clones it for each request.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) transports: Transports,
+    pub(crate) tails: Tails,
+    pub(crate) services: Services,
+    /// That of requests that name none.
+    pub(crate) default_transport: Transport,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) requests: Requests,
+    /// How many listeners there should be.
+    pub(crate) listeners: u32,
+}
+
+impl App {
+    /// Must be called within a tokio runtime, after the recorder of the metrics is installed.
+    pub(crate) fn new(
+        settings: &Settings,
+        listener: &HttpUrl,
+        default_transport: Transport,
+        listeners: u32,
+    ) -> Self {
+        App {
+            services: Services::new(&settings.endpoints.logger_http_url, listener, settings.tls.as_ref()),
+            transports: Transports::new(settings),
+            tails: Tails::new(settings),
+            default_transport,
+            shutdown: Shutdown::default(),
+            requests: Requests::new(),
+            listeners,
+        }
+    }
+
+    /// The same, which takes no new work from `shutdown` on.
+    pub(crate) fn until(self, shutdown: Shutdown) -> Self {
+        App { shutdown, ..self }
+    }
+}

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Writes the decision table of README.md and README.ru.md from docs/results/figures.json.
+
+    docs/tables.py            rewrites the tables
+    docs/tables.py --check    fails if a table is not what the figures say
+
+The words are here, the figures are measured. Where the words claim that a transport is ahead, level or never refuses,
+the figures are checked for it first: new ones that say something else stop the script.
+"""
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+BEGIN, END = "<!-- decision: written by docs/tables.py -->", "<!-- /decision -->"
+# How far two medians may be apart and still be called level. The verdicts of `compare` are stricter.
+LEVEL = 1.10
+
+
+class Figures:
+    """What the table quotes, once it is known to bear out the table's words."""
+
+    def __init__(self, figures):
+        self.compare, self.streams, self.outage = figures["compare"], figures["streams"], figures["outage"]
+        self.one, self.eight, self.many = (self.rates(clients) for clients in (1, 8, 64))
+        self.cpu, self.batches = self.compare["cpu_us_per_entry"], self.compare["batches"]
+        refused = self.outage["refused"]
+        self.refused = sorted(refused[name] for name in ("http", "rpc", "grpc"))
+
+        ahead = {"payload_bytes": 64, "clients": 64, "winner": "rpc"} in self.compare["winners"]
+        must(ahead, "rpc is ahead with 64 clients")
+        for rates in (self.one, self.eight):
+            fast, slow = sorted((rates["http"], rates["rpc"]), reverse=True)
+            must(fast <= LEVEL * slow, "http and rpc are level with few clients")
+        must(refused["rabbitmq"] == 0, "rabbitmq refuses nothing while the logger is down")
+        must(min(self.refused) > 0, "the others refuse while the logger is down")
+        worth = self.batches["entries_per_s"][0] / self.batches["one_by_one_per_s"][1]
+        must(worth > self.many["rpc"] / self.many["rabbitmq"], "batches are worth more than any transport")
+
+    def rates(self, clients):
+        """Entries of 64 B stored per second."""
+        rows = self.compare["stored_per_s"]
+        found = [row for row in rows if (row["payload_bytes"], row["clients"]) == (64, clients)]
+        must(len(found) == 1, f"there is one cell of 64 B and {clients} clients")
+        return found[0]
+
+
+def must(holds, claim):
+    if not holds:
+        sys.exit(f"docs/results/figures.json does not bear out that {claim}: change the words in docs/tables.py")
+
+
+def english(f):
+    n = "{:,}".format
+    rows = [
+        "| you need | take | because |",
+        "|---|---|---|",
+        "| the highest throughput between your own services | `rpc` "
+        f"| {n(f.many['rpc'])} entries/s at {f.cpu['rpc']} µs of CPU time each; `http` {n(f.many['http'])} at "
+        f"{f.cpu['http']} µs, `grpc` {n(f.many['grpc'])} at {f.cpu['grpc']} µs; but it is Rust to Rust (tarpc) |",
+        "| something that curl, browsers and proxies speak | `http` "
+        f"| as fast as `rpc` with few clients: {n(f.one['http'])} and {n(f.one['rpc'])} entries/s with 1, "
+        f"{n(f.eight['http'])} and {n(f.eight['rpc'])} with 8 |",
+        "| clients in other languages, or streams | `grpc` "
+        "| clients are generated from one `.proto` file; a single stream stores "
+        f"{n(f.streams['write_logs_entries_per_s'])} entries/s |",
+        "| clients that must not notice when the logger is down | `rabbitmq` "
+        f"| {f.outage['what']}: none of {n(f.outage['requests'])} requests refused, {n(f.refused[0])} to "
+        f"{n(f.refused[-1])} over the others; but 202 means queued, and throughput is {n(f.many['rabbitmq'])} "
+        f"entries/s at {f.cpu['rabbitmq']} µs |",
+        "| speed above all | batches, over any "
+        f"| {n(f.batches['entries_per_s'][0])} to {n(f.batches['entries_per_s'][1])} entries/s over `http`, `rpc` and "
+        f"`grpc` with {f.batches['entries_per_batch']} entries per request and {f.batches['clients']} clients, "
+        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} one by one; but a batch is "
+        "stored as a whole or not at all |",
+    ]
+    note = f"""
+        64-byte entries, each stored and fsynced; 64 clients unless stated. Measured on {f.compare['date']} on 2 cores
+        that the load generator shared, over loopback: the ratios carry further than the rates. Method and uncertainty
+        are in [docs/comparing.md](docs/comparing.md), all figures in [docs/results](docs/results/README.md)."""
+    return rows, note
+
+
+def russian(f):
+    def n(value):
+        return f"{value:,}".replace(",", "\u00a0") if value >= 10_000 else str(value)
+
+    rows = [
+        "| что нужно | транспорт | почему |",
+        "|---|---|---|",
+        "| наибольшая пропускная способность между своими сервисами | `rpc` "
+        f"| {n(f.many['rpc'])} записей/с, {f.cpu['rpc']} мкс CPU на запись; `http` — {n(f.many['http'])} и "
+        f"{f.cpu['http']} мкс, `grpc` — {n(f.many['grpc'])} и {f.cpu['grpc']} мкс; но это Rust с Rust (tarpc) |",
+        "| доступ из curl, из браузера, через прокси | `http` "
+        f"| при малом числе клиентов не уступает `rpc`: {n(f.one['http'])} и {n(f.one['rpc'])} записей/с с одним "
+        f"клиентом, {n(f.eight['http'])} и {n(f.eight['rpc'])} с восемью |",
+        "| клиенты на других языках или потоки | `grpc` "
+        "| код клиента генерируется из одного файла `.proto`; один поток сохраняет "
+        f"{n(f.streams['write_logs_entries_per_s'])} записей/с |",
+        "| чтобы клиенты не замечали, что logger недоступен | `rabbitmq` "
+        f"| logger убит на 3 с: не отклонён ни один из {n(f.outage['requests'])} запросов, у остальных — от "
+        f"{n(f.refused[0])} до {n(f.refused[-1])}; но 202 означает «в очереди», а скорость — {n(f.many['rabbitmq'])} "
+        f"записей/с при {f.cpu['rabbitmq']} мкс |",
+        "| прежде всего скорость | пакеты, через любой "
+        f"| {n(f.batches['entries_per_s'][0])}–{n(f.batches['entries_per_s'][1])} записей/с через `http`, `rpc` и "
+        f"`grpc` по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами, по одной — "
+        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])}; но пакет "
+        "сохраняется только целиком |",
+    ]
+    note = f"""
+        Записи по 64 байта, каждая сохранена на диск (fsync); если не указано иное, 64 клиента. Измерено
+        {f.compare['date']} на 2 ядрах вместе с генератором нагрузки, через loopback: отношения надёжнее абсолютных
+        чисел. Как измерено и с какой погрешностью — в [docs/comparing.md](docs/comparing.md), все цифры — в
+        [docs/results](docs/results/README.md)."""
+    return rows, note
+
+
+def with_table(page, rows, note):
+    """The text of the page with the table between its two marks."""
+    text = page.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        sys.exit(f"{page.name} must have {BEGIN} and {END}, each once")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    # Breaks at spaces alone: a long link stays whole.
+    note = textwrap.fill(" ".join(note.split()), 120, break_long_words=False, break_on_hyphens=False)
+    return "".join((before, BEGIN, "\n", "\n".join(rows), "\n\n", note, "\n\n", END, after))
+
+
+def main():
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit(__doc__)
+    figures = Figures(json.loads((DOCS / "results" / "figures.json").read_text(encoding="utf-8")))
+    for name, words in (("README.md", english), ("README.ru.md", russian)):
+        page = DOCS.parent / name
+        wanted = with_table(page, *words(figures))
+        if not check:
+            page.write_text(wanted, encoding="utf-8")
+        elif page.read_text(encoding="utf-8") != wanted:
+            sys.exit(f"the decision table of {name} is not what docs/results/figures.json says: run `make docs`")
+
+
+if __name__ == "__main__":
+    main()

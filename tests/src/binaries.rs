@@ -1,0 +1,57 @@
+//! Our binaries, which the first that needs them builds.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::Context;
+
+/// The path of one of our binaries. The first call builds them all, so that a test never runs an old one.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| build(&[], None).expect("the binaries can be built")).join(name)
+}
+
+/// The path of one of our binaries, of a build with the feature `faults`.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn faulty_binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let build = || build(&["--features", "broker/faults,listener/faults,logger/faults"], Some("faults"));
+    DIRECTORY.get_or_init(|| build().expect("the faulty binaries can be built")).join(name)
+}
+
+/// Builds the services into the directory of this build, or into one of that name beside it; says where they are.
+fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    // A test stands in target/PROFILE/deps, a binary in target/PROFILE.
+    let own = std::env::current_exe()?;
+    let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
+    let profile = profile.context("the directory of the profile")?;
+    let shared = profile.parent().context("the directory of the build")?;
+    let target = beside.map_or_else(|| shared.to_owned(), |name| shared.join(name));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]).args(arguments);
+    cargo.args(["--package", "broker", "--package", "cli", "--package", "listener", "--package", "logger"]);
+    // What is built on the way is shared: no dependency is built twice.
+    cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
+    // What cargo tells this process of itself: ring's build script looks at it, and with another answer ring and all
+    // that uses it, TLS and so nearly everything, would be built anew on each side.
+    for (variable, _) in std::env::vars_os() {
+        let own = variable.to_string_lossy();
+        if own == "OUT_DIR" || own.starts_with("CARGO_PKG_") || own.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(variable);
+        }
+    }
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    anyhow::ensure!(cargo.status()?.success(), "cargo build failed");
+    Ok(target.join(profile.file_name().context("the name of the profile")?))
+}

@@ -1,0 +1,256 @@
+//! What the documents name must exist: the files in backticks, the targets of links, the headings that a link leads to.
+//! And phrases that a reader of the field stumbles over do not come back.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The endings of the files that documents name. What has none of them, or no slash at its end, is no path of ours.
+const ENDINGS: [&str; 13] =
+    ["rs", "md", "sh", "proto", "toml", "yml", "json", "js", "py", "html", "css", "c", "lock"];
+
+/// Made at run time or by a build, or not ours: documents name what is in them all the same.
+const MADE: [&str; 6] = [".git", ".run", "data", "target", "report.json", "report.html"];
+
+/// What people read besides the documents.
+const SHOWN: [&str; 3] =
+    ["broker/page/strings.js", "deploy/prometheus/alerts.yml", "deploy/grafana/fourwire.json"];
+
+/// Phrases that are not to come back, with what to write instead.
+const PHRASES: [(&str, &str); 24] = [
+    ("processor time", "CPU time"),
+    ("the authority", "the CA"),
+    ("held against the store", "verified against the store"),
+    ("the floor", "the baseline"),
+    ("64 callers", "64 clients"),
+    (" mend", "fix"),
+    ("for good", "durably"),
+    ("who asks", "a client that"),
+    ("to answered", "response latency"),
+    ("recognise", "deduplicate"),
+    ("calls than it takes", "over the concurrency limit"),
+    ("makes no sense", "usage error"),
+    ("is no field of", "unknown field"),
+    ("stored by http", "stored via http"),
+    ("on the way between", "man in the middle"),
+    ("present directory", "current directory"),
+    ("at the begin ", "at the start"),
+    ("collector of opentelemetry", "OpenTelemetry collector"),
+    ("json knows", "expected a value"),
+    ("as fast as they can", "peak throughput"),
+    ("keeps him out", "protection"),
+    ("come again", "redelivered"),
+    ("takes another method", "method not allowed"),
+    ("goes on where", "resumes"),
+];
+
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    let tree = tree();
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for path in in_backticks(&text).into_iter().flat_map(|text| spelled_out(&text)) {
+            if is_of_ours(&path) && !exists(&tree, &path) {
+                missing.push(format!("{document}: {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these are not there:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents().into_iter().chain(results()) {
+        for link in links(&read(&document)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link.as_str(), ""));
+            let directory = Path::new(&document).parent().expect("a document is in a directory");
+            let target = if path.is_empty() { PathBuf::from(&document) } else { directory.join(path) };
+            let target = root().join(target);
+            let found = match heading {
+                "" => target.exists(),
+                heading => fs::read_to_string(target).is_ok_and(|page| anchors(&page).contains(heading)),
+            };
+            if !found {
+                broken.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn no_phrase_of_old_comes_back() {
+    let mut found = Vec::new();
+    let shown = SHOWN.map(str::to_owned);
+    for document in documents().into_iter().chain(shown) {
+        let text = one_line(&read(&document)).to_lowercase();
+        let old = PHRASES.iter().filter(|(phrase, _)| text.contains(phrase));
+        found.extend(old.map(|(phrase, better)| format!("{document}: {phrase:?}, write {better:?}")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn lines_of_the_documents_have_at_most_120_columns() {
+    let mut wide = Vec::new();
+    for document in documents().into_iter().chain(results()) {
+        let text = read(&document);
+        // A row of a table and a line of JSON cannot be broken.
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with(['|', '{']));
+        let lines = lines.filter(|(_, line)| line.chars().count() > 120);
+        wide.extend(lines.map(|(number, _)| format!("{document}:{}", number + 1)));
+    }
+    assert!(wide.is_empty(), "wider than 120 columns:\n{}", wide.join("\n"));
+}
+
+#[test]
+fn the_rules_find_what_they_should() {
+    let text = "`a.rs` and `b` and\n\n    `not/this.rs`\n\n```\n`nor/this.rs`\n```\n`c/{d,e}.rs`";
+    assert_eq!(in_backticks(text), ["a.rs", "b", "c/{d,e}.rs"]);
+    assert_eq!(spelled_out("c/{d,e}.rs"), ["c/d.rs", "c/e.rs"]);
+    for path in ["logger/src/writer.rs", "chaos/", "config.rs", "broker/src/gone.rs"] {
+        assert!(is_of_ours(path), "{path}");
+    }
+    for other in [
+        "data/logs.db",
+        "target/quick/broker",
+        "GET /logs/",
+        "https://example.org/a.rs",
+        "a b.rs",
+        "…/ca.pem",
+    ] {
+        assert!(!is_of_ours(other), "{other}");
+    }
+    let tree = tree();
+    assert!(
+        exists(&tree, "tests/src/documents.rs")
+            && exists(&tree, "src/documents.rs")
+            && exists(&tree, "tests/")
+    );
+    assert!(!exists(&tree, "ests/src/documents.rs") && !exists(&tree, "tests/src/nowhere.rs"));
+    assert_eq!(links("a [b](c.md#d) and [e](f)"), ["c.md#d", "f"]);
+    assert!(anchors("# One\n## What a 202 guarantees\n### `load`, \"x\"").contains("what-a-202-guarantees"));
+    assert!(anchors("### `load`, \"x\"").contains("load-x"));
+}
+
+/// The documents that speak of the code as it is: neither dated results nor the list of changes.
+fn documents() -> Vec<String> {
+    let mut documents = pages("");
+    documents.extend(pages("docs/"));
+    documents.retain(|document| document != "CHANGELOG.md");
+    assert!(documents.len() > 10, "all of them are found");
+    documents
+}
+
+fn results() -> Vec<String> {
+    pages("docs/results/")
+}
+
+/// The pages of a directory, which is empty or ends in a slash.
+fn pages(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(directory)).expect("the directory can be read");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".md")).map(|name| format!("{directory}{name}")).collect()
+}
+
+/// What stands between backticks, outside of blocks of code.
+fn in_backticks(text: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut prose = String::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced && !line.starts_with("    ") {
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    let parts: Vec<&str> = prose.split('`').collect();
+    parts
+        .chunks(2)
+        .filter_map(|pair| pair.get(1))
+        .filter(|part| !part.is_empty())
+        .map(|part| one_line(part))
+        .collect()
+}
+
+/// `a/{b,c}.rs` is `a/b.rs` and `a/c.rs`.
+fn spelled_out(path: &str) -> Vec<String> {
+    let Some((before, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
+    let Some((words, after)) = rest.split_once('}') else { return vec![path.to_owned()] };
+    words.split(',').map(|word| format!("{before}{word}{after}")).collect()
+}
+
+/// Whether it is the path of a file or a directory that is committed here.
+fn is_of_ours(path: &str) -> bool {
+    let plain = path.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-".contains(letter));
+    let first = path.split('/').next().unwrap_or_default();
+    let is_directory = path.ends_with('/') && !path.starts_with('/');
+    let ending =
+        path.rsplit_once('.').is_some_and(|(before, ending)| !before.is_empty() && ENDINGS.contains(&ending));
+    plain && !path.starts_with('/') && !MADE.contains(&first) && (is_directory || ending)
+}
+
+/// Whether there is such a file or directory, by its path or by the end of it: `intake.rs` beside its neighbours.
+fn exists(tree: &BTreeSet<String>, path: &str) -> bool {
+    tree.contains(path) || tree.iter().any(|known| known.ends_with(&format!("/{path}")))
+}
+
+/// The paths of all files, and of all directories with a slash at their end.
+fn tree() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![String::new()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(root().join(&directory)).expect("the directory can be read") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if MADE.contains(&name.as_str()) {
+                continue;
+            }
+            let path = format!("{directory}{name}");
+            if entry.file_type().expect("a type").is_dir() {
+                open.push(format!("{path}/"));
+                found.insert(format!("{path}/"));
+            } else {
+                found.insert(path);
+            }
+        }
+    }
+    found
+}
+
+/// The targets of the links.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).collect()
+}
+
+/// What links to the headings of a page are called.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let named = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    headings.map(named).collect()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

@@ -1,0 +1,237 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use proto::Transport;
+
+use crate::workload::{BASE_CALLERS, BASE_PAYLOAD};
+
+/// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
+///
+/// It starts the system itself, on free ports and with a RabbitMQ node of its own, and stops it. A table comes on the
+/// terminal; report.html, report.json and cells.csv go to a directory. docs/comparing.md says how it measures.
+#[derive(Debug, Parser)]
+#[command(name = "compare", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do; without it, measure
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// How to measure
+    #[command(flatten)]
+    pub measure: Measure,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The same load under the same failures: who notices, who waits, who loses
+    Faults(Faults),
+    /// Two builds of the services, or two settings, in turn: what a change is worth
+    Builds(Builds),
+    /// The gRPC calls side by side, and what a tail costs the writers
+    Streams(Streams),
+    /// Compares two reports
+    Diff {
+        /// A directory with a report.json, or the file
+        before: PathBuf,
+        /// Another
+        after: PathBuf,
+    },
+    /// Renders the pages again from a report.json
+    Draw {
+        /// A directory with a report.json, or the file; the pages go beside it
+        report: PathBuf,
+    },
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+pub struct Measure {
+    /// Two minutes instead of fifteen: a smoke test, no evidence and no verdicts
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+
+    /// The same cells with more and longer repetitions: an hour and a half
+    #[arg(long)]
+    pub full: bool,
+
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// A setting of the services that differs from its default, as NAME=VALUE; repeatable
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+
+    /// Measure a system that runs on this machine already, at its broker's address such as 127.0.0.1:8080, instead of
+    /// starting one; CPU and memory, and what needs other settings, are left out
+    #[arg(long, value_name = "ADDRESS", requires = "logger", value_parser = parse_own_address, conflicts_with = "settings")]
+    pub target: Option<SocketAddr>,
+
+    /// The HTTP address of that system's logger, such as 127.0.0.1:8082: every entry is verified there
+    #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
+    pub logger: Option<SocketAddr>,
+
+    /// Measure although this is a debug build or one of `make run`, a busy machine (which --quick does not refuse) or a store in memory; the
+    /// report says so
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What every run is told.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Random seed (order, payloads, arrivals)
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Where the report goes; by default compare-DATE, or faults-DATE, in the current directory
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+
+    /// Where the binaries broker, logger and listener are; by default where this one is
+    #[arg(long)]
+    pub binaries: Option<PathBuf>,
+}
+
+/// What to break.
+#[derive(Debug, Clone, Args)]
+pub struct Faults {
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Requests per second over each transport
+    #[arg(long, default_value_t = 200.0)]
+    pub rate: f64,
+}
+
+/// What to hold against what.
+#[derive(Debug, Clone, Args)]
+pub struct Builds {
+    /// A directory with the binaries broker, logger and listener
+    pub before: PathBuf,
+
+    /// Another, or the same with other settings
+    pub after: PathBuf,
+
+    /// A setting of the services of BEFORE, as NAME=VALUE; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub set_before: Vec<(String, String)>,
+
+    /// A setting of the services of AFTER
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub set_after: Vec<(String, String)>,
+
+    /// Entries in the store of AFTER at start: what a large store costs
+    #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
+    pub fill_after: u64,
+
+    /// Rounds
+    #[arg(long, default_value_t = 10)]
+    pub rounds: usize,
+
+    /// Duration of each measurement, in milliseconds
+    #[arg(long, default_value_t = 500)]
+    pub milliseconds: u64,
+
+    /// Concurrency: clients, each with a connection
+    #[arg(long, default_value_t = BASE_CALLERS)]
+    pub callers: usize,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+
+    /// This transport; repeatable. By default all four, and the baseline
+    #[arg(long = "transport", value_name = "TRANSPORT")]
+    pub transports: Vec<Transport>,
+
+    /// Random seed (payloads)
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// The calls of gRPC beside each other.
+#[derive(Debug, Clone, Args)]
+pub struct Streams {
+    /// Rounds
+    #[arg(long, default_value_t = 8)]
+    pub rounds: usize,
+
+    /// Duration of each measurement, in milliseconds
+    #[arg(long, default_value_t = 700)]
+    pub milliseconds: u64,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as BROKER_DEADLINE_MS=1000")?;
+    if name.ends_with("_URL")
+        || name.ends_with("_LISTEN")
+        || name.ends_with("_ADDR")
+        || name == "LOGGER_STORE"
+    {
+        return Err(format!("{name} is chosen by compare itself"));
+    }
+    let known = [
+        "BROKER_",
+        "LISTENER_",
+        "LOGGER_",
+        "LOG_FORMAT",
+        "METRICS",
+        "OTEL_",
+        "RUST_LOG",
+        "TOKIO_WORKER_THREADS",
+    ];
+    if !known.iter().any(|known| name.starts_with(known)) {
+        return Err(format!(
+            "{name} is not a setting of the services: see broker --help, listener --help, logger --help"
+        ));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A load is for one's own machine.
+fn parse_own_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8080")?;
+    if !address.ip().is_loopback() {
+        return Err("load is sent to this machine only: expected an address such as 127.0.0.1:8080".into());
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_a_name_and_a_value() {
+        assert_eq!(parse_setting("RUST_LOG=b=c"), Ok(("RUST_LOG".to_owned(), "b=c".to_owned())));
+        assert!(parse_setting("LISTENER_PREFETCH=2").is_ok());
+        for text in ["A", "A=b", "AMQP_URL=x", "LOGGER_STORE=nothing", "BROKER_HTTP_LISTEN=1"] {
+            assert!(parse_setting(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_load_is_sent_to_this_machine_alone() {
+        assert!(parse_own_address("127.0.0.1:8080").is_ok());
+        assert!(parse_own_address("[::1]:8080").is_ok());
+        for text in ["192.0.2.1:80", "localhost", "127.0.0.1"] {
+            assert!(parse_own_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,168 @@
+//! Which cells a run has, in which order.
+
+use std::time::Duration;
+
+use proto::Transport;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cell::{Cell, Keeping, Part},
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
+};
+
+/// Callers where batches are compared, and the same with itself.
+const SOME_CALLERS: usize = 8;
+
+/// How much is measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Bytes of each entry.
+    pub payloads: Vec<usize>,
+    /// Callers.
+    pub callers: Vec<usize>,
+    /// Entries of a request, besides one.
+    pub batches: Vec<usize>,
+    /// Parts of the slowest knee.
+    pub rates: Vec<f64>,
+    /// How often each closed cell is measured.
+    pub repetitions: usize,
+    /// How often each open cell is measured.
+    pub open_repetitions: usize,
+    /// How long each closed cell takes.
+    pub closed: Duration,
+    /// How long each open cell takes.
+    pub open: Duration,
+    /// How long each subject is warmed up, once.
+    pub warm_up: Duration,
+}
+
+impl Plan {
+    /// About fifteen minutes.
+    pub fn usual() -> Self {
+        Plan {
+            payloads: vec![64, 1_024, 16 * 1_024, 128 * 1_024],
+            callers: vec![1, 8, 64],
+            batches: vec![10, 100],
+            rates: vec![0.25, 0.5, 0.75, 0.9],
+            repetitions: 7,
+            open_repetitions: 3,
+            closed: Duration::from_millis(700),
+            open: Duration::from_secs(3),
+            warm_up: Duration::from_secs(3),
+        }
+    }
+
+    /// Two minutes: no evidence.
+    pub fn quick() -> Self {
+        Plan {
+            payloads: vec![64, 16 * 1_024],
+            callers: vec![1, 64],
+            batches: vec![100],
+            rates: vec![0.5],
+            repetitions: 2,
+            open_repetitions: 1,
+            closed: Duration::from_millis(400),
+            open: Duration::from_secs(1),
+            warm_up: Duration::from_millis(500),
+        }
+    }
+
+    /// As the usual one, with more of everything.
+    pub fn full() -> Self {
+        Plan {
+            repetitions: 9,
+            open_repetitions: 7,
+            closed: Duration::from_secs(4),
+            open: Duration::from_secs(6),
+            ..Self::usual()
+        }
+    }
+
+    /// The cells of the closed loops.
+    pub fn closed_cells(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for payload_bytes in &self.payloads {
+            for callers in &self.callers {
+                for subject in Subject::ALL {
+                    let shape = Shape::Closed { callers: *callers };
+                    let (store, batch, part) = (Keeping::Synced, 1, Part::Grid);
+                    cells.push(Cell { subject, store, payload_bytes: *payload_bytes, batch, shape, part });
+                }
+            }
+        }
+        let base = |subject, callers, part| Cell {
+            subject,
+            store: Keeping::Synced,
+            payload_bytes: BASE_PAYLOAD,
+            batch: 1,
+            shape: Shape::Closed { callers },
+            part,
+        };
+        cells.push(base(Subject::Transport(Transport::Rpc), BASE_CALLERS, Part::Again));
+        for transport in Transport::ALL {
+            let subject = Subject::Transport(transport);
+            cells.push(base(subject, SOME_CALLERS, Part::Batches));
+            for batch in &self.batches {
+                cells.push(Cell { batch: *batch, ..base(subject, SOME_CALLERS, Part::Batches) });
+            }
+            // Over RabbitMQ the answer does not wait for the store.
+            if transport != Transport::Rabbitmq {
+                let cell = base(subject, BASE_CALLERS, Part::Durability);
+                cells.push(Cell { store: Keeping::Nothing, ..cell });
+            }
+        }
+        cells
+    }
+
+    /// A cell of the open loop.
+    pub const fn open_cell(transport: Transport, rate: f64, part: Part) -> Cell {
+        Cell {
+            subject: Subject::Transport(transport),
+            store: Keeping::Synced,
+            payload_bytes: BASE_PAYLOAD,
+            batch: 1,
+            shape: Shape::Open { rate },
+            part,
+        }
+    }
+}
+
+/// The order of one repetition: another each time, so that what comes later has no lasting advantage. Cells that are held
+/// against each other, of one payload and one load, stay side by side: the machine's speed changes within minutes, and
+/// less within seconds.
+pub fn shuffled(cells: &[Cell], repetition: usize, seed: u64) -> Vec<Cell> {
+    let mut random = StdRng::seed_from_u64(seed.wrapping_add(repetition as u64));
+    let mut neighbours: Vec<Vec<Cell>> = Vec::new();
+    for cell in cells {
+        let place = |cell: &Cell| (cell.payload_bytes, cell.shape);
+        match neighbours.iter_mut().find(|group| group.first().map(place) == Some(place(cell))) {
+            Some(group) => group.push(*cell),
+            None => neighbours.push(vec![*cell]),
+        }
+    }
+    neighbours.iter_mut().for_each(|group| group.shuffle(&mut random));
+    neighbours.shuffle(&mut random);
+    neighbours.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_repetition_has_all_cells_in_another_order_with_neighbours_side_by_side() {
+        let cells = Plan::usual().closed_cells();
+        let (first, second) = (shuffled(&cells, 0, 1), shuffled(&cells, 1, 1));
+        assert_ne!(first, second);
+        assert_eq!(first, shuffled(&cells, 0, 1), "the seed makes it again");
+        for order in [first, second] {
+            assert_eq!(order.len(), cells.len());
+            assert!(cells.iter().all(|cell| order.contains(cell)));
+            let places = order.iter().map(|cell| (cell.payload_bytes, cell.shape));
+            let mut places: Vec<_> = places.collect();
+            places.dedup();
+            assert_eq!(places.len(), 12, "each place is visited once");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A RabbitMQ node of one's own, which may be broken. `deploy/rabbitmq.sh obey` knows how; here are the orders.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+/// How long the node may take to be gone once nobody wants it any more.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A node. It is ended, and its directory removed, when this is dropped, and also when this process is gone in any
+/// other way: the script then finds its stdin at an end.
+#[derive(Debug)]
+pub struct Node {
+    script: Child,
+    orders: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    dir: PathBuf,
+    base_port: u16,
+}
+
+impl Node {
+    /// Claims a place for one, and starts it; does not wait until it takes messages.
+    pub async fn start() -> anyhow::Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rabbitmq.sh");
+        let mut script = Command::new(script)
+            .arg("obey")
+            // The mark of the node that all tests share: the script must outlive it, to end this one.
+            .env_remove("FOURWIRE_NODE")
+            // A Ctrl-C is for whoever called.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = script.stdin.take();
+        let mut answers = BufReader::new(script.stdout.take().context("no pipe")?).lines();
+        let place = answers.next_line().await?;
+        let place = place.as_deref().and_then(|place| place.split_once(' '));
+        let place = place.and_then(|(dir, port)| Some((PathBuf::from(dir), port.parse().ok()?)));
+        let (dir, base_port) =
+            place.context("no RabbitMQ: install Debian's package by `sudo deploy/rabbitmq.sh install`")?;
+        let mut node = Node { script, orders, answers, dir, base_port };
+        node.launch().await?;
+        Ok(node)
+    }
+
+    /// Its URL, without a virtual host.
+    pub fn amqp(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.base_port)
+    }
+
+    /// What it says of itself when it starts: the versions of RabbitMQ and Erlang among others.
+    pub fn banner(&self) -> String {
+        self.log()
+    }
+
+    /// The processes that it consists of at the moment.
+    pub fn pids(&self) -> anyhow::Result<Vec<i32>> {
+        let is_ours = |process: &procfs::process::Process| {
+            let environment = process.environ().unwrap_or_default();
+            environment.get(OsStr::new("FOURWIRE_NODE")).is_some_and(|mark| *mark == *self.dir)
+        };
+        let processes = procfs::process::all_processes()?.filter_map(Result::ok);
+        Ok(processes.filter(is_ours).map(|process| process.pid()).collect())
+    }
+
+    /// Starts it again; does not wait for it.
+    pub async fn launch(&mut self) -> anyhow::Result<()> {
+        self.order("launch").await
+    }
+
+    /// Waits until it serves.
+    pub async fn serves(&mut self) -> anyhow::Result<()> {
+        self.order("await").await
+    }
+
+    /// `kill -9`; waits until all its processes are gone.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.order("kill").await
+    }
+
+    /// Shuts it down in order; waits until it is gone.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.order("stop").await
+    }
+
+    /// SIGSTOP.
+    pub async fn freeze(&mut self) -> anyhow::Result<()> {
+        self.order("freeze").await
+    }
+
+    /// SIGCONT.
+    pub async fn thaw(&mut self) -> anyhow::Result<()> {
+        self.order("thaw").await
+    }
+
+    /// `rabbitmqctl`.
+    pub async fn ctl(&mut self, arguments: &str) -> anyhow::Result<()> {
+        self.order(&format!("ctl {arguments}")).await
+    }
+
+    /// Makes a virtual host, for everybody; returns its URL.
+    pub async fn add_virtual_host(&mut self, name: &str) -> anyhow::Result<String> {
+        self.ctl(&format!("-q add_vhost {name}")).await?;
+        self.ctl(&format!("-q set_permissions -p {name} guest .* .* .*")).await?;
+        Ok(format!("{}/{name}", self.amqp()))
+    }
+
+    async fn order(&mut self, order: &str) -> anyhow::Result<()> {
+        let orders = self.orders.as_mut().context("no pipe")?;
+        orders.write_all(format!("{order}\n").as_bytes()).await?;
+        match self.answers.next_line().await?.as_deref() {
+            Some("ok") => Ok(()),
+            _ => bail!("RabbitMQ does not obey `{order}`:\n{}", self.log()),
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log/start.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The script finds its stdin at an end.
+        self.orders = None;
+        let deadline = Instant::now() + END_TIMEOUT;
+        while matches!(self.script.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
