@@ -140,7 +140,7 @@ impl Config {
     }
 
     fn transports(&self, identity: Option<&Identity>) -> anyhow::Result<transport::Settings> {
-        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem());
+        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem());
         let tls = identity.map(own_tls).transpose().context("BROKER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
         let secret =

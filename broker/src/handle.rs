@@ -18,7 +18,7 @@ use proto::{
 };
 use serde::Serialize;
 use service::{BodyError, Held, traced};
-use trace::attribute;
+use spans::attribute;
 use utoipa::{IntoResponses, ToSchema};
 use uuid::Uuid;
 
@@ -167,7 +167,7 @@ async fn carry_out(
     let form = Form::of(&entries);
     let batch = Batch::from(entries);
     let ids = batch.map_each(LogEntry::id);
-    trace::note(|| attribute::entries(*ids.first(), ids.len()));
+    spans::note(|| attribute::entries(*ids.first(), ids.len()));
     let delivered = match action {
         Action::Log => deliver(app, batch, transport).await,
         Action::Echo => Ok(Delivered::nothing(&ids)),

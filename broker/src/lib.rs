@@ -82,7 +82,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let tls = certificates.as_mut().map(serve).transpose()?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
         reloads.add("the certificates", move || {
-            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
+            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
         });
     }
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen, Protocol::Http1)?

@@ -210,7 +210,9 @@ struct LoggerDetail {}
 #[derive(Debug, Deserialize)]
 struct ListenerDetail {
     consuming: bool,
-    held_deliveries: u64,
+    /// By its name of today, and by that of an older listener.
+    #[serde(alias = "held_deliveries")]
+    unacked_deliveries: u64,
     /// What an older listener does not say.
     #[serde(default)]
     waiting_for: Option<String>,
@@ -226,14 +228,14 @@ impl From<Ready<LoggerDetail>> for Logger {
 
 impl From<Ready<ListenerDetail>> for Listener {
     fn from(said: Ready<ListenerDetail>) -> Self {
-        let ListenerDetail { consuming, held_deliveries, waiting_for, dead_letters_refused } = said.detail;
+        let ListenerDetail { consuming, unacked_deliveries, waiting_for, dead_letters_refused } = said.detail;
         let known = |word: String| ["logger", "rabbitmq", "room"].into_iter().find(|known| *known == word);
         let waiting_for = waiting_for.and_then(known);
         Listener {
             reachable: true,
             consuming,
             waiting_for,
-            held: Some(held_deliveries),
+            held: Some(unacked_deliveries),
             dead_letters_refused,
         }
     }

@@ -18,35 +18,33 @@ use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 /// How long one attempt to hand over a batch may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Takes log entries off RabbitMQ, hands them to the logger in batches, and acknowledges only what is stored.
+/// Consumes log entries from RabbitMQ, hands them to the logger in batches, and acknowledges what is stored.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag wins.
+/// Each setting is a flag and an environment variable of the same name; the flag overrides.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "listener", version = proto::release::VERSION)]
 pub struct Config {
-    /// Where health and metrics are served over HTTP
+    /// Address to serve health and metrics on, over HTTP
     #[arg(long, env, default_value = "127.0.0.1:8083", value_parser = service::listen_address)]
     pub listener_http_listen: SocketAddr,
 
-    /// RabbitMQ; amqps:// encrypts
+    /// RabbitMQ URL; use amqps:// for TLS
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
-    /// A file with AMQP_URL in it, which wins over AMQP_URL itself; only its owner may read it
+    /// File that contains AMQP_URL, which it overrides; only its owner may be able to read it
     #[arg(long, env)]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// The queue that is taken from; its dead letters go to a queue of that name with .dead behind it, and those of
-    /// logs.entries to logs.dead
+    /// RabbitMQ queue to consume; its dead letters go to the queue of that name with .dead appended, those of logs.entries to logs.dead
     #[arg(long, env, default_value = QUEUE)]
     pub rabbitmq_queue: Queues,
 
-    /// How entries are handed to the logger: http, rpc or grpc
+    /// Transport to the logger: http, rpc or grpc
     #[arg(long, env, default_value_t = Direct::Rpc, value_parser = parse_direct)]
     pub listener_transport: Direct,
 
-    /// Most deliveries that are under way at a time without an acknowledgement; a batch has up to half of that. It begins
-    /// with one, and is less where they are large
+    /// Prefetch: maximum unacked deliveries; a batch has at most half as many. It starts at 1, and stays lower for large messages
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
@@ -54,20 +52,19 @@ pub struct Config {
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// The listener's certificate, in PEM: it serves with it, and shows it to the logger and RabbitMQ; read again at
-    /// SIGHUP, with the key and the CA
+    /// Certificate of the listener (PEM), for HTTPS and as a client of the logger and RabbitMQ; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub listener_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env)]
     pub listener_tls_key: Option<PathBuf>,
 
-    /// The CA of the logger's, RabbitMQ's and its clients' certificates, in PEM
+    /// CA certificate that signed those of the logger, RabbitMQ and the clients (PEM)
     #[arg(long, env)]
     pub listener_tls_ca: Option<PathBuf>,
 
-    /// The names that clients' certificates may have (subjectAltName); with TLS a client without one of them is refused
+    /// Allowed client certificate names (subjectAltName), comma-separated; with TLS others are rejected
     #[arg(long, env, value_delimiter = ',', default_value = "broker")]
     pub listener_tls_clients: Vec<Name>,
 
@@ -75,16 +72,16 @@ pub struct Config {
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
-    /// The promise that this build breaks on purpose
+    /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]
     #[arg(long, env)]
     pub listener_fault: Option<crate::faults::Fault>,
 
-    /// How HTTP is served.
+    /// HTTP.
     #[command(flatten)]
     pub http: service::http::Settings,
 
-    /// What the process tells of itself.
+    /// Telemetry.
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
 }
@@ -98,7 +95,7 @@ pub(crate) struct Checked {
 }
 
 impl Config {
-    /// Holds the settings against each other, and reads the files that they name.
+    /// Checks the settings against each other, and reads the files that they name.
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.
@@ -112,7 +109,7 @@ impl Config {
         let missing: &[&str] = if certificates.is_some() { &[] } else { &["LISTENER_TLS_CERT"] };
         let (listen, allowed) = (self.listener_http_listen, self.allow_insecure_network);
         network::check_exposure("LISTENER_HTTP_LISTEN", listen, missing, allowed)?;
-        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.authority_pem());
+        let own_tls = |own: &Identity| Tls::from_pem(own.chain_pem(), own.key_pem(), own.ca_pem());
         let identity = certificates.as_ref().map(Certificates::identity);
         let tls = identity.map(own_tls).transpose().context("LISTENER_TLS")?;
         // It is no type of its own for the command line, which would repeat a password.
@@ -137,8 +134,7 @@ impl Config {
 
 fn parse_direct(word: &str) -> Result<Direct, String> {
     let transport: Transport = word.parse().map_err(Failure::into_message)?;
-    let indirect =
-        |Indirect(transport)| format!("entries came by {transport}: hand them on by http, rpc or grpc");
+    let indirect = |Indirect(transport)| format!("expected http, rpc or grpc: entries come from {transport}");
     Direct::try_from(transport).map_err(indirect)
 }
 

@@ -1,35 +1,26 @@
-//! Where deliveries go that can never be stored: a queue of their own, each with its reason.
+//! Dead letters: deliveries that can never be stored, in a queue of their own, each with its reason.
 //!
-//! They wait in a bounded line of their own, so that a queue of dead letters which takes none, since it is full, does not
-//! hold up what can be stored. RabbitMQ has each until its copy is confirmed.
+//! They wait in a bounded line, so that a full dead-letter queue does not hold up what can be stored. RabbitMQ
+//! keeps each original until its copy is confirmed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-use lapin::{
-    BasicProperties, Channel, Connection,
-    message::Delivery,
-    options::{BasicAckOptions, ConfirmSelectOptions},
-    types::{AMQPValue, ShortString},
-};
-use proto::{
-    Code, Failure,
-    rabbitmq::{DEAD_AT_HEADER, DEAD_CODE_HEADER, DEAD_REASON_HEADER},
-};
+use proto::{Code, Failure};
 use service::Shutdown;
+use spans::TraceId;
 use tokio::sync::{mpsc, watch};
-use trace::TraceId;
 use tracing::field::display;
-use transport::rabbitmq::{self, AmqpUrl};
+use transport::rabbitmq::AmqpUrl;
 
 use crate::{
     metrics,
-    spans::entry_id,
-    state::{Held, State},
+    source::DeadLetterQueue,
+    state::{State, Unacked},
+    traced::entry_id,
 };
 
-/// Most that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all
-/// that is held.
+/// Maximum that wait: half of the default prefetch. Past it nothing is taken any more. Their bytes count among those of all
+/// that is unacked.
 const LETTERS: usize = 256;
 
 /// Of lines that name a letter each: the log shows many of them.
@@ -39,13 +30,10 @@ const NAMED: &str = concat!(module_path!(), "::named");
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_millis(500);
 
-/// How long an acknowledgement may take to leave.
-const ACK_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// A delivery that can never be stored, and why.
 #[derive(Debug)]
 pub(crate) struct Letter {
-    pub(crate) held: Held,
+    pub(crate) delivery: Unacked,
     pub(crate) failure: Failure,
     pub(crate) trace_id: Option<TraceId>,
 }
@@ -57,7 +45,7 @@ pub(crate) struct Line {
     count: watch::Sender<Count>,
 }
 
-/// What has become of the letters.
+/// What has happened to the letters.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     /// How many are in the line or in hand.
@@ -72,7 +60,7 @@ impl Line {
         // The task that takes them lives as long as this. Counted when it is in, for the wait may be given up.
         if let Ok(place) = self.letters.reserve().await {
             self.count.send_modify(|count| count.pending += 1);
-            letter.held.set_dead();
+            letter.delivery.set_dead();
             place.send(letter);
         }
     }
@@ -83,7 +71,7 @@ impl Line {
     }
 
     /// Whether all that were put in are acknowledged. Only then may what came after them be acknowledged together with
-    /// all before it: a letter that was given up is in RabbitMQ for as long as nobody acknowledges it.
+    /// all before it: a letter that was given up must stay in RabbitMQ.
     pub(crate) fn is_acknowledged(&self) -> bool {
         let count = *self.count.borrow();
         count.pending == 0 && !count.any_left
@@ -95,18 +83,16 @@ impl Line {
     }
 }
 
-/// Publishes dead letters, on a connection of its own: while RabbitMQ is short of memory it stops reading from
-/// connections that publish, and acknowledgements must go on.
+/// Publishes dead letters, and acknowledges what they are copies of.
 #[derive(Debug)]
 pub struct DeadLetters {
-    amqp_url: AmqpUrl,
-    open: Option<(Connection, Channel)>,
+    queue: DeadLetterQueue,
     state: Arc<State>,
 }
 
 impl DeadLetters {
     pub(crate) fn new(amqp_url: AmqpUrl, state: Arc<State>) -> Self {
-        DeadLetters { amqp_url, open: None, state }
+        DeadLetters { queue: DeadLetterQueue::new(amqp_url), state }
     }
 
     /// The line, and the work on it, which ends when the line is dropped and empty. From `shutdown` on a letter that the
@@ -132,100 +118,61 @@ impl DeadLetters {
     /// once RabbitMQ has confirmed it, and not before. The log has it with its id and its trace, as far as there are such.
     /// Returns whether the delivery is no longer open on its channel: it is acknowledged, or the channel is lost.
     async fn publish(&mut self, letter: &Letter, shutdown: &Shutdown) -> bool {
-        let Letter { held, failure, trace_id } = letter;
-        let queue = self.amqp_url.queues().dead_letters.clone();
-        // What has lost its channel comes again.
-        while held.acker.usable() {
-            let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(held, failure)).await;
-            let attempt =
-                attempt.unwrap_or_else(|_| Err(Failure::unknown("RabbitMQ").because("no confirm in time")));
-            let Err(refused) = attempt else {
-                self.tell_that_it_takes(&queue);
+        let Letter { delivery, failure, trace_id } = letter;
+        // What has lost its channel is redelivered.
+        while delivery.is_open() {
+            let published =
+                tokio::time::timeout(ATTEMPT_TIMEOUT, self.queue.publish(delivery, failure)).await;
+            let published =
+                published.unwrap_or_else(|_| Err(Failure::unknown("RabbitMQ").because("no confirm in time")));
+            let Err(refused) = published else {
+                self.tell_that_it_takes();
                 // Of acknowledgements nothing comes back that another task could take for its own.
-                let acknowledged = held.acker.ack(BasicAckOptions { multiple: false });
-                let acknowledged = tokio::time::timeout(ACK_TIMEOUT, acknowledged).await;
+                let acknowledged = delivery.acknowledge(false).await;
                 metrics::dead_letters(failure.code).increment(1);
-                let (entry_id, trace_id) = (entry_id(held).map(display), trace_id.map(display));
-                let (code, reason, key) = (failure.code, failure.message(), held.routing_key.as_str());
+                let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
+                let (code, reason, key) = (failure.code, failure.message(), delivery.key());
                 // Each names another: many of them may come at once.
                 tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason = &*reason, key, "dead letter");
-                return matches!(acknowledged, Ok(Ok(true))) || held.acker.poisoned();
+                return acknowledged.is_ok() || delivery.is_lost();
             };
-            self.tell_why_not(&queue, &refused);
+            self.tell_why_not(&refused);
             let waited = tokio::time::timeout(WAIT, shutdown.begun()).await;
             if waited.is_ok() {
                 tracing::info!(
-                    entry_id = entry_id(held).map(display),
-                    "a dead letter stays where it came from"
+                    entry_id = entry_id(delivery).map(display),
+                    "shutting down: a dead letter stays in its queue"
                 );
-                return held.acker.poisoned();
+                return delivery.is_lost();
             }
         }
-        held.acker.poisoned()
+        delivery.is_lost()
     }
 
-    fn tell_that_it_takes(&self, queue: &str) {
+    fn tell_that_it_takes(&self) {
         if self.state.dead_letters_refused() {
-            tracing::info!(queue, "the dead letters are taken again");
+            tracing::info!(queue = self.queue.name(), "dead letters are accepted again");
             self.state.set_dead_letters_refused(false);
         }
     }
 
     /// Once for each time that it begins.
-    fn tell_why_not(&self, queue: &str, refused: &Failure) {
-        let cause = refused.cause();
+    fn tell_why_not(&self, refused: &Failure) {
+        let (queue, cause) = (self.queue.name(), refused.cause());
         if self.state.dead_letters_refused() {
             return tracing::debug!(queue, cause, "still cannot publish a dead letter");
         }
         self.state.set_dead_letters_refused(true);
-        let what_to_do = match refused.code == Code::Overloaded {
-            true => "the queue is full: make room in it, by `fourwire dead`",
-            false => "RabbitMQ does not take it",
+        let what_to_do = if refused.code == Code::Overloaded {
+            "the queue is full: empty it with `fourwire dead`"
+        } else {
+            "RabbitMQ does not accept it"
         };
         tracing::warn!(
             queue,
             cause,
             what_to_do,
-            "cannot publish a dead letter; trying again until it can be"
+            "cannot publish a dead letter; retrying until it is confirmed"
         );
     }
-
-    async fn attempt(&mut self, delivery: &Delivery, failure: &Failure) -> Result<(), Failure> {
-        // Put back when it is confirmed, and not if this is given up: nothing else may be in flight on the channel.
-        let (connection, channel) = match self.open.take() {
-            Some(open) => open,
-            None => self.connect().await?,
-        };
-        let properties = explained(&delivery.properties, failure);
-        let (exchange, key) = (self.amqp_url.queues().dead_letters.as_str(), delivery.routing_key.as_str());
-        let published =
-            rabbitmq::publish_confirmed(&channel, exchange, key, &delivery.data, properties).await;
-        // A nack is an answer: the channel is as good as before.
-        if published.is_ok() || published.as_ref().is_err_and(|refused| refused.code == Code::Overloaded) {
-            self.open = Some((connection, channel));
-        }
-        published
-    }
-
-    async fn connect(&self) -> Result<(Connection, Channel), Failure> {
-        let lost = |error| Failure::unreachable("RabbitMQ").because(error);
-        let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener, dead letters").await?;
-        let channel = connection.create_channel().await.map_err(lost)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(lost)?;
-        Ok((connection, channel))
-    }
-}
-
-/// The properties of the delivery, and why and since when it is dead.
-fn explained(properties: &BasicProperties, failure: &Failure) -> BasicProperties {
-    let text = |text: &str| AMQPValue::LongString(text.into());
-    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
-    let ours = [
-        (DEAD_CODE_HEADER, text(failure.code.as_str())),
-        (DEAD_REASON_HEADER, text(&failure.message())),
-        (DEAD_AT_HEADER, AMQPValue::Timestamp(now)),
-    ];
-    let ours: BTreeMap<ShortString, AMQPValue> =
-        ours.into_iter().map(|(name, value)| (name.into(), value)).collect();
-    rabbitmq::kept(properties, ours)
 }

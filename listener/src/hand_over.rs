@@ -1,4 +1,4 @@
-//! Brings a batch to the logger, and waits as long as it must.
+//! Sends a batch to the logger, for as long as it takes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,11 +6,12 @@ use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcom
 use tokio::sync::Notify;
 use transport::{Transports, Waits};
 
-use crate::consume::Positioned;
-
 /// The first wait after a failed attempt, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Something of an entry, and the position of its delivery in the batch.
+pub(crate) type Positioned<T> = (usize, T);
 
 /// Hands batches to the logger over the direct transport of its setting.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl HandOver {
     }
 }
 
-/// Whether it may last: a logger that has much to do stores all the same.
+/// Whether it may last: a logger that has much to do stores anyway.
 fn is_trouble(failure: &Failure) -> bool {
     failure.code != Code::Overloaded
 }

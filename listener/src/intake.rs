@@ -1,58 +1,41 @@
-//! What RabbitMQ hands over: subscribes to it, bounds it, and cuts it into batches.
+//! The subscription: bounds what is unacked, and cuts it into batches.
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc};
 
-use futures_util::{FutureExt, StreamExt};
-use lapin::{
-    Channel,
-    message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
-};
+use futures_util::FutureExt;
 use proto::limits::BODY_BYTES;
 
 use crate::{
-    consume::Reason,
-    pace::{HELD_BYTES, Pace},
-    state::{Held, State, Waiting},
+    pace::{Pace, UNACKED_BYTES},
+    source::{Delivery, Reason, Session, Subscription},
+    state::{State, Unacked, Waiting},
 };
 
-/// Most bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
+/// Maximum bytes of a batch: half of what the logger takes in one request, since an entry grows on the wire.
 const BATCH_BYTES: usize = BODY_BYTES / 2;
 
-/// From this many lost deliveries on, a message is handled alone: if it is what kills the listener, it shall
-/// not take its neighbours along to the dead letters.
-const SUSPECT_DELIVERIES: i64 = 2;
+/// Lost so often, a message is handled alone: if it is what kills the listener, it shall
+/// not dead-letter its neighbours along with it.
+const SUSPECT_LOSSES: i64 = 2;
 
-/// How often it is looked whether the channel is still there, while nothing is subscribed that would say so.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Deliveries, as many at a time as have gathered. All that RabbitMQ hands over are taken at once, since nobody can count
-/// what waits inside of lapin. The prefetch bounds them.
+/// Deliveries, in batches of what has arrived. They are taken off the client library at once, since nobody can count what
+/// waits inside of it. The prefetch bounds them.
 pub(crate) struct Intake {
-    channel: Channel,
-    queue: String,
-    /// Most deliveries of a batch.
+    session: Session,
+    /// Maximum deliveries of a batch.
     limit: usize,
     pace: Pace,
     subscription: Option<Subscription>,
     /// In the order in which they came: what is acknowledged together came together.
-    waiting: VecDeque<Held>,
+    waiting: VecDeque<Unacked>,
     state: Arc<State>,
-}
-
-struct Subscription {
-    consumer: lapin::Consumer,
-    /// It was cancelled: what was under way then still comes.
-    ending: bool,
 }
 
 impl Intake {
     /// Takes nothing yet. `prefetch` is the most that may be under way.
-    pub(crate) fn new(channel: Channel, queue: &str, prefetch: u16, state: Arc<State>) -> Self {
+    pub(crate) fn new(session: Session, prefetch: u16, state: Arc<State>) -> Self {
         Intake {
-            channel,
-            queue: queue.to_owned(),
+            session,
             limit: usize::from((prefetch / 2).max(1)),
             pace: Pace::new(prefetch),
             subscription: None,
@@ -66,33 +49,25 @@ impl Intake {
         self.subscription.is_none() && self.waiting.is_empty()
     }
 
-    /// Subscribes, with a prefetch of its own: RabbitMQ keeps one for each subscription, for as long as that lasts. Not to
-    /// be given up half-way, or the deliveries would come to nobody.
+    /// Subscribes, and says with which prefetch. Not to be given up half-way.
     ///
     /// # Errors
-    /// If RabbitMQ refuses, or the connection is lost.
-    pub(crate) async fn subscribe(&mut self) -> Result<u16, lapin::Error> {
+    /// As [`Session::subscribe`].
+    pub(crate) async fn subscribe(&mut self) -> Result<u16, Reason> {
         let prefetch = self.pace.prefetch();
-        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        let options = BasicConsumeOptions { no_ack: false, ..BasicConsumeOptions::default() };
-        let queue = self.queue.as_str().into();
-        let consumer = self.channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        self.subscription = Some(Subscription { consumer, ending: false });
+        self.subscription = Some(self.session.subscribe(prefetch).await?);
         self.state.begin_subscription();
         Ok(prefetch)
     }
 
-    /// Takes no more: what has been handed over stays here, and costs no delivery.
+    /// Takes no more: what has been delivered stays here, and costs no delivery.
     pub(crate) fn end(&mut self) {
-        let Some(subscription) = self.subscription.as_mut().filter(|subscription| !subscription.ending)
-        else {
-            return;
-        };
-        subscription.ending = true;
-        self.state.end_subscription();
-        let cancelled = self.channel.basic_cancel(subscription.consumer.tag(), BasicCancelOptions::default());
-        // It leaves at once; RabbitMQ's answer ends the consumer's stream, as an error does.
-        let _ = cancelled.now_or_never();
+        if let Some(subscription) =
+            self.subscription.as_mut().filter(|subscription| !subscription.is_ending())
+        {
+            self.state.end_subscription();
+            subscription.cancel();
+        }
     }
 
     /// As [`Intake::end`], for a reason that lasts: what comes then begins with one delivery at a time.
@@ -106,14 +81,14 @@ impl Intake {
     ///
     /// # Errors
     /// If the subscription or the connection was lost.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Held>, Reason> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Unacked>, Reason> {
         while self.waiting.is_empty() && self.subscription.is_some() {
             self.take().await?;
         }
         while let Some(taken) = self.take().now_or_never() {
             taken?;
         }
-        let len = batch_len(self.waiting.iter().map(|held| &**held), self.limit);
+        let len = batch_len(self.waiting.iter().map(|delivery| &**delivery), self.limit);
         Ok(self.waiting.drain(..len).collect())
     }
 
@@ -150,26 +125,21 @@ impl Intake {
 
     async fn take(&mut self) -> Result<(), Reason> {
         let Some(subscription) = &mut self.subscription else {
-            return Err(lost(&self.channel).await);
+            return Err(self.session.lost().await);
         };
-        match subscription.consumer.next().await {
-            Some(delivery) => {
-                let delivery = Held::new(delivery?, &self.state);
-                let is_too_much = self.state.held_bytes() > HELD_BYTES;
-                // It may stand behind others, for which the prefetch has grown.
-                let is_alone_too_late = self.pace.prefetch() > 1 && is_suspect(&delivery);
-                self.waiting.push_back(delivery);
-                if is_too_much || is_alone_too_late {
-                    self.end();
-                }
-                Ok(())
-            }
-            None if subscription.ending => {
-                self.subscription = None;
-                Ok(())
-            }
-            None => Err("RabbitMQ ended the subscription".into()),
+        let Some(delivery) = subscription.next().await? else {
+            self.subscription = None;
+            return Ok(());
+        };
+        let delivery = Unacked::new(delivery, &self.state);
+        let is_too_much = self.state.unacked_bytes() > UNACKED_BYTES;
+        // It may stand behind others, for which the prefetch has grown.
+        let is_alone_too_late = self.pace.prefetch() > 1 && is_suspect(&delivery);
+        self.waiting.push_back(delivery);
+        if is_too_much || is_alone_too_late {
+            self.end();
         }
+        Ok(())
     }
 }
 
@@ -189,16 +159,8 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn of(delivery: &Delivery) -> Self {
-        Seen { bytes: delivery.data.len(), is_suspect: is_suspect(delivery) }
+        Seen { bytes: delivery.body().len(), is_suspect: is_suspect(delivery) }
     }
-}
-
-/// Returns once the channel is lost.
-async fn lost(channel: &Channel) -> Reason {
-    while channel.status().connected() {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-    "the channel was lost".into()
 }
 
 /// How many of those that wait are a batch: at least one, if any waits.
@@ -206,40 +168,29 @@ fn batch_len<'a>(waiting: impl Iterator<Item = &'a Delivery>, limit: usize) -> u
     let (mut bytes, mut is_alone) = (0, false);
     let belongs = |(position, delivery): &(usize, &Delivery)| {
         let (first, suspect) = (*position == 0, is_suspect(delivery));
-        bytes += delivery.data.len();
+        bytes += delivery.body().len();
         is_alone |= first && suspect;
         first || (bytes <= BATCH_BYTES && !suspect && !is_alone)
     };
     waiting.take(limit).enumerate().take_while(belongs).count()
 }
 
-/// RabbitMQ counts what it delivers again; what is new may have the header from its sender.
 fn is_suspect(delivery: &Delivery) -> bool {
-    if !delivery.redelivered {
-        return false;
-    }
-    let headers = delivery.properties.headers().as_ref();
-    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
-    count.and_then(AMQPValue::as_long_long_int).is_some_and(|count| count >= SUSPECT_DELIVERIES)
+    delivery.losses() >= SUSPECT_LOSSES
 }
 
 #[cfg(test)]
 mod tests {
-    use lapin::{BasicProperties, types::FieldTable};
-
     use super::*;
 
     const LIMIT: usize = 4;
 
     fn of_bytes(bytes: usize) -> Delivery {
-        Delivery::mock(1, "logs_topic".into(), "log.INFO".into(), false, vec![0; bytes])
+        Delivery::mock(bytes, false, None)
     }
 
     fn delivered_before(times: i64) -> Delivery {
-        let mut headers = FieldTable::default();
-        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(times));
-        let properties = BasicProperties::default().with_headers(headers);
-        Delivery { properties, redelivered: true, ..of_bytes(1) }
+        Delivery::mock(1, true, Some(times))
     }
 
     fn first_batch(waiting: impl IntoIterator<Item = Delivery>) -> usize {
@@ -264,7 +215,7 @@ mod tests {
         assert_eq!(first_batch([delivered_before(2), of_bytes(1)]), 1);
         assert_eq!(first_batch([of_bytes(1), of_bytes(1), delivered_before(2), of_bytes(1)]), 2);
         assert_eq!(first_batch([delivered_before(1), of_bytes(1)]), 2, "once is no suspicion");
-        let claimed = Delivery { redelivered: false, ..delivered_before(9) };
+        let claimed = Delivery::mock(1, false, Some(9));
         assert_eq!(first_batch([claimed, of_bytes(1)]), 2, "its sender says so, and not RabbitMQ");
     }
 }

@@ -1,8 +1,8 @@
-//! Takes entries off RabbitMQ, hands them to the logger, and acknowledges only what is stored.
+//! Consumes entries from RabbitMQ, hands them to the logger, and acknowledges what is stored.
 //!
-//! [`consume`] takes deliveries, in batches, while the logger says that it could store them; [`hand_over`] brings a batch to
-//! the logger and waits as long as it must; what can never be stored goes to [`dead_letters`] with its reason. What it does
-//! not do: give a delivery back because the logger is down. That would only go in circles, and use up the delivery limit.
+//! [`consume`] takes deliveries from the `source` in batches, while the logger is able to store them; [`hand_over`]
+//! sends a batch to the logger, for as long as it takes; what can never be stored goes to [`dead_letters`] with its
+//! reason. It never requeues a delivery because the logger is down: that would loop, and use up the delivery limit.
 
 pub mod consume;
 pub mod dead_letters;
@@ -14,8 +14,9 @@ mod config;
 mod intake;
 mod metrics;
 mod pace;
-mod spans;
+mod source;
 mod state;
+mod traced;
 mod watch;
 
 pub use config::Config;
@@ -37,15 +38,27 @@ use crate::{
 /// A listener whose port is open, but which takes nothing yet.
 #[derive(Debug)]
 pub struct Listener {
-    http: Acceptor,
-    consumer: Consumer,
-    dead_letters: DeadLetters,
-    state: Arc<State>,
-    amqp_url: AmqpUrl,
+    front: Front,
+    work: Work,
     reloads: Reloads,
+}
+
+/// What it serves over HTTP: health and metrics.
+#[derive(Debug)]
+struct Front {
+    http: Acceptor,
     telemetry: Telemetry,
     own_hosts_only: bool,
-    serving: service::http::Settings,
+    settings: service::http::Settings,
+}
+
+/// What it does with RabbitMQ.
+#[derive(Debug)]
+struct Work {
+    consumer: Consumer,
+    dead_letters: DeadLetters,
+    amqp_url: AmqpUrl,
+    state: Arc<State>,
 }
 
 /// Checks the settings, and opens the port.
@@ -55,7 +68,7 @@ pub struct Listener {
 pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     #[cfg(feature = "faults")]
     faults::choose(config.listener_fault);
-    let Checked { rabbitmq, transports, mut certificates } = config.check()?;
+    let Checked { rabbitmq: amqp_url, transports, mut certificates } = config.check()?;
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     let listen = config.listener_http_listen;
@@ -65,67 +78,65 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let tls = certificates.as_mut().map(serve).transpose()?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
         reloads.add("the certificates", move || {
-            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.authority_pem())?))
+            own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
         });
     }
     let http = Acceptor::bind("LISTENER_HTTP_LISTEN", listen, Protocol::Http1)?.with_tls(tls);
+    let front = Front { http, telemetry, own_hosts_only, settings: config.http };
     let transports = Arc::new(Transports::new(&transports));
-    let dead_letter_queue = rabbitmq.queues().dead_letters.clone();
+    let dead_letter_queue = amqp_url.queues().dead_letters.clone();
     let state = State::new(Arc::clone(&transports), config.listener_transport.into(), dead_letter_queue);
     let state = Arc::new(state);
     let hand_over = HandOver::new(transports, config.listener_transport);
-    let dead_letters = DeadLetters::new(rabbitmq.clone(), Arc::clone(&state));
-    let (prefetch, amqp_url) = (config.listener_prefetch, rabbitmq.clone());
-    let consumer = Consumer::new(rabbitmq, prefetch, hand_over, Arc::clone(&state));
+    let dead_letters = DeadLetters::new(amqp_url.clone(), Arc::clone(&state));
+    let consumer = Consumer::new(amqp_url.clone(), config.listener_prefetch, hand_over, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
-    let serving = config.http;
-    Ok(Listener {
-        http,
-        consumer,
-        dead_letters,
-        state,
-        amqp_url,
-        reloads,
-        telemetry,
-        own_hosts_only,
-        serving,
-    })
+    Ok(Listener { front, work: Work { consumer, dead_letters, amqp_url, state }, reloads })
 }
 
 impl Listener {
     /// Where it serves health and metrics, with the port that port 0 has become.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.http.local_addr()
+        self.front.http.local_addr()
     }
 
     /// Takes deliveries until `shutdown`; then finishes the batch in hand. What it could not finish in time
     /// stays in RabbitMQ.
     ///
     /// # Errors
-    /// If the socket is gone.
+    /// If the socket is closed.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
         tracing::info!(%http, "listener ready");
-        let Listener {
-            consumer,
-            dead_letters,
-            state,
-            amqp_url,
-            reloads,
-            telemetry,
-            own_hosts_only,
-            serving,
-            ..
-        } = self;
-        let draining = shutdown.clone();
-        let (read_off, watched) = (Arc::clone(&state), Arc::clone(&state));
-        let telemetry = telemetry.reading_off(move || read_off.set_gauges());
+        let Listener { front, work, reloads } = self;
+        let reloaded = async {
+            tokio::select! {
+                never = reloads.run() => match never {},
+                () = shutdown.begun() => {}
+            }
+        };
+        tokio::join!(front.serve(Arc::clone(&work.state), &shutdown), work.run(&shutdown), reloaded);
+        tracing::info!("listener stopped");
+        Ok(())
+    }
+}
+
+impl Front {
+    async fn serve(self, state: Arc<State>, shutdown: &Shutdown) {
+        let (read_off, draining) = (Arc::clone(&state), shutdown.clone());
+        let telemetry = self.telemetry.reading_off(move || read_off.set_gauges());
         let health = health::routes(move || state.readiness(draining.has_begun()), telemetry);
-        let health = service::http::refuse_pages(health, own_hosts_only);
-        let served = service::http::serve(self.http, health, &serving, shutdown.clone());
+        let health = service::http::refuse_pages(health, self.own_hosts_only);
+        service::http::serve(self.http, health, &self.settings, shutdown.clone()).await;
+    }
+}
+
+impl Work {
+    async fn run(self, shutdown: &Shutdown) {
+        let Work { consumer, dead_letters, amqp_url, state } = self;
         let consumed = async {
             let too_late = async {
                 shutdown.begun().await;
@@ -140,25 +151,17 @@ impl Listener {
                     }
                 }
                 () = too_late => {
-                    tracing::warn!("a batch was not finished in time: it stays in RabbitMQ");
+                    tracing::warn!("shutdown timed out: the current batch stays in RabbitMQ");
                     consuming.abort();
                 }
             }
         };
         let watched = async {
             tokio::select! {
-                () = watch::keep_watching(amqp_url, watched) => {}
+                () = watch::keep_watching(amqp_url, state) => {}
                 () = shutdown.begun() => {}
             }
         };
-        let reloaded = async {
-            tokio::select! {
-                never = reloads.run() => match never {},
-                () = shutdown.begun() => {}
-            }
-        };
-        tokio::join!(served, consumed, watched, reloaded);
-        tracing::info!("listener stopped");
-        Ok(())
+        tokio::join!(consumed, watched);
     }
 }

@@ -1,4 +1,4 @@
-//! What the listener counts: the only place that has the names of its metrics, besides what `transport` and `service` have.
+//! The metrics of the listener: the only place with their names, besides those of `transport` and `service`.
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use proto::Code;
@@ -6,8 +6,8 @@ use proto::Code;
 const STORED: &str = "listener_stored_total";
 const DEAD_LETTERS: &str = "listener_dead_letters_total";
 const RECONNECTS: &str = "listener_reconnects_total";
-const HELD: &str = "listener_held_deliveries";
-const HELD_BYTES: &str = "listener_held_bytes";
+const UNACKED: &str = "listener_unacked_deliveries";
+const UNACKED_BYTES: &str = "listener_unacked_bytes";
 const DEAD_LETTERS_REFUSED: &str = "listener_dead_letters_refused";
 const ASSUMED_LEVELS: &str = "listener_assumed_levels_total";
 const CONSUMING: &str = "listener_consuming";
@@ -18,40 +18,28 @@ pub(crate) fn begin(dead_codes: impl Iterator<Item = Code>) {
     describe_counter!(
         STORED,
         Unit::Count,
-        "Deliveries that the logger has stored, or had stored before, and that are acknowledged"
+        "Deliveries acknowledged because the logger has stored them, now or before"
     );
     describe_counter!(
         DEAD_LETTERS,
         Unit::Count,
-        "Deliveries that can never be stored and are among the dead letters, by the reason"
+        "Deliveries dead-lettered because they can never be stored, by reason"
     );
-    describe_counter!(
-        RECONNECTS,
-        Unit::Count,
-        "Times that deliveries were taken again after they could not be"
-    );
-    describe_gauge!(
-        HELD,
-        Unit::Count,
-        "Deliveries that RabbitMQ has handed over and that are not acknowledged"
-    );
-    describe_gauge!(HELD_BYTES, Unit::Bytes, "About the memory that they take");
+    describe_counter!(RECONNECTS, Unit::Count, "Times that consuming resumed after an interruption");
+    describe_gauge!(UNACKED, Unit::Count, "Unacked deliveries");
+    describe_gauge!(UNACKED_BYTES, Unit::Bytes, "Approximate memory of unacked deliveries");
     describe_gauge!(
         DEAD_LETTERS_REFUSED,
         Unit::Count,
-        "1 if the queue of the dead letters takes none: it is full, or RabbitMQ has an alarm"
+        "1 if the dead-letter queue accepts no messages: it is full, or RabbitMQ has an alarm"
     );
     describe_counter!(
         ASSUMED_LEVELS,
         Unit::Count,
-        "Deliveries of which neither the body nor the routing key names a level that is known: they are info"
+        "Deliveries stored as info because neither body nor routing key has a known level"
     );
-    describe_gauge!(CONSUMING, Unit::Count, "1 if deliveries are taken from RabbitMQ");
-    describe_gauge!(
-        QUEUE_MESSAGES,
-        Unit::Count,
-        "Messages in a queue of RabbitMQ that nobody has been handed"
-    );
+    describe_gauge!(CONSUMING, Unit::Count, "1 if the listener consumes from RabbitMQ");
+    describe_gauge!(QUEUE_MESSAGES, Unit::Count, "Ready messages in a RabbitMQ queue");
     // There from the start, so that the first of its kind is an increase too.
     stored().increment(0);
     reconnects().increment(0);
@@ -79,11 +67,11 @@ pub(crate) fn assumed_levels() -> Counter {
     counter!(ASSUMED_LEVELS)
 }
 
-/// Sets what can be read off: deliveries that are held, and their bytes; and whether deliveries are taken, and dead letters
+/// Sets what can be read off: unacked deliveries, and their bytes; and whether deliveries are taken, and dead letters
 /// refused.
-pub(crate) fn set_gauges(held: (usize, usize), consuming: bool, dead_letters_refused: bool) {
-    gauge!(HELD).set(held.0 as f64);
-    gauge!(HELD_BYTES).set(held.1 as f64);
+pub(crate) fn set_gauges(unacked: (usize, usize), consuming: bool, dead_letters_refused: bool) {
+    gauge!(UNACKED).set(unacked.0 as f64);
+    gauge!(UNACKED_BYTES).set(unacked.1 as f64);
     gauge!(DEAD_LETTERS_REFUSED).set(f64::from(u8::from(dead_letters_refused)));
     gauge!(CONSUMING).set(f64::from(u8::from(consuming)));
 }

@@ -1,8 +1,8 @@
-//! How many deliveries may be under way at a time: few until it is seen what comes.
+//! The prefetch: small until it is known what arrives.
 
-/// Most memory that held deliveries may take, in bytes: a prefetch of 512 with 128 KiB each. RabbitMQ knows no such
-/// limit, so the prefetch follows the size of what comes, and where more is held nothing is taken.
-pub(crate) const HELD_BYTES: usize = 64 * 1024 * 1024;
+/// Maximum memory that unacked deliveries may take, in bytes: a prefetch of 512 with 128 KiB each. RabbitMQ knows no such
+/// limit, so the prefetch follows the size of what comes, and where more is unacked nothing is taken.
+pub(crate) const UNACKED_BYTES: usize = 64 * 1024 * 1024;
 
 /// How much larger the next prefetch is. From 1 to 512 in three steps.
 const GROWTH: usize = 8;
@@ -40,9 +40,9 @@ impl Pace {
     /// whether another prefetch is better now.
     pub(crate) fn learn(&mut self, deliveries: usize, largest: usize) -> bool {
         self.settled += deliveries;
-        // What was large once is forgotten by and by.
+        // What was large once is forgotten gradually.
         self.largest = largest.max(self.largest / 2).max(1);
-        let bound = (HELD_BYTES / self.largest).clamp(1, self.most);
+        let bound = (UNACKED_BYTES / self.largest).clamp(1, self.most);
         // Not for little: each change takes a moment in which nothing is taken.
         let next = if self.prefetch >= 2 * bound {
             bound
@@ -81,9 +81,9 @@ mod tests {
         for _ in 0..3 {
             pace.learn(512, 100);
         }
-        assert!(pace.learn(1, HELD_BYTES / 4));
+        assert!(pace.learn(1, UNACKED_BYTES / 4));
         assert_eq!(pace.prefetch(), 4);
-        assert!(pace.learn(1, 2 * HELD_BYTES));
+        assert!(pace.learn(1, 2 * UNACKED_BYTES));
         assert_eq!(pace.prefetch(), 1);
         let batches = (0..100)
             .take_while(|_| pace.prefetch() < 512 && !(pace.learn(256, 100) && pace.prefetch() == 512));
@@ -94,11 +94,11 @@ mod tests {
     fn sizes_that_vary_a_little_change_nothing() {
         let mut pace = Pace::new(512);
         for _ in 0..20 {
-            pace.learn(512, HELD_BYTES / 100);
+            pace.learn(512, UNACKED_BYTES / 100);
         }
         assert_eq!(pace.prefetch(), 64, "twice that would be too much");
         for size in [90, 110, 120, 95, 60, 33] {
-            assert!(!pace.learn(100, HELD_BYTES / size), "{size}");
+            assert!(!pace.learn(100, UNACKED_BYTES / size), "{size}");
         }
     }
 

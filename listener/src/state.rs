@@ -1,4 +1,4 @@
-//! What `/readyz` and `/metrics` say of the listener, and what it holds.
+//! The state of the listener, for `/readyz` and the metrics, and the count of its unacked deliveries.
 
 use std::{
     ops::Deref,
@@ -8,13 +8,12 @@ use std::{
     },
 };
 
-use lapin::message::Delivery;
 use proto::Transport;
 use service::health::Readiness;
 use tokio::sync::watch;
 use transport::Transports;
 
-use crate::metrics;
+use crate::{metrics, source::Delivery};
 
 /// About what a delivery takes in memory besides its body.
 const DELIVERY_BYTES: usize = 1024;
@@ -26,7 +25,7 @@ pub(crate) enum Waiting {
     Logger,
     /// RabbitMQ is not there, or has lost the subscription.
     Rabbitmq,
-    /// As much is held as there may be.
+    /// As much is unacked as may be.
     Room,
 }
 
@@ -40,15 +39,15 @@ impl Waiting {
     }
 }
 
-/// Shared between those who take, hold and settle deliveries, who write it, and the health addresses, which read it.
+/// Written by the tasks that take and settle deliveries, read by the health endpoints.
 #[derive(Debug)]
 pub(crate) struct State {
     /// `None`: they are being taken.
     waiting: Mutex<Option<Waiting>>,
-    held: AtomicUsize,
-    held_bytes: AtomicUsize,
-    /// How many of those that are held wait among the dead letters.
-    held_dead: AtomicUsize,
+    unacked: AtomicUsize,
+    unacked_bytes: AtomicUsize,
+    /// How many of them wait among the dead letters.
+    unacked_dead: AtomicUsize,
     /// How many have been taken, ever.
     taken: AtomicU64,
     dead_letters_refused: watch::Sender<bool>,
@@ -66,9 +65,9 @@ impl State {
     pub(crate) fn new(transports: Arc<Transports>, transport: Transport, dead_letter_queue: String) -> Self {
         State {
             waiting: Mutex::new(Some(Waiting::Logger)),
-            held: AtomicUsize::new(0),
-            held_bytes: AtomicUsize::new(0),
-            held_dead: AtomicUsize::new(0),
+            unacked: AtomicUsize::new(0),
+            unacked_bytes: AtomicUsize::new(0),
+            unacked_dead: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             dead_letters_refused: watch::channel(false).0,
             dead_letter_queue,
@@ -109,12 +108,13 @@ impl State {
     /// How the taking of deliveries stands. While dead letters are refused, those that wait do not count: they may for
     /// hours, and are of another subscription, for each ends when it has some.
     pub(crate) fn intake(&self) -> IntakeState {
-        let (held, held_dead) = (self.held.load(Ordering::Relaxed), self.held_dead.load(Ordering::Relaxed));
-        let waiting_dead = if self.dead_letters_refused() { held_dead } else { 0 };
+        let (unacked, dead) =
+            (self.unacked.load(Ordering::Relaxed), self.unacked_dead.load(Ordering::Relaxed));
+        let waiting_dead = if self.dead_letters_refused() { dead } else { 0 };
         IntakeState {
             subscription: self.subscription(),
             taken: self.taken.load(Ordering::Relaxed),
-            held: held.saturating_sub(waiting_dead),
+            unacked: unacked.saturating_sub(waiting_dead),
         }
     }
 
@@ -144,15 +144,15 @@ impl State {
         Refusals(self.dead_letters_refused.subscribe())
     }
 
-    /// The memory that all held deliveries take, about.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.held_bytes.load(Ordering::Relaxed)
+    /// The memory that all unacked deliveries take, about.
+    pub(crate) fn unacked_bytes(&self) -> usize {
+        self.unacked_bytes.load(Ordering::Relaxed)
     }
 
     /// Sets the gauges of the metrics.
     pub(crate) fn set_gauges(&self) {
-        let held = (self.held.load(Ordering::Relaxed), self.held_bytes());
-        metrics::set_gauges(held, self.waiting().is_none(), self.dead_letters_refused());
+        let unacked = (self.unacked.load(Ordering::Relaxed), self.unacked_bytes());
+        metrics::set_gauges(unacked, self.waiting().is_none(), self.dead_letters_refused());
         self.transports.set_gauges(self.transport);
     }
 
@@ -164,8 +164,8 @@ impl State {
                 "draining": draining,
                 "consuming": waiting.is_none(),
                 "waiting_for": waiting.map(Waiting::as_str),
-                "held_deliveries": self.held.load(Ordering::Relaxed),
-                "held_bytes": self.held_bytes(),
+                "unacked_deliveries": self.unacked.load(Ordering::Relaxed),
+                "unacked_bytes": self.unacked_bytes(),
                 "dead_letters_refused": self.dead_letters_refused(),
                 "dead_letter_queue": self.dead_letter_queue,
                 "transport": self.transport,
@@ -199,35 +199,35 @@ pub(crate) struct IntakeState {
     pub(crate) subscription: u64,
     /// How many have been taken, ever.
     pub(crate) taken: u64,
-    /// How many are held, without those that wait among the dead letters for room.
-    pub(crate) held: usize,
+    /// How many are unacked, without those that wait among the dead letters for room.
+    pub(crate) unacked: usize,
 }
 
-/// A delivery that counts as held until it is let go: acknowledged, or RabbitMQ has it back.
+/// A delivery that counts as unacked until it is let go: acknowledged, or RabbitMQ has it back.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Unacked {
     delivery: Delivery,
     is_dead: bool,
     state: Arc<State>,
 }
 
-impl Held {
+impl Unacked {
     pub(crate) fn new(delivery: Delivery, state: &Arc<State>) -> Self {
         state.taken.fetch_add(1, Ordering::Relaxed);
-        state.held.fetch_add(1, Ordering::Relaxed);
-        state.held_bytes.fetch_add(delivery.data.len() + DELIVERY_BYTES, Ordering::Relaxed);
-        Held { delivery, is_dead: false, state: Arc::clone(state) }
+        state.unacked.fetch_add(1, Ordering::Relaxed);
+        state.unacked_bytes.fetch_add(delivery.body().len() + DELIVERY_BYTES, Ordering::Relaxed);
+        Unacked { delivery, is_dead: false, state: Arc::clone(state) }
     }
 
     /// It waits among the dead letters from here on.
     pub(crate) fn set_dead(&mut self) {
         if !std::mem::replace(&mut self.is_dead, true) {
-            self.state.held_dead.fetch_add(1, Ordering::Relaxed);
+            self.state.unacked_dead.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Deref for Held {
+impl Deref for Unacked {
     type Target = Delivery;
 
     fn deref(&self) -> &Delivery {
@@ -235,11 +235,11 @@ impl Deref for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Unacked {
     fn drop(&mut self) {
-        self.state.held_dead.fetch_sub(usize::from(self.is_dead), Ordering::Relaxed);
-        self.state.held.fetch_sub(1, Ordering::Relaxed);
-        self.state.held_bytes.fetch_sub(self.delivery.data.len() + DELIVERY_BYTES, Ordering::Relaxed);
+        self.state.unacked_dead.fetch_sub(usize::from(self.is_dead), Ordering::Relaxed);
+        self.state.unacked.fetch_sub(1, Ordering::Relaxed);
+        self.state.unacked_bytes.fetch_sub(self.delivery.body().len() + DELIVERY_BYTES, Ordering::Relaxed);
     }
 }
 
@@ -265,22 +265,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dead_letters_that_wait_for_room_do_not_hide_that_nothing_else_is_held() {
+    async fn dead_letters_that_wait_for_room_do_not_hide_that_nothing_else_is_unacked() {
         let state = state();
-        let held = || {
-            let delivery = Delivery::mock(1, "logs_topic".into(), "log.INFO".into(), false, vec![0; 9]);
-            Held::new(delivery, &state)
-        };
-        let (mut dead, good) = (held(), held());
+        let unacked = || Unacked::new(Delivery::mock(9, false, None), &state);
+        let (mut dead, good) = (unacked(), unacked());
         dead.set_dead();
-        assert_eq!(state.intake().held, 2, "it is about to be published");
+        assert_eq!(state.intake().unacked, 2, "it is about to be published");
         state.set_dead_letters_refused(true);
-        assert_eq!(state.intake().held, 1);
+        assert_eq!(state.intake().unacked, 1);
         drop(good);
-        assert_eq!(state.intake().held, 0);
+        assert_eq!(state.intake().unacked, 0);
         drop(dead);
         state.set_dead_letters_refused(false);
-        assert_eq!((state.intake().held, state.held_bytes()), (0, 0));
+        assert_eq!((state.intake().unacked, state.unacked_bytes()), (0, 0));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
-use logger::store::{Arrival, Batch, Store, StoreUrl};
+use logger::store::{self, Arrival, Batch, StoreUrl};
 use proto::{BatchMode, EntryDraft, Transport};
 
 fn group(entries: usize, payload_bytes: usize) -> Vec<Batch> {
@@ -22,7 +22,7 @@ fn commit(criterion: &mut Criterion) {
     let stores =
         [("synced", StoreUrl::Sqlite(directory.path().join("logs.db"))), ("nothing", StoreUrl::Nothing)];
     for (name, url) in stores {
-        let mut store = Store::open(&url).expect("a store");
+        let mut store = store::open(&url).expect("a store");
         let mut benches = criterion.benchmark_group(format!("commit, {name}"));
         for entries in [1, 8, 64, 512] {
             benches.throughput(Throughput::Elements(entries as u64));

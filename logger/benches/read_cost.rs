@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use logger::store::{Arrival, Batch, Reader, Retention, Store, StoreUrl};
+use logger::store::{self, Arrival, Batch, Reader, Retention, Store, StoreUrl};
 use proto::{BatchMode, Cursor, EntryDraft, Filter, Level, Query, Transport};
 use tokio::runtime::Runtime;
 use uuid::{Builder, Uuid};
@@ -135,18 +135,18 @@ impl Question {
 }
 
 struct Measured {
-    store: Store,
+    store: Box<dyn Store>,
     reader: Reader,
     entries: u64,
 }
 
 impl Measured {
     fn open(path: &Path, entries: u64, options: &Options, runtime: &Runtime) -> Result<Self> {
-        let mut store = Store::open(&StoreUrl::Sqlite(path.to_owned()))?;
+        let mut store = store::open(&StoreUrl::Sqlite(path.to_owned()))?;
         let reader = store.reader();
         let newest = runtime.block_on(reader.page(Query { limit: 1, ..Query::default() }))?;
         if newest.entries.is_empty() {
-            fill(&mut store, entries, options.ids)?;
+            fill(&mut *store, entries, options.ids)?;
         }
         let bytes = std::fs::metadata(path)?.len();
         println!("{}: {:.2} GB", path.display(), bytes as f64 / 1e9);
@@ -199,7 +199,7 @@ fn timed<T>(ask: impl FnOnce() -> Result<T>) -> Result<Duration> {
     Ok(started_at.elapsed())
 }
 
-fn fill(store: &mut Store, entries: u64, ids: Ids) -> Result<()> {
+fn fill(store: &mut dyn Store, entries: u64, ids: Ids) -> Result<()> {
     let started_at = Instant::now();
     let mut done = 0;
     while done < entries {

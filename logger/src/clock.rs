@@ -1,8 +1,8 @@
-//! The wall clock, and whether it can be believed.
+//! The wall clock, and whether it can be trusted.
 //!
-//! What it says is written to every entry, and by it entries are deleted. It may be wrong: set by hand, by a machine that
-//! had no battery, by a virtual machine that was put back. So it is compared with the time since the machine was
-//! started, which nobody can set, and which runs on while it is suspended.
+//! Every entry gets its time, and retention by age depends on it. It may be wrong: set by hand, by a machine with
+//! an empty battery, or by a restored virtual machine. So it is compared with the time since boot, which nobody can
+//! set, and which keeps running while the machine is suspended.
 
 use std::time::Duration;
 

@@ -8,82 +8,81 @@ use service::{
     tls::{Certificates, Name},
 };
 
-use crate::store::{Retention, StoreUrl};
+use crate::{
+    server::DOORS,
+    store::{Retention, StoreUrl},
+};
 
-/// Stores log entries for good. Takes them over HTTP, rpc and gRPC at once, and answers after the commit.
+/// Stores log entries durably: accepts them over HTTP, rpc and gRPC, and responds after the commit is synced.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag wins.
+/// Each setting is a flag and an environment variable of the same name; the flag overrides.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "logger", version = proto::release::VERSION)]
 pub struct Config {
-    /// Where HTTP is served: POST /log, POST /logs, GET /logs, /healthz, /readyz, /metrics
+    /// Address to serve HTTP on: POST /log, POST /logs, GET /logs, /healthz, /readyz, /metrics
     #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]
     pub logger_http_listen: SocketAddr,
 
-    /// Where rpc (tarpc) is served
+    /// Address to serve rpc (tarpc) on
     #[arg(long, env, default_value = "127.0.0.1:5002", value_parser = service::listen_address)]
     pub logger_rpc_listen: SocketAddr,
 
-    /// Where gRPC is served, with health and reflection
+    /// Address to serve gRPC on, with health and reflection
     #[arg(long, env, default_value = "127.0.0.1:50001", value_parser = service::listen_address)]
     pub logger_grpc_listen: SocketAddr,
 
-    /// Where entries are kept: sqlite:PATH, which one logger at a time may use (PATH.lock says so); `nothing` forgets
-    /// them all, to measure what keeping them costs
+    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); or `nothing`, which discards entries, for benchmarks
     #[arg(long, env, default_value = "sqlite:data/logs.db")]
     pub logger_store: StoreUrl,
 
-    /// Entries older than so many hours are deleted; 0 keeps them for ever
+    /// Delete entries older than this many hours (0: keep forever)
     #[arg(long, env, default_value_t = 0)]
     pub logger_retention_hours: u32,
 
-    /// Past so many bytes of entries the oldest are deleted; at least 1048576, or 0 for no bound. On the disk a few MiB
-    /// come to it: the write-ahead log, and room that is free again
+    /// Delete the oldest entries once the store exceeds this many bytes, at least 1048576 (0: unlimited). The files are a few MiB larger: the write-ahead log and free pages
     #[arg(long, env, default_value_t = 0, value_parser = parse_retention_bytes)]
     pub logger_retention_bytes: u64,
 
-    /// Start nothing: give the entries whose time of storing lies ahead of the clock the time that it is now, in their order,
-    /// say how many they were, and end. For after a clock that was ahead; the logger must be stopped, and the clock right
+    /// Set stored_at of all entries that lie in the future to now, keeping their order, print how many, and exit. For use after the clock was wrong: stop the logger and correct the clock first
     #[arg(long)]
     pub reset_times: bool,
 
-    /// The logger's certificate, in PEM: all three ports are encrypted with it; read again at SIGHUP, with the key and the
-    /// CA
+    /// Certificate of the logger (PEM), for TLS on all three ports; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub logger_tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM; only its owner may read it
+    /// Private key of the certificate (PEM); only its owner may be able to read it
     #[arg(long, env)]
     pub logger_tls_key: Option<PathBuf>,
 
-    /// The CA of the clients' certificates, in PEM; a client without one is refused
+    /// CA certificate for client certificates (PEM; mTLS); clients without one are rejected
     #[arg(long, env)]
     pub logger_tls_ca: Option<PathBuf>,
 
-    /// The names that clients' certificates may have (subjectAltName); with TLS a client without one of them is refused
+    /// Allowed client certificate names (subjectAltName), comma-separated; with TLS others are rejected
     #[arg(long, env, value_delimiter = ',', default_value = "broker,listener,fourwire")]
     pub logger_tls_clients: Vec<Name>,
 
-    /// Serve other machines without TLS: whoever reaches a port may write and read all entries
+    /// Serve other machines without TLS: anyone who can reach a port may write and read all entries
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
-    /// The promise that this build breaks on purpose
+    /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]
     #[arg(long, env)]
     pub logger_fault: Option<crate::faults::Fault>,
 
-    /// How HTTP is served.
+    /// HTTP.
     #[command(flatten)]
     pub http: service::http::Settings,
 
-    /// What the process tells of itself.
+    /// Telemetry.
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
 }
 
 impl Config {
-    /// Holds the settings against each other, and reads the files that they name.
+    /// Checks the settings against each other, and reads the files that they name.
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.
@@ -95,13 +94,8 @@ impl Config {
             self.logger_tls_ca.as_deref(),
         )?;
         let missing: &[&str] = if certificates.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
-        let listens = [
-            ("LOGGER_HTTP_LISTEN", self.logger_http_listen),
-            ("LOGGER_RPC_LISTEN", self.logger_rpc_listen),
-            ("LOGGER_GRPC_LISTEN", self.logger_grpc_listen),
-        ];
-        for (setting, address) in listens {
-            network::check_exposure(setting, address, missing, self.allow_insecure_network)?;
+        for door in &DOORS {
+            network::check_exposure(door.setting, (door.listen)(self), missing, self.allow_insecure_network)?;
         }
         Ok(certificates)
     }
@@ -120,7 +114,7 @@ fn parse_retention_bytes(text: &str) -> Result<u64, String> {
     /// An empty store has some pages already: less would delete every entry at once.
     const LEAST: u64 = 1024 * 1024;
     let bytes = text.parse().ok().filter(|bytes| *bytes == 0 || *bytes >= LEAST);
-    bytes.ok_or_else(|| format!("give a number of bytes of at least {LEAST}, or 0 for no bound"))
+    bytes.ok_or_else(|| format!("expected at least {LEAST} bytes, or 0 for unlimited"))
 }
 
 #[cfg(test)]

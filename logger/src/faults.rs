@@ -1,4 +1,4 @@
-//! Promises that a build with the feature `faults` can break on purpose, so that the checker is seen to notice.
+//! Promises that a build with the feature `faults` breaks on purpose, to show that the checker notices.
 
 use service::faults::Choice;
 

@@ -1,4 +1,4 @@
-//! The one way in, whichever server an entry came to: check it, hand it to the writer, say what became of it.
+//! The one entry point for all servers: validates an entry, hands it to the writer, and returns its outcome.
 
 use std::{
     sync::Arc,
@@ -35,7 +35,7 @@ impl Intake {
         Intake { writer, shutdown, requests: Arc::new(Requests::new()) }
     }
 
-    /// Stores one entry that came to the server of `seen`. Answers its id, and what became of it.
+    /// Stores one entry that came to the server of `seen`. Returns its id and its outcome.
     ///
     /// # Errors
     /// What is certain of the entry.
@@ -93,16 +93,17 @@ impl Intake {
             }
             BatchMode::Each => {
                 let (sound, checked) = sort(arrivals);
-                let written = match sound.is_empty() {
-                    true => None,
-                    false => Some(self.writer.write_batch(sound, BatchMode::Each).await?),
+                let written = if sound.is_empty() {
+                    None
+                } else {
+                    Some(self.writer.write_batch(sound, BatchMode::Each).await?)
                 };
                 Ok(merge(checked, written))
             }
         }
     }
 
-    /// Makes of what came to the server of `seen` what may be stored: the one place where the logger does it.
+    /// Validates what came to the server of `seen`: the only place where the logger does it.
     ///
     /// # Errors
     /// Why it can never be stored.
@@ -123,10 +124,8 @@ impl Intake {
     ) -> Result<QueuedSome, Failure> {
         self.check_open()?;
         let (sound, checked) = sort(arrivals.into_iter());
-        let queued = match sound.is_empty() {
-            true => None,
-            false => Some(self.writer.queue_patiently(sound, patience).await?),
-        };
+        let queued =
+            if sound.is_empty() { None } else { Some(self.writer.queue_patiently(sound, patience).await?) };
         Ok(QueuedSome { checked, queued })
     }
 

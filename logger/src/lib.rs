@@ -1,8 +1,8 @@
-//! The server side: takes entries over HTTP, rpc and gRPC at once, stores them, and answers after the commit.
+//! Accepts entries over HTTP, rpc and gRPC, stores them, and responds after the commit.
 //!
-//! An entry comes to one of the three [`server`]s, which all hand it to the [`intake`]; that checks it and
-//! hands it to the [`writer`], which commits what has gathered in one transaction; [`store`] alone knows where
-//! entries are kept. What it does not do: deliver, forward, retry.
+//! An entry arrives at one of the [`server`]s, which all hand it to the [`intake`]; that validates it and hands it
+//! to the [`writer`], which commits everything that is queued in one transaction. Only [`store`] knows where
+//! entries are kept. It does not deliver, forward or retry.
 
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -17,24 +17,24 @@ mod metrics;
 
 pub use config::Config;
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::Router;
-use futures_util::FutureExt;
 use service::{
     Acceptor, Reloads, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     telemetry::LogFormat,
-    tls::{Callers, Protocol},
+    tls::Callers,
 };
 use tokio::task::JoinSet;
 
 use crate::{
     intake::Intake,
     metrics::Gauges,
-    store::{OpenError, Reader, ResetTimes, Store, Vitals},
+    server::{DOORS, Inside},
+    store::{OpenError, Reader, ResetTimes, Vitals},
     writer::{Drained, Writer, WriterThread},
 };
 
@@ -47,9 +47,8 @@ const DAMAGED: u8 = 3;
 /// A logger whose store and ports are open, but which does not answer yet.
 #[derive(Debug)]
 pub struct Logger {
-    http: Acceptor,
-    rpc: Acceptor,
-    grpc: Acceptor,
+    /// As [`DOORS`] has them.
+    doors: Vec<Acceptor>,
     reader: Reader,
     writer: Writer,
     thread: WriterThread,
@@ -57,17 +56,6 @@ pub struct Logger {
     telemetry: Telemetry,
     own_hosts_only: bool,
     serving: service::http::Settings,
-}
-
-/// Where a logger listens, with the ports that port 0 has become.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// HTTP.
-    pub http: SocketAddr,
-    /// rpc.
-    pub rpc: SocketAddr,
-    /// gRPC.
-    pub grpc: SocketAddr,
 }
 
 /// Opens the store and the ports.
@@ -79,43 +67,34 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
     let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
-    let mut tls = |protocol| {
+    let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());
-        certificates.as_mut().map(|own| own.serve(clients, protocol)).transpose()
-    };
-    let (http, rpc, grpc) = (tls(Protocol::Http1)?, tls(Protocol::Unnamed)?, tls(Protocol::Http2)?);
+        certificates.as_mut().map(|own| own.serve(clients, door.protocol)).transpose()
+    });
+    let tls = tls.collect::<anyhow::Result<Vec<_>>>()?;
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(own) = certificates {
-        // It calls nobody.
+        // It has no clients of its own.
         reloads.add("the certificates", move || own.reload(|_| Ok(())));
     }
-    let store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let store = store::open(&config.logger_store).context("LOGGER_STORE")?;
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
-    Ok(Logger {
-        http: Acceptor::bind("LOGGER_HTTP_LISTEN", config.logger_http_listen, Protocol::Http1)?
-            .with_tls(http),
-        rpc: Acceptor::bind("LOGGER_RPC_LISTEN", config.logger_rpc_listen, Protocol::Unnamed)?.with_tls(rpc),
-        grpc: Acceptor::bind("LOGGER_GRPC_LISTEN", config.logger_grpc_listen, Protocol::Http2)?
-            .with_tls(grpc),
-        reader,
-        writer,
-        thread,
-        reloads,
-        telemetry,
-        own_hosts_only,
-        serving: config.http,
-    })
+    let doors = DOORS.iter().zip(tls).map(|(door, tls)| {
+        Ok(Acceptor::bind(door.setting, (door.listen)(&config), door.protocol)?.with_tls(tls))
+    });
+    let doors = doors.collect::<anyhow::Result<_>>()?;
+    Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, serving: config.http })
 }
 
-/// Gives the entries whose times of storing lie ahead of the clock the present time, and says which. No logger may use the
-/// store meanwhile.
+/// Sets the `stored_at` of entries that lies ahead of the clock to now, and logs which. No logger may use the store
+/// meanwhile.
 ///
 /// # Errors
 /// If the store cannot be opened or changed; the message says what to do.
 pub fn reset_times(config: &Config) -> anyhow::Result<()> {
-    let mut store = Store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let mut store = store::open(&config.logger_store).context("LOGGER_STORE")?;
     let ResetTimes { entries, before, now, unreadable } = store.reset_times().context("--reset-times")?;
     store.close();
     let (first, last) = before.unzip();
@@ -125,51 +104,44 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
         to = last.map(tracing::field::display),
         now = now.map(tracing::field::display),
         unreadable,
-        "times of storing ahead of the clock are set to now, in the order in which they were"
+        "stored_at of entries ahead of the clock was set to now; their order is unchanged"
     );
     Ok(())
 }
 
 impl Logger {
-    /// Where it listens.
+    /// Where it listens, door by door, with the ports that port 0 has become.
     ///
     /// # Errors
-    /// If a socket is gone.
-    pub fn addresses(&self) -> std::io::Result<Addresses> {
-        Ok(Addresses {
-            http: self.http.local_addr()?,
-            rpc: self.rpc.local_addr()?,
-            grpc: self.grpc.local_addr()?,
-        })
+    /// If a socket is closed.
+    pub fn addresses(&self) -> io::Result<[SocketAddr; DOORS.len()]> {
+        let addresses = self.doors.iter().map(Acceptor::local_addr).collect::<io::Result<Vec<_>>>()?;
+        Ok(addresses.try_into().expect("there is an acceptor for each door"))
     }
 
     /// Serves until `shutdown`; then answers what is in flight, commits what is queued, and closes the store. One that does
     /// not close in time is left as it is, since nothing is lost by that.
     ///
     /// # Errors
-    /// If a server could not be set up, or an entry that was let in could not be committed in time.
+    /// If a server could not be set up, or an accepted entry could not be committed in time.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Addresses { http, rpc, grpc } = self.addresses()?;
+        let [http, rpc, grpc] = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, "logger ready");
         let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
         let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
-        let commits = self.writer.commits();
-        let intake = Intake::new(self.writer, shutdown.clone());
-        let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let (reader, own, serving) = (self.reader, self.own_hosts_only, self.serving);
-        let http = server::http::serve(
-            self.http,
-            intake.clone(),
-            reader.clone(),
+        let inside = Inside {
+            intake: Intake::new(self.writer, shutdown.clone()),
+            reader: self.reader,
             health,
-            own,
-            serving,
-            shutdown.clone(),
-        );
-        servers.spawn(http.map(Ok));
-        let rpc = server::rpc::serve(self.rpc, intake.clone(), shutdown.clone());
-        servers.spawn(rpc.map(Ok));
-        servers.spawn(server::grpc::serve(self.grpc, intake, reader, commits, shutdown.clone()));
+            own_hosts_only: self.own_hosts_only,
+            http: self.serving,
+            shutdown: shutdown.clone(),
+        };
+        let mut servers = JoinSet::new();
+        for (door, acceptor) in DOORS.iter().zip(self.doors) {
+            servers.spawn((door.serve)(acceptor, inside.clone()));
+        }
+        drop(inside);
         let mut thread = self.thread;
         let mut reloaded = pin!(self.reloads.run());
         let mut result = Ok(());
@@ -178,13 +150,13 @@ impl Logger {
                 ended = servers.join_next() => ended,
                 never = &mut reloaded => match never {},
                 () = thread.ended(), if !shutdown.has_begun() => {
-                    result = Err(anyhow::anyhow!("the writer ended by itself"));
+                    result = Err(anyhow::anyhow!("the writer stopped unexpectedly"));
                     shutdown.begin();
                     continue;
                 }
             };
             let Some(ended) = ended else { break };
-            // One server that ends before its time takes the others along: half a logger helps nobody.
+            // One server that ends before its time stops the others: half a logger helps nobody.
             shutdown.begin();
             result = result.and(ended.context("a server panicked").and_then(|ended| ended));
         }
@@ -200,17 +172,19 @@ fn told(drained: Drained) -> anyhow::Result<()> {
         Drained::Closed => Ok(()),
         Drained::Closing => {
             tracing::warn!(
-                "the store did not close in time; nothing is lost: all that was let in is committed, and the next start \
-                 takes over what is still in the write-ahead log"
+                "the store did not close in time; nothing is lost: all accepted entries are committed, and the next start \
+                 finishes closing"
             );
             Ok(())
         }
         Drained::Committing { entries } => bail!(
-            "the disk is too slow: {entries} entries that were let in were not committed in time, and their callers have \
-             no answer; all that was answered as stored is"
+            "the disk is too slow: {entries} accepted entries were not committed in time, and their clients have no \
+             response; everything that was acknowledged as stored is stored"
         ),
         Drained::Panicked => {
-            bail!("the writer had panicked: its callers have no answer; all that was answered as stored is")
+            bail!(
+                "the writer panicked: its clients have no response; everything that was acknowledged as stored is stored"
+            )
         }
     }
 }
@@ -218,7 +192,7 @@ fn told(drained: Drained) -> anyhow::Result<()> {
 /// How the process ends: as every service's, but with 3 if the store is damaged.
 pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     let reason = result.as_ref().err().and_then(|error| error.downcast_ref());
-    let damaged = matches!(reason, Some(OpenError::Damaged { .. }));
+    let damaged = matches!(reason, Some(OpenError::Damaged(_)));
     let code = service::exit_code(result, format);
     if damaged { ExitCode::from(DAMAGED) } else { code }
 }

@@ -1,4 +1,4 @@
-//! What the logger measures: the only place that has the names of its metrics, besides what `service` has.
+//! The metrics of the logger: the only place with their names, besides those of `service`.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -30,9 +30,9 @@ const OPEN_STREAMS: &str = "logger_open_streams";
 pub(crate) struct Requests(PerTransport<OnceLock<Histogram>>);
 
 impl Requests {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        let help = "Time from when a request was decoded to its answer, by the server that it came to";
+        let help = "Time from decoding a request to its response, by transport";
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, help);
         Requests(PerTransport::new(|_| OnceLock::new()))
     }
@@ -53,11 +53,11 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(ENTRIES, Unit::Count, "Entries that came to the store, by the way that they took");
-        describe_histogram!(COMMIT_ENTRIES, Unit::Count, "Entries in one commit");
-        describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of one commit, sync included");
+        describe_counter!(ENTRIES, Unit::Count, "Entries handed to the store, by transport and outcome");
+        describe_histogram!(COMMIT_ENTRIES, Unit::Count, "Entries per commit");
+        describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Duration of a commit, including fsync");
         let of_each = |transport: Transport| {
             PerOutcome::new(
                 |outcome| counter!(ENTRIES, "transport" => transport.as_str(), "outcome" => outcome),
@@ -76,7 +76,7 @@ impl Commits {
         self.seconds.record(took);
     }
 
-    /// What became of the entries of a batch.
+    /// What happened to the entries of a batch.
     pub(crate) fn answered(&self, batch: &Batch, answer: &Answer) {
         for (position, arrival) in batch.arrivals.iter().enumerate() {
             let result = answer.as_ref().map(|results| results.get(position));
@@ -90,7 +90,7 @@ impl Commits {
     }
 }
 
-/// The calls that are open for as long as somebody likes.
+/// The streaming calls.
 #[derive(Debug, Clone, Copy, EnumCount, VariantArray)]
 pub(crate) enum StreamCall {
     Write,
@@ -116,9 +116,9 @@ impl StreamCall {
 pub(crate) struct OpenStreams([Gauge; StreamCall::COUNT]);
 
 impl OpenStreams {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_gauge!(OPEN_STREAMS, Unit::Count, "Streams that are open, by their call");
+        describe_gauge!(OPEN_STREAMS, Unit::Count, "Open streams, by call");
         OpenStreams(StreamCall::ALL.map(|call| {
             let open = gauge!(OPEN_STREAMS, "call" => call.as_str());
             open.set(0.0);
@@ -144,14 +144,14 @@ impl Drop for OpenStream {
     }
 }
 
-/// Rows of the store that were left out of what was read.
+/// Unreadable rows that reads have skipped.
 #[derive(Debug, Clone)]
 pub(crate) struct Unreadables(Counter);
 
 impl Unreadables {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(UNREADABLE_ROWS, Unit::Count, "Rows of the store that were found to be unreadable");
+        describe_counter!(UNREADABLE_ROWS, Unit::Count, "Unreadable rows found in the store");
         Unreadables(begun(counter!(UNREADABLE_ROWS)))
     }
 
@@ -165,9 +165,9 @@ impl Unreadables {
 pub(crate) struct DeletedEntries(Counter);
 
 impl DeletedEntries {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(DELETED_ENTRIES, Unit::Count, "Entries that retention has deleted");
+        describe_counter!(DELETED_ENTRIES, Unit::Count, "Entries deleted by retention");
         DeletedEntries(begun(counter!(DELETED_ENTRIES)))
     }
 
@@ -184,13 +184,9 @@ pub(crate) struct ClockLeaps {
 }
 
 impl ClockLeaps {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_counter!(
-            CLOCK_LEAPS,
-            Unit::Count,
-            "Times that the wall clock was set by more than a minute"
-        );
+        describe_counter!(CLOCK_LEAPS, Unit::Count, "Jumps of the wall clock by more than a minute");
         let of = |direction| begun(counter!(CLOCK_LEAPS, "direction" => direction));
         ClockLeaps { forward: of("forward"), back: of("back") }
     }
@@ -218,20 +214,20 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(crate) fn new() -> Self {
-        describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Entries that were let in and wait for their commit");
-        describe_gauge!(STORE_BYTES, Unit::Bytes, "What the store takes on the disk, its log included");
-        describe_gauge!(STORE_HEALTHY, Unit::Count, "1 if the store takes entries");
+        describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Accepted entries waiting for their commit");
+        describe_gauge!(STORE_BYTES, Unit::Bytes, "Size of the store on disk, including its write-ahead log");
+        describe_gauge!(STORE_HEALTHY, Unit::Count, "1 if the store accepts entries");
         describe_gauge!(
             STORE_LOST,
             Unit::Count,
-            "1 if the store's file was deleted, moved or replaced while in use"
+            "1 if a store file was deleted, moved or replaced while in use"
         );
         describe_gauge!(
             STORE_AHEAD_SECONDS,
             Unit::Seconds,
-            "How far the newest entry's time of storing lies ahead of the clock"
+            "How far the newest stored_at lies ahead of the clock"
         );
         Gauges {
             queue_entries: gauge!(QUEUE_ENTRIES),

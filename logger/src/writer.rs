@@ -1,13 +1,14 @@
-//! Group commit: many callers, one thread that writes, one sync for all that has gathered.
+//! Group commit: many clients, one thread that writes, one fsync for all that is queued.
 //!
-//! A caller takes permits for the entries and bytes of its request, puts it into the queue, and waits for the
-//! answer. The thread takes what is in the queue, commits it as one transaction, and answers everyone. While
-//! it commits, the next group gathers: under load groups grow by themselves, and a lone entry never waits for
-//! company. The permits bound the queue; when none is free the caller is refused at once.
+//! A client takes permits for the entries and bytes of its request, queues it, and waits for the result. The thread
+//! takes what is queued, commits it as one transaction, and responds to all. While it commits, the next group
+//! gathers: groups grow under load, and a single entry never waits for others. The permits bound the queue; when
+//! none is free the client is refused at once.
 //!
-//! A caller that goes away changes nothing: what is in the queue is stored, and only the answer is lost.
+//! A client that disconnects changes nothing: what is queued is stored, and only the response is lost.
 
 mod group;
+mod thread;
 
 use std::{
     fmt, io,
@@ -16,7 +17,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -24,40 +24,30 @@ use proto::{
     BatchMode, BatchReceipt, Code, Failure, Receipt, check_batch_len,
     limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
-use trace::attribute;
+use spans::attribute;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
+pub use self::thread::{Drained, WriterThread};
 use crate::store::{Arrival, Batch, Retention, Store};
 
 /// How often a load that found the queue full tries again.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Puts entries into the one queue before the store. Cheap to clone.
+/// Queues entries for the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
 }
 
-/// The thread behind the writers. Dropped without [`WriterThread::drain`], it goes on until the last
-/// [`Writer`] is gone.
-#[derive(Debug)]
-pub struct WriterThread {
-    shared: Arc<Shared>,
-    thread: JoinHandle<()>,
-    ended: oneshot::Receiver<()>,
-}
-
 struct Shared {
     /// `None` while draining. The thread ends when the sender is gone and the queue is empty, so a request
-    /// that was let in is always answered.
+    /// that was accepted is always answered.
     queue: RwLock<Option<mpsc::Sender<Request>>>,
     entries: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     healthy: AtomicBool,
     /// Why it is not.
     trouble: Mutex<String>,
-    /// Changes after each commit, for those who follow.
-    commits: watch::Sender<()>,
 }
 
 /// A batch in the queue.
@@ -67,12 +57,12 @@ struct Request {
     waiting: Waiting,
 }
 
-/// Who waits for the answer, and since when.
+/// The client that waits for the result, and since when.
 struct Waiting {
     answer: oneshot::Sender<Result<BatchReceipt, Failure>>,
     queued_at: Instant,
     /// The span that it waits in, if that is recorded. Boxed: few are, and what waits is moved about.
-    span: Option<Box<trace::Context>>,
+    span: Option<Box<spans::Context>>,
     /// Given back when the request is answered.
     _permits: Permits,
 }
@@ -81,11 +71,11 @@ struct Waiting {
 type Permits = [OwnedSemaphorePermit; 2];
 
 impl Writer {
-    /// Starts the thread that owns the store. Call it after the recorder of the metrics is installed.
+    /// Starts the thread that owns the store. Call it after the metrics recorder is installed.
     ///
     /// # Errors
     /// What the system says if it gives no thread.
-    pub fn start(store: Store, retention: Retention) -> io::Result<(Writer, WriterThread)> {
+    pub fn start(store: Box<dyn Store>, retention: Retention) -> io::Result<(Writer, WriterThread)> {
         let (sender, queue) = mpsc::channel();
         let shared = Arc::new(Shared {
             queue: RwLock::new(Some(sender)),
@@ -93,15 +83,9 @@ impl Writer {
             bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)),
             healthy: AtomicBool::new(true),
             trouble: Mutex::default(),
-            commits: watch::Sender::new(()),
         });
-        let (ending, ended) = oneshot::channel();
-        let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
-        let thread = thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || group::run(store, &retention, queue, &watch))?;
-        let writer = Writer { shared: Arc::clone(&shared) };
-        Ok((writer, WriterThread { shared, thread, ended }))
+        let thread = WriterThread::start(Arc::clone(&shared), store, retention, queue)?;
+        Ok((Writer { shared }, thread))
     }
 
     /// Stores one entry. Answers after it is committed and synced.
@@ -156,7 +140,7 @@ impl Writer {
         check_batch_len(arrivals.len())?;
         let batch = Batch { arrivals, mode: BatchMode::Each };
         let deadline = Instant::now() + patience;
-        // Not by waiting for the permits themselves: whoever does that keeps everybody else from getting any.
+        // Not by waiting for the permits themselves, which would keep all others from getting any.
         let permits = loop {
             match self.shared.permits(&batch) {
                 Err(failure) if failure.code == Code::Overloaded && Instant::now() < deadline => {
@@ -166,11 +150,6 @@ impl Writer {
             }
         };
         self.queue(batch, permits)
-    }
-
-    /// Changes after each commit: what was committed before can be read.
-    pub fn commits(&self) -> watch::Receiver<()> {
-        self.shared.commits.subscribe()
     }
 
     /// Whether the next write has a chance: the thread runs, and its store is usable.
@@ -184,14 +163,14 @@ impl Writer {
         (!self.healthy()).then(trouble)
     }
 
-    /// Entries that were let in and are not answered yet.
+    /// Entries that were accepted and are not answered yet.
     pub(crate) fn queued_entries(&self) -> usize {
         self.shared.queued_entries()
     }
 
     fn queue(&self, batch: Batch, permits: Permits) -> Result<Queued, Failure> {
         if let Some(first) = batch.arrivals.first() {
-            trace::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
+            spans::note(|| attribute::entries(first.entry.id(), batch.arrivals.len()));
         }
         let payload_bytes = batch.payload_bytes();
         // Held until the request is in the queue: `drain` waits for it, and then nothing more comes in.
@@ -200,7 +179,7 @@ impl Writer {
             return Err(Failure::draining("the logger"));
         };
         let (answer, answered) = oneshot::channel();
-        let span = trace::current_recorded().map(Box::new);
+        let span = spans::current_recorded().map(Box::new);
         let waiting = Waiting { answer, queued_at: Instant::now(), span, _permits: permits };
         let request = Request { batch, payload_bytes, waiting };
         queue.send(request).map_err(|_| Failure::unreachable("the store"))?;
@@ -220,46 +199,6 @@ impl Queued {
     pub async fn answered(self) -> Result<BatchReceipt, Failure> {
         // Only a panic of the thread drops a request without an answer; how far it came is not known.
         self.0.await.unwrap_or_else(|_| Err(Failure::unknown("the store")))
-    }
-}
-
-/// How far a drain has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// All is committed, and the store is closed.
-    Closed,
-    /// All that was let in is committed and answered, but the store is not closed yet: nothing is lost by ending now.
-    Closing,
-    /// So many entries that were let in are not committed yet. Nobody was told that they are stored.
-    Committing {
-        /// How many.
-        entries: usize,
-    },
-    /// The thread has panicked. What became of the entries that it had taken and not answered is not known.
-    Panicked,
-}
-
-impl WriterThread {
-    /// Waits until the thread ends. Without [`WriterThread::drain`] it does so only by a panic.
-    pub async fn ended(&mut self) {
-        // Both an answer and a dropped sender mean the end.
-        let _ = (&mut self.ended).await;
-    }
-
-    /// Lets no more in, and waits until all that was let in is committed and answered, and the store is closed; for so
-    /// long at most. New writes are refused from the first poll on. Giving up loses no entry that was answered.
-    pub async fn drain(mut self, within: Duration) -> Drained {
-        drop(self.shared.queue.write().unwrap_or_else(PoisonError::into_inner).take());
-        if !self.ended.is_terminated() && tokio::time::timeout(within, self.ended()).await.is_err() {
-            return match self.shared.queued_entries() {
-                0 => Drained::Closing,
-                entries => Drained::Committing { entries },
-            };
-        }
-        match self.thread.join() {
-            Ok(()) => Drained::Closed,
-            Err(_) => Drained::Panicked,
-        }
     }
 }
 
@@ -283,7 +222,7 @@ impl Shared {
         self.healthy.store(standing.is_ok(), Ordering::Relaxed);
     }
 
-    /// Entries that were let in and are not answered yet.
+    /// Entries that were accepted and are not answered yet.
     fn queued_entries(&self) -> usize {
         IN_FLIGHT_ENTRIES - self.entries.available_permits()
     }
@@ -301,21 +240,6 @@ fn take(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePerm
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("queued_entries", &self.queued_entries()).finish_non_exhaustive()
-    }
-}
-
-/// Lives as long as the thread: however it ends, it is not healthy from then on, and whoever drains is told.
-struct Watch {
-    shared: Arc<Shared>,
-    _ending: oneshot::Sender<()>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.shared.set_standing(Err(&Failure::draining("the writer")));
-        if thread::panicking() {
-            tracing::error!("the writer thread panics: no more entries can be stored until a restart");
-        }
     }
 }
 

@@ -22,7 +22,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most characters that are repeated of an encoding that is not known.
+/// Maximum characters that are repeated of an encoding that is not known.
 const ENCODING_CHARS: usize = 40;
 
 /// Why a body could not be read.
@@ -32,16 +32,16 @@ pub enum BodyError {
     #[error("the body is too large")]
     TooLarge,
     /// It did not arrive in time.
-    #[error("the body did not arrive in time: send it faster")]
+    #[error("the body did not arrive in time")]
     TooSlow,
     /// The connection ended before it did.
-    #[error("the body broke off: send it again")]
+    #[error("the body is incomplete: resend it")]
     Broken,
-    /// Too much is held, and its connection holds most.
-    #[error("no room for the body")]
+    /// The limit of buffered bytes is reached, and its connection holds the most.
+    #[error("too many bytes of half-sent bodies")]
     NoRoom,
     /// It is compressed, or otherwise encoded.
-    #[error("the body has the Content-Encoding {0:?}: send it without one")]
+    #[error("unsupported Content-Encoding {0:?}: send the body without one")]
     Encoded(String),
 }
 
@@ -139,7 +139,7 @@ async fn drain(body: &mut Body) {
             }
         }
     };
-    // Whoever takes longer does find a closed connection.
+    // Slower clients do find a closed connection.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
 }
 

@@ -1,4 +1,4 @@
-//! One connection's account: what it holds, and whether it waits for its client or its client for us.
+//! The account of a connection: the bytes that it holds, and which side is waiting for the other.
 
 use std::{
     net::IpAddr,
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::room::Share;
 
-/// A connection's account. Clones are the same connection's; it goes along with each request as an extension.
+/// The account of a connection. Clones share it; each request carries it as an extension.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Account>);
 
@@ -27,7 +27,7 @@ struct Account {
     cut: Cut,
     /// Even while a request is waited for, odd while one is there; it only grows.
     turn: AtomicU64,
-    /// How many requests are being worked on, with nothing to wait for from the client.
+    /// How many requests are being worked on, and nothing is awaited from the client.
     working: AtomicUsize,
     /// Since when there is none, in milliseconds since `begun`.
     waits_since_ms: AtomicU64,

@@ -1,4 +1,4 @@
-//! How many files and connections a process may have open.
+//! The limit of open file descriptors.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

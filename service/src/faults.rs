@@ -1,6 +1,6 @@
-//! The promise that a build with the feature `faults` breaks on purpose, so that the checker is seen to notice.
+//! The promise that a build with the feature `faults` breaks on purpose, to show that the checker notices.
 //!
-//! The choice is the process's and not a parameter: so a normal build has no trace of it, not even the way to it.
+//! The choice belongs to the process and is not a parameter: so a normal build has no trace of it.
 
 use std::{fmt, sync::OnceLock};
 

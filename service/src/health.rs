@@ -1,4 +1,4 @@
-//! The addresses that operators and orchestrators ask for: alive, ready, metrics.
+//! The endpoints for operators and orchestrators: liveness, readiness, metrics.
 
 use axum::{
     Router,
@@ -45,8 +45,6 @@ where
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {
     match telemetry.metrics() {
         Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
-        None => {
-            (StatusCode::NOT_FOUND, "no metrics are recorded: start it with METRICS=on\n").into_response()
-        }
+        None => (StatusCode::NOT_FOUND, "metrics are disabled: start with METRICS=on\n").into_response(),
     }
 }

@@ -22,20 +22,19 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::{answer::Answer, own_words::OwnWords};
-use crate::{Acceptor, Client, GRACE, Json, Shutdown};
+use crate::{Acceptor, Client, GRACE, Json, Shutdown, serve_each};
 
-/// Most headers of a request; more are answered 431.
+/// Maximum headers of a request; more are answered 431.
 const HEADERS: usize = 64;
 
-/// Most bytes of a request's head; more are answered 431. A question with the longest text to look for takes 14 KiB.
+/// Maximum bytes of a request's head; more are answered 431. A question with the longest text to look for takes 14 KiB.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Most bytes that are read ahead of the handler.
+/// Maximum bytes that are read ahead of the handler.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long a connection beyond the limit may take, with its one request.
@@ -44,12 +43,11 @@ const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 /// What such a connection may ask.
 const ALIVE: &str = "/healthz";
 
-/// How HTTP is served.
+/// Settings of HTTP.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// How long a connection that is kept over HTTP may be idle, in seconds. Longer than a proxy before it keeps one
-    /// (60 in most), or the proxy sends a request on a connection that is just being closed
+    /// HTTP keep-alive timeout in seconds; must exceed that of a proxy in front (usually 60), or the proxy may send a request on a connection that is being closed
     #[arg(long, env, default_value_t = 75, value_parser = clap::value_parser!(u64).range(5..=3_600))]
     pub http_idle_seconds: u64,
 }
@@ -58,7 +56,7 @@ pub struct Settings {
 pub fn catch_panics(router: Router) -> Router {
     fn answer(_: Box<dyn Any + Send>) -> Response {
         // The panic hook has logged it. The handler may have written before.
-        let message = "something went wrong here; sending it again with the same id is safe";
+        let message = "internal error; retrying with the same id is safe";
         refusal(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message)
     }
     router.layer(CatchPanicLayer::custom(answer))
@@ -92,36 +90,31 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         .max_headers(HEADERS)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        // A client that says that it sends nothing more may wait for its answer. One that has gone is not noticed before
+        // A client that has closed its sending half may wait for its response. One that has disconnected is not noticed before
         // something is written to it, so every handler ends by itself: at the broker a delivery ends with its deadline,
         // at the logger a write after 8 s, and a stream is written to every few seconds.
         .half_close(true);
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let connection = tokio::select! {
-            () = shutdown.begun() => break,
-            connection = acceptor.accept() => connection,
-        };
+    let mut connections = serve_each(acceptor, shutdown, |connection| {
         let (client, reserved, router) =
             (connection.client().clone(), connection.is_reserved(), router.clone());
         let service = service_fn(move |request| answer(router.clone(), request, client.clone(), reserved));
         let io = TokioIo::new(OwnWords::new(connection));
         let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
-        connections.spawn(async move {
-            let served = match reserved {
-                true => tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(())),
-                false => served.await,
+        async move {
+            let served = if reserved {
+                tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(()))
+            } else {
+                served.await
             };
-            // A client that goes away, or is cut off, is its own affair.
+            // Clients that disconnect or are cut off are no error.
             if let Err(error) = served {
                 tracing::debug!(%error, "connection ended");
             }
-        });
-        while connections.try_join_next().is_some() {}
-    }
-    drop(acceptor);
-    // hyper waits for ever on a connection that never sent a request (hyper#4170): the wait has a bound.
+        }
+    })
+    .await;
+    // hyper waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");
     }
@@ -137,7 +130,7 @@ async fn answer(
     let working = client.begin();
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = if reserved && request.uri().path() != ALIVE {
-        overloaded("all connections are taken; nothing was stored, try again")
+        overloaded("the connection limit is reached; nothing was stored: retry")
     } else {
         request.extensions_mut().insert(client.clone());
         router.call(request).await?

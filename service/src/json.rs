@@ -1,4 +1,4 @@
-//! JSON as an answer.
+//! JSON responses.
 
 use axum::{
     http::{StatusCode, header},

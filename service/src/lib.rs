@@ -2,9 +2,9 @@
 //!
 //! [`telemetry`] is set up first, [`Shutdown`] tells when to stop, [`Reloads`] reads files again at SIGHUP, an
 //! [`Acceptor`] takes connections within limits, encrypted by [`tls`] if it is on, and gives each an account as a
-//! [`Client`], whose parts of a [`Room`] and of
-//! [`Places`] are bounded by what others need; [`http::serve`] answers them, [`traced`] puts a span around each, and
-//! [`health`] has the addresses that operators ask for, with what is recorded in [`metrics`].
+//! [`Client`], whose parts of a [`Room`] and of [`Places`] are bounded by what others need; [`serve_each`] serves each in
+//! a task, [`http::serve`] those of HTTP/1.1, [`traced`] puts a span around each call, and [`health`] has the addresses
+//! that operators ask for, with what is recorded in [`metrics`].
 
 pub mod descriptors;
 #[cfg(feature = "faults")]
@@ -28,7 +28,7 @@ mod room;
 mod shutdown;
 mod start;
 
-pub use accept::{Acceptor, Connection};
+pub use accept::{Acceptor, Connection, serve_each};
 pub use body::{BODY_TIMEOUT, BodyError, Held};
 pub use client::{Client, Cut};
 pub use json::Json;

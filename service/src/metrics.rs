@@ -1,7 +1,7 @@
-//! Metrics for Prometheus: how they are recorded, and the text of `/metrics`.
+//! Prometheus metrics: how they are recorded, and the text of `/metrics`.
 //!
-//! What is counted on the way of an entry is recorded when it happens. What can be read off at any time, such as the
-//! length of a queue, is read when somebody asks for the metrics: so it costs an entry nothing.
+//! What is counted per entry is recorded when it happens. What can be read at any time, such as the length of a
+//! queue, is read when `/metrics` is requested: so it costs an entry nothing.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -40,9 +40,9 @@ impl FromStr for Recording {
     }
 }
 
-/// A word that is neither.
+/// Neither on nor off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give on or off")]
+#[error("expected on or off")]
 pub struct UnknownRecording;
 
 /// What has been recorded in this process.

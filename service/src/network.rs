@@ -1,4 +1,4 @@
-//! Which addresses a service may open, and by which names it is called there.
+//! Which addresses a service may listen on, and which host names it answers to.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ pub fn check_exposure(
     }
     bail!(
         "{setting} {address} can be reached from other machines: set {} as well (SECURITY.md), or \
-         ALLOW_INSECURE_NETWORK=true if everybody in that network may read and write all entries",
+         ALLOW_INSECURE_NETWORK=true if anyone in that network may read and write all entries",
         missing.join(" and ")
     );
 }

@@ -1,5 +1,5 @@
-//! Places that callers share, such as those for streams: when all are taken, the caller that has most gives one up for
-//! one that has fewer.
+//! Slots that clients share, such as those for streams: at the limit, the client with the most gives one up for a
+//! client with fewer.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What every operator expects to know of a process, under the names that Prometheus' own clients use.
+//! The standard process metrics, under the names of Prometheus' own client libraries.
 
 use std::{
     fmt::Write,
@@ -36,31 +36,46 @@ impl Process {
         let begun = Some(self.since_epoch.as_secs_f64());
         let most_fds = Some(descriptors::limit() as f64);
         for (name, kind, help, value) in [
-            ("process_cpu_seconds_total", "counter", "Processor time, of user and system", cpu_seconds()),
-            ("process_resident_memory_bytes", "gauge", "Memory that is in use", resident_bytes()),
-            ("process_open_fds", "gauge", "Open files and connections", open_fds()),
-            ("process_max_fds", "gauge", "Most files and connections that may be open", most_fds),
-            ("process_start_time_seconds", "gauge", "When the process began, since 1970", begun),
+            (
+                "process_cpu_seconds_total",
+                "counter",
+                "Total user and system CPU time spent in seconds",
+                cpu_seconds(),
+            ),
+            ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes", resident_bytes()),
+            ("process_open_fds", "gauge", "Number of open file descriptors", open_fds()),
+            ("process_max_fds", "gauge", "Maximum number of open file descriptors", most_fds),
+            (
+                "process_start_time_seconds",
+                "gauge",
+                "Start time of the process since the Unix epoch in seconds",
+                begun,
+            ),
         ] {
             if let Some(value) = value {
                 family(text, name, kind, help);
                 let _ = writeln!(text, "{name} {value}\n");
             }
         }
-        family(text, LOST_LINES, "counter", "Lines of the log that could not be written, or not fast enough");
+        family(
+            text,
+            LOST_LINES,
+            "counter",
+            "Log lines dropped because they could not be written, or not fast enough",
+        );
         let _ = writeln!(text, "{LOST_LINES} {lost_lines}\n");
         let name = "fourwire_build_info";
-        family(text, name, "gauge", "1, with the version as a label");
+        family(text, name, "gauge", "Constant 1, labelled with the version");
         let _ = writeln!(text, "{name}{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     }
 }
 
-/// Counts the spans that are lost. Call it after the recorder of the metrics is installed.
+/// Counts the spans that are lost. Call it after the metrics recorder is installed.
 pub(crate) fn lost_spans() -> Counter {
     describe_counter!(
         LOST_SPANS,
         Unit::Count,
-        "Spans that the collector of traces did not take, or that there was no room for"
+        "Spans dropped because the trace collector rejected them or the queue was full"
     );
     let lost = counter!(LOST_SPANS);
     // There from the start, so that the first is an increase too.

@@ -1,4 +1,4 @@
-//! SIGHUP: reads files again while the service goes on. A file that cannot be used changes nothing.
+//! SIGHUP: reloads files while the service keeps running. A file that cannot be used changes nothing.
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
@@ -43,15 +43,15 @@ impl Reloads {
                 std::future::pending::<()>().await;
             }
             if self.parts.is_empty() {
-                tracing::info!("SIGHUP: there is nothing to read again");
+                tracing::info!("SIGHUP: nothing to reload");
             }
             for Part { what, reload } in &self.parts {
                 let reload = Arc::clone(reload);
                 // The disk may be slow, and others are served meanwhile.
                 match tokio::task::spawn_blocking(move || reload()).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!("SIGHUP: {what} stay as they were: {error:#}"),
-                    Err(error) => tracing::error!(%error, "SIGHUP: {what} stay as they were"),
+                    Ok(Err(error)) => tracing::error!("SIGHUP: {what} were not reloaded: {error:#}"),
+                    Err(error) => tracing::error!(%error, "SIGHUP: {what} were not reloaded"),
                 }
             }
         }

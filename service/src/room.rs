@@ -1,8 +1,8 @@
-//! Room for bytes that the connections of a port share, such as those of half-sent bodies: when there is none left, the
-//! connection that holds most gives way, and never a newcomer that wants little.
+//! A limit on bytes that the connections of a port share, such as those of half-sent bodies: at the limit the
+//! connection that holds the most gives way, never a new one that wants little.
 //!
-//! Before all others a connection gives way that has held something for a second and ended nothing meanwhile: one that
-//! sends many messages at a time may hold much, but each for milliseconds only.
+//! First of all gives way a connection that has held something for a second without completing anything: one that
+//! sends many messages at a time may hold much, but each only for milliseconds.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::client::Cut;
 
-/// Who has ended nothing of what it holds for so long gives way first.
+/// A connection that has completed nothing for so long gives way first.
 const STALE: Duration = Duration::from_secs(1);
 
 /// What all connections of a port may hold together, and each alone. Clones share it.
@@ -28,7 +28,7 @@ pub struct Room(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     free_bytes: AtomicUsize,
-    /// Most of one connection.
+    /// Maximum of one connection.
     share_bytes: usize,
     next: AtomicU64,
     shares: Mutex<BTreeMap<u64, Weak<Account>>>,
@@ -56,9 +56,9 @@ struct Holdings {
     moved: Instant,
 }
 
-/// No room: too much is held, and nobody holds more than who asked.
+/// The limit is reached, and no other connection holds more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no room")]
+#[error("the limit of buffered bytes is reached")]
 pub struct NoRoom;
 
 /// Something that a connection holds, such as a body; its room is given back when it is dropped.
@@ -84,7 +84,7 @@ impl Room {
         }))
     }
 
-    /// Most bytes that one connection may hold.
+    /// Maximum bytes that one connection may hold.
     pub(crate) fn share_bytes(&self) -> usize {
         self.0.share_bytes
     }
@@ -130,7 +130,7 @@ impl Share {
         Part { share: self.clone(), bytes: 0, ways: 0, settled: false }
     }
 
-    /// Most bytes that it may hold.
+    /// Maximum bytes that it may hold.
     pub(crate) fn most_bytes(&self) -> usize {
         self.0.room.share_bytes()
     }

@@ -31,9 +31,9 @@ impl Shutdown {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            // First, whatever becomes of the line.
+            // First, whatever happens to the line.
             begun.begin();
-            tracing::info!("{name}: draining");
+            tracing::info!("{name}: shutting down gracefully");
         });
         Ok(shutdown)
     }

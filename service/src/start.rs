@@ -1,8 +1,8 @@
-//! What a process starts with, and how it ends: why it did not start is told in the format of its log.
+//! Start and end of a process: why it did not start is logged in the configured format.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
+use clap::{Arg, Command, Parser, builder::Resettable};
 
 use crate::telemetry::LogFormat;
 
@@ -14,8 +14,7 @@ pub fn settings<Settings: Parser>() -> Settings {
         if !error.use_stderr() {
             error.exit();
         }
-        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let format = asked_format(std::env::args_os().map(lossy), std::env::var_os("LOG_FORMAT").map(lossy));
+        let format = asked_format(Settings::command(), std::env::args_os());
         format.last_word(error.to_string().trim_start_matches("error: ").trim_end());
         std::process::exit(error.exit_code())
     })
@@ -36,37 +35,40 @@ pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     }
 }
 
-/// Which format is asked for by settings that cannot be read as a whole.
-fn asked_format(arguments: impl Iterator<Item = String>, variable: Option<String>) -> LogFormat {
-    const FLAG: &str = "--log-format";
-    let mut arguments = arguments.skip_while(|argument| !argument.starts_with(FLAG));
-    let given = arguments.next().and_then(|flag| match flag.strip_prefix(FLAG)?.strip_prefix('=') {
-        Some(value) => Some(value.to_owned()),
-        None => arguments.next(),
-    });
-    match given.or(variable).as_deref() {
-        Some("json") => LogFormat::Json,
-        Some(_) | None => LogFormat::Text,
-    }
+/// Which format is asked for by settings that cannot be read as a whole: by the flag where clap comes to it before it gives
+/// up, or by the variable.
+fn asked_format(command: Command, arguments: impl Iterator<Item = OsString>) -> LogFormat {
+    const FORMAT: &str = "log_format";
+    // It gives up at the first variable that it cannot read, too.
+    let alone = |setting: Arg| {
+        if setting.get_id() == FORMAT { setting } else { setting.env(Resettable::Reset) }
+    };
+    let read = command.mut_args(alone).ignore_errors(true).try_get_matches_from(arguments);
+    let format = read.ok().and_then(|found| found.try_get_one(FORMAT).ok().flatten().copied());
+    format.unwrap_or(LogFormat::Text)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, value_parser};
+
     use super::*;
 
     #[test]
     fn the_format_is_found_in_settings_that_cannot_be_read() {
-        for (arguments, variable, format) in [
-            ("broker --nonsense", Some("json"), LogFormat::Json),
-            ("broker --nonsense --log-format json", None, LogFormat::Json),
-            ("broker --log-format=json --nonsense", Some("text"), LogFormat::Json),
-            ("broker --log-format text", Some("json"), LogFormat::Text),
-            ("broker --log-format", None, LogFormat::Text),
-            ("broker", Some("xml"), LogFormat::Text),
-            ("broker json", None, LogFormat::Text),
+        let port = Arg::new("port").long("port").value_parser(value_parser!(u16));
+        let command = crate::telemetry::Settings::augment_args(Command::new("broker").arg(port));
+        for (arguments, format) in [
+            ("broker --log-format json --nonsense", LogFormat::Json),
+            ("broker --log-format=json --port x", LogFormat::Json),
+            ("broker --log-format text --nonsense", LogFormat::Text),
+            ("broker --log-format", LogFormat::Text),
+            ("broker --log-format xml", LogFormat::Text),
+            ("broker --port x", LogFormat::Text),
+            ("broker json", LogFormat::Text),
         ] {
-            let words = arguments.split(' ').map(str::to_owned);
-            assert_eq!(asked_format(words, variable.map(str::to_owned)), format, "{arguments} {variable:?}");
+            let words = arguments.split(' ').map(OsString::from);
+            assert_eq!(asked_format(command.clone(), words), format, "{arguments}");
         }
     }
 }

@@ -21,20 +21,19 @@ use crate::{
     process,
 };
 
-/// What a process tells of itself, and where.
+/// Logs, metrics and traces: what is recorded, and where it goes.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// Whether metrics are recorded for /metrics: on, or off to measure what they cost
+    /// Record metrics for /metrics: on or off
     #[arg(long, env, default_value = "on")]
     pub metrics: Recording,
 
-    /// What is logged to standard error: a level (off, error, warn, info, debug, trace), or TARGET=LEVEL for a part of
-    /// the program, or several, separated by commas; where no level stands alone, what is not named stays as by default
+    /// Log filter: a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, comma-separated; without a bare level the default applies to other targets
     #[arg(long, env, default_value = filter::DEFAULT)]
     pub rust_log: String,
 
-    /// How a line of the log looks
+    /// Log format
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
@@ -43,10 +42,10 @@ pub struct Settings {
     pub traces: traces::Settings,
 }
 
-/// How often it is told how many lines of one kind were not shown.
+/// How often the number of suppressed lines is logged.
 const TELL_HIDDEN_EVERY: Duration = Duration::from_secs(1);
 
-/// A handle on what the process tells of itself.
+/// A handle on the telemetry of the process.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     /// If they are recorded.
@@ -97,11 +96,9 @@ impl Telemetry {
     /// Reads what belongs to it again at each SIGHUP.
     pub fn reload_with(&self, reloads: &mut Reloads) {
         if let Some(believed) = self.traces.believed().cloned() {
-            reloads.add("the CA of the collector of traces", move || {
+            reloads.add("the CA certificates of the trace collector", move || {
                 believed.reload().context("OTEL_EXPORTER_OTLP_CERTIFICATE")?;
-                tracing::info!(
-                    "SIGHUP: the CA of the collector of traces is read again, for new connections"
-                );
+                tracing::info!("SIGHUP: the CA of the trace collector is reloaded, for new connections");
                 Ok(())
             });
         }

@@ -1,4 +1,4 @@
-//! TLS: who a service is, and whom it believes. The one implementation is rustls, the one crypto provider ring.
+//! TLS: who a service is, and whom it trusts. The one implementation is rustls, the one crypto provider ring.
 
 mod certificates;
 mod names;
@@ -19,12 +19,12 @@ pub use self::{
     names::{Name, NoName},
 };
 
-/// Who may call.
+/// Which clients are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Callers {
-    /// Anybody; who it is shows by other means.
+    /// Any; it is authenticated by other means.
     Anyone,
-    /// Who shows a certificate of our CA with one of these names in it.
+    /// Those with a certificate signed by our CA that holds one of these names.
     Named(Vec<Name>),
 }
 
@@ -39,14 +39,14 @@ pub enum Protocol {
     Unnamed,
 }
 
-/// A service's certificate with its key, and the authority that it believes.
+/// A service's certificate with its key, and the CA that it trusts.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    authority: Arc<RootCertStore>,
+    ca: Arc<RootCertStore>,
     chain_pem: String,
     key_pem: String,
-    authority_pem: String,
+    ca_pem: String,
 }
 
 impl Identity {
@@ -54,22 +54,21 @@ impl Identity {
     ///
     /// # Errors
     /// If there is no certificate or key in it.
-    pub fn from_pem(chain_pem: String, key_pem: String, authority_pem: String) -> anyhow::Result<Self> {
+    pub fn from_pem(chain_pem: String, key_pem: String, ca_pem: String) -> anyhow::Result<Self> {
         let certificates = |pem: &str| -> anyhow::Result<Vec<CertificateDer<'static>>> {
             let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?;
-            anyhow::ensure!(!found.is_empty(), "there is no certificate in PEM");
+            anyhow::ensure!(!found.is_empty(), "no certificate in PEM found");
             Ok(found)
         };
-        let mut authority = RootCertStore::empty();
-        for certificate in certificates(&authority_pem).context("the authority's file")? {
-            authority.add(certificate).context("the authority's certificate cannot be used")?;
+        let mut ca = RootCertStore::empty();
+        for certificate in certificates(&ca_pem).context("the CA file")? {
+            ca.add(certificate).context("the CA certificate cannot be used")?;
         }
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
             // The cause could repeat a part of the file.
-            .map_err(|_| anyhow::anyhow!("there is no private key in PEM in the key's file"))?;
-        let chain = certificates(&chain_pem).context("the certificate's file")?;
-        let identity =
-            Identity { chain, key, authority: Arc::new(authority), chain_pem, key_pem, authority_pem };
+            .map_err(|_| anyhow::anyhow!("no private key in PEM found in the key file"))?;
+        let chain = certificates(&chain_pem).context("the certificate file")?;
+        let identity = Identity { chain, key, ca: Arc::new(ca), chain_pem, key_pem, ca_pem };
         // So that a key of another certificate shows now, and not at the first connection.
         identity.server(&Callers::Named(Vec::new()), Protocol::Unnamed)?;
         Ok(identity)
@@ -85,15 +84,15 @@ impl Identity {
         let builder = match callers {
             Callers::Anyone => builder.with_no_client_auth(),
             Callers::Named(names) => {
-                let authority = Arc::clone(&self.authority);
-                let signed = WebPkiClientVerifier::builder_with_provider(authority, provider()).build()?;
+                let ca = Arc::clone(&self.ca);
+                let signed = WebPkiClientVerifier::builder_with_provider(ca, provider()).build()?;
                 let named = Named { signed, names: names.clone() };
                 builder.with_client_cert_verifier(Arc::new(named))
             }
         };
         let mut config = builder
             .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .context("the certificate and the key do not belong together")?;
+            .context("certificate and key do not match")?;
         config.alpn_protocols = protocol.alpn();
         Ok(Arc::new(config))
     }
@@ -108,9 +107,9 @@ impl Identity {
         &self.key_pem
     }
 
-    /// The authority's certificate in PEM.
-    pub fn authority_pem(&self) -> &str {
-        &self.authority_pem
+    /// The CA's certificate in PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
     }
 }
 

@@ -1,4 +1,4 @@
-//! The span of a call that came in over HTTP. It is made in the handler: a layer would cost every call, and most are not
+//! The span of an HTTP request. It is created in the handler: a layer would cost every request, and most are not
 //! recorded.
 
 use axum::{
@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use trace::{Context, KeyValue, Span, SpanKind};
+use spans::{Context, KeyValue, Span, SpanKind};
 
 /// Answers a call in the trace of its caller, within a span of this name, `POST` and the path; without a caller there is
 /// none.
@@ -25,9 +25,9 @@ where
     around(Span::beginning(name, SpanKind::Server, caller), name, answer)
 }
 
-/// In whose trace a request is made, by its headers.
+/// The trace context of a request, by its headers.
 pub fn caller(headers: &HeaderMap) -> Context {
-    trace::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+    spans::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()))
 }
 
 /// Not an `async fn`, which would hold the answer once more.

@@ -170,7 +170,7 @@ async fn a_key_is_changed_for_another_without_a_restart() {
     assert_eq!((status(&old).await.as_u16(), status(&new).await.as_u16()), (401, 202));
     let broken = Key { line: "alice everything".to_owned(), ..old.clone() };
     for content in [&[&new, &broken][..], &[], &[&new, &new]] {
-        reload(content, "stay as they were").await;
+        reload(content, "were not reloaded").await;
         assert_eq!((status(&old).await.as_u16(), status(&new).await.as_u16()), (401, 202));
     }
     assert!(stack.broker.log().contains("line 2: expected a name"), "{}", stack.broker.log());

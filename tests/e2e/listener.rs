@@ -141,7 +141,7 @@ async fn what_large_messages_take_while_the_logger_is_frozen_has_a_bound() {
     let body = format!("{{\"name\":\"large\",\"data\":\"{}\"}}", "\\u0001".repeat(proto::limits::DATA_BYTES));
     for _ in 0..SENT {
         stack.rabbitmq.publish("logs_topic", "log.INFO", body.as_bytes(), BasicProperties::default()).await;
-        let held = stack.get_from_listener("/readyz").await.body["detail"]["held_bytes"].as_u64();
+        let held = stack.get_from_listener("/readyz").await.body["detail"]["unacked_bytes"].as_u64();
         assert!(held.expect("a number") < MOST_BYTES, "{held:?}");
     }
     assert!(stack.rabbitmq.depth("logs.entries").await > 0, "it has not taken all of it");
@@ -217,7 +217,7 @@ async fn grown(stack: &Stack) -> HashSet<Uuid> {
 }
 
 async fn it_holds(stack: &Stack, deliveries: usize) {
-    listener_says(stack, "held_deliveries", json!(deliveries)).await;
+    listener_says(stack, "unacked_deliveries", json!(deliveries)).await;
 }
 
 /// Waits until a field of what the listener says at `/readyz` has this value.

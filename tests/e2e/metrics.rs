@@ -107,7 +107,7 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
     eventually("each is held or waits", async || {
         let listener = scrape(&stack, "listener").await;
         let waiting = listener.value("rabbitmq_queue_messages", &[("queue", "logs.entries")])?;
-        let held = listener.sum("listener_held_deliveries");
+        let held = listener.sum("listener_unacked_deliveries");
         (held <= PREFETCH as f64 && held + waiting == QUEUED as f64).then_some(())
     })
     .await;
@@ -122,7 +122,7 @@ async fn while_the_logger_is_down_one_sees_what_waits_and_then_who_is_back() {
         .await;
     }
     await_number(&stack, "listener", "listener_stored_total", (SENT + QUEUED) as f64).await;
-    await_number(&stack, "listener", "listener_held_deliveries", 0.0).await;
+    await_number(&stack, "listener", "listener_unacked_deliveries", 0.0).await;
     await_depths(&stack, [("logs.entries", 0.0), ("logs.dead", 1.0)]).await;
     let both = "both connections of rpc are back";
     let counts = [("http", 1.0), ("rpc", 2.0), ("rabbitmq", 0.0), ("grpc", 1.0)];

@@ -152,7 +152,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_STORE", "sqlite:", "sqlite:data/logs.db"),
     (&["logger"], "LOGGER_STORE", "sqlite::memory:", "sqlite:data/logs.db"),
     (&["logger"], "LOGGER_STORE", "mongodb://127.0.0.1/logs", "sqlite:data/logs.db"),
-    (&["logger"], "LOGGER_STORE", "sqlite:/proc/none/logs.db", "another place"),
+    (&["logger"], "LOGGER_STORE", "sqlite:/proc/none/logs.db", "another path"),
     (&["logger"], "LOGGER_RETENTION_HOURS", "-1", "0.."),
     (&["logger"], "LOGGER_RETENTION_BYTES", "1GB", "at least 1048576"),
     (&["logger"], "LOGGER_RETENTION_BYTES", "100", "at least 1048576"),
@@ -209,7 +209,7 @@ async fn a_wrong_setting_stops_the_service_and_is_named() {
 /// What OpenTelemetry has and we do not, with a word of what there is instead.
 const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "grpc"),
-    ("OTEL_TRACES_EXPORTER", "zipkin", "otlp, none"),
+    ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"),
     ("OTEL_TRACES_SAMPLER", "jaeger_remote", "parentbased_traceidratio"),
     ("OTEL_TRACES_SAMPLER_ARG", "1%", "0.01"),
     ("OTEL_TRACES_SAMPLER_ARG", "1.01", "0.01"),

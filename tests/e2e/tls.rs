@@ -325,7 +325,7 @@ async fn a_client_of_our_ca_that_is_nobody_the_logger_expects_is_told_nothing() 
     }
     let log = logger.log();
     assert!(
-        log.contains("has none of the names") && log.contains("reporter"),
+        log.contains("with none of the allowed names") && log.contains("reporter"),
         "its log says who it was: {log}"
     );
     logger.kill().await.expect("it runs");
@@ -344,10 +344,10 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     let impostor = Impostor::open(&certificates, Flaw::Plain).await;
     let mut broker = certificates.start_broker(&ports, impostor.at).await;
     let old = tls::client_config(certificates.path(), "fourwire");
-    hang_up(&mut [&mut logger, &mut broker.process], "the certificates are read again").await;
+    hang_up(&mut [&mut logger, &mut broker.process], "certificates reloaded").await;
     // From now on another CA counts, and the old one does not.
     certificates.renew();
-    hang_up(&mut [&mut logger, &mut broker.process], "the certificates are read again").await;
+    hang_up(&mut [&mut logger, &mut broker.process], "certificates reloaded").await;
     broker.client = certificates.client();
     for (name, address) in &ports {
         let told = ask_over_tls(*address, name, old.clone()).await;
@@ -373,7 +373,7 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     // Files that cannot be used change nothing.
     std::fs::write(certificates.path().join("broker.pem"), "no certificate").expect("written");
     std::fs::remove_file(certificates.path().join("logger.key")).expect("removed");
-    hang_up(&mut [&mut logger, &mut broker.process], "the certificates stay as they were").await;
+    hang_up(&mut [&mut logger, &mut broker.process], "the certificates were not reloaded").await;
     assert!(broker.process.log().contains("BROKER_TLS_CERT"), "{}", broker.process.log());
     assert!(logger.log().contains("LOGGER_TLS_KEY"), "{}", logger.log());
     broker.client = certificates.client();

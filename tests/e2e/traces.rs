@@ -509,10 +509,8 @@ async fn a_collector_that_is_away_or_hangs_neither_slows_nor_fails_and_ends_with
             .await;
         for process in stack.processes_mut() {
             // Some lines for the connections; of the collector one when it goes, one when the last spans are lost.
-            eventually("it is told", async || {
-                process.log().contains("the collector of traces").then_some(())
-            })
-            .await;
+            eventually("it is told", async || process.log().contains("the trace collector").then_some(()))
+                .await;
             let told = process.log().lines().filter(|line| line.contains("collector")).count();
             assert!(told <= 2, "{}", process.log());
         }
@@ -563,7 +561,7 @@ async fn a_collector_with_a_certificate_is_believed_if_its_authority_is() {
             collector.at_least(way(Transport::Grpc).len()).await;
         } else {
             eventually("it is not believed", async || {
-                stack.broker.log().contains("takes no spans").then_some(())
+                stack.broker.log().contains("does not accept spans").then_some(())
             })
             .await;
             assert_eq!(collector.spans(), []);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use certs::{Authority, Pair, Validity};
-use futures_util::stream;
+use futures_util::StreamExt;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use service::{
-    Acceptor,
+    Acceptor, Shutdown,
     tls::{Callers, Identity, Protocol},
 };
 use tokio::task::JoinSet;
@@ -82,9 +82,7 @@ impl Collector {
         let address = acceptor.local_addr().expect("its address");
         let spans = Spans::default();
         let service = TraceServiceServer::new(Keeper(Arc::clone(&spans)));
-        let connections = stream::unfold(acceptor, |acceptor| async {
-            Some((Ok::<_, std::io::Error>(acceptor.accept().await), acceptor))
-        });
+        let connections = acceptor.connections(Shutdown::default()).map(Ok::<_, std::io::Error>);
         let mut server = JoinSet::new();
         server.spawn(async move {
             let served = Server::builder().add_service(service).serve_with_incoming(connections);

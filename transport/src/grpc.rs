@@ -32,8 +32,8 @@ use crate::{
     metrics::reconnects,
     parse_base_url,
     receipts::pong,
-    spans,
     tls::{Protocol, refused_by_alert},
+    traced,
 };
 
 /// How often a connection is tried, and how long the answer may take.
@@ -172,7 +172,7 @@ async fn answers(channel: Channel) -> Result<(), Failure> {
 /// A call that says in which span it is made.
 fn in_trace<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    spans::inject(request.metadata_mut().as_mut());
+    traced::inject(request.metadata_mut().as_mut());
     request
 }
 

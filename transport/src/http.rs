@@ -28,8 +28,8 @@ use crate::{
     metrics::reconnects,
     parse_base_url,
     receipts::pong,
-    spans,
     tls::{Protocol, refused_by_alert},
+    traced,
 };
 
 /// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
@@ -174,7 +174,7 @@ impl Http {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(bad)?;
-        spans::inject(request.headers_mut());
+        traced::inject(request.headers_mut());
         Ok(request)
     }
 

@@ -15,8 +15,8 @@ mod endpoints;
 mod metrics;
 mod receipts;
 mod settings;
-mod spans;
 mod tls;
+mod traced;
 mod transports;
 
 #[cfg(feature = "faults")]

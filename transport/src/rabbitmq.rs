@@ -136,7 +136,7 @@ fn blocked() -> Failure {
 /// The headers that say in which span a message is sent.
 fn trace_headers() -> Option<FieldTable> {
     let mut headers = None;
-    trace::inject(|name, value| {
+    spans::inject(|name, value| {
         let value = AMQPValue::LongString(value.into());
         headers.get_or_insert_with(FieldTable::default).insert(name.into(), value);
     });

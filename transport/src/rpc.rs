@@ -165,7 +165,7 @@ impl Rpc {
 
     fn context(&self) -> Context {
         let mut context = within(self.deadline);
-        context.trace_context = trace::with_current(|span| span.into());
+        context.trace_context = spans::with_current(|span| span.into());
         context
     }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome, PerTransport, Transport};
+use spans::{KeyValue, attribute};
 use tokio::sync::Semaphore;
-use trace::{KeyValue, attribute};
 use tracing::{Instrument, field::display};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     metrics::{self, CallTimes},
     rabbitmq::{Depths, Rabbitmq},
     rpc::Rpc,
-    spans,
+    traced,
 };
 
 /// A call waits for room for at most this part of its deadline: the rest is for the call itself.
@@ -87,7 +87,7 @@ impl Transports {
         batch: Batch<LogEntry>,
         mode: BatchMode,
     ) -> Result<Delivered, Failure> {
-        let span = spans::delivery(transport, &batch);
+        let span = traced::delivery(transport, &batch);
         let begun = Instant::now();
         let mut handed_over = None;
         let context = tracing::debug_span!("deliver", %transport, entries = batch.len());
@@ -227,7 +227,7 @@ fn past_the_deadline(peer: &str) -> Failure {
 fn log_success(transport: Transport, batch: &Batch<LogEntry>, outcome: &str) {
     tracing::debug!(
         %transport, entries = batch.len(), entry_id = %batch.first().id(),
-        trace_id = trace::current_id().map(display), outcome, "delivered"
+        trace_id = spans::current_id().map(display), outcome, "delivered"
     );
 }
 
@@ -239,7 +239,7 @@ fn log_failure(transport: Transport, entries: &[LogEntry], failure: &Failure) {
         return tracing::debug!(%transport, %code, cause, "no answer");
     };
     let (entries, entry_id) = (entries.len(), display(first.id()));
-    let trace_id = trace::current_id().map(display);
+    let trace_id = spans::current_id().map(display);
     match failure.certainty() {
         // Under overload a line for each would cost more than the refusal; the metrics count them.
         _ if code == Code::Overloaded => {

@@ -1,16 +1,11 @@
 //! `grpc`: Protocol Buffers over HTTP/2, with health and reflection.
 
-mod body;
-mod deadline;
-mod metadata;
-mod slots;
-mod stall;
+mod bounds;
 mod tail;
 mod upload;
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
-use axum::{body::Body, middleware};
 use futures_util::{FutureExt, StreamExt, stream};
 use proto::{
     Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailQuery, Transport,
@@ -20,69 +15,42 @@ use proto::{
         log_service_server::{LogService, LogServiceServer},
         status,
     },
-    limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_CALLS},
+    limits::FRAME_BYTES,
 };
-use service::{Acceptor, Client, GRACE, Room, Shutdown};
-use tokio::sync::watch;
+use service::{Acceptor, GRACE, Shutdown, tls::Protocol};
+use spans::{KeyValue, Span, SpanKind};
 use tonic::{
     Request, Response, Status, Streaming, codegen::BoxStream, metadata::MetadataMap, service::Routes,
-    transport::server::Server as TonicServer,
 };
-use trace::{KeyValue, Span, SpanKind};
 use uuid::Uuid;
 
 use self::{
-    body::{Sends, bounded},
-    slots::{Slots, given_up},
-    stall::Watched,
+    bounds::{
+        QUESTION_BYTES, deadline,
+        slots::{Slots, given_up},
+        stall::{self, Watched},
+    },
     tail::Tail,
     upload::{Settled, Uploads},
 };
+use super::{Door, Inside};
 use crate::{intake::Intake, metrics::StreamCall, store::Reader};
 
-/// Most calls at a time on one connection: twice as many as our clients have in flight, so that one who opens more streams
-/// than there are is told. What is beyond that waits for its turn at the client.
-const STREAMS: u32 = 2 * IN_FLIGHT_CALLS as u32;
-
-/// Most bytes of calls and messages that have not come as a whole yet, with the calls' metadata: so many of one
-/// connection, which is what one of our clients may have in flight, and half as many again.
-const HALF_SENT_SHARE_BYTES: usize = HELD_BYTES;
-const HALF_SENT_BYTES: usize = HELD_BYTES + HELD_BYTES / 2;
-
-/// Most bytes that a call has sent and that are not taken yet, and all calls of a connection. While the store is slow a
-/// stream of small entries waits here, many to a window. h2 charges each DATA frame what it lacks of 256 bytes, and ends a
-/// connection on which the charges of those that wait exceed half of its window. A stream that fills 256 KiB gets there with
-/// messages of less than 15 bytes; with 1 MiB it would with 50 already, which are common. The price is paid by large
-/// batches: one of 16 MiB takes 64 round trips.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-
-/// Most bytes of headers of a call, beyond which HTTP/2 itself refuses it, and says nothing of gRPC.
-const HEADER_BYTES: u32 = 16 * 1024;
-
-/// Most bytes of a question for health or reflection, which names a service. tonic would take 4 MiB; so all the calls
-/// of one connection hold as much together, if each is half sent.
-const QUESTION_BYTES: usize = 4 * 1024;
-
-/// How often a silent connection is tried, and how long the answer may take.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Most refusals that `WriteLogs` names; the others it only counts.
+/// Maximum refusals that `WriteLogs` names; the others it only counts.
 const REFUSALS: usize = 100;
 
-/// Serves gRPC until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
-/// `commits` changes when there is more to follow with `reader`.
-///
+/// Its row.
+pub(super) const DOOR: Door = Door {
+    setting: "LOGGER_GRPC_LISTEN",
+    listen: |config| config.logger_grpc_listen,
+    protocol: Protocol::Http2,
+    serve: |acceptor, inside| serve(acceptor, inside).boxed(),
+};
+
 /// # Errors
 /// If reflection cannot be set up.
-pub async fn serve(
-    acceptor: Acceptor,
-    intake: Intake,
-    reader: Reader,
-    commits: watch::Receiver<()>,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+async fn serve(acceptor: Acceptor, inside: Inside) -> anyhow::Result<()> {
+    let Inside { intake, reader, shutdown, .. } = inside;
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_service = health_service.max_decoding_message_size(QUESTION_BYTES);
     health.set_serving::<LogServiceServer<Server>>().await;
@@ -100,39 +68,20 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         intake,
         reader,
-        commits,
     };
     let logs = LogServiceServer::new(server)
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
-    let acceptor = acceptor.with_room(Room::new(HALF_SENT_SHARE_BYTES, HALF_SENT_BYTES));
-    let connections = stream::unfold(acceptor, |acceptor| async {
-        let connection = acceptor.accept().await;
-        Some((Ok::<_, std::io::Error>(Gathered::new(connection)), acceptor))
-    });
-    let bounded = middleware::map_request(|request: http::Request<Body>| async {
-        let (head, body) = request.into_parts();
-        metadata::check(&head.headers).map_err(|failure| status(&failure).into_http::<Body>())?;
-        let (part, sends) = (client(&head.extensions).half_sent().part(), Sends::by(head.uri.path()));
-        let body = bounded(body, &head.headers, part, sends);
-        Ok::<_, http::Response<Body>>(http::Request::from_parts(head, body))
-    });
     let routes = Routes::new(logs).add_service(health_service).add_service(reflection);
-    let routes = routes.add_service(reflection_v1alpha);
-    let routes = Routes::from(routes.prepare().into_axum_router().layer(bounded));
-    let served = TonicServer::builder()
-        .max_concurrent_streams(STREAMS)
-        .http2_max_header_list_size(HEADER_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(connections, shutdown.begun());
+    let routes = bounds::bound_calls(routes.add_service(reflection_v1alpha));
+    let connections = acceptor.with_room(bounds::room()).connections(shutdown.clone());
+    let connections = connections.map(|connection| Ok::<_, std::io::Error>(Gathered::new(connection)));
+    let served =
+        bounds::server().add_routes(routes).serve_with_incoming_shutdown(connections, shutdown.begun());
     let too_late = async {
         shutdown.begun().await;
         health.set_not_serving::<LogServiceServer<Server>>().await;
-        // tonic waits for ever on a connection that never sent a request (hyper#4170): the wait has a bound.
+        // tonic waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
@@ -148,7 +97,6 @@ struct Server {
     uploads: Uploads,
     slots: Slots,
     reader: Reader,
-    commits: watch::Receiver<()>,
     shutdown: Shutdown,
 }
 
@@ -166,7 +114,7 @@ fn traced<T>(
     metadata: &MetadataMap,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> impl Future<Output = Result<T, Status>> {
-    let caller = trace::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
+    let caller = spans::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
     let span = Span::entering(name, SpanKind::Server, caller);
     span.note(|| [KeyValue::new("rpc.system", "grpc"), KeyValue::new("rpc.service", "logs.LogService")]);
     span.around(answer).map(move |answer| {
@@ -184,7 +132,7 @@ impl LogService for Server {
         let written = self.write(request);
         let (id, receipt) = traced("logs.LogService/WriteLog", &metadata, written).await?;
         Ok(Response::new(LogResponse {
-            // The course's own word.
+            // The course's own wording.
             result: "logged!".to_owned(),
             id: id.to_string(),
             outcome: receipt.outcome.as_str().to_owned(),
@@ -237,9 +185,7 @@ impl LogService for Server {
         let slot = self.slots.take(StreamCall::Tail, request.extensions())?;
         let deadline = deadline::of(request.metadata());
         let query = TailQuery::try_from(request.into_inner());
-        let begun = async {
-            Tail::begin(self.reader.clone(), self.commits.clone(), query?, self.shutdown.clone()).await
-        };
+        let begun = async { Tail::begin(self.reader.clone(), query?, self.shutdown.clone()).await };
         let tail = begun.await.map_err(|failure| status(&failure))?;
         let given_up = slot.given_up.clone();
         let responses = deadline::within(deadline, tail.responses(), slot);
@@ -260,12 +206,7 @@ impl LogService for Server {
     }
 }
 
-/// The account of the connection that a call came by.
-fn client(extensions: &http::Extensions) -> &Client {
-    extensions.get().expect("tonic adds what the connection tells of itself to every call")
-}
-
-/// Adds what became of some entries to the summary.
+/// Adds what happened to some entries to the summary.
 fn count(response: &mut WriteLogsResponse, settled: Settled) {
     for (position, (id, result)) in (settled.first..).zip(settled.entries) {
         response.settled += 1;
@@ -302,5 +243,5 @@ fn acknowledgements(settled: Result<Settled, Failure>) -> Vec<Result<SyncRespons
 }
 
 fn missing_entry() -> Failure {
-    Failure::new(Code::BadField, "missing field `log_entry`: give it an entry")
+    Failure::new(Code::BadField, "missing field `log_entry`")
 }

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures_util::FutureExt;
 use proto::{
     Code, Failure, Page, Query, StoredEntry, Transport,
     json::{self, Envelope, Written, WrittenBatch},
@@ -16,8 +17,9 @@ use proto::{
     parse_entry_id,
 };
 use serde::Serialize;
-use service::{Acceptor, BodyError, GRACE, Held, Json, Room, Shutdown, traced};
+use service::{Acceptor, BodyError, GRACE, Held, Json, Room, tls::Protocol, traced};
 
+use super::{Door, Inside};
 use crate::{intake::Intake, store::Reader};
 
 /// How long a client waits for the writer at most. A client that has gone is not noticed meanwhile, so while the disk stands
@@ -25,17 +27,16 @@ use crate::{intake::Intake, store::Reader};
 /// much time; our own clients wait for 5 s.
 const WRITE_TIMEOUT: Duration = GRACE;
 
-/// Serves HTTP until `shutdown`, and what `health` adds.
-/// `own_hosts_only`: no certificate is asked for, so the host that a request is for counts.
-pub async fn serve(
-    acceptor: Acceptor,
-    intake: Intake,
-    reader: Reader,
-    health: Router,
-    own_hosts_only: bool,
-    settings: service::http::Settings,
-    shutdown: Shutdown,
-) {
+/// Its row.
+pub(super) const DOOR: Door = Door {
+    setting: "LOGGER_HTTP_LISTEN",
+    listen: |config| config.logger_http_listen,
+    protocol: Protocol::Http1,
+    serve: |acceptor, inside| serve(acceptor, inside).map(Ok).boxed(),
+};
+
+async fn serve(acceptor: Acceptor, inside: Inside) {
+    let Inside { intake, reader, health, own_hosts_only, http, shutdown } = inside;
     let acceptor = acceptor.with_room(Room::new(LOGGER_BODY_BYTES, IN_FLIGHT_BYTES));
     let router = Router::new()
         .route("/log", post(write))
@@ -43,16 +44,13 @@ pub async fn serve(
         .with_state(intake)
         .merge(Router::new().route("/logs", get(list)).route("/logs/{id}", get(entry)).with_state(reader))
         .merge(health)
-        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such address: see README.md")) })
+        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such endpoint: see README.md")) })
         .method_not_allowed_fallback(|| async {
-            Refusal(Failure::new(
-                Code::MethodNotAllowed,
-                "this address takes another method: the header Allow names it",
-            ))
+            Refusal(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
         });
     // Pages in a browser have the broker, which asks where they come from.
     let router = service::http::refuse_pages(router, own_hosts_only);
-    service::http::serve(acceptor, service::http::catch_panics(router), &settings, shutdown).await;
+    service::http::serve(acceptor, service::http::catch_panics(router), &http, shutdown).await;
 }
 
 type Answer<T> = Result<(StatusCode, Json<Envelope<T>>), Refusal>;
@@ -66,7 +64,7 @@ async fn write_one(intake: &Intake, request: Request) -> Answer<Written> {
     let draft = json::parse_entry(&Held::read(request).await.map_err(about_body)?)?;
     let (id, receipt) = in_time(intake.write(draft, Transport::Http)).await?;
     let written = Written { id, outcome: receipt.outcome, store_us: receipt.store_us };
-    // The course's own word.
+    // The course's own wording.
     accepted("logged", written)
 }
 
@@ -82,7 +80,7 @@ async fn write_many(intake: &Intake, request: Request) -> Answer<WrittenBatch> {
     accepted("logged", WrittenBatch { results, store_us: receipt.store_us })
 }
 
-/// Waits for the writer, but not without end. The writer finishes what it took, also when nobody waits for it.
+/// Waits for the writer, with a timeout. The writer finishes what it has queued even if nobody waits for it.
 ///
 /// # Errors
 /// That of the write, or `outcome_unknown` after [`WRITE_TIMEOUT`].
@@ -96,7 +94,7 @@ async fn list(State(reader): State<Reader>, RawQuery(query): RawQuery) -> Answer
     let is_contradictory = query.filter.is_contradictory();
     let page = reader.page(query).await?;
     let message = match page.entries.len() {
-        0 if is_contradictory => "0 entries: since lies after until".to_owned(),
+        0 if is_contradictory => "0 entries: since is after until".to_owned(),
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
     };
@@ -107,7 +105,7 @@ async fn entry(State(reader): State<Reader>, id: Result<Path<String>, PathReject
     // What is not UTF-8 is no id either.
     let id = id.map(|Path(id)| id).unwrap_or_default();
     let entry = reader.get(parse_entry_id(&id)?).await?;
-    let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry of this id is stored"))?;
+    let entry = entry.ok_or_else(|| Failure::new(Code::NotFound, "no entry with this id is stored"))?;
     Ok((StatusCode::OK, Json(Envelope::ok("1 entry", entry))))
 }
 
@@ -151,6 +149,8 @@ impl IntoResponse for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use service::Shutdown;
+
     use super::*;
     use crate::{
         store::{Retention, fixtures::*},

@@ -1,6 +1,50 @@
-//! The logger's three servers. Each decodes, calls the [`crate::intake::Intake`], and encodes; laid side by
-//! side, only the protocol differs.
+//! The doors of the logger, one file each: it decodes, calls the [`Intake`], and encodes. Side by side, only the
+//! protocol differs.
+//!
+//! Another door is a file with its [`Door`], a row in [`DOORS`], and the setting of its address.
 
 pub mod grpc;
 pub mod http;
 pub mod rpc;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use futures_util::future::BoxFuture;
+use service::{Acceptor, Shutdown, tls::Protocol};
+
+use crate::{Config, intake::Intake, store::Reader};
+
+/// All doors, in the order in which they are opened.
+pub const DOORS: [Door; 3] = [http::DOOR, rpc::DOOR, grpc::DOOR];
+
+/// A way into the logger. All that there is to know of it stands here, so that no other list can miss one.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// The setting that says where it listens.
+    pub setting: &'static str,
+    /// Where that is.
+    pub listen: fn(&Config) -> SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Serves it until a shutdown; then it takes no new connection, answers the calls in flight, and closes. It fails if
+    /// it could not be set up.
+    pub serve: fn(Acceptor, Inside) -> BoxFuture<'static, anyhow::Result<()>>,
+}
+
+/// What the doors lead to.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// Where entries go.
+    pub intake: Intake,
+    /// Where they are read.
+    pub reader: Reader,
+    /// The addresses for operators, over HTTP.
+    pub health: Router,
+    /// No certificate is asked for, so over HTTP the host that a request is for counts.
+    pub own_hosts_only: bool,
+    /// How HTTP is served.
+    pub http: service::http::Settings,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}

@@ -10,17 +10,17 @@ use proto::{
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
     rpc::{LogRpc, LogRpcRequest, LogRpcResponse, Traced, VERSION, serve_frames},
 };
-use service::{Acceptor, Connection, GRACE, Room, Shutdown};
+use service::{Acceptor, Connection, GRACE, Room, serve_each, tls::Protocol};
+use spans::{KeyValue, Span, SpanKind};
 use tarpc::{
     ServerError,
     context::Context,
     server::{BaseChannel, Channel, Config, Serve, serve as serve_fn},
 };
-use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
-use trace::{KeyValue, Span, SpanKind};
 
 use self::metered::Metered;
+use super::{Door, Inside};
 use crate::intake::Intake;
 
 /// A connection without a call for so long is dropped. Our client sends a keepalive every 5 s.
@@ -29,21 +29,22 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers that are ready may take to leave, once the last call has ended.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// Serves rpc until `shutdown`. Then it takes no new connection, answers the calls in flight, and closes.
-pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
+/// Its row.
+pub(super) const DOOR: Door = Door {
+    setting: "LOGGER_RPC_LISTEN",
+    listen: |config| config.logger_rpc_listen,
+    protocol: Protocol::Unnamed,
+    serve: |acceptor, inside| serve(acceptor, inside).map(Ok).boxed(),
+};
+
+async fn serve(acceptor: Acceptor, inside: Inside) {
+    let Inside { intake, shutdown, .. } = inside;
     let acceptor = acceptor.with_room(Room::new(FRAME_BYTES, HELD_BYTES));
     let calls = TaskTracker::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let connection = tokio::select! {
-            () = shutdown.begun() => break,
-            connection = acceptor.accept() => connection,
-        };
-        let served = serve_connection(connection, intake.clone(), calls.clone());
-        connections.spawn(served);
-        while connections.try_join_next().is_some() {}
-    }
-    drop(acceptor);
+    let mut connections = serve_each(acceptor, shutdown, |connection| {
+        serve_connection(connection, intake.clone(), calls.clone())
+    })
+    .await;
     calls.close();
     if tokio::time::timeout(GRACE, calls.wait()).await.is_err() {
         tracing::warn!(calls = calls.len(), "dropping rpc calls that did not finish in time");
@@ -52,8 +53,8 @@ pub async fn serve(acceptor: Acceptor, intake: Intake, shutdown: Shutdown) {
     connections.shutdown().await;
 }
 
-/// Serves one connection until its client closes it, sends what is no frame, or is silent for too long.
-/// Whatever goes wrong, a panic in tarpc too, ends this connection alone.
+/// Serves one connection until its client closes it, sends an invalid frame, or is silent for too long.
+/// Any error, even a panic in tarpc, ends only this connection.
 async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTracker) {
     let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);
@@ -97,7 +98,7 @@ fn traced(
 
 fn span(name: &'static str, caller: tarpc::trace::Context) -> Span {
     let tarpc::trace::Context { trace_id, span_id, sampling_decision } = caller;
-    let caller = trace::caller(trace_id.into(), span_id.into(), sampling_decision.into());
+    let caller = spans::caller(trace_id.into(), span_id.into(), sampling_decision.into());
     let span = Span::entering(name, SpanKind::Server, caller);
     span.note(|| [KeyValue::new("rpc.system", "tarpc"), KeyValue::new("rpc.service", "LogRpc")]);
     span

@@ -1,4 +1,4 @@
-//! What the tests of the store and of the writer have in common.
+//! Helpers for the tests of the store and of the writer.
 
 use std::path::Path;
 
@@ -10,19 +10,17 @@ use uuid::Uuid;
 use super::{Arrival, Batch, Store, StoreUrl};
 
 /// An empty store in a directory that vanishes with the test.
-pub(crate) fn new_store() -> (TempDir, StoreUrl, Store) {
+pub(crate) fn new_store() -> (TempDir, StoreUrl, Box<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let url = StoreUrl::Sqlite(directory.path().join("logs.db"));
-    let store = Store::open(&url).expect("a new store");
+    let store = super::open(&url).expect("a new store");
     (directory, url, store)
 }
 
 /// The file of a store.
 pub(crate) fn file(url: &StoreUrl) -> &Path {
-    match url {
-        StoreUrl::Sqlite(path) => path,
-        StoreUrl::Nothing => panic!("it has none"),
-    }
+    let StoreUrl::Sqlite(path) = url else { panic!("it has none") };
+    path
 }
 
 pub(crate) fn id(number: u128) -> Uuid {
@@ -54,7 +52,7 @@ pub(crate) fn all_or_none(arrivals: Vec<Arrival>) -> Batch {
 }
 
 /// Stores one entry in a group of its own.
-pub(crate) fn store_one(store: &mut Store, arrival: Arrival) -> Result<Outcome, Failure> {
+pub(crate) fn store_one(store: &mut dyn Store, arrival: Arrival) -> Result<Outcome, Failure> {
     let mut answers = store.commit(&[each(vec![arrival])])?;
     answers.remove(0).expect("`each` answers by entry").remove(0)
 }

@@ -1,117 +1,27 @@
-//! Why a store does not open, and what to do about it.
+//! Why a store cannot be opened, for any kind of store.
 
-use std::{io, path::PathBuf};
+use std::error::Error;
 
-/// Why a store could not be opened. Nothing that was found is changed, let alone deleted.
+/// Why a store could not be opened. Nothing that was found is changed, let alone deleted. The cause, in the words of its
+/// kind, says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory of the file is missing and cannot be made.
-    #[error("cannot make the directory {}: make it by hand, or name another place", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is something else.
-    #[error("{} is there already and is not a store of this logger: name another file", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process has it open for writing.
-    #[error("another logger uses {}: stop that one first, or name another file", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file has more than one name: a process that opens another does not find the write-ahead log of this one.
-    #[error(
-        "{0} has {names} names (hard links), and entries that are stored under one are lost under another: find them with \
-         `find / -samefile {0}`, and delete all but one",
-        path.display()
-    )]
-    Linked {
-        /// The file.
-        path: PathBuf,
-        /// How many it has.
-        names: u64,
-    },
-    /// The file, or what must be written beside it, may not be written.
-    #[error("{} cannot be written, as {detail}. This puts it right: {fix}", path.display())]
-    NotWritable {
-        /// The file or the directory.
-        path: PathBuf,
-        /// Why not.
-        detail: String,
-        /// The command that helps.
-        fix: String,
-    },
-    /// There is no room to begin with.
-    #[error(
-        "the disk of {} is full, to the last byte: free 16 MiB there, or move the store with its -wal to a larger one",
-        path.display()
-    )]
-    Full {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file that keeps two loggers from using one store cannot be had.
-    #[error("cannot open {}", path.display())]
-    Lock {
-        /// That file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file was written by a later version.
-    #[error(
-        "{} has version {found} of the format, and this logger knows up to {known}: use a newer logger",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// The newest version that is understood.
-        known: i32,
-    },
-    /// The file is a store, and broken.
-    #[error(
-        "{0} is damaged ({detail}). Was it put back from a copy? Then move {0}-wal and {0}-shm away, which belong to the \
-         file that was there before, and start again. Otherwise move all three away, and put a copy back in its place or \
-         begin with an empty store",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        detail: String,
-    },
-    /// The file cannot give the promise that a stored entry is synced.
-    #[error("{} cannot be used safely ({detail}): put it on a local disk", path.display())]
-    NotDurable {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        detail: String,
-    },
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Anything else that SQLite says.
-    #[error("cannot open {}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        source: rusqlite::Error,
-    },
+    /// What is stored is damaged: opening it again will not help.
+    #[error(transparent)]
+    Damaged(Cause),
+    /// Another logger uses it, and it is for one alone.
+    #[error(transparent)]
+    InUse(Cause),
+    /// A later version of the logger has written it.
+    #[error(transparent)]
+    Newer(Cause),
+    /// It cannot promise that a stored entry is synced.
+    #[error(transparent)]
+    NotDurable(Cause),
+    /// It cannot be reached, read or written, or is something else.
+    #[error(transparent)]
+    Unusable(Cause),
 }
+
+/// What the kind of store says.
+pub type Cause = Box<dyn Error + Send + Sync>;

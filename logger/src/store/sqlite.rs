@@ -1,9 +1,10 @@
-//! Entries in a SQLite file: the write end, and what it does about errors.
+//! Entries in a SQLite file: the write end, and its error handling.
 //!
-//! One connection writes; it is closed and opened again whenever it is not certain in which state it is.
+//! One connection writes; it is closed and reopened whenever its state is uncertain.
 
 mod access;
 mod checksum;
+mod connection;
 mod follow;
 mod judge;
 mod keeper;
@@ -11,6 +12,7 @@ mod lock;
 mod lost;
 mod names;
 mod open;
+mod open_error;
 mod page;
 mod prune;
 mod read;
@@ -23,38 +25,39 @@ mod write;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use proto::{Code, Failure, Outcome, Time};
 use rusqlite::Connection;
+use tokio::sync::watch;
 
-pub(super) use self::read::SqliteReader;
-pub use self::reset::ResetTimes;
 use self::{
     judge::{Damage, damaged, full},
     keeper::Keeper,
     lost::Lost,
     names::Names,
     open::Opened,
+    open_error::OpenError,
+    read::SqliteReader,
     reserve::Reserve,
-    row::LeftOut,
     write::Broken,
 };
-use super::{Answer, Batch, OpenError, Vitals};
+use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals};
 use crate::{clock::Clock, metrics::ClockLeaps};
 
-/// For so long a commit that succeeded says that the next one will.
+/// How long a successful commit is taken as evidence that the next one will succeed.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a SQLite file.
 #[derive(Debug)]
-pub struct Sqlite {
+pub(super) struct Sqlite {
     path: PathBuf,
     /// `None` after an error that leaves its state in doubt, until it is opened again.
     connection: Option<Connection>,
     /// Whether what was found in the log is in the main file: before that nothing is written.
-    log_taken_over: bool,
+    checkpointed: bool,
     clock: Clock,
     leaps: ClockLeaps,
     /// What the last entry that was stored got, so that a clock that is set back does not turn the order.
@@ -67,32 +70,34 @@ pub struct Sqlite {
     made_room_at: Option<Instant>,
     damage: Damage,
     vitals: Vitals,
-    /// What has become of the files, when they were last looked at.
+    /// What has happened to the files, when they were last looked at.
     lost: Option<Lost>,
     /// What an entry would get now, as far as is known.
     standing: Result<(), Failure>,
     /// When the last commit succeeded.
     committed_at: Option<Instant>,
     reader: SqliteReader,
+    /// Changes after each commit, for those who follow.
+    commits: watch::Sender<()>,
     /// Its locks are given back after the connection is closed.
     names: Names,
 }
 
 impl Sqlite {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        // From here on the name means the same file, whatever becomes of the working directory.
+        // From here on the name means the same file, whatever happens to the working directory.
         let path =
             std::path::absolute(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         access::check(&path)?;
         schema::prepare(&path)?;
         let mut names = Names::take(&path)?;
         let reserve = Reserve::open(names.real_path());
-        let Opened { connection, log_taken_over } = open_with(&reserve, &path)?;
+        let Opened { connection, checkpointed } = connection::open_with(&reserve, &path)?;
         names.note_log();
         names.look(true).map_err(|lost| OpenError::NotDurable {
             path: path.clone(),
-            detail: format!("while it was being opened, {}", lost.what()),
+            detail: format!("while opening, {}", lost.what()),
         })?;
         let last_stored_at =
             row::last_stored_at(&connection).map_err(|error| open::open_error(&path, error))?;
@@ -101,7 +106,7 @@ impl Sqlite {
         let mut sqlite = Sqlite {
             path,
             connection: Some(connection),
-            log_taken_over,
+            checkpointed,
             clock: Clock::system(),
             leaps: ClockLeaps::new(),
             last_stored_at: last_stored_at.unwrap_or(Time::MIN),
@@ -115,75 +120,15 @@ impl Sqlite {
             standing: Ok(()),
             committed_at: None,
             reader,
+            commits: watch::Sender::new(()),
             names,
         };
-        if !log_taken_over {
-            tracing::error!("the disk is full: entries can be read, and none is stored until there is room");
+        if !checkpointed {
+            tracing::error!("the disk is full: entries can be read, but not stored until space is freed");
             sqlite.standing = Err(full());
         }
         sqlite.look_at_the_clock();
         Ok(sqlite)
-    }
-
-    pub(super) fn reader(&self) -> SqliteReader {
-        self.reader.clone()
-    }
-
-    pub(super) fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let answers = self.store(group);
-        let mut over = answers.iter().flatten().filter_map(|answer| answer.as_ref().err());
-        let over = over.find(|failure| failure.code == Code::StorageFull).cloned();
-        let answers = self.committed(answers);
-        if let Some(over) = over {
-            // A part of it found no room.
-            let _ = self.committed::<()>(Err(over));
-        }
-        answers
-    }
-
-    /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
-    /// entry nearer to the dead letters. So it proves what an entry needs: files in their places, room for some at the
-    /// most, and a commit.
-    pub(super) fn ping(&mut self) -> Result<(), Failure> {
-        let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
-        let result = match self.see(true) {
-            Ok(()) if fresh => Ok(()),
-            Ok(()) => self.store(&[]).map(|_| ()),
-            Err(failure) => Err(failure),
-        };
-        self.committed(result)
-    }
-
-    /// What may change while nothing is written.
-    pub(super) fn look(&mut self) {
-        self.look_at_the_clock();
-        if self.standing.is_err() {
-            // What an entry was refused with holds until a commit succeeds.
-            let _ = self.ping();
-        } else if let Err(failure) = self.see(false) {
-            let _ = self.committed::<()>(Err(failure));
-        }
-    }
-
-    pub(super) fn standing(&self) -> Result<(), &Failure> {
-        self.standing.as_ref().copied()
-    }
-
-    pub(super) fn close(mut self) {
-        self.keeper.tell();
-        let Some(connection) = self.connection.filter(|_| !self.damage.is_there()) else {
-            return;
-        };
-        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        // Nothing is lost if it fails: the next start reads the log.
-        match checkpoint {
-            Ok(0) => {}
-            Ok(_busy) => tracing::warn!("the write-ahead log is still read and stays beside the store"),
-            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log stays beside the store"),
-        }
-        if let Err((_, error)) = connection.close() {
-            tracing::warn!(%error, "the store did not close cleanly");
-        }
     }
 
     fn committed<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
@@ -250,69 +195,87 @@ impl Sqlite {
             Err(broken) => Err(self.judge(connection, broken)),
         }
     }
-
-    /// As [`Sqlite::take_connection`], where what was found in the log is in the main file.
-    fn take_connection_to_write(&mut self) -> Result<Connection, Failure> {
-        let connection = self.take_connection()?;
-        if self.log_taken_over {
-            return Ok(connection);
-        }
-        self.connection = Some(connection);
-        Err(full())
-    }
-
-    /// The connection, opened again if it was closed. Whoever takes it puts it back if it is still good.
-    fn take_connection(&mut self) -> Result<Connection, Failure> {
-        if self.damage.is_there() {
-            return Err(damaged());
-        }
-        if let Some(connection) = self.connection.take() {
-            return Ok(connection);
-        }
-        // It looks for damage before anything is written again.
-        let opened = open::open(&self.path).map_err(|error| {
-            if let OpenError::Damaged { .. } = &error {
-                self.damage.found(&self.path, &error);
-            }
-            if let OpenError::Full { .. } = &error {
-                self.reserve.release();
-                return full().because(error);
-            }
-            Failure::unreachable("the store").because(error)
-        })?;
-        self.names.note_log();
-        self.log_taken_over = opened.log_taken_over;
-        // A commit of which nothing is certain may have stored some.
-        if let Ok(Some(found)) = row::last_stored_at(&opened.connection) {
-            self.last_stored_at = self.last_stored_at.max(found);
-        }
-        tracing::info!(path = %self.path.display(), "the store is open again");
-        Ok(opened.connection)
-    }
-
-    fn judge(&mut self, connection: Connection, broken: Broken) -> Failure {
-        let (failure, kept) = judge::judge(connection, broken, &self.path, &self.damage);
-        self.connection = kept;
-        failure
-    }
 }
 
-/// Opens the file; on a full disk the reserve is given up for it.
-fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenError> {
-    match schema::open_or_create(path) {
-        Ok(opened) if opened.log_taken_over => Ok(opened),
-        Ok(opened) => {
-            reserve.release();
-            let log_taken_over = open::take_over_the_log(&opened.connection).is_ok();
-            Ok(Opened { log_taken_over, ..opened })
+/// Its calls block, as they are called on the thread that owns it.
+impl Store for Sqlite {
+    fn reader(&self) -> Reader {
+        Reader::new(Arc::new(self.reader.clone()), self.commits.subscribe())
+    }
+
+    fn commit(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
+        let answers = self.store(group);
+        let mut over = answers.iter().flatten().filter_map(|answer| answer.as_ref().err());
+        let over = over.find(|failure| failure.code == Code::StorageFull).cloned();
+        let answers = self.committed(answers);
+        if let Some(over) = over {
+            // A part of it found no room.
+            let _ = self.committed::<()>(Err(over));
         }
-        Err(OpenError::Full { .. }) => {
-            reserve.release();
-            schema::open_or_create(path)
+        // After a commit that failed they find nothing new, or what it has stored anyway.
+        self.commits.send_replace(());
+        answers
+    }
+
+    fn tend(&mut self, retention: &Retention) -> bool {
+        self.delete_a_little(retention)
+    }
+
+    /// The listener takes deliveries only while this says yes (`Intake::write_batch`), for each that comes back brings an
+    /// entry nearer to the dead letters. So it proves what an entry needs: files in their places, room for some at the
+    /// most, and a commit.
+    fn ping(&mut self) -> Result<(), Failure> {
+        let fresh = self.committed_at.is_some_and(|at| at.elapsed() < FRESH);
+        let result = match self.see(true) {
+            Ok(()) if fresh => Ok(()),
+            Ok(()) => self.store(&[]).map(|_| ()),
+            Err(failure) => Err(failure),
+        };
+        self.committed(result)
+    }
+
+    /// What may change while nothing is written.
+    fn look(&mut self) {
+        self.look_at_the_clock();
+        if self.standing.is_err() {
+            // What an entry was refused with holds until a commit succeeds.
+            let _ = self.ping();
+        } else if let Err(failure) = self.see(false) {
+            let _ = self.committed::<()>(Err(failure));
         }
-        Err(error) => Err(error),
+    }
+
+    fn standing(&self) -> Result<(), &Failure> {
+        self.standing.as_ref().copied()
+    }
+
+    fn reset_times(&mut self) -> anyhow::Result<ResetTimes> {
+        self.reset()
+    }
+
+    /// Checkpoints the log into the main file.
+    fn close(mut self: Box<Self>) {
+        self.keeper.tell();
+        let Some(connection) = self.connection.take().filter(|_| !self.damage.is_there()) else {
+            return;
+        };
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        // Nothing is lost if it fails: the next start reads the log.
+        match checkpoint {
+            Ok(0) => {}
+            Ok(_busy) => {
+                tracing::warn!("the write-ahead log is still being read and remains next to the store")
+            }
+            Err::<i64, _>(error) => tracing::warn!(%error, "the write-ahead log remains next to the store"),
+        }
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(super) use self::tests::Place;

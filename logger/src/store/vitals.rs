@@ -1,4 +1,4 @@
-//! How a store is, for readers outside of its thread: `/readyz` and the metrics.
+//! The health of the store, for `/readyz` and the metrics.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

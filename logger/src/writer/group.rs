@@ -1,4 +1,4 @@
-//! What the thread does: gather, commit, answer, and tend the store in between.
+//! The loop of the writer's thread: gather, commit, respond, and maintain the store in between.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -7,37 +7,32 @@ use std::{
 
 use proto::BatchReceipt;
 
-use trace::{Past, attribute};
+use spans::{Past, attribute};
 
-use super::{Request, Waiting, Watch};
+use super::{Request, Waiting, thread::Watch};
 use crate::{
     metrics::Commits,
     store::{Answer, Batch, Retention, Store},
 };
 
-/// Most entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
+/// Maximum entries in one group, unless a single request has more. Beyond it a larger group is hardly cheaper,
 /// and the first in it would wait longer.
 const GROUP_ENTRIES: usize = 512;
 
-/// Most bytes of name and data in one group, unless a single request has more, for the same reason.
+/// Maximum bytes of name and data in one group, unless a single request has more, for the same reason.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often the store is tended while there is nothing special to do.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until every sender is gone and the queue is empty.
-pub(super) fn run(mut store: Store, retention: &Retention, queue: Receiver<Request>, watch: &Watch) {
+pub(super) fn run(mut store: Box<dyn Store>, retention: &Retention, queue: Receiver<Request>, watch: &Watch) {
     let commits = Commits::new();
     let mut queue = Queue { receiver: queue, held: None };
     let mut tend_at = Instant::now();
     loop {
         match queue.next_group(tend_at) {
-            Next::Group(group) => {
-                if serve(&mut store, group, &commits) {
-                    // Those who follow look again. After a commit that failed they find nothing new.
-                    watch.shared.commits.send_replace(());
-                }
-            }
+            Next::Group(group) => serve(&mut *store, group, &commits),
             Next::Nothing => {}
             Next::End => break,
         }
@@ -101,8 +96,8 @@ struct Commit {
     ended_at: Instant,
 }
 
-/// Commits and answers a group; whether it held entries, and not just questions.
-fn serve(store: &mut Store, group: Vec<Request>, commits: &Commits) -> bool {
+/// Commits and answers a group.
+fn serve(store: &mut dyn Store, group: Vec<Request>, commits: &Commits) {
     let (batches, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|request| (request.batch, request.waiting)).unzip();
     let entries: usize = batches.iter().map(|batch| batch.arrivals.len()).sum();
@@ -125,11 +120,10 @@ fn serve(store: &mut Store, group: Vec<Request>, commits: &Commits) -> bool {
         commits.answered(batch, answer);
     }
     waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, commit));
-    entries > 0
 }
 
-/// Answers those who have sent no entry, to ask whether one could be stored. A group that failed has answered them too.
-fn answer_questions(store: &mut Store, batches: &[Batch], answers: &mut [Answer]) {
+/// Answers the pings. A group that failed has answered them too.
+fn answer_questions(store: &mut dyn Store, batches: &[Batch], answers: &mut [Answer]) {
     let questions = batches.iter().zip(answers).filter(|(batch, _)| batch.arrivals.is_empty());
     let mut answer = None;
     for (_, own) in questions {
@@ -158,7 +152,7 @@ impl Waiting {
     fn answer(self, answer: Answer, commit: Commit) {
         let Commit { entries, started_at, ended_at } = commit;
         let store_us = u64::try_from((ended_at - self.queued_at).as_micros()).ok();
-        // A caller that has gone away does not matter: its entry is stored all the same.
+        // A client that has disconnected does not matter: its entry is stored anyway.
         let _ = self.answer.send(answer.map(|results| BatchReceipt { results, store_us }));
         if let Some(span) = self.span {
             let event = ("the commit begins", started_at);

@@ -10,8 +10,8 @@ use proto::{
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use super::*;
-use crate::store::{Reader, StoreUrl, fixtures::*};
+use super::{thread::Watch, *};
+use crate::store::{self, Reader, StoreUrl, fixtures::*};
 
 /// Far above what a drain takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -209,8 +209,8 @@ async fn a_drain_answers_all_that_was_let_in_and_lets_no_more_in() {
     let path = file(&it.url);
     let wal = std::fs::metadata(path.with_file_name("logs.db-wal")).map_or(0, |file| file.len());
     assert_eq!(wal, 0, "everything is in the main file");
-    let mut again = Store::open(&it.url).expect("opened again");
-    assert_eq!(store_one(&mut again, arrival(99, "text")), Ok(Outcome::Duplicate));
+    let mut again = store::open(&it.url).expect("opened again");
+    assert_eq!(store_one(&mut *again, arrival(99, "text")), Ok(Outcome::Duplicate));
 }
 
 #[tokio::test]
@@ -233,13 +233,12 @@ async fn a_thread_that_died_is_seen_and_writes_are_refused() {
         bytes: Arc::new(Semaphore::new(100)),
         healthy: AtomicBool::new(true),
         trouble: Mutex::default(),
-        commits: watch::Sender::new(()),
     });
     let (ending, ended) = oneshot::channel();
     let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
     let writer = Writer { shared: Arc::clone(&shared) };
     assert!(writer.healthy());
-    let thread = thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         let _watch = watch;
         let _request: Request = queue.recv().expect("a request");
         panic!("on purpose: a test of what a panic leaves behind");

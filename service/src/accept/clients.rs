@@ -1,4 +1,4 @@
-//! The connections of a port: how many there may be, and who makes room when there are as many.
+//! The connections of a port: how many there may be, and which is closed for a new one at the limit.
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +13,13 @@ use tokio::{
 
 use crate::client::Client;
 
-/// Connections beyond the limit that are answered all the same, once each: where all others are busy, somebody may still
-/// ask whether the process is alive.
+/// Connections beyond the limit, for one request each: when all others are busy, a liveness probe must still be answered.
 const RESERVE: usize = 16;
 
-/// A connection that has waited for its client for so long may be closed for a new one.
+/// How long a connection must be idle before it may be closed for a new one.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// How long one that was closed may take to be gone, before the next is looked for.
+/// How long a closed connection may take to end before another is closed.
 const CLOSING: Duration = Duration::from_millis(50);
 
 /// Counts the connections of a port. Clones share it.

@@ -1,4 +1,4 @@
-//! The time that a client may take for the head of a request, from its first byte on.
+//! The timeout for the head of a request, from its first byte on.
 
 use std::{
     future::Future,

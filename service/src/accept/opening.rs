@@ -1,4 +1,4 @@
-//! What a client must have sent soon after it has connected.
+//! What a client must send soon after it has connected.
 
 use std::{
     future::Future,

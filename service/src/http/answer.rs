@@ -1,4 +1,4 @@
-//! Answers on their way out: what is large counts until its client has read it.
+//! Response bodies: large ones count against a limit until the client has read them.
 
 use std::{
     pin::Pin,
@@ -22,7 +22,7 @@ use crate::{
 /// An answer that is no longer finds a place in the system's own buffers, and is not counted.
 const SMALL_BYTES: u64 = 16 * 1024;
 
-/// A large one is handed over in pieces, so that it shows whether its client reads.
+/// Size of the pieces of a large response, which show whether its client reads.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// No page of another origin may embed what is answered here, or load it as something else than it is.
@@ -70,7 +70,7 @@ impl AsRef<[u8]> for Counted {
 }
 
 /// Takes room for an answer until it is read. If there is none, that is the answer to one who `only_reads`. Others must learn
-/// what became of what they sent: theirs goes out uncounted, and is no larger than a result for each entry of a batch.
+/// what happened to what they sent: theirs goes out uncounted, and is no larger than a result for each entry of a batch.
 pub(super) fn bounded(
     response: Response,
     client: &Client,
@@ -83,7 +83,7 @@ pub(super) fn bounded(
             let mut part = client.unread().part();
             let room = part.grow(usize::try_from(bytes).unwrap_or(usize::MAX));
             if room.is_err() && only_reads {
-                (overloaded("too many answers are not read yet; try again"), None, None)
+                (overloaded("too many unread responses: retry"), None, None)
             } else {
                 let held = Held { _part: room.is_ok().then_some(part), _working: working };
                 let share = client.unread().clone();

@@ -1,5 +1,5 @@
-//! What hyper refuses by itself, in the envelope that all answers have. It answers a head that it cannot read, or that is
-//! too long, with a status and no body, and lets nobody have a say; so it is told apart on its way out.
+//! Puts hyper's own refusals into the envelope of all responses. hyper answers an invalid or too large head with a
+//! status and no body, and has no hook for it; so they are recognised on their way out.
 
 use std::{
     io,
@@ -15,12 +15,8 @@ const NO_BODY: &str = "content-length: 0\r\n";
 /// The statuses that hyper refuses with, the word for each in `proto`'s table, and what it means to a caller. It has a
 /// third, 414, for an address that is longer than all that we take.
 const REFUSALS: [(&str, &str, &str); 2] = [
-    ("400", "bad_request", "this is no HTTP/1.1 request that can be read"),
-    (
-        "431",
-        "headers_too_large",
-        "the address and the headers are too large: 32 KiB and 64 headers are taken",
-    ),
+    ("400", "bad_request", "not a valid HTTP/1.1 request"),
+    ("431", "headers_too_large", "URL and headers too large: at most 32 KiB and 64 headers"),
 ];
 
 /// A connection on which hyper writes.

@@ -1,4 +1,4 @@
-//! What pages in a browser may ask of a port.
+//! What web pages may ask of a port.
 
 use axum::{
     Router,
@@ -24,11 +24,11 @@ pub fn is_from_elsewhere(headers: &HeaderMap) -> bool {
 /// By which it says how it asks: `navigate` for a link that is followed.
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What anybody may open in a browser by a link: nothing is searched there, so that how long an answer takes tells a page
-/// of elsewhere nothing.
+/// What may be opened in a browser by a link from anywhere: nothing is searched there, so that the response time reveals
+/// nothing to the linking page.
 const OPENED_BY_LINKS: [&str; 5] = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"];
 
-/// Whether somebody follows a link to what may be opened by one.
+/// Whether a request follows a link to one of these.
 pub fn follows_a_link(request: &Request) -> bool {
     let is_navigation = request.headers().get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
     is_navigation && request.method() == Method::GET && OPENED_BY_LINKS.contains(&request.uri().path())
@@ -48,8 +48,8 @@ async fn refuse(State(own_hosts_only): State<bool>, request: Request, next: Next
     let of_a_page =
         headers.contains_key(header::ORIGIN) || (is_from_elsewhere(headers) && !follows_a_link(&request));
     if of_a_page || (own_hosts_only && !own_host()) {
-        let message = "pages in a browser, and callers by a name other than localhost, may not call this port: let \
-            them call the broker";
+        let message = "web pages, and clients that call by a name other than localhost, must use the broker instead of \
+            this port";
         return refusal(StatusCode::FORBIDDEN, "forbidden_origin", message);
     }
     next.run(request).await

@@ -1,7 +1,7 @@
-//! The connection to the collector of traces, encrypted or not.
+//! The connection to the trace collector, plain or TLS.
 //!
-//! tonic's own TLS stays off in this workspace: with it tonic refuses the encrypted connections that others open for
-//! it, as `transport` does.
+//! tonic's own TLS stays off in this workspace: with it tonic rejects the TLS connections that a custom connector
+//! opens for it, as `transport` does.
 
 use std::{
     future::Future,
@@ -102,7 +102,7 @@ fn read(ca: &Path) -> anyhow::Result<Arc<ClientConfig>> {
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         roots.add(certificate?)?;
     }
-    ensure!(!roots.is_empty(), "there is no certificate in PEM in {}", ca.display());
+    ensure!(!roots.is_empty(), "no certificate in PEM found in {}", ca.display());
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -1,5 +1,5 @@
-//! The way of spans to the collector. Those that are not sent are counted as lost, but for what the last flush leaves
-//! when the process ends, and what a collector takes and then leaves out (OTLP's `partial_success`).
+//! Exports spans to the collector. Those that are not exported are counted as dropped, except for what the last
+//! flush leaves at exit, and what a collector accepts and then rejects (OTLP's `partial_success`).
 
 use std::{
     sync::{
@@ -18,10 +18,10 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::Handle;
 
-/// Most spans that wait to be sent: some MiB. What comes then is left out, and no request waits.
+/// Maximum spans that wait to be sent: some MiB. What comes then is left out, and no request waits.
 const QUEUE_SPANS: usize = 2_048;
 
-/// Most spans that are sent at a time, so that a message stays far below the 4 MiB that a collector takes.
+/// Maximum spans that are sent at a time, so that a message stays far below the 4 MiB that a collector takes.
 const EXPORT_SPANS: usize = 512;
 
 /// How long a span may wait for others.
@@ -30,7 +30,7 @@ const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long sending to the collector may take, with connecting and its answer.
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Lets as many spans wait as there is room for. The SDK's queue has the same bound, but tells nobody what it leaves out.
+/// Bounds the spans that wait. The SDK's queue has the same bound, but does not report what it drops.
 #[derive(Debug)]
 pub(super) struct Queue {
     batches: BatchSpanProcessor,
@@ -90,7 +90,7 @@ impl SpanProcessor for Queue {
     }
 }
 
-/// Sends spans to the collector; one that is away costs a line when it goes, and one when it is back.
+/// Sends spans to the collector; an outage is logged once when it begins, and once when it ends.
 #[derive(Debug)]
 struct Exporter<E> {
     inner: Arc<E>,
@@ -118,13 +118,15 @@ impl<E: SpanExporter + 'static> SpanExporter for Exporter<E> {
         match &result {
             Ok(()) => match self.lost_now.swap(0, Ordering::Relaxed) {
                 0 => {}
-                lost => tracing::info!(lost_spans = lost, "the collector of traces takes spans again"),
+                lost => tracing::info!(lost_spans = lost, "the trace collector accepts spans again"),
             },
             Err(error) => {
                 self.lost.increment(spans as u64);
                 match self.lost_now.fetch_add(spans, Ordering::Relaxed) {
-                    0 => tracing::warn!(%error, "the collector of traces takes no spans; they are lost"),
-                    _ => tracing::debug!(%error, spans, "spans are lost"),
+                    0 => {
+                        tracing::warn!(%error, "the trace collector does not accept spans; they are dropped")
+                    }
+                    _ => tracing::debug!(%error, spans, "spans dropped"),
                 }
             }
         }

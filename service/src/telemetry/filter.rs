@@ -1,10 +1,10 @@
-//! What is logged: `RUST_LOG`, read so that a slip of the pen silences nothing.
+//! The log filter, `RUST_LOG`, parsed so that a typo does not silence everything.
 
 use anyhow::{Context, ensure};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless told otherwise: tarpc has a line for each request.
+/// The default: tarpc logs a line for each request.
 pub(super) const DEFAULT: &str = "info,tarpc=warn";
 
 /// Reads a filter. Where no level stands alone, it is added to the default.
@@ -16,12 +16,12 @@ pub(super) const DEFAULT: &str = "info,tarpc=warn";
 /// If it is no filter; the message says what to give.
 pub(super) fn parse(text: &str) -> anyhow::Result<EnvFilter> {
     let context =
-        || format!("RUST_LOG is {text:?}: give a level such as \"info\", or \"info,transport=debug\"");
+        || format!("RUST_LOG is {text:?}: expected a level such as \"info\", or \"info,transport=debug\"");
     let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     let (levels, parts): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| !word.contains(['=', '[']));
     for word in &levels {
         let sound = word.parse::<LevelFilter>().is_ok();
-        ensure!(sound, "{}; {word:?} is no level: off, error, warn, info, debug or trace", context());
+        ensure!(sound, "{}; {word:?} is not a level: off, error, warn, info, debug or trace", context());
     }
     let base = if levels.is_empty() { DEFAULT.to_owned() } else { levels.join(",") };
     let filter = [vec![base.as_str()], parts].concat().join(",");

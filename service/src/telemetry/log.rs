@@ -1,8 +1,9 @@
-//! The log: lines on standard error, as well as they can be written there.
+//! The log, on standard error, best effort.
 //!
-//! Nobody who logs waits for it. A line goes into a queue, from which a thread of its own writes: a pipe that nobody
-//! reads holds up that thread alone. What finds no room, and what cannot be written (nobody has the other end, the disk
-//! is full), is lost and counted, and told once lines can be written again. No error of it reaches who logs.
+//! Nobody who logs waits for it. A line goes into a queue, and a thread of its own writes it: a pipe that nobody
+//! reads blocks that thread alone. Lines that do not fit into the queue or cannot be written (closed pipe, full
+//! disk) are dropped and counted, and the count is logged once writing works again. No error of the log reaches its
+//! callers.
 
 mod limit;
 mod sink;
@@ -29,10 +30,10 @@ pub(super) use limit::Limit;
 
 use self::sink::{Sink, Stderr};
 
-/// Most lines that wait to be written: some seconds of a service that logs each request.
+/// Maximum lines that wait to be written: some seconds of a service that logs each request.
 const QUEUE_LINES: usize = 8_192;
 
-/// Most bytes of them: a cause that a peer has worded may be long.
+/// Maximum bytes of them: a cause that a peer has worded may be long.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long a process that ends or panics waits for its last lines. A write that has taken so long already is not
@@ -42,9 +43,9 @@ const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable
     Text,
-    /// One JSON object a line, with what the text names as fields.
+    /// One JSON object per line
     Json,
 }
 
@@ -230,12 +231,11 @@ impl State {
         let mut counts = self.lock();
         let waiting_lines = counts.queued - counts.done;
         let fits = waiting_lines < QUEUE_LINES as u64 && counts.waiting_bytes + bytes <= QUEUE_BYTES;
-        match fits {
-            true => {
-                counts.queued += 1;
-                counts.waiting_bytes += bytes;
-            }
-            false => counts.lost += 1,
+        if fits {
+            counts.queued += 1;
+            counts.waiting_bytes += bytes;
+        } else {
+            counts.lost += 1;
         }
         fits
     }

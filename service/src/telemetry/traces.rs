@@ -1,4 +1,4 @@
-//! Traces: where they go, and which are recorded. The settings are OpenTelemetry's own.
+//! Traces: where they are exported, and which are sampled. The settings are OpenTelemetry's own.
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
@@ -24,49 +24,47 @@ use crate::network;
 /// store, leaves of the ten seconds that container engines wait.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Most links of a span: a batch has so many messages.
+/// Maximum links of a span: a batch has so many messages.
 const LINKS: u32 = 1_000;
 
 /// Traces for a collector that speaks OpenTelemetry's protocol (OTLP over gRPC).
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// Where traces are sent: a collector of OpenTelemetry's that takes OTLP over gRPC, such as http://127.0.0.1:4317.
-    /// Without it there are none
+    /// OpenTelemetry collector to export traces to (OTLP over gRPC), such as http://127.0.0.1:4317; without it traces are off
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_exporter_otlp_endpoint: String,
 
-    /// The same; it wins
+    /// Overrides OTEL_EXPORTER_OTLP_ENDPOINT for traces
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_exporter_otlp_traces_endpoint: String,
 
     // What follows is read once traces are on: other programs may have other values in the same environment.
-    /// Who sends them: otlp; or none: nobody, and there are no traces
+    /// Trace exporter: otlp, or none for no traces
     #[arg(long, env, default_value = "otlp")]
     pub otel_traces_exporter: String,
 
-    /// The protocol: grpc; there is no other
+    /// OTLP protocol: only grpc is supported
     #[arg(long, env, default_value = "grpc")]
     pub otel_exporter_otlp_protocol: String,
 
-    /// The CA of the collector's certificate, in PEM, for an endpoint of https://; read again at SIGHUP
+    /// CA certificate of the collector (PEM), for an https:// endpoint; reloaded on SIGHUP
     #[arg(long, env)]
     pub otel_exporter_otlp_certificate: Option<PathBuf>,
 
-    /// Which traces are recorded: always_on, always_off, traceidratio, or one of them after parentbased_, for those of
-    /// which the caller has not decided it
+    /// Trace sampler: always_on, always_off, traceidratio, or one of them prefixed with parentbased_ to follow the caller's decision
     #[arg(long, env, default_value = "parentbased_always_on")]
     pub otel_traces_sampler: String,
 
-    /// The part of them, from 0 to 1, for a sampler whose name ends in traceidratio
+    /// Sampling ratio from 0 to 1, for the traceidratio samplers
     #[arg(long, env, default_value = "1")]
     pub otel_traces_sampler_arg: String,
 
-    /// The name of this service in traces; by default that of its program
+    /// Service name in traces; the program's by default
     #[arg(long, env, default_value = "", hide_default_value = true)]
     pub otel_service_name: String,
 
-    /// true: no traces; any other value counts as false
+    /// Disable traces: true; any other value counts as false
     #[arg(
         long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "",
         hide_default_value = true
@@ -88,7 +86,7 @@ impl Disabled {
     fn warn_if_unknown(&self) {
         let value = self.0.as_str();
         if !["", "true", "false"].iter().any(|known| value.eq_ignore_ascii_case(known)) {
-            tracing::warn!(value, "OTEL_SDK_DISABLED counts as false: only true switches traces off");
+            tracing::warn!(value, "OTEL_SDK_DISABLED counts as false: only true disables traces");
         }
     }
 }
@@ -150,7 +148,7 @@ impl Traces {
         let flushed =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         if !matches!(flushed, Ok(Ok(()))) {
-            tracing::warn!("the last spans could not be sent to the collector of traces");
+            tracing::warn!("the last spans could not be exported to the trace collector");
         }
     }
 }
@@ -169,24 +167,24 @@ impl Settings {
         // As OpenTelemetry has it, an empty one is as unset, on a command line too.
         ensure!(
             exporter.is_empty() || exporter.eq_ignore_ascii_case("otlp"),
-            "OTEL_TRACES_EXPORTER is {exporter:?}: there are otlp, none"
+            "OTEL_TRACES_EXPORTER is {exporter:?}: expected otlp or none"
         );
         let protocol = self.otel_exporter_otlp_protocol.as_str();
-        ensure!(protocol == "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL is {protocol:?}: there is grpc alone");
+        ensure!(protocol == "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL is {protocol:?}: only grpc is supported");
         let uri = parse_endpoint(endpoint).with_context(|| {
-            format!("{setting}: give a URL of scheme, host and port such as http://127.0.0.1:4317")
+            format!("{setting}: expected a URL of scheme, host and port such as http://127.0.0.1:4317")
         })?;
         let encrypted = uri.scheme_str() == Some("https");
         if !encrypted && !allowed && !uri.host().is_some_and(network::is_this_machine) {
             bail!(
-                "{setting} leads to another machine without TLS: give https:// with OTEL_EXPORTER_OTLP_CERTIFICATE, or \
-                 ALLOW_INSECURE_NETWORK=true if everybody in that network may read which entries come when"
+                "{setting} is another machine without TLS: use https:// with OTEL_EXPORTER_OTLP_CERTIFICATE, or \
+                 ALLOW_INSECURE_NETWORK=true if anyone in that network may read which entries come when"
             );
         }
         let tls = match (&self.otel_exporter_otlp_certificate, encrypted) {
             (Some(ca), true) => Some(Believed::read(ca).context("OTEL_EXPORTER_OTLP_CERTIFICATE")?),
             (None, true) => {
-                bail!("{setting} begins with https://: set OTEL_EXPORTER_OTLP_CERTIFICATE as well")
+                bail!("{setting} is https://: set OTEL_EXPORTER_OTLP_CERTIFICATE as well")
             }
             (_, false) => None,
         };
@@ -200,7 +198,8 @@ impl Settings {
     fn sampler(&self) -> anyhow::Result<Sampler> {
         let part = || {
             let part = self.otel_traces_sampler_arg.parse().ok().filter(|part| (0.0..=1.0).contains(part));
-            let part = part.context("OTEL_TRACES_SAMPLER_ARG: give a number from 0 to 1, such as 0.01")?;
+            let part =
+                part.context("OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1, such as 0.01")?;
             anyhow::Ok(Sampler::TraceIdRatioBased(part))
         };
         let name = self.otel_traces_sampler.as_str();
@@ -209,7 +208,7 @@ impl Settings {
             "always_off" => Sampler::AlwaysOff,
             "traceidratio" => part()?,
             _ => bail!(
-                "OTEL_TRACES_SAMPLER is {name:?}: give always_on, always_off, traceidratio, parentbased_always_on, \
+                "OTEL_TRACES_SAMPLER is {name:?}: expected always_on, always_off, traceidratio, parentbased_always_on, \
                  parentbased_always_off or parentbased_traceidratio"
             ),
         };

@@ -95,7 +95,7 @@ impl Certificates {
         for (served, config) in self.served.iter().zip(served) {
             served.config.send_replace(config);
         }
-        tracing::info!("SIGHUP: the certificates are read again, for new connections");
+        tracing::info!("SIGHUP: certificates reloaded, for new connections");
         Ok(())
     }
 }

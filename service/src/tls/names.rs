@@ -1,4 +1,5 @@
-//! Who a client is, by the names in its certificate: that our CA has signed it says no more than that it is one of ours.
+//! Identifies a client by the names in its certificate: that our CA signed it only means that it is one of
+//! ours.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -18,7 +19,7 @@ pub struct Name(ServerName<'static>);
 
 /// It is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give the DNS names or IP addresses of certificates such as broker,listener, separated by commas")]
+#[error("expected comma-separated DNS names or IP addresses such as broker,listener")]
 pub struct NoName;
 
 impl FromStr for Name {
@@ -35,7 +36,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Takes of the certificates that `signed` takes those that hold one of the names.
+/// Accepts those of the certificates that `signed` accepts which hold one of the names.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) signed: Arc<dyn ClientCertVerifier>,
@@ -60,7 +61,7 @@ impl Named {
         tracing::warn!(
             expected,
             ?presented,
-            "a client's certificate is of our CA, but has none of the names"
+            "client certificate rejected: signed by our CA, but with none of the allowed names"
         );
         Err(CertificateError::NotValidForName.into())
     }

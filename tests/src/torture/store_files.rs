@@ -249,7 +249,7 @@ impl Round {
 
     /// Does what the last line of a refusal says.
     async fn follow_the_advice(&mut self, log: &str) {
-        let advice = log.lines().rev().find_map(|line| line.split_once("This puts it right: "));
+        let advice = log.lines().rev().find_map(|line| line.split_once("To fix it: "));
         let Some((_, command)) = advice else {
             return self.broken.push(format!("it does not say what helps: {log}"));
         };

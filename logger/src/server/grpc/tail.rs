@@ -8,7 +8,7 @@ use proto::{
     grpc::{TailResponse, status, tail_response},
 };
 use service::Shutdown;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::store::{Followed, Reader};
@@ -19,16 +19,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long to wait when too many read at once.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// How often a reader for whom there is nothing is told how far the tail has come.
+/// How often a tail without matching entries reports its position.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// An entry has its time of storing before it is committed; by then it is, unless the disk stands still.
 const COMMIT: Duration = Duration::from_secs(1);
 
-/// One reader's tail. It looks when its reader has taken what it found before, so it holds little, and nobody else waits.
+/// One client's tail. It reads the store when its client has taken what was found before, so it holds little and blocks
+/// nobody else.
 pub(super) struct Tail {
     reader: Reader,
-    commits: watch::Receiver<()>,
     shutdown: Shutdown,
     query: Arc<TailQuery>,
     cursor: Cursor,
@@ -43,17 +43,11 @@ pub(super) struct Tail {
 impl Tail {
     /// # Errors
     /// As [`Reader::begin`].
-    pub(super) async fn begin(
-        reader: Reader,
-        commits: watch::Receiver<()>,
-        query: TailQuery,
-        shutdown: Shutdown,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn begin(reader: Reader, query: TailQuery, shutdown: Shutdown) -> Result<Self, Failure> {
         let cursor = reader.begin(&query).await?;
         let now = Instant::now();
         Ok(Tail {
             reader,
-            commits,
             shutdown,
             query: Arc::new(query),
             cursor,
@@ -100,9 +94,8 @@ impl Tail {
     async fn wait(&mut self) -> Result<(), Failure> {
         tokio::select! {
             () = self.shutdown.begun() => {}
-            changed = self.commits.changed() => {
-                // Without the writer nothing more will come.
-                changed.map_err(|_| Failure::draining("the logger"))?;
+            changed = self.reader.changed() => {
+                changed?;
                 tokio::time::sleep_until(self.looked_at + LOOK_EVERY).await;
                 self.more = true;
             }
@@ -118,8 +111,6 @@ impl Tail {
     }
 
     async fn look(&mut self) -> Result<(), Failure> {
-        // Before the look: what is committed in the meantime changes it again.
-        self.commits.mark_unchanged();
         self.looked_at = Instant::now();
         let found = match self.reader.follow(&self.query, self.cursor).await {
             Err(failure) if failure.code == Code::Overloaded => {
@@ -141,7 +132,7 @@ impl Tail {
     }
 }
 
-/// Waits until what was stored before `time` is committed; for ever if there is no time.
+/// Waits until what was stored before `time` is committed; forever if there is no time.
 async fn past(time: Option<Time>) {
     /// The furthest moments are further off than a timer can be set to.
     const MOST: Duration = Duration::from_secs(24 * 3_600);
@@ -160,14 +151,13 @@ mod tests {
     use super::*;
     use crate::store::{Store, fixtures::*};
 
-    /// A tail after `after`, which has told that it begins, and the end at which commits are told.
-    async fn tail(store: &Store, filter: Filter, after: i64) -> (Tail, watch::Sender<()>) {
-        let (committed, commits) = watch::channel(());
+    /// A tail after `after`, which has told that it begins.
+    async fn tail(store: &dyn Store, filter: Filter, after: i64) -> Tail {
         let query = TailQuery { filter, after: Some(Cursor::after(after)), max_lag: None };
-        let tail = Tail::begin(store.reader(), commits, query, Shutdown::default()).await;
+        let tail = Tail::begin(store.reader(), query, Shutdown::default()).await;
         let mut tail = tail.expect("the store can be read");
         assert_eq!(told(&mut tail).await, Some((false, Cursor::after(after))));
-        (tail, committed)
+        tail
     }
 
     /// Whether what it tells next is an entry, and where it has come by it; `None` at its end.
@@ -180,9 +170,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_search_that_finds_nothing_tells_how_far_it_is_before_it_ends() {
         let (_directory, _, mut store) = new_store();
-        store_one(&mut store, arrival(1, "text")).expect("stored");
+        store_one(&mut *store, arrival(1, "text")).expect("stored");
         let filter = Filter { contains: Some("what is nowhere".into()), ..Filter::default() };
-        let (mut tail, _committed) = tail(&store, filter, 0).await;
+        let mut tail = tail(&*store, filter, 0).await;
         tokio::time::advance(TELL_EVERY).await;
         assert!(tail.more, "it has not looked at all yet");
         assert_eq!(told(&mut tail).await, Some((false, Cursor::after(0))));
@@ -199,9 +189,9 @@ mod tests {
         const BUSY_FOR: Duration = Duration::from_secs(5);
         let (_directory, _, mut store) = new_store();
         let reader = store.reader();
-        store_one(&mut store, arrival(1, "text")).expect("stored");
+        store_one(&mut *store, arrival(1, "text")).expect("stored");
         let filter = Filter { until: Some(Time::now()), ..Filter::default() };
-        let (mut tail, _committed) = tail(&store, filter, 0).await;
+        let mut tail = tail(&*store, filter, 0).await;
         // It waits for its end, and knows of no commit.
         tail.more = false;
         let others = reader.read_by_others();

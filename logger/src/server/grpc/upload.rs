@@ -1,7 +1,8 @@
-//! Entries off a stream, on their way to the writer: what `WriteLogs` and `SyncLogs` share.
+//! Entries from a stream on their way to the writer: what `WriteLogs` and `SyncLogs` share.
 //!
-//! They are taken in chunks of what has come, a few chunks at a time, and stored in the order of the stream, in which the
-//! results come out as well. It reads on as far as its results are taken, and ends with who takes them.
+//! They are read in chunks of what has arrived, a few at a time, and stored in the order of the stream; results
+//! come in the same order. It reads on only as fast as its results are consumed, and ends when nobody consumes
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,21 +20,20 @@ use uuid::Uuid;
 use super::missing_entry;
 use crate::{intake::Intake, store::Arrival};
 
-/// Most entries of a chunk, and most bytes of name and data unless one entry has more.
+/// Maximum entries of a chunk, and most bytes of name and data unless one entry has more.
 const CHUNK_ENTRIES: usize = 256;
 const CHUNK_BYTES: usize = 512 * 1024;
 
-/// Most chunks of one stream that are read and not settled: 1,024 entries, as `logs.proto` says.
+/// Maximum chunks of one stream that are read and not settled: 1,024 entries, as `logs.proto` says.
 const CHUNKS: usize = 4;
 
-/// Most chunks of all streams together that are at the writer: half of what its queue takes, so that there is room for
-/// those who send one entry.
+/// Maximum chunks of all streams at the writer: half of its queue, so that single entries still fit.
 const TURNS: usize = 8;
 
-/// How long a chunk waits for room at the writer.
+/// How long a chunk waits for the writer's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of some entries of a stream.
+/// What happened to some entries of a stream.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// The position of the first, counted from 0.
@@ -57,8 +57,8 @@ impl Uploads {
         Uploads { intake, turns: Arc::new(Semaphore::new(TURNS)), shutdown }
     }
 
-    /// Stores what comes, and tells what became of it, in order. Its last item may be the failure that ended it early:
-    /// what became of entries after those that were told is not known then.
+    /// Stores what comes, and tells what happened to it, in order. Its last item may be the failure that ended it early:
+    /// what happened to entries after those that were told is not known then.
     pub(super) fn settle(
         &self,
         requests: Streaming<LogRequest>,
@@ -202,7 +202,7 @@ impl Chunk {
 /// Why the next message could not be read.
 fn unreadable(status: &tonic::Status) -> Failure {
     grpc::failure(status).unwrap_or_else(|| {
-        let message = format!("the next message of the stream cannot be read: {}", status.message());
+        let message = format!("invalid message in the stream: {}", status.message());
         Failure::new(Code::BadField, message)
     })
 }

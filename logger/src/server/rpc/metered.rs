@@ -1,4 +1,4 @@
-//! Bounds what the half-sent frames of all connections take together, and how long one may take to come.
+//! Limits the memory of partial frames over all connections, and how long a frame may take to arrive.
 
 use std::{
     future::Future,

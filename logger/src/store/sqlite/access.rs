@@ -1,5 +1,5 @@
-//! Whether the files of the store may be written. SQLite opens a file that may only be read as if all were well, and each
-//! write fails later.
+//! Whether the files of the store are writable. SQLite opens a read-only file without complaint, and each write
+//! fails later.
 
 use std::{
     fs, io,
@@ -12,8 +12,7 @@ use nix::{
     unistd::{AccessFlags, Uid, User, eaccess},
 };
 
-use super::names::with_suffix;
-use crate::store::OpenError;
+use super::{OpenError, names::with_suffix};
 
 /// Looks at the store at `path`, at what stands beside it, and at its directory, as far as they are there. Nothing is opened:
 /// others of this process may read the store, and closing a file drops the locks that its process has on it.
@@ -55,11 +54,15 @@ fn not_writable(paths: &[&Path], error: Errno) -> OpenError {
     let words = paths.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(" ");
     let owner = fs::metadata(&path).map(|metadata| Uid::from_raw(metadata.uid())).ok();
     let own = Uid::effective();
-    let belongs = owner.map_or_else(|| "nobody known".to_owned(), name_of);
+    let belongs = owner.map_or_else(|| "an unknown user".to_owned(), name_of);
     let detail = if error == Errno::EROFS {
         "its file system is mounted read-only".to_owned()
     } else {
-        format!("it belongs to {belongs}, this logger runs as {}: {}", name_of(own), io::Error::from(error))
+        format!(
+            "its owner is {belongs}, and this logger runs as {}: {}",
+            name_of(own),
+            io::Error::from(error)
+        )
     };
     let fix = if error == Errno::EROFS {
         format!("sudo mount -o remount,rw {}", quoted(&mount_of(&path)))

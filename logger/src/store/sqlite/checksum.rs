@@ -1,5 +1,5 @@
-//! A checksum for each row. SQLite has them for its log, but none for its main file: a bit that flips there in the text
-//! of an entry would be read back as if it had been sent.
+//! A checksum for each row. SQLite has checksums for its write-ahead log, but none for its main file: a flipped bit
+//! in the text of an entry would be returned as if it had been sent.
 
 use crate::store::Arrival;
 

@@ -1,7 +1,7 @@
-//! What was stored after a place, oldest first: how a tail reads.
+//! What was stored after a cursor, oldest first: how a tail reads.
 //!
-//! It asks the store and not the writer, so there is no seam between what was stored before and what comes now, and the
-//! writer does not know who reads.
+//! It reads the store and is not fed by the writer, so there is no gap between what was stored before and what
+//! follows, and the writer does not know who reads.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::Followed;
 
-/// Most entries at a time.
+/// Maximum entries at a time.
 const ENTRIES: usize = 512;
 
 /// Where a tail begins; `None` if it is to go on after an entry that is not there yet.

@@ -1,4 +1,4 @@
-//! What an error of SQLite means for a group, and for the connection that met it.
+//! What an SQLite error means for a group, and for the connection that met it.
 
 use std::{
     path::Path,
@@ -36,7 +36,7 @@ pub(super) fn judge(
     } else if certain.is_some() && connection.is_autocommit() {
         kept = Some(connection);
     } else {
-        tracing::error!(%error, "the store failed; it is closed, and checked before it is used again");
+        tracing::error!(%error, "the store failed; it will be checked and reopened");
     }
     let otherwise =
         || if at_commit { Failure::unknown("the store") } else { Failure::unreachable("the store") };
@@ -55,25 +55,22 @@ impl Damage {
     pub(super) fn found(&self, path: &Path, error: &dyn std::error::Error) {
         if !self.0.swap(true, Ordering::Relaxed) {
             let path = path.display();
-            tracing::error!(%path, %error, "the store is damaged; it takes no more writes until a restart");
+            tracing::error!(%path, %error, "the store is damaged; it accepts no more writes until a restart");
         }
     }
 }
 
 pub(super) fn full() -> Failure {
-    Failure::new(
-        Code::StorageFull,
-        "the logger's disk is full; nothing was stored, free some space and try again",
-    )
+    Failure::new(Code::StorageFull, "the logger's disk is full; nothing was stored: free space, then retry")
 }
 
 fn busy() -> Failure {
-    Failure::new(Code::Unavailable, "the store is locked by another process; nothing was stored, try again")
+    Failure::new(Code::Unavailable, "the store is locked by another process; nothing was stored: retry")
 }
 
 pub(super) fn damaged() -> Failure {
     Failure::new(
         Code::Unavailable,
-        "the store is damaged; nothing was stored, and nothing will be until its file is put right",
+        "the store is damaged; nothing was stored, nor will be until its file is fixed",
     )
 }

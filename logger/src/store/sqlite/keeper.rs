@@ -1,8 +1,9 @@
-//! What retention may delete, and what is told of it.
+//! What retention may delete, and when that is logged.
 //!
-//! By age it deletes by the wall clock, which may be wrong, and what is deleted does not come back. What has just become too
-//! old goes at once. More than that goes when the clock has run for an hour without a leap, as seen by this process:
-//! so a clock that was wrong for a while deletes nothing, also not by a restart in between. By bytes it needs no clock.
+//! Retention by age depends on the wall clock, which may be wrong, and a deletion is final. What has just expired
+//! is deleted at once; more than that only after the clock has run for an hour without a jump, as seen by this
+//! process. So a clock that is wrong for a while deletes nothing, even across a restart. Retention by bytes needs
+//! no clock.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,13 @@ use super::{
 };
 use crate::{clock::Clock, metrics::DeletedEntries, store::Retention};
 
-/// For so long the clock must have run without a leap.
+/// How long the clock must have run without a jump.
 pub(super) const STEADY: Duration = Duration::from_secs(3_600);
 
-/// What has become too old within so long goes at once: a logger that was stopped for no longer goes on as before.
+/// Entries that expired within this time are deleted at once: so a logger that was stopped for no longer resumes as before.
 const JUST_NOW: Duration = Duration::from_secs(3_600);
 
-/// How often it is told what was deleted.
+/// How often deletions are logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Call it after the recorder of the metrics is installed. It keeps all, until it is told otherwise.
+    /// Call it after the metrics recorder is installed. It keeps all, until it is told otherwise.
     pub(super) fn new() -> Self {
         let counted = DeletedEntries::new();
         Keeper { retention: Retention::default(), waits: false, untold: None, told_at: None, counted }
@@ -88,7 +89,7 @@ impl Keeper {
             if waits && !self.waits {
                 tracing::warn!(
                     older_than = %horizon,
-                    "entries are too old and are not deleted yet: first the clock has to run for an hour without a leap"
+                    "expired entries are not deleted yet: the clock must run for an hour without a jump first"
                 );
             }
             self.waits = waits;
@@ -116,7 +117,7 @@ impl Keeper {
         let Some(Deleted { entries, from_us, to_us }) = self.untold.take() else { return };
         let time = |us| Time::from_microsecond(us).map(|time| time.to_string());
         let (from, to) = (time(from_us), time(to_us));
-        tracing::info!(entries, stored_from = from, stored_to = to, "deleted what is not to be kept");
+        tracing::info!(entries, stored_from = from, stored_to = to, "deleted expired entries");
         self.told_at = Some(Instant::now());
     }
 }

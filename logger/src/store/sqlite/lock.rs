@@ -1,7 +1,8 @@
-//! One logger at a time on a file.
+//! One logger at a time per file.
 //!
-//! The lock is on a file beside the store's own, which is there before it is. The main file has one more, against another
-//! name and against the deletion of this one: see `names.rs`. The kernel releases both with the process, however it ends.
+//! The lock is on a file next to the store's own, and exists before it. The main file has a second one, which holds
+//! under every name of the file and if the lock file is deleted: see `names.rs`. The kernel releases both with the
+//! process, however it ends.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,8 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::names::{Identity, with_suffix};
-use crate::store::OpenError;
+use super::{
+    OpenError,
+    names::{Identity, with_suffix},
+};
 
 /// Held for as long as the store is open for writing.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
-//! What became of the files of a store that is open, and what all are told of it.
+//! What happened to the files of an open store, and what clients are told.
 
 use std::{io, path::Path};
 
 use proto::{Code, Failure};
 
-/// What became of a file that is open.
+/// What happened to a file that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
     /// The main file has no name any more, and nothing has its own.
@@ -19,7 +19,7 @@ pub(super) enum Lost {
     Log,
     /// Another logger has made itself a lock.
     InUse,
-    /// The system does not let one look: the number of its error.
+    /// The system denies access: its error number.
     Unseen(i32),
 }
 
@@ -36,10 +36,10 @@ impl Lost {
         }
     }
 
-    /// What all are told that come after it was noticed.
+    /// The failure of every request after it was noticed.
     pub(super) fn failure(self) -> Failure {
         let message = format!(
-            "{}; nothing was stored, and nothing will be until that is put right: the logger's log says how",
+            "{}; nothing was stored, nor will be until that is fixed: see the logger's log",
             self.what()
         );
         Failure::new(Code::Unavailable, message)
@@ -53,7 +53,7 @@ impl Lost {
             Lost::Moved => "the store's file was moved while it was in use",
             Lost::Log => "the store's write-ahead log was deleted while it was in use",
             Lost::InUse => "another logger uses the store",
-            Lost::Unseen(_) => "the store's files cannot be looked at",
+            Lost::Unseen(_) => "the store's files cannot be accessed",
         }
     }
 
@@ -61,31 +61,31 @@ impl Lost {
     pub(super) fn tell(self, path: &Path) {
         let (what, path) = (self.what(), path.display());
         let start = format!(
-            "stop this logger, delete {path}-wal and {path}-shm, which belong to the file that was there, put a copy \
-             back or leave it away for an empty store, and start it again"
+            "stop this logger, delete {path}-wal and {path}-shm, which belong to the previous file, restore a backup or \
+             go on with an empty store, and restart it"
         );
         let todo = match self {
-            Lost::Deleted => format!("what it held can be read here until this logger ends; then {start}"),
+            Lost::Deleted => format!("its entries can be read from this logger until it stops; then {start}"),
             Lost::Replaced => {
-                format!("what it held can be read here until this logger ends; to use the new one, {start}")
-            }
-            Lost::Moved => format!("move it back to {path}, and writing goes on; or {start}"),
-            Lost::MovedAndReplaced => {
                 format!(
-                    "move the new one away and the old one back to {path}, and writing goes on; or {start}"
+                    "its entries can be read from this logger until it stops; to use the new file, {start}"
                 )
             }
-            Lost::Log => {
-                "what it held is not yet in the main file; that is tried again every second".to_owned()
+            Lost::Moved => format!("move it back to {path}, and writing resumes; or {start}"),
+            Lost::MovedAndReplaced => {
+                format!(
+                    "move the new file away and the old one back to {path}, and writing resumes; or {start}"
+                )
             }
+            Lost::Log => "its contents are not yet in the main file; retrying every second".to_owned(),
             Lost::InUse => format!("stop one of the two that use {path}"),
             Lost::Unseen(error) => {
                 format!(
-                    "give this logger its rights to {path} back ({})",
+                    "restore this logger's permissions on {path} ({})",
                     io::Error::from_raw_os_error(error)
                 )
             }
         };
-        tracing::error!(%path, "{what}: nothing more is stored. What to do: {todo}");
+        tracing::error!(%path, "{what}: no more entries are stored. What to do: {todo}");
     }
 }

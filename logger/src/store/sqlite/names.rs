@@ -1,7 +1,8 @@
-//! Whether the files of the store are still those that were opened, under the names by which they will be opened next.
+//! Whether the files of the store are still those that were opened, under the names by which they will be opened
+//! next.
 //!
-//! A file that was deleted or moved can be written to as long as it is open, and synced, and nobody finds again what was
-//! written. So they are looked at (device, inode, names) after the sync of each group, and before it is answered.
+//! A file that was deleted or moved can be written and synced as long as it is open, and the data is never found
+//! again. So the files are checked (device, inode, names) after the fsync of each group, before it is acknowledged.
 
 use std::{
     fs::{self, File, Metadata},
@@ -17,8 +18,7 @@ use nix::{
     libc::{self, flock},
 };
 
-use super::{lock::Lock, lost::Lost};
-use crate::store::OpenError;
+use super::{OpenError, lock::Lock, lost::Lost};
 
 /// The byte of the main file that a logger locks. SQLite's own locks end far below it, and no store grows so large. The
 /// lock is one of an open file and not of a process, so that SQLite's closing of files does not drop it, and it is of the
@@ -81,7 +81,7 @@ impl Names {
     /// microseconds.
     ///
     /// # Errors
-    /// What became of them.
+    /// What happened to them.
     pub(super) fn look(&mut self, log_is_open: bool) -> Result<Seen, Lost> {
         let links = self.main.look()?;
         let log_bytes = if log_is_open { self.log.look()? } else { 0 };
@@ -95,13 +95,13 @@ impl Names {
         }
         match self.lock.take_again() {
             Ok(()) => {
-                tracing::warn!(path = %self.lock.path().display(), "the lock was deleted: it is made again");
+                tracing::warn!(path = %self.lock.path().display(), "the lock file was deleted; it is recreated");
                 self.lock_told = false;
             }
             Err(OpenError::InUse { .. }) => return Err(Lost::InUse),
             // The lock on the main file still keeps others out.
             Err(error) if !self.lock_told => {
-                tracing::warn!(%error, "the lock was deleted, and cannot be made again");
+                tracing::warn!(%error, "the lock file was deleted and cannot be recreated");
                 self.lock_told = true;
             }
             Err(_) => {}
@@ -114,7 +114,7 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         if let Err(error) = set_lock(&self.main.file, libc::F_UNLCK) {
-            tracing::warn!(%error, "the store's lock is not given back");
+            tracing::warn!(%error, "the store's lock cannot be released");
         }
     }
 }
@@ -155,7 +155,7 @@ impl Main {
     /// How many names the file has, if the one by which it was opened leads to it.
     ///
     /// # Errors
-    /// What became of it.
+    /// What happened to it.
     pub(super) fn look(&self) -> Result<u64, Lost> {
         // Of the file that is open, whatever its name leads to.
         let names = || self.file.metadata().map_or(1, |metadata| metadata.nlink());

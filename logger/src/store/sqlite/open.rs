@@ -1,4 +1,4 @@
-//! How the file is opened: with which settings, and what is proved before it is used.
+//! How the file is opened: its settings, and what is verified before it is used.
 
 use std::{
     fs,
@@ -10,8 +10,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
-use super::{access, schema};
-use crate::store::OpenError;
+use super::{OpenError, access, schema};
 
 /// How long a start may look for damage. Reads some hundred megabytes; what lies beyond shows when it is used.
 const CHECK_TIME: Duration = Duration::from_secs(1);
@@ -59,29 +58,28 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     if mark("application_id")? != schema::APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    let version = mark("user_version")?;
-    schema::known_version(path, version)?;
+    let missing = schema::missing(path, mark("user_version")?)?;
     connection.execute_batch(WRITE_PRAGMAS).map_err(in_path)?;
     prove_durable(path, &connection)?;
     look_for_damage(path, &connection)?;
-    let log_taken_over = match take_over_the_log(&connection) {
+    let checkpointed = match checkpoint(&connection) {
         // On a full disk one can still read.
-        Err(error) if is_full(&error) && version == schema::VERSION => false,
+        Err(error) if is_full(&error) && missing.is_empty() => false,
         taken => taken.map(|()| true).map_err(in_path)?,
     };
-    schema::bring_up_to_date(&connection, version).map_err(in_path)?;
+    schema::bring_up_to_date(&connection, missing).map_err(in_path)?;
     #[cfg(feature = "faults")]
     weaken(&connection).map_err(in_path)?;
     checkpoint_on_close(true)?;
-    Ok(Opened { connection, log_taken_over })
+    Ok(Opened { connection, checkpointed })
 }
 
 /// A file that is open for writing.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    /// Whether [`take_over_the_log`] has succeeded: before that nothing may be written.
-    pub(super) log_taken_over: bool,
+    /// Whether [`checkpoint`] has succeeded: before that nothing may be written.
+    pub(super) checkpointed: bool,
 }
 
 /// Opens the file for reading only.
@@ -121,10 +119,10 @@ fn prove_durable(path: &Path, connection: &Connection) -> Result<(), OpenError> 
 /// Rests nothing new on what was found in the log. After a sync that failed, Linux shows the log as it was written,
 /// takes it for clean, and never writes it: a later sync succeeds, and with the power everything from there on would
 /// be gone. In the main file it is written anew. If somebody reads meanwhile, the log was not found but known.
-pub(super) fn take_over_the_log(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {
-        tracing::warn!("the write-ahead log is in use, and was not taken over");
+        tracing::warn!("the write-ahead log is in use and was not checkpointed");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::row::{self, COLUMNS, LeftOut, Unreadable};
 
-/// Most bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
+/// Maximum bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
 /// into what a client takes.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
@@ -50,7 +50,7 @@ pub(super) fn get(
 }
 
 /// The newest entries that meet the query. Goes down the sequence in windows, each of them a statement and so
-/// a read transaction of its own: a long one would keep the write-ahead log from being taken over.
+/// a read transaction of its own: a long one would keep the write-ahead log from being checkpointed.
 ///
 /// No page misses or repeats an entry while others are written: new ones get higher numbers, and they are
 /// seen in the order of their numbers, since one connection writes them.

@@ -1,11 +1,11 @@
-//! Deletes what is not to be kept, oldest first, in steps that a write can wait for.
+//! Deletes expired entries, oldest first, in steps short enough for a write to wait for.
 
 use proto::Time;
 use rusqlite::Connection;
 
 use super::row::{self, COLUMNS};
 
-/// How much one step deletes at the most.
+/// How much one step deletes at most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) entries: u32,
@@ -131,7 +131,7 @@ fn find_doomed(
         let stored_at_us = row.get::<_, i64>(1).unwrap_or(i64::MAX);
         if stored_at_us >= horizon_us && freed_bytes >= excess_bytes {
             if horizon.is_some() && !is_trusted(connection, sequence)? {
-                // It goes with those around it: a time that was altered must not keep them all for ever.
+                // It goes with those around it: a time that was altered must not keep them all forever.
                 continue;
             }
             return Ok(doomed);
@@ -157,7 +157,7 @@ fn is_trusted(connection: &Connection, sequence: i64) -> rusqlite::Result<bool> 
 }
 
 /// Gives free pages back to the file system. A tenth of the file is left for the next writes: where entries
-/// come and go all the time, moving pages to and fro would cost more than it saves.
+/// come and go all the time, moving pages back and forth would cost more than it saves.
 fn shrink(connection: &Connection, step: Step) -> rusqlite::Result<bool> {
     let worth_it = || -> rusqlite::Result<bool> {
         Ok(pragma(connection, "freelist_count")? > pragma(connection, "page_count")? / 10)

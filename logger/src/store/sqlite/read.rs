@@ -10,18 +10,20 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, FutureExt};
 use proto::{Code, Cursor, Failure, Page, Query, StoredEntry, TailQuery};
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Damage, LeftOut, follow,
+    Damage, follow,
     lost::Lost,
     names::{Main, Names, with_suffix},
     open, page,
+    row::LeftOut,
 };
-use crate::store::{Followed, Vitals};
+use crate::store::{Followed, Read, Vitals};
 
 /// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
 const CONNECTIONS: usize = 4;
@@ -34,7 +36,7 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// The read end of a SQLite file.
 #[derive(Debug, Clone)]
-pub struct SqliteReader {
+pub(super) struct SqliteReader {
     pool: Arc<Pool>,
 }
 
@@ -50,14 +52,14 @@ struct Pool {
     damage: Damage,
     vitals: Vitals,
     left_out: LeftOut,
-    /// The last read failed, and the log was told why.
+    /// The last read failed, and that was logged.
     failing: AtomicBool,
     /// Its file must stay open as long as a connection is.
     main: Arc<Main>,
 }
 
 impl SqliteReader {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn new(path: &Path, names: &Names, damage: &Damage, vitals: &Vitals) -> Self {
         let pool = Pool {
             path: path.to_owned(),
@@ -78,45 +80,6 @@ impl SqliteReader {
         SqliteReader { pool: Arc::new(pool) }
     }
 
-    pub(in crate::store) async fn get(&self, id: Uuid) -> Result<Option<StoredEntry>, Failure> {
-        let found = self.read(move |connection, _| page::get(connection, id)).await?;
-        let found = found.transpose().inspect_err(|unreadable| self.pool.left_out.note(unreadable));
-        found.map_err(|unreadable| {
-            let message =
-                "the entry is stored, and cannot be read: the logger's log says what is wrong with it";
-            Failure::new(Code::Unavailable, message).because(unreadable)
-        })
-    }
-
-    pub(in crate::store) async fn page(&self, query: Query) -> Result<Page, Failure> {
-        let budget = page::Budget::DEFAULT;
-        self.read(move |connection, left_out| page::page(connection, &query, budget, left_out)).await
-    }
-
-    pub(in crate::store) async fn begin(&self, query: &TailQuery) -> Result<Option<Cursor>, Failure> {
-        let query = query.clone();
-        self.read(move |connection, _| follow::begin(connection, &query)).await
-    }
-
-    pub(in crate::store) async fn follow(
-        &self,
-        query: Arc<TailQuery>,
-        after: Cursor,
-    ) -> Result<Followed, Failure> {
-        // Those who follow many old entries must leave room for pages.
-        let _turn = self.pool.tails.acquire().await.map_err(|error| unreadable().because(error))?;
-        let budget = page::Budget::FOLLOW;
-        self.read(move |connection, left_out| follow::follow(connection, &query, after, budget, left_out))
-            .await
-    }
-
-    /// Takes every place of those that read at once, until what this returns is dropped.
-    #[cfg(test)]
-    pub(in crate::store) fn read_by_others(&self) -> tokio::sync::OwnedSemaphorePermit {
-        let all = u32::try_from(CONNECTIONS).expect("few");
-        Arc::clone(&self.pool.permits).try_acquire_many_owned(all).expect("nobody reads")
-    }
-
     /// Closes all connections, and lets nobody open one until what this returns is dropped. Waits for those who read, which
     /// is at most as long as a page takes.
     pub(super) fn close_all(&self) -> RwLockWriteGuard<'_, ()> {
@@ -125,29 +88,17 @@ impl SqliteReader {
         nobody_reads
     }
 
-    pub(in crate::store) fn vitals(&self) -> Vitals {
-        self.pool.vitals.clone()
-    }
-
-    /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
-    pub(in crate::store) fn disk_bytes(&self) -> Option<u64> {
-        let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
-        // The log is there while a store is open, and whoever has just closed one took it away.
-        let log = bytes(&with_suffix(&self.pool.path, "-wal")).unwrap_or_default();
-        Some(bytes(&self.pool.path).ok()? + log)
-    }
-
     async fn read<T, F>(&self, read: F) -> Result<T, Failure>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, &LeftOut) -> rusqlite::Result<T> + Send + 'static,
     {
         let Ok(Ok(permit)) = timeout(WAIT, Arc::clone(&self.pool.permits).acquire_owned()).await else {
-            return Err(Failure::new(Code::Overloaded, "too many reads at once: try again"));
+            return Err(Failure::new(Code::Overloaded, "too many concurrent reads: retry"));
         };
         let pool = Arc::clone(&self.pool);
         let result = tokio::task::spawn_blocking(move || {
-            // Held here and not by the caller: a caller who goes away must not let one more in.
+            // Held here and not by the caller: a client that disconnects must not admit one more.
             let _permit = permit;
             pool.read(read)
         });
@@ -156,6 +107,58 @@ impl SqliteReader {
             Ok(Err(unread)) => Err(unread.failure()),
             Err(panicked) => Err(unreadable().because(panicked)),
         }
+    }
+}
+
+impl Read for SqliteReader {
+    fn get(&self, id: Uuid) -> BoxFuture<'_, Result<Option<StoredEntry>, Failure>> {
+        let found = async move {
+            let found = self.read(move |connection, _| page::get(connection, id)).await?;
+            let found = found.transpose().inspect_err(|unreadable| self.pool.left_out.note(unreadable));
+            found.map_err(|unreadable| {
+                let message = "the entry is stored but cannot be read: see the logger's log";
+                Failure::new(Code::Unavailable, message).because(unreadable)
+            })
+        };
+        found.boxed()
+    }
+
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, Failure>> {
+        let budget = page::Budget::DEFAULT;
+        self.read(move |connection, left_out| page::page(connection, &query, budget, left_out)).boxed()
+    }
+
+    fn begin(&self, query: TailQuery) -> BoxFuture<'_, Result<Option<Cursor>, Failure>> {
+        self.read(move |connection, _| follow::begin(connection, &query)).boxed()
+    }
+
+    fn follow(&self, query: Arc<TailQuery>, after: Cursor) -> BoxFuture<'_, Result<Followed, Failure>> {
+        let followed = async move {
+            // Those who follow many old entries must leave room for pages.
+            let _turn = self.pool.tails.acquire().await.map_err(|error| unreadable().because(error))?;
+            let budget = page::Budget::FOLLOW;
+            self.read(move |connection, left_out| follow::follow(connection, &query, after, budget, left_out))
+                .await
+        };
+        followed.boxed()
+    }
+
+    fn vitals(&self) -> Vitals {
+        self.pool.vitals.clone()
+    }
+
+    /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
+    fn disk_bytes(&self) -> Option<u64> {
+        let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
+        // The log is there while a store is open, and whoever has just closed one took it away.
+        let log = bytes(&with_suffix(&self.pool.path, "-wal")).unwrap_or_default();
+        Some(bytes(&self.pool.path).ok()? + log)
+    }
+
+    #[cfg(test)]
+    fn read_by_others(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(CONNECTIONS).expect("few");
+        Arc::clone(&self.pool.permits).try_acquire_many_owned(all).expect("nobody reads")
     }
 }
 
@@ -178,7 +181,7 @@ impl Pool {
             Err(Unread::Sqlite(error)) if open::is_damage(error) => self.damage.found(&self.path, error),
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "the store cannot be read now");
+                    tracing::error!(%error, "the store cannot be read");
                 }
             }
         }
@@ -214,5 +217,5 @@ impl Unread {
 }
 
 fn unreadable() -> Failure {
-    Failure::new(Code::Unavailable, "the store cannot be read now: try again")
+    Failure::new(Code::Unavailable, "the store cannot be read now: retry")
 }

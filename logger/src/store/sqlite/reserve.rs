@@ -1,7 +1,7 @@
-//! Room on the disk of the store: whether there is some, and a reserve that the store keeps for itself.
+//! Free space on the disk of the store, and a reserve that the store keeps for itself.
 //!
-//! A disk that is full to the last byte lets one neither start a store nor delete from it, since both have to write first.
-//! So some of it is taken from the beginning, and given up for that.
+//! On a disk that is completely full one can neither open a store nor delete from it, since both write first. So
+//! some space is allocated up front, and released for that.
 
 use std::{
     fs::File,
@@ -23,13 +23,13 @@ use super::names::with_suffix;
 /// so it is the largest entry four times over.
 const ROOM_BYTES: u64 = 1024 * 1024;
 
-/// The reserve, on all but the smallest disks: what the log has when it is taken over, twice.
+/// The reserve, on all but the smallest disks: what the log has when it is checkpointed, twice.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What is plenty of room.
+/// More free space than needs a closer look.
 const PLENTY_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The part of a small disk that is the reserve at the most.
+/// The part of a small disk that is the reserve at most.
 const PART: u64 = 8;
 
 /// The file beside the store whose blocks are the reserve.
@@ -48,7 +48,7 @@ impl Reserve {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.and_then(|file| if is_ours(&file)? { Ok(file) } else { Err(foreign()) });
         let file = file.inspect_err(|error| {
-            tracing::warn!(path = %path.display(), %error, "no room is kept in reserve on the store's disk");
+            tracing::warn!(path = %path.display(), %error, "no disk space is reserved for the store");
         });
         let disk = path.parent().map(statvfs).and_then(Result::ok);
         let disk = disk.map_or(0, |disk| disk.blocks().saturating_mul(disk.fragment_size()));
@@ -56,7 +56,7 @@ impl Reserve {
     }
 
     /// Whether there is room for the next entry beside the reserve, which is taken if it is not, and beside what a log of so
-    /// many bytes takes when it is taken over. Tried in earnest, it takes the room and gives it back: only so quotas are counted
+    /// many bytes takes when it is checkpointed. Tried in earnest, it takes the room and gives it back: only so quotas are counted
     /// in. Otherwise the word of a disk that has plenty is believed, which writes nothing.
     pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool) -> bool {
         let held = self.held_bytes();
@@ -87,7 +87,7 @@ impl Reserve {
         self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len())
     }
 
-    /// Gives the reserve up, until there is room for it again.
+    /// Releases the reserve, until there is space for it again.
     pub(super) fn release(&self) {
         if let Some(file) = &self.file {
             self.set(file, 0);
@@ -104,7 +104,7 @@ impl Reserve {
 
     fn set(&self, file: &File, bytes: u64) {
         if let Err(error) = file.set_len(bytes) {
-            tracing::warn!(path = %self.path.display(), %error, "room that was taken is not given back");
+            tracing::warn!(path = %self.path.display(), %error, "reserved disk space cannot be released");
         }
     }
 }
@@ -116,10 +116,10 @@ fn is_ours(file: &File) -> io::Result<bool> {
 }
 
 fn foreign() -> io::Error {
-    io::Error::other("the file is no reserve of ours, and is left as it is: move it away")
+    io::Error::other("the file is not ours and is left unchanged: move it away")
 }
 
-/// Sees to it that the file has so many bytes, with blocks behind them.
+/// Ensures that the file has so many bytes, with blocks behind them.
 fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
     let bytes = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
     fallocate(file, FallocateFlags::empty(), 0, bytes)

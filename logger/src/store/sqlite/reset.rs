@@ -1,4 +1,4 @@
-//! The one way back to honest times of storing, after a clock that was ahead.
+//! The only way back to correct times of storing after the clock was ahead.
 
 use anyhow::Context;
 use proto::Time;
@@ -9,6 +9,7 @@ use super::{
     prune::{ROW_BYTES, Step},
     row::{self, COLUMNS},
 };
+use crate::store::ResetTimes;
 
 /// Of lines that name a row each: the log shows many of them.
 const NAMED: &str = concat!(module_path!(), "::named");
@@ -16,21 +17,8 @@ const NAMED: &str = concat!(module_path!(), "::named");
 /// What is changed in one transaction. What was changed stays so if the next one fails, and the order holds.
 const STEP: Step = Step::USUAL;
 
-/// What was changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ResetTimes {
-    /// So many entries have another time of storing.
-    pub entries: u64,
-    /// The first and the last that they had before; `None` if none was changed.
-    pub before: Option<(Time, Time)>,
-    /// What they all have now, in the order in which they were stored.
-    pub now: Option<Time>,
-    /// So many rows cannot be read, and were left as they are.
-    pub unreadable: u64,
-}
-
 impl Sqlite {
-    pub(in crate::store) fn reset_times(&mut self) -> anyhow::Result<ResetTimes> {
+    pub(super) fn reset(&mut self) -> anyhow::Result<ResetTimes> {
         self.read_the_clock();
         self.await_the_log().map_err(|failure| anyhow::anyhow!(failure.cause()))?;
         let now = self.clock.now();
@@ -73,7 +61,7 @@ impl ResetTimes {
                     Err(unreadable) => {
                         self.unreadable += 1;
                         let error = &unreadable;
-                        tracing::error!(target: NAMED, %error, "left as it is: it cannot be read");
+                        tracing::error!(target: NAMED, %error, "an unreadable row is left unchanged");
                     }
                 }
                 if bytes >= STEP.bytes {

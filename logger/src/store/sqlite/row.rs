@@ -1,6 +1,6 @@
-//! A row of the store, read back: an entry, or why it cannot be one.
+//! Reads a row of the store: an entry, or why it is unreadable.
 //!
-//! A row that cannot be read keeps nobody from the others. On every path of reading it is left out, and named in the log.
+//! An unreadable row does not affect the others. Every read skips it, and the log names it once.
 
 use std::{
     collections::HashSet,
@@ -19,7 +19,7 @@ use crate::metrics::Unreadables;
 pub(super) const COLUMNS: &str =
     "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
 
-/// Most rows that are remembered as named, and so most lines of log about them.
+/// Maximum rows that are remembered as named, and so most lines of log about them.
 const NAMED: usize = 1_000;
 
 /// Reads an entry.
@@ -176,7 +176,7 @@ fn of_entry(id: Option<Uuid>) -> String {
     id.map_or_else(String::new, |id| format!(", entry {id},"))
 }
 
-/// The rows that were left out of what was read. Each is named in the log once, however often it is met.
+/// The unreadable rows that were skipped. Each is logged once, however often it is met.
 #[derive(Debug, Clone)]
 pub(super) struct LeftOut {
     named: Arc<Mutex<HashSet<i64>>>,
@@ -184,7 +184,7 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Call it after the recorder of the metrics is installed.
+    /// Call it after the metrics recorder is installed.
     pub(super) fn new() -> Self {
         LeftOut { named: Arc::default(), counted: Unreadables::new() }
     }
@@ -197,9 +197,9 @@ impl LeftOut {
         }
         self.counted.one_more();
         // Each is named once: the limit of the log must not hide it.
-        tracing::error!(target: concat!(module_path!(), "::named"), error = %row, "left out of what is read: it cannot be read, the others can");
+        tracing::error!(target: concat!(module_path!(), "::named"), error = %row, "an unreadable row is skipped; the others can be read");
         if named.len() == NAMED {
-            tracing::error!(rows = NAMED, "more rows that cannot be read are not named");
+            tracing::error!(rows = NAMED, "further unreadable rows are not logged");
         }
     }
 }

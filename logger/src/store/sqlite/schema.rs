@@ -1,4 +1,4 @@
-//! The file: what is in it, how it is made, and how it is told from other files.
+//! The file: its contents, how it is created, and how it is told apart from other files.
 
 use std::{
     fs::{self, File},
@@ -8,43 +8,16 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{self, Opened, PRAGMAS, open_error};
-use crate::store::OpenError;
+use super::{
+    OpenError,
+    open::{self, Opened, PRAGMAS, open_error},
+};
+use crate::store::migrations::{self, MIGRATIONS, Migration, VERSION};
 
 /// Marks a SQLite file as ours: "four" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x666f_7572;
 
-/// The version of the tables below.
-pub(super) const VERSION: i32 = 2;
-
-/// The oldest version that is brought up to date.
-const OLDEST: i32 = 1;
-
-/// `seq` is the rowid and never given twice, so that a cursor stays true after deletions. Ids are kept as
-/// bytes; words and microseconds are kept so that `sqlite3` shows them readably. `data` and what is only read with it
-/// stand last: what filters look at lies before it, and its overflow pages are not read for them.
-const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS entries (
-        seq        INTEGER PRIMARY KEY AUTOINCREMENT,
-        id         BLOB    NOT NULL UNIQUE,
-        name       TEXT    NOT NULL,
-        level      TEXT    NOT NULL,
-        transport  TEXT    NOT NULL,
-        created_at INTEGER NOT NULL,
-        stored_at  INTEGER NOT NULL,
-        attempts   INTEGER NOT NULL,
-        data       TEXT    NOT NULL,
-        checksum   INTEGER
-    ) STRICT;";
-
-/// Version 1 had no checksums, and its rows get none.
-const UPGRADE: &str = "
-    BEGIN IMMEDIATE;
-    ALTER TABLE entries ADD COLUMN checksum INTEGER;
-    PRAGMA user_version = 2;
-    COMMIT;";
-
-/// Sees to it that files may be put beside the store: it is nobody else's, and its directory is there.
+/// Ensures that files may be put beside the store: it is nobody else's, and its directory is there.
 pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
     if exists(path)? {
         return identify(path);
@@ -61,9 +34,17 @@ pub(super) fn open_or_create(path: &Path) -> Result<Opened, OpenError> {
     open::open(path)
 }
 
-/// Gives an older file the tables of this version.
-pub(super) fn bring_up_to_date(connection: &Connection, version: i32) -> rusqlite::Result<()> {
-    if version < VERSION { connection.execute_batch(UPGRADE) } else { Ok(()) }
+/// Brings a file up to date that needs these.
+pub(super) fn bring_up_to_date(connection: &Connection, missing: &[Migration]) -> rusqlite::Result<()> {
+    let Some(last) = missing.last() else { return Ok(()) };
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", statements(missing)))?;
+    tracing::info!(version = VERSION, with = last.what, "the store is brought up to date");
+    Ok(())
+}
+
+fn statements(migrations: &[Migration]) -> String {
+    let statements: String = migrations.iter().map(|migration| migration.sqlite).collect();
+    format!("{statements} PRAGMA user_version = {VERSION};")
 }
 
 fn exists(path: &Path) -> Result<bool, OpenError> {
@@ -91,15 +72,13 @@ fn create(path: &Path) -> Result<(), OpenError> {
          PRAGMA synchronous = FULL;
          BEGIN IMMEDIATE;
          PRAGMA application_id = {APPLICATION_ID};
-         PRAGMA user_version = {VERSION};
-         {TABLES}
-         COMMIT;"
+         {}
+         COMMIT;",
+        statements(MIGRATIONS)
     );
     #[cfg(feature = "faults")]
-    let everything = match crate::faults::Fault::NoDedup.is_on() {
-        true => everything.replace(" UNIQUE", ""),
-        false => everything,
-    };
+    let everything =
+        if crate::faults::Fault::NoDedup.is_on() { everything.replace(" UNIQUE", "") } else { everything };
     connection.execute_batch(&everything).map_err(in_path)
 }
 
@@ -137,13 +116,16 @@ fn identify(path: &Path) -> Result<(), OpenError> {
     if !header.starts_with(b"SQLite format 3\0") || number(68) != APPLICATION_ID {
         return Err(foreign());
     }
-    known_version(path, number(60))
+    missing(path, number(60)).map(|_| ())
 }
 
-pub(super) fn known_version(path: &Path, found: i32) -> Result<(), OpenError> {
-    match found {
-        OLDEST..=VERSION => Ok(()),
-        ..OLDEST => Err(OpenError::Foreign { path: path.to_owned() }),
-        _ => Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION }),
+/// What a file of a version still needs.
+pub(super) fn missing(path: &Path, found: i32) -> Result<&'static [Migration], OpenError> {
+    let path = path.to_owned();
+    // No store has a version 0: it is made as a whole.
+    match migrations::after(found) {
+        Some(missing) if found > 0 => Ok(missing),
+        None if found > VERSION => Err(OpenError::Newer { path, found, known: VERSION }),
+        Some(_) | None => Err(OpenError::Foreign { path }),
     }
 }

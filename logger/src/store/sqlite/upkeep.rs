@@ -1,4 +1,4 @@
-//! What the store does for itself, between groups and on a full disk.
+//! Maintenance of the store, between groups and on a full disk.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     store::{Answer, Batch, Retention},
 };
 
-/// How often room is made on a full disk.
+/// How often space is freed on a full disk.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Small steps of deleting until others have their turn.
@@ -25,7 +25,7 @@ const ENTRY_PAGES_BYTES: u64 = 2 * 4096;
 
 impl Sqlite {
     /// Opens again what was closed, and deletes a little of what is not to be kept.
-    pub(in crate::store) fn tend(&mut self, retention: &Retention) -> bool {
+    pub(super) fn delete_a_little(&mut self, retention: &Retention) -> bool {
         self.keeper.keep(*retention);
         if self.damage.is_there() || self.lost.is_some() {
             return false;
@@ -34,7 +34,7 @@ impl Sqlite {
             Ok(connection) => connection,
             Err(failure) if failure.code == Code::StorageFull => return false,
             Err(failure) => {
-                tracing::warn!(error = failure.cause(), "the store cannot be opened again");
+                tracing::warn!(error = failure.cause(), "the store cannot be reopened");
                 return false;
             }
         };
@@ -46,7 +46,7 @@ impl Sqlite {
             }
             Err(error) => {
                 let was_full = open::is_full(&error);
-                tracing::warn!(%error, "old entries could not be deleted");
+                tracing::warn!(%error, "expired entries could not be deleted");
                 self.judge(connection, Broken::BeforeCommit(error));
                 if was_full {
                     self.make_room();
@@ -56,19 +56,19 @@ impl Sqlite {
         }
     }
 
-    /// Opens again what was closed, and gives a log that could not be taken over when the store was opened another chance.
+    /// Opens again what was closed, and gives a log that could not be checkpointed when the store was opened another chance.
     pub(super) fn await_the_log(&mut self) -> Result<(), Failure> {
         if self.connection.is_none() {
             self.connection = Some(self.take_connection()?);
         }
-        if self.log_taken_over {
+        if self.checkpointed {
             return Ok(());
         }
         if let Some(connection) = &self.connection {
             self.reserve.release();
-            self.log_taken_over = open::take_over_the_log(connection).is_ok();
+            self.checkpointed = open::checkpoint(connection).is_ok();
         }
-        if self.log_taken_over { Ok(()) } else { Err(full()) }
+        if self.checkpointed { Ok(()) } else { Err(full()) }
     }
 
     /// Frees what the store itself takes more than it needs, with what it keeps in reserve, now and then.
@@ -82,7 +82,7 @@ impl Sqlite {
                 Ok(true) => shorten(connection),
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "old entries could not be deleted on a full disk");
+                    tracing::warn!(%error, "expired entries could not be deleted on a full disk");
                     break;
                 }
             }
@@ -91,9 +91,10 @@ impl Sqlite {
         self.made_room_at = Some(Instant::now());
     }
 
-    /// Whether the disk has room for a group in the log, and then for all of the log in the main file: what could not be taken
-    /// over would fill the disk for good, and the log with it. Where it is short, the log is taken over first. The reserve is
-    /// for entries only where older ones are deleted for them; else a start on the full disk would find none.
+    /// Whether the disk has space for a group in the log, and then for all of the log in the main file: what could not be
+    /// checkpointed would fill the disk permanently, and the log with it. Where space is short, the log is checkpointed
+    /// first. The reserve is for entries only where older ones are deleted for them; otherwise a start on the full disk
+    /// would find none.
     pub(super) fn has_room_for(&mut self, group: &[Batch]) -> bool {
         let entries: u64 = group.iter().map(|batch| batch.arrivals.len() as u64).sum();
         let payload: u64 = group.iter().map(|batch| batch.payload_bytes() as u64).sum();
@@ -154,7 +155,7 @@ impl Sqlite {
         match seen {
             Ok(seen) => {
                 if self.lost.take().is_some() {
-                    tracing::info!(path = %self.path.display(), "the store's files are in their places again");
+                    tracing::info!(path = %self.path.display(), "the store's files are back in place");
                 }
                 self.vitals.set_lost(false);
                 self.tell_of_links(seen.links);
@@ -176,9 +177,9 @@ impl Sqlite {
             let path = self.path.display();
             tracing::error!(
                 links,
-                "{path} has another name (a hard link). Entries are stored as before, but no logger starts on it again, since a \
-                 log that one name has is not found under another. Find them with `find / -samefile {path}` and delete \
-                 all but one"
+                "{path} has another hard link. Entries are still stored, but no logger will start on it again, since the \
+                 write-ahead log of one name is not found under another. Find them with `find / -samefile {path}` and \
+                 delete all but one"
             );
         }
     }
@@ -191,7 +192,7 @@ impl Sqlite {
         let Some(connection) = self.connection.take() else { return false };
         let saved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         if !matches!(saved, Ok(0)) {
-            tracing::error!(?saved, "the write-ahead log was deleted, and what it holds cannot be saved yet");
+            tracing::error!(?saved, "the write-ahead log was deleted, and its contents cannot be saved yet");
             self.connection = Some(connection);
             return false;
         }
@@ -201,19 +202,21 @@ impl Sqlite {
             let aside = with_suffix(path, ".foreign");
             match fs::rename(path, &aside) {
                 Ok(()) => {
-                    tracing::warn!(path = %aside.display(), "a file in the place of the log was moved here")
+                    tracing::warn!(path = %aside.display(), "a file in place of the write-ahead log was moved here")
                 }
-                Err(error) => tracing::error!(%error, "a file in the place of the log cannot be moved away"),
+                Err(error) => {
+                    tracing::error!(%error, "a file in place of the write-ahead log cannot be moved away")
+                }
             }
         }
         drop(connection);
         tracing::error!(
             path = %path.display(),
-            "the write-ahead log was deleted or replaced while in use: all that it held is in the main file now, and nothing is lost"
+            "the write-ahead log was deleted or replaced while in use: its contents are in the main file now, nothing is lost"
         );
         match self.take_connection() {
             Ok(connection) => self.connection = Some(connection),
-            Err(failure) => tracing::error!(error = failure.cause(), "the store cannot be opened again"),
+            Err(failure) => tracing::error!(error = failure.cause(), "the store cannot be reopened"),
         }
         true
     }
@@ -226,8 +229,8 @@ impl Sqlite {
         tracing::error!(
             seconds = leap.seconds,
             now = %leap.to,
-            "the wall clock has leapt {} by {}: nothing is deleted for its age until it has run for an hour without a leap. Times of \
-             storing never go back: what was stored ahead of the clock keeps its time",
+            "the wall clock has jumped {} by {}: nothing is deleted by age until it has run for an hour without a jump. stored_at \
+             never goes back: entries stored ahead of the clock keep theirs",
             direction(leap.seconds),
             clock::in_words(leap.seconds.unsigned_abs()),
         );
@@ -245,18 +248,17 @@ impl Sqlite {
             tracing::error!(
                 newest = %self.last_stored_at,
                 now = %self.clock.now(),
-                "the newest entry's time of storing lies {ahead} ahead of the clock, and later ones get the same. If the clock is \
-                 right: stop this logger, run it once with --reset-times, and start it again"
+                "the newest stored_at lies {ahead} ahead of the clock, and later entries get the same. If the clock is right: \
+                 stop this logger, run it once with --reset-times, and restart it"
             );
         }
         let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < super::keeper::STEADY);
         let leapt = leapt.map(|leap| {
             let by = clock::in_words(leap.seconds.unsigned_abs());
-            format!("the clock has leapt {} by {by}, to {}", direction(leap.seconds), leap.to)
+            format!("the clock has jumped {} by {by}, to {}", direction(leap.seconds), leap.to)
         });
-        let ahead = is_ahead.then(|| {
-            format!("the newest time of storing lies {ahead} ahead of the clock: see --reset-times")
-        });
+        let ahead = is_ahead
+            .then(|| format!("the newest stored_at lies {ahead} ahead of the clock: see --reset-times"));
         let trouble: Vec<String> = leapt.into_iter().chain(ahead).collect();
         self.vitals.set_clock(ahead_seconds, (!trouble.is_empty()).then(|| trouble.join("; ")));
     }
@@ -266,10 +268,10 @@ const fn direction(seconds: i64) -> &'static str {
     if seconds > 0 { "forward" } else { "back" }
 }
 
-/// Takes the log over into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
+/// Checkpoints the log into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
 fn shorten(connection: &Connection) {
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     if let Err(error) = done {
-        tracing::debug!(%error, "the write-ahead log stays as it is");
+        tracing::debug!(%error, "the write-ahead log is not truncated");
     }
 }

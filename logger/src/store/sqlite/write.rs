@@ -6,9 +6,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use super::{
     checksum,
     prune::{self, Deleted, ROW_BYTES},
-    schema,
 };
-use crate::store::{Answer, Arrival, Batch};
+use crate::store::{Answer, Arrival, Batch, migrations::VERSION};
 
 /// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
 /// conflict the `WHERE` holds the update back, so that no row is returned and none is changed.
@@ -71,14 +70,14 @@ pub(super) fn commit(
         .map_err(Broken::BeforeCommit)?;
     if group.iter().all(|batch| batch.arrivals.is_empty()) {
         // Writes the page that it is in, as it was.
-        transaction.pragma_update(None, "user_version", schema::VERSION).map_err(Broken::BeforeCommit)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(Broken::BeforeCommit)?;
     }
     // After an error the transaction rolls back when it is dropped.
     transaction.commit().map_err(Broken::AtCommit)?;
     Ok((answers, deleted))
 }
 
-/// What a group takes at the most, if all of it is new.
+/// What a group takes at most, if all of it is new.
 fn new_bytes(group: &[Batch]) -> i64 {
     let rows: usize = group.iter().map(|batch| batch.arrivals.len()).sum();
     let payload: usize = group.iter().map(Batch::payload_bytes).sum();
@@ -163,11 +162,10 @@ fn is_of_the_entry(error: &rusqlite::Error) -> bool {
 fn conflict() -> Failure {
     Failure::new(
         Code::Conflict,
-        "the id is stored with other content, which is kept: send this entry with a new id, or leave the id \
-         out",
+        "the id is already stored with other content, which is kept: use a new id, or omit it",
     )
 }
 
 fn unfit() -> Failure {
-    Failure::new(Code::InvalidEntry, "the store cannot keep this entry: change its content")
+    Failure::new(Code::InvalidEntry, "the store rejects this entry: change its content")
 }

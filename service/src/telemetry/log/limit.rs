@@ -1,10 +1,10 @@
-//! How many lines a second there may be of one kind: a client that is refused again and again must not fill a disk.
+//! Rate limit for log lines of one kind: a client that is refused again and again must not fill a disk.
 //!
-//! A kind is one place in the code. Of each the first few are shown, then one a second, and how many were left out.
-//! What is logged at `debug` and below somebody has asked for, and gets all of it.
+//! A kind is one place in the code. Of each the first few lines are shown, then one per second, with the number of
+//! suppressed ones. Lines at `debug` and below were asked for, and are not limited.
 //!
-//! Lines that each name another thing, once, would be lost for good if they were not shown. Their target ends with
-//! [`NAMED`], as in `target: concat!(module_path!(), "::named")`, and many more of them may come at once.
+//! Lines that each name another item once would be lost if they were suppressed. Their target ends with [`NAMED`],
+//! as in `target: concat!(module_path!(), "::named")`, and many more of them are allowed at once.
 
 use std::{
     collections::HashMap,

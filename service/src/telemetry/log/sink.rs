@@ -56,10 +56,8 @@ impl<W: Write> Sink<W> {
 
     fn put(&mut self, line: &[u8]) -> bool {
         self.state.begin_write();
-        let (written, failed) = match self.torn {
-            true => self.put_all(&[b"\n", line].concat()),
-            false => self.put_all(line),
-        };
+        let (written, failed) =
+            if self.torn { self.put_all(&[b"\n", line].concat()) } else { self.put_all(line) };
         // Of a torn line's end alone nothing new is torn.
         self.torn = failed && (self.torn || written > 0) && !(self.torn && written == 1);
         self.failing = failed;

@@ -7,10 +7,10 @@ use std::{
 
 use proto::{Outcome, Query, Time};
 
-use super::{super::keeper::STEADY, connection, count, sqlite};
+use super::{super::keeper::STEADY, *};
 use crate::{
     clock::{Clock, Reading},
-    store::{Retention, Store, fixtures::*},
+    store::Retention,
 };
 
 const HOUR: i64 = 3_600;
@@ -21,10 +21,10 @@ const YEAR: i64 = 365 * DAY;
 struct Hand(Arc<Mutex<Reading>>);
 
 impl Hand {
-    fn of(store: &mut Store) -> Self {
+    fn of(store: &mut Sqlite) -> Self {
         let running = Duration::from_secs(100);
         let reading = Arc::new(Mutex::new(Reading { wall_us: Time::now().as_microsecond(), running }));
-        sqlite(store).clock = Clock::by_hand(Arc::clone(&reading));
+        store.clock = Clock::by_hand(Arc::clone(&reading));
         Hand(reading)
     }
 
@@ -46,26 +46,26 @@ impl Hand {
 }
 
 /// Gives a store a clock that has run for long enough to be believed.
-pub(super) fn steady(store: &mut Store) {
+pub(super) fn steady(store: &mut Sqlite) {
     let hand = Hand::of(store);
     // It has begun so much earlier, and says the same.
     hand.leap(-HOUR);
-    sqlite(store).clock = Clock::by_hand(Arc::clone(&hand.0));
+    store.clock = Clock::by_hand(Arc::clone(&hand.0));
     hand.pass(HOUR);
-    sqlite(store).read_the_clock();
-    assert!(sqlite(store).clock.steady_for() >= STEADY);
+    store.read_the_clock();
+    assert!(store.clock.steady_for() >= STEADY);
 }
 
 fn keep(days: i64) -> Retention {
     Retention { max_age: Some(Duration::from_secs((days * DAY).unsigned_abs())), max_bytes: None }
 }
 
-fn tend(store: &mut Store, retention: &Retention) -> usize {
+fn tend(store: &mut Sqlite, retention: &Retention) -> usize {
     while store.tend(retention) {}
     count(store)
 }
 
-fn store_some(store: &mut Store, numbers: std::ops::Range<u128>) {
+fn store_some(store: &mut Sqlite, numbers: std::ops::Range<u128>) {
     for number in numbers {
         store_one(store, arrival(number, "text")).expect("stored");
     }
@@ -73,7 +73,7 @@ fn store_some(store: &mut Store, numbers: std::ops::Range<u128>) {
 
 #[test]
 fn a_clock_that_was_a_year_ahead_for_a_moment_deletes_nothing() {
-    let (_directory, url, mut store) = new_store();
+    let (_directory, url, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..9);
     assert_eq!(tend(&mut store, &keep(7)), 9);
@@ -83,9 +83,9 @@ fn a_clock_that_was_a_year_ahead_for_a_moment_deletes_nothing() {
     hand.pass(2);
     assert_eq!(tend(&mut store, &keep(7)), 10);
     // A restart does not make a wrong clock right.
-    store.close();
-    let mut store = Store::open(&url).expect("opened again");
-    sqlite(&mut store).clock = Clock::by_hand(Arc::clone(&hand.0));
+    Box::new(store).close();
+    let mut store = Sqlite::open(file(&url)).expect("opened again");
+    store.clock = Clock::by_hand(Arc::clone(&hand.0));
     assert_eq!(tend(&mut store, &keep(7)), 10);
     hand.leap(-YEAR);
     for _ in 0..3 {
@@ -101,14 +101,14 @@ fn a_clock_that_was_a_year_ahead_for_a_moment_deletes_nothing() {
 
 #[test]
 fn a_clock_that_is_set_is_believed_when_it_has_run_for_an_hour() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..9);
     hand.leap(8 * DAY);
     assert_eq!(tend(&mut store, &keep(7)), 9);
     let vitals = store.reader().vitals();
     store.look();
-    assert!(vitals.clock_trouble().is_some_and(|trouble| trouble.contains("leapt forward by 8 days")));
+    assert!(vitals.clock_trouble().is_some_and(|trouble| trouble.contains("jumped forward by 8 days")));
     hand.pass(HOUR - 1);
     assert_eq!(tend(&mut store, &keep(7)), 9);
     hand.pass(1);
@@ -119,13 +119,13 @@ fn a_clock_that_is_set_is_believed_when_it_has_run_for_an_hour() {
 
 #[test]
 fn what_becomes_too_old_while_the_clock_runs_is_deleted_also_soon_after_a_start() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..9);
     let hour = Retention { max_age: Some(Duration::from_secs(3_600)), max_bytes: None };
     hand.pass(HOUR - 10);
     // As a logger that was started just now, on a machine that was not.
-    sqlite(&mut store).clock = Clock::by_hand(Arc::clone(&hand.0));
+    store.clock = Clock::by_hand(Arc::clone(&hand.0));
     assert_eq!(tend(&mut store, &hour), 9);
     hand.pass(11);
     assert_eq!(tend(&mut store, &hour), 0);
@@ -133,11 +133,11 @@ fn what_becomes_too_old_while_the_clock_runs_is_deleted_also_soon_after_a_start(
 
 #[test]
 fn after_a_long_stop_it_waits_until_the_clock_is_believed() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..9);
     hand.pass(30 * DAY);
-    sqlite(&mut store).clock = Clock::by_hand(Arc::clone(&hand.0));
+    store.clock = Clock::by_hand(Arc::clone(&hand.0));
     assert_eq!(tend(&mut store, &keep(7)), 9);
     hand.pass(HOUR);
     assert_eq!(tend(&mut store, &keep(7)), 0);
@@ -145,7 +145,7 @@ fn after_a_long_stop_it_waits_until_the_clock_is_believed() {
 
 #[test]
 fn a_clock_that_goes_back_keeps_the_order_and_deletes_nothing() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..3);
     hand.leap(-30 * DAY);
@@ -158,14 +158,14 @@ fn a_clock_that_goes_back_keeps_the_order_and_deletes_nothing() {
 
 #[tokio::test]
 async fn what_stores_nothing_while_the_clock_is_ahead_does_not_set_the_time_of_those_to_come() {
-    let (_directory, url, mut store) = new_store();
+    let (_directory, url, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..1);
     hand.leap(YEAR);
     // The last commit is too long ago to be believed: it commits.
-    sqlite(&mut store).committed_at = None;
+    store.committed_at = None;
     assert_eq!(store.ping(), Ok(()));
-    assert!(sqlite(&mut store).committed_at.is_some(), "it was committed");
+    assert!(store.committed_at.is_some(), "it was committed");
     assert_eq!(store_one(&mut store, arrival(0, "text")), Ok(Outcome::Duplicate));
     store_one(&mut store, arrival(0, "other")).expect_err("the id has other content");
     let other = rusqlite::Connection::open(file(&url)).expect("opened by another");
@@ -181,7 +181,7 @@ async fn what_stores_nothing_while_the_clock_is_ahead_does_not_set_the_time_of_t
 
 #[tokio::test]
 async fn times_ahead_of_the_clock_are_reset_in_their_order_and_the_others_stay() {
-    let (_directory, url, mut store) = new_store();
+    let (_directory, url, mut store) = new_sqlite();
     let hand = Hand::of(&mut store);
     store_some(&mut store, 0..3);
     let honest = store.reader().get(id(2)).await.expect("readable").expect("there").stored_at;
@@ -195,9 +195,9 @@ async fn times_ahead_of_the_clock_are_reset_in_their_order_and_the_others_stay()
     store.look();
     assert!(store.reader().vitals().ahead_seconds() > 0);
     drop(store);
-    let mut store = Store::open(&url).expect("opened again");
+    let mut store = Sqlite::open(file(&url)).expect("opened again");
     assert!(store.reader().vitals().ahead_seconds() > 0, "also at the start");
-    sqlite(&mut store).clock = Clock::by_hand(Arc::clone(&hand.0));
+    store.clock = Clock::by_hand(Arc::clone(&hand.0));
     let reset = store.reset_times().expect("reset");
     assert_eq!((reset.entries, reset.unreadable, reset.now), (2_502, 1, Some(hand.now())));
     let (first, last) = reset.before.expect("some were ahead");

@@ -9,21 +9,20 @@ use super::{
         follow,
         page::Budget,
         prune::{self, Step},
-        row::LeftOut,
     },
-    connection, leave_gap,
+    *,
 };
-use crate::store::{Followed, Store, fixtures::*};
+use crate::store::Followed;
 
 /// What a tail without a filter finds after an entry.
-fn after(store: &mut Store, cursor: i64, max_lag: Option<u64>) -> Followed {
+fn after(store: &mut Sqlite, cursor: i64, max_lag: Option<u64>) -> Followed {
     let query = TailQuery { filter: Filter::default(), after: None, max_lag };
     follow::follow(connection(store), &query, Cursor::after(cursor), Budget::FOLLOW, &LeftOut::new())
         .expect("readable")
 }
 
 /// Sends what is stored again: as a duplicate, as a conflict, and as part of a batch that is refused.
-fn send_again(store: &mut Store, number: u128) {
+fn send_again(store: &mut Sqlite, number: u128) {
     assert_eq!(store_one(store, arrival(number, "text")), Ok(Outcome::Duplicate));
     let conflict = store_one(store, arrival(number, "other")).expect_err("other content");
     assert_eq!(conflict.code, Code::Conflict);
@@ -33,29 +32,8 @@ fn send_again(store: &mut Store, number: u128) {
 }
 
 #[test]
-fn what_came_twice_is_not_missed() {
-    let (_directory, url, mut store) = new_store();
-    store_one(&mut store, arrival(1, "text")).expect("stored");
-    for _ in 0..3 {
-        send_again(&mut store, 1);
-        drop(store);
-        store = Store::open(&url).expect("opened again");
-    }
-    // In one group with what is new.
-    let group = [each(vec![arrival(1, "text"), arrival(2, "text"), arrival(2, "text"), arrival(3, "text")])];
-    store.commit(&group).expect("committed");
-    send_again(&mut store, 3);
-
-    for (max_lag, missed, entries) in [(None, 0, 2), (Some(2), 0, 2), (Some(1), 1, 1)] {
-        let followed = after(&mut store, 1, max_lag);
-        assert_eq!((followed.missed, followed.entries.len()), (missed, entries), "{max_lag:?}");
-        assert_eq!((followed.reached, followed.more), (Cursor::after(3), false), "{max_lag:?}");
-    }
-}
-
-#[test]
 fn a_store_of_an_earlier_version_is_followed_and_its_gaps_count_as_missed() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     for number in 1..=3 {
         store_one(&mut store, arrival(number, "text")).expect("stored");
         leave_gap(&mut store);
@@ -72,12 +50,12 @@ fn a_store_of_an_earlier_version_is_followed_and_its_gaps_count_as_missed() {
 
 #[test]
 fn what_is_deleted_is_missed_and_what_came_twice_is_not() {
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     for number in 1..=3 {
         store_one(&mut store, arrival(number, "text")).expect("stored");
         send_again(&mut store, number);
     }
-    let delete_all = |store: &mut Store| {
+    let delete_all = |store: &mut Sqlite| {
         prune::step(connection(store), Some(Time::MAX), None, Step::USUAL).expect("deleted")
     };
     delete_all(&mut store);
@@ -100,7 +78,7 @@ fn a_search_for_a_text_looks_at_the_clock_between_two_entries() {
     const ENTRIES: u128 = 100;
     /// Less than reading 25 MiB takes.
     const TIME: Duration = Duration::from_millis(1);
-    let (_directory, _, mut store) = new_store();
+    let (_directory, _, mut store) = new_sqlite();
     let data = "d".repeat(DATA_BYTES);
     store.commit(&[each((0..ENTRIES).map(|number| arrival(number, &data)).collect())]).expect("stored");
     let filter = Filter { contains: Some("what is nowhere".into()), ..Filter::default() };

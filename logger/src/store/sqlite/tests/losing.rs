@@ -4,11 +4,10 @@ use std::{fs, path::PathBuf};
 
 use proto::{Certainty, Code, Outcome};
 
-use super::count;
-use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
+use super::*;
 
 /// A store of one entry, in a directory of its own.
-fn begun() -> (tempfile::TempDir, PathBuf, Store) {
+fn begun() -> (tempfile::TempDir, PathBuf, Sqlite) {
     let directory = tempfile::tempdir().expect("a directory");
     let own = directory.path().join("own");
     fs::create_dir(&own).expect("made");
@@ -18,8 +17,8 @@ fn begun() -> (tempfile::TempDir, PathBuf, Store) {
     (directory, path, store)
 }
 
-fn open(path: &std::path::Path) -> Result<Store, OpenError> {
-    Store::open(&StoreUrl::Sqlite(path.to_owned()))
+fn open(path: &std::path::Path) -> Result<Sqlite, OpenError> {
+    Sqlite::open(path)
 }
 
 fn beside(path: &std::path::Path, suffix: &str) -> PathBuf {
@@ -27,7 +26,7 @@ fn beside(path: &std::path::Path, suffix: &str) -> PathBuf {
 }
 
 /// The first answer after it, and the second; it is told to who asks, and to who looks.
-fn refused(store: &mut Store) -> (Code, Code) {
+fn refused(store: &mut Sqlite) -> (Code, Code) {
     let mut refusal = |number| store_one(store, arrival(number, "text")).expect_err("it is lost").code;
     let refusals = (refusal(10), refusal(11));
     assert_eq!(store.ping().expect_err("it is lost").code, Code::Unavailable);
@@ -66,7 +65,7 @@ fn a_file_that_was_moved_leaves_it_open_and_goes_on_when_it_is_back() {
     assert_eq!(store_one(&mut store, arrival(12, "text")), Ok(Outcome::Stored));
     assert_eq!(store.standing(), Ok(()));
     assert!(!store.reader().vitals().is_lost());
-    store.close();
+    Box::new(store).close();
     let mut store = open(&path).expect("opened again");
     assert_eq!(count(&mut store), 3, "the one of which nothing was certain is there");
 }
@@ -142,7 +141,7 @@ fn a_second_name_is_refused_at_the_start_and_noticed_while_it_runs() {
     assert!(matches!(open(&other), Err(OpenError::InUse { .. })), "it is the same file");
     assert_eq!(store_one(&mut store, arrival(2, "text")), Ok(Outcome::Stored), "what has a name is found");
     assert_eq!(store.reader().vitals().other_links(), 1);
-    store.close();
+    Box::new(store).close();
     for name in [&path, &other] {
         let error = open(name).expect_err("it has two names");
         assert!(matches!(error, OpenError::Linked { names: 2, .. }), "{error:?}");

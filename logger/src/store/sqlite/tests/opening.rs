@@ -7,11 +7,14 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::super::{
-    open,
-    schema::{self, VERSION, prepare},
+use super::{
+    super::{
+        open,
+        schema::{self, prepare},
+    },
+    *,
 };
-use crate::store::OpenError;
+use crate::store::migrations::VERSION;
 
 fn open_or_create(path: &std::path::Path) -> Result<Connection, OpenError> {
     schema::open_or_create(path).map(|opened| opened.connection)
@@ -82,9 +85,9 @@ fn a_foreign_file_is_refused_and_not_touched() {
         let before = fs::read(&path).expect("readable");
         let error = prepare(&path).expect_err("refused");
         assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
-        let error = crate::store::sqlite::Sqlite::open(&path).expect_err("refused");
+        let error = Sqlite::open(&path).expect_err("refused");
         assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
-        assert!(error.to_string().contains("name another file"), "{error}");
+        assert!(error.to_string().contains("use another file"), "{error}");
         assert_eq!(fs::read(&path).expect("readable"), before);
         let beside = fs::read_dir(directory.path()).expect("listed").count();
         assert_eq!(beside, 3, "nothing is put beside it");
@@ -135,7 +138,7 @@ fn a_damaged_store_is_refused_and_the_way_out_is_said() {
         file.write_all_at(&[0xa5; 4096], page * 4096).expect("overwritten");
         let error = open_or_create(&path).expect_err("refused");
         assert!(matches!(error, OpenError::Damaged { .. }), "page {page}: {error:?}");
-        assert!(error.to_string().contains("put a copy back"), "{error}");
+        assert!(error.to_string().contains("restore a backup"), "{error}");
         fs::write(&path, whole).expect("put back");
         open_or_create(&path).expect("whole again");
     }

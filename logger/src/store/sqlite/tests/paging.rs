@@ -1,29 +1,22 @@
-//! Pages: what they hold, where they end, and that a walk misses and repeats nothing.
+//! Pages over many windows of the sequence: what they hold, and where they end.
 
 use std::time::Duration;
 
-use proto::{Cursor, Filter, Level, Page, Query, StoredEntry, Time, Transport};
+use proto::{Filter, Level, Page, Query, StoredEntry, Time, Transport};
 
-use super::{
-    super::{
-        page::{self, Budget},
-        row::LeftOut,
-    },
-    connection, get, leave_gap, sqlite, walk,
-};
-use crate::store::{Store, fixtures::*};
+use super::{super::page::Budget, *};
 
 /// So small that every walk crosses many windows.
 const SMALL: Budget = Budget { time: Duration::from_secs(60), window: 7, bytes: usize::MAX };
 
 /// 100 entries in groups of 3, each group a second after the one before, of three names, all levels and
 /// transports. Behind each group there is a gap in the sequence, as earlier versions left one for each duplicate.
-fn filled() -> (tempfile::TempDir, Store) {
-    let (directory, _, mut store) = new_store();
+fn filled() -> (tempfile::TempDir, Sqlite) {
+    let (directory, _, mut store) = new_sqlite();
     let numbers: Vec<u128> = (0..100).collect();
     for group in numbers.chunks(3) {
         let arrivals = group.iter().map(|number| sample(*number)).collect();
-        sqlite(&mut store).last_stored_at = at(group[0]).expect("a time");
+        store.last_stored_at = at(group[0]).expect("a time");
         store.commit(&[each(arrivals), each(vec![sample(0)])]).expect("stored");
         leave_gap(&mut store);
     }
@@ -46,27 +39,8 @@ fn at(number: u128) -> Option<Time> {
     Some(Time::from_microsecond(second_us(number)).expect("a time"))
 }
 
-fn one_page(store: &mut Store, query: &Query, budget: Budget) -> Page {
+fn one_page(store: &mut Sqlite, query: &Query, budget: Budget) -> Page {
     page::page(connection(store), query, budget, &LeftOut::new()).expect("readable")
-}
-
-#[test]
-fn an_empty_store_has_an_empty_page_and_no_next() {
-    let (_directory, _, mut store) = new_store();
-    let page = one_page(&mut store, &Filter { since: at(0), ..Filter::default() }.into(), SMALL);
-    assert_eq!(page, Page { entries: vec![], next: None });
-}
-
-#[test]
-fn the_newest_come_first_and_the_last_page_has_no_next() {
-    let (_directory, mut store) = filled();
-    let mut query = Query { limit: 50, ..Query::default() };
-    let first = one_page(&mut store, &query, Budget::DEFAULT);
-    assert_eq!(first.entries[0].id, id(99));
-    query.cursor = first.next;
-    let second = one_page(&mut store, &query, Budget::DEFAULT);
-    assert_eq!(second.entries[49].id, id(0));
-    assert_eq!(second.next, None);
 }
 
 #[test]
@@ -117,19 +91,6 @@ fn every_filter_finds_exactly_what_it_says_whatever_the_page_size() {
 }
 
 #[test]
-fn since_and_until_outside_of_what_is_stored_are_all_or_nothing() {
-    let (_directory, mut store) = filled();
-    for (filter, found) in [
-        (Filter { since: Some(Time::MIN), until: Some(Time::MAX), ..Filter::default() }, 100),
-        (Filter { since: Some(Time::MAX), ..Filter::default() }, 0),
-        (Filter { until: Some(Time::MIN), ..Filter::default() }, 0),
-        (Filter { since: at(60), until: at(30), ..Filter::default() }, 0),
-    ] {
-        assert_eq!(walk(&mut store, filter.clone().into(), SMALL).len(), found, "{filter:?}");
-    }
-}
-
-#[test]
 fn a_walk_misses_and_repeats_nothing_while_others_write() {
     let (_directory, mut store) = filled();
     let mut query = Query { limit: 9, ..Query::default() };
@@ -152,7 +113,7 @@ fn a_cursor_stays_true_after_deletions() {
     let (_directory, mut store) = filled();
     let query = Query { limit: 50, ..Query::default() };
     let cursor = one_page(&mut store, &query, SMALL).next;
-    let delete = |store: &mut Store, condition: &str| {
+    let delete = |store: &mut Sqlite, condition: &str| {
         connection(store).execute(&format!("DELETE FROM entries WHERE {condition}"), []).expect("deleted")
     };
     let deleted = delete(&mut store, "seq % 2 = 0");
@@ -188,27 +149,4 @@ fn a_page_is_bounded_by_bytes_and_holds_at_least_one_entry() {
     let page = one_page(&mut store, &Query::default(), Budget { bytes: 0, ..SMALL });
     assert_eq!(page.entries.len(), 1);
     assert_eq!(walk(&mut store, Query::default(), Budget { bytes: 0, ..SMALL }).len(), 100);
-}
-
-#[test]
-fn a_cursor_beyond_the_newest_entry_is_the_newest_page() {
-    let (_directory, mut store) = filled();
-    let query = Query { cursor: Some(Cursor::after(i64::MAX)), limit: 1, ..Query::default() };
-    assert_eq!(one_page(&mut store, &query, SMALL).entries[0].id, id(99));
-}
-
-#[tokio::test]
-async fn many_readers_at_once_are_all_answered() {
-    let (_directory, mut store) = filled();
-    let newest = get(&mut store, id(99));
-    let reader = store.reader();
-    let reads = (0..50).map(|_| {
-        let reader = reader.clone();
-        tokio::spawn(async move { reader.get(id(99)).await })
-    });
-    for read in reads.collect::<Vec<_>>() {
-        assert_eq!(read.await.expect("no panic"), Ok(newest.clone()));
-    }
-    let page = reader.page(Query { limit: 3, ..Query::default() }).await.expect("readable");
-    assert_eq!(page.entries.len(), 3);
 }

@@ -2,27 +2,26 @@
 
 use std::{fs, path::Path};
 
-use super::count;
-use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
+use super::*;
 
-fn open(path: &Path) -> Result<Store, OpenError> {
-    Store::open(&StoreUrl::Sqlite(path.to_owned()))
+fn open(path: &Path) -> Result<Sqlite, OpenError> {
+    Sqlite::open(path)
 }
 
 /// Leaves in a directory what `kill -9` leaves behind, with an older copy of the main file in the place of it.
 fn older_copy_beside_a_newer_log(directory: &Path) {
-    let (_own, url, mut store) = new_store();
+    let (_own, url, mut store) = new_sqlite();
     let main = file(&url);
-    let fill = |store: &mut Store, numbers: std::ops::Range<u128>| {
+    let fill = |store: &mut Sqlite, numbers: std::ops::Range<u128>| {
         for number in numbers {
             store_one(store, arrival(number, &"x".repeat(900))).expect("stored");
         }
     };
     fill(&mut store, 0..40);
-    store.close();
+    Box::new(store).close();
     fs::copy(main, directory.join("logs.db")).expect("a copy");
-    let mut store = Store::open(&url).expect("opened again");
-    // More than the log holds before it is taken over.
+    let mut store = Sqlite::open(file(&url)).expect("opened again");
+    // More than the log holds before it is checkpointed.
     fill(&mut store, 40..700);
     fs::copy(main.with_file_name("logs.db-wal"), directory.join("logs.db-wal")).expect("the log");
 }
@@ -37,8 +36,8 @@ fn a_copy_that_was_put_back_beside_an_old_log_opens_as_the_message_says() {
         let error = open(&path).expect_err("the two do not belong together");
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
         let told = error.to_string();
-        assert!(told.contains("logs.db-wal and") && told.contains("put back from a copy"), "{told}");
-        assert!(told.contains("put a copy back in its place"), "{told}");
+        assert!(told.contains("logs.db-wal and") && told.contains("restored from a backup"), "{told}");
+        assert!(told.contains("restore a backup"), "{told}");
         assert!(fs::read(&path).expect("readable") == copy, "a start that is refused changes nothing");
     }
     for suffix in ["-wal", "-shm"] {
@@ -65,7 +64,7 @@ fn a_directory_in_the_way_is_made_by_hand_as_the_message_says() {
     let path = directory.path().join("a/logs.db");
     fs::write(directory.path().join("a"), "").expect("a file in the way");
     let error = open(&path).expect_err("refused");
-    assert!(error.to_string().contains("make it by hand, or name another place"), "{error}");
+    assert!(error.to_string().contains("create it by hand, or use another path"), "{error}");
     fs::remove_file(directory.path().join("a"))
         .and_then(|()| fs::create_dir(directory.path().join("a")))
         .expect("made");
@@ -78,7 +77,7 @@ fn a_foreign_file_is_left_and_another_is_named_as_the_message_says() {
     let path = directory.path().join("notes.txt");
     fs::write(&path, "notes").expect("written");
     let error = open(&path).expect_err("refused");
-    assert!(error.to_string().contains("name another file"), "{error}");
+    assert!(error.to_string().contains("use another file"), "{error}");
     open(&directory.path().join("logs.db")).expect("opened");
     assert_eq!(fs::read_to_string(&path).expect("readable"), "notes");
 }

@@ -6,8 +6,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use proto::{Query, StoredEntry};
 
-use super::{super::row::LeftOut, connection, page, sqlite, walk};
-use crate::store::{OpenError, Store, StoreUrl, fixtures::*};
+use super::*;
 
 /// Entries of the store, each a commit of its own: those in the main file first, then those in its log.
 const IN_FILE: u128 = 60;
@@ -21,12 +20,12 @@ fn data(number: u128) -> String {
 
 /// The bytes of the main file and of the log.
 fn files() -> (Vec<u8>, Vec<u8>) {
-    let (directory, url, mut store) = new_store();
+    let (directory, url, mut store) = new_sqlite();
     for number in 0..IN_FILE {
         store_one(&mut store, arrival(number, &data(number))).expect("stored");
     }
-    store.close();
-    let mut store = Store::open(&url).expect("opened again");
+    Box::new(store).close();
+    let mut store = Sqlite::open(file(&url)).expect("opened again");
     for number in IN_FILE..IN_FILE + IN_LOG {
         store_one(&mut store, arrival(number, &data(number))).expect("stored");
     }
@@ -44,7 +43,7 @@ fn commits(directory: &Path, file: &[u8], log: &[u8], what: &str) -> Result<u128
     }
     fs::write(directory.join("logs.db"), file).expect("writable");
     fs::write(directory.join("logs.db-wal"), log).expect("writable");
-    let mut store = Store::open(&StoreUrl::Sqlite(directory.join("logs.db")))?;
+    let mut store = Sqlite::open(&directory.join("logs.db"))?;
     let entries = walk(&mut store, Query { limit: 1_000, ..Query::default() }, page::Budget::DEFAULT);
     let kept = entries.len() as u128;
     for (entry, number) in entries.iter().rev().zip(0..) {
@@ -53,7 +52,7 @@ fn commits(directory: &Path, file: &[u8], log: &[u8], what: &str) -> Result<u128
         assert_eq!(entry.name, "event", "{what}: altered");
     }
     // Closing would take over the log, and take its time.
-    drop(sqlite(&mut store).connection.take());
+    drop(store.connection.take());
     Ok(kept)
 }
 
@@ -97,7 +96,7 @@ fn found(directory: &Path, file: &[u8]) -> Option<Vec<StoredEntry>> {
         let _ = fs::remove_file(directory.join(name));
     }
     fs::write(directory.join("logs.db"), file).expect("writable");
-    let mut store = Store::open(&StoreUrl::Sqlite(directory.join("logs.db"))).ok()?;
+    let mut store = Sqlite::open(&directory.join("logs.db")).ok()?;
     let mut query = Query { limit: 1_000, ..Query::default() };
     let mut entries = Vec::new();
     loop {

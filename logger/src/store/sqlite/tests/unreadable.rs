@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use proto::{Code, Cursor, Filter, Query, TailQuery, Time};
 
-use super::connection;
-use crate::store::{Reader, Retention, Store, fixtures::*};
+use super::*;
+use crate::store::{Reader, Retention};
 
 /// What may happen to a row, in SQL. Without a checksum it is the conversion that finds it; a word may also be one that a
 /// newer version knows.
@@ -25,8 +25,8 @@ const SPOILT: [&str; 10] = [
 const ROWS: u128 = 6;
 
 /// A store of six rows, of which one was changed.
-fn spoilt(row: u128, change: &str) -> (tempfile::TempDir, Store) {
-    let (directory, _, mut store) = new_store();
+fn spoilt(row: u128, change: &str) -> (tempfile::TempDir, Sqlite) {
+    let (directory, _, mut store) = new_sqlite();
     for number in 1..=ROWS {
         store_one(&mut store, arrival(number, "a text")).expect("stored");
     }
@@ -39,7 +39,7 @@ fn others(row: u128) -> Vec<uuid::Uuid> {
     (1..=ROWS).filter(|number| *number != row).map(id).collect()
 }
 
-async fn follow(reader: &Reader, filter: Filter) -> (Vec<uuid::Uuid>, bool) {
+async fn follow(mut reader: Reader, filter: Filter) -> (Vec<uuid::Uuid>, bool) {
     let query = Arc::new(TailQuery { filter, after: None, max_lag: None });
     let followed = reader.follow(&query, Cursor::after(0)).await.expect("readable");
     assert!(followed.ended || followed.reached == Cursor::after(6), "{:?}", followed.reached);
@@ -65,10 +65,10 @@ async fn a_row_that_cannot_be_read_is_left_out_and_the_others_are_read() {
                 let mut found: Vec<_> = page.entries.into_iter().map(|entry| entry.id).collect();
                 found.reverse();
                 assert_eq!(found, expected, "{what}, {filter:?}");
-                assert_eq!(follow(&reader, filter).await, (expected.clone(), false), "{what}");
+                assert_eq!(follow(reader.clone(), filter).await, (expected.clone(), false), "{what}");
             }
             let over = Filter { until: hour(-1), ..Filter::default() };
-            assert_eq!(follow(&reader, over).await, (vec![], true), "{what}");
+            assert_eq!(follow(reader.clone(), over).await, (vec![], true), "{what}");
             for number in (1..=ROWS).filter(|number| *number != row) {
                 assert!(reader.get(id(number)).await.expect("readable").is_some(), "{what}");
             }
@@ -86,9 +86,8 @@ async fn a_last_row_that_was_altered_does_not_set_the_time_of_those_to_come() {
     for change in SPOILT {
         let (directory, store) = spoilt(ROWS, change);
         let before = Time::now();
-        store.close();
-        let url = crate::store::StoreUrl::Sqlite(directory.path().join("logs.db"));
-        let mut store = Store::open(&url).expect("it opens all the same");
+        Box::new(store).close();
+        let mut store = Sqlite::open(&directory.path().join("logs.db")).expect("it opens all the same");
         store_one(&mut store, arrival(100, "later")).expect("stored");
         let stored = store.reader().get(id(100)).await.expect("readable").expect("there");
         assert!(

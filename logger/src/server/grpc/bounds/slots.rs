@@ -1,4 +1,4 @@
-//! The places for calls that stream.
+//! The slots for streaming calls.
 
 use proto::{Code, Failure, grpc::status};
 use service::{Place, Places};
@@ -8,16 +8,15 @@ use tonic::Status;
 use super::client;
 use crate::metrics::{OpenStream, OpenStreams, StreamCall};
 
-/// Most streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
+/// Maximum streams of entries that are read at a time, of all connections. Each may hold 4 MiB.
 const UPLOADS: usize = 32;
 
-/// Most tails at a time, of all connections. Each may hold 512 KiB.
+/// Maximum tails at a time, of all connections. Each may hold 512 KiB.
 const TAILS: usize = 128;
 
-/// How many streams are served at a time: where there are as many, the connection that has most gives one up for one that
-/// has fewer.
+/// The concurrent streams: at the limit, the connection with the most gives one up for a connection with fewer.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::server::grpc) struct Slots {
     uploads: Places<u64>,
     tails: Places<u64>,
     open: OpenStreams,
@@ -25,19 +24,23 @@ pub(super) struct Slots {
 
 /// A place among them, for as long as it is held.
 #[derive(Debug)]
-pub(super) struct Slot {
-    /// Others need it: what is done in it is to end.
-    pub(super) given_up: CancellationToken,
+pub(in crate::server::grpc) struct Slot {
+    /// Cancelled when another connection needs the slot: the stream must end.
+    pub(in crate::server::grpc) given_up: CancellationToken,
     _place: Place<u64>,
     _open: OpenStream,
 }
 
 impl Slots {
-    pub(super) fn new() -> Self {
+    pub(in crate::server::grpc) fn new() -> Self {
         Slots { uploads: Places::new(UPLOADS), tails: Places::new(TAILS), open: OpenStreams::new() }
     }
 
-    pub(super) fn take(&self, call: StreamCall, extensions: &http::Extensions) -> Result<Slot, Status> {
+    pub(in crate::server::grpc) fn take(
+        &self,
+        call: StreamCall,
+        extensions: &http::Extensions,
+    ) -> Result<Slot, Status> {
         let places = match call {
             StreamCall::Write | StreamCall::Sync => &self.uploads,
             StreamCall::Tail => &self.tails,
@@ -50,17 +53,17 @@ impl Slots {
 
 /// What the stream of a connection that has many is told when others need its place. Of the entries of an upload some may be
 /// at the writer, which stores them.
-pub(super) fn given_up(call: StreamCall) -> Failure {
-    const WHY: &str = "there are too many streams at once, most of them on this connection";
+pub(in crate::server::grpc) fn given_up(call: StreamCall) -> Failure {
+    const WHY: &str = "too many concurrent streams, most of them on this connection";
     match call {
         StreamCall::Write | StreamCall::Sync => {
             let message = format!(
-                "{WHY}: entries after the last that was told may be stored; resend them with the same id, which is safe"
+                "{WHY}: entries after the last acknowledged one may be stored; resending them with the same id is safe"
             );
             Failure::new(Code::OutcomeUnknown, message)
         }
         StreamCall::Tail => {
-            let message = format!("{WHY}: begin again after the last that was told");
+            let message = format!("{WHY}: resume after the last received entry");
             Failure::new(Code::Overloaded, message)
         }
     }

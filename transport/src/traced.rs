@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proto::{Batch, LogEntry, Transport};
-use trace::{KeyValue, Span, SpanKind, attribute};
+use spans::{KeyValue, Span, SpanKind, attribute};
 
 /// That of a delivery over a transport, a part of the current one. It is named after the call of the wire.
 pub(crate) fn delivery(transport: Transport, batch: &Batch<LogEntry>) -> Span {
@@ -23,7 +23,7 @@ pub(crate) fn delivery(transport: Transport, batch: &Batch<LogEntry>) -> Span {
 
 /// Says in the headers of a call in which span it is made.
 pub(crate) fn inject(headers: &mut HeaderMap) {
-    trace::inject(|name, value| {
+    spans::inject(|name, value| {
         // Both are made of what may stand in a header.
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
             headers.insert(name, value);

@@ -4,11 +4,10 @@
 //! first message that is recorded, with links to the others, and each of these has a link to the hand-over. The trace
 //! of a message that came alone is whole.
 
-use lapin::{message::Delivery, types::FieldTable};
 use proto::Failure;
-use trace::{Context, KeyValue, Span, SpanKind, attribute};
+use spans::{KeyValue, Span, SpanKind, attribute};
 
-use crate::state::Held;
+use crate::{source::Delivery, state::Unacked};
 
 /// The spans of one batch. They end when it is dropped.
 #[derive(Debug, Default)]
@@ -21,13 +20,13 @@ pub(crate) struct BatchSpans {
 
 impl BatchSpans {
     /// Begins them.
-    pub(crate) fn of(batch: &[Held], queue: &str) -> Self {
-        if !trace::is_on() {
+    pub(crate) fn of(batch: &[Unacked], queue: &str) -> Self {
+        if !spans::is_on() {
             return BatchSpans::default();
         }
-        let messages: Vec<Span> = batch.iter().map(|held| message(held, queue)).collect();
+        let messages: Vec<Span> = batch.iter().map(|delivery| message(delivery, queue)).collect();
         let mut recorded = messages.iter().filter(|span| span.is_recorded());
-        // If none is, the decision of one goes along: nobody shall make another.
+        // If none is, the decision of one is passed on, so that no other is made.
         let Some(first) = recorded.next().or(messages.first()) else { return BatchSpans::default() };
         let others: Vec<&Span> = recorded.collect();
         let hand_over = first.part("hand over", SpanKind::Internal, &others);
@@ -37,7 +36,7 @@ impl BatchSpans {
     }
 
     /// Marks a message that can never be stored, and says which trace it belongs to.
-    pub(crate) fn dead(&self, position: usize, failure: &Failure) -> Option<trace::TraceId> {
+    pub(crate) fn dead(&self, position: usize, failure: &Failure) -> Option<spans::TraceId> {
         let message = self.messages.get(position)?;
         message.fail(failure.code.as_str());
         message.trace_id()
@@ -45,8 +44,8 @@ impl BatchSpans {
 }
 
 fn message(delivery: &Delivery, queue: &str) -> Span {
-    let headers = delivery.properties.headers().as_ref();
-    let span = Span::entering("process logs.entries", SpanKind::Consumer, publisher(headers));
+    let publisher = spans::extract(|name| delivery.header(name));
+    let span = Span::entering("process logs.entries", SpanKind::Consumer, publisher);
     span.note(|| {
         [
             KeyValue::new("messaging.system", "rabbitmq"),
@@ -62,12 +61,5 @@ fn message(delivery: &Delivery, queue: &str) -> Span {
 
 /// The entry's id, if the message says it where it can be seen.
 pub(crate) fn entry_id(delivery: &Delivery) -> Option<uuid::Uuid> {
-    let id = delivery.properties.message_id().as_ref()?;
-    uuid::Uuid::try_parse(id.as_str()).ok()
-}
-
-/// In which span a message was published.
-fn publisher(headers: Option<&FieldTable>) -> Context {
-    let Some(headers) = headers else { return Context::new() };
-    trace::extract(|name| str::from_utf8(headers.inner().get(name)?.as_long_string()?.as_bytes()).ok())
+    uuid::Uuid::try_parse(delivery.message_id()?).ok()
 }

@@ -13,7 +13,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
-use trace::{Past, Span, SpanKind, attribute};
+use spans::{Past, Span, SpanKind, attribute};
 
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Vec<SpanData>>>);
@@ -41,14 +41,14 @@ fn spans(trace: &str) -> Vec<SpanData> {
 
 fn entering(traceparent: &str) -> Span {
     LazyLock::force(&KEPT);
-    let caller = trace::extract(|name| (name == "traceparent").then_some(traceparent));
+    let caller = spans::extract(|name| (name == "traceparent").then_some(traceparent));
     Span::entering("call", SpanKind::Server, caller)
 }
 
 /// What is told to the next process from within a span.
 fn told(span: &Span) -> Vec<(String, String)> {
     let mut told = Vec::new();
-    now(span.around(async { trace::inject(|name, value| told.push((name.to_owned(), value))) }));
+    now(span.around(async { spans::inject(|name, value| told.push((name.to_owned(), value))) }));
     told
 }
 
@@ -64,13 +64,13 @@ fn a_recorded_call_has_a_span_and_so_has_each_part_of_it() {
     let trace = "0000000000000000000000000000a001";
     let call = entering(&format!("00-{trace}-00000000000000b1-01"));
     now(call.around(async {
-        trace::note(|| attribute::entries("id", 3));
-        assert_eq!(trace::current_id().map(|id| id.to_string()).as_deref(), Some(trace));
+        spans::note(|| attribute::entries("id", 3));
+        assert_eq!(spans::current_id().map(|id| id.to_string()).as_deref(), Some(trace));
         Span::within("part", SpanKind::Client).fail("conflict");
         let begun = Instant::now() - Duration::from_secs(2);
         let ended = begun + Duration::from_secs(1);
         let past = Past { name: "past", begun, ended, event: ("turn", begun) };
-        past.tell(&trace::current_recorded().expect("recorded"), [attribute::number("n", 7)]);
+        past.tell(&spans::current_recorded().expect("recorded"), [attribute::number("n", 7)]);
     }));
     drop(call);
     let [part, past, call] = spans(trace).try_into().expect("three spans");
@@ -105,7 +105,7 @@ fn a_state_goes_on_unless_it_is_too_long() {
     let caller = |state: &str| {
         let traceparent = "00-0000000000000000000000000000a006-00000000000000b6-01";
         let headers = [("traceparent", traceparent.to_owned()), ("tracestate", format!("vendor={state}"))];
-        let caller = trace::extract(|name| Some(headers.iter().find(|(own, _)| *own == name)?.1.as_str()));
+        let caller = spans::extract(|name| Some(headers.iter().find(|(own, _)| *own == name)?.1.as_str()));
         Span::entering("call", SpanKind::Server, caller)
     };
     let state = told(&caller("value"));
@@ -120,7 +120,7 @@ fn a_call_without_a_caller_begins_a_trace_where_one_may_begin_and_nowhere_else()
     for traceparent in ["", "00-0-0-01", "ff-0000000000000000000000000000a003-00000000000000b3-01"] {
         let elsewhere = entering(traceparent);
         assert!(elsewhere.is_nothing() && told(&elsewhere).is_empty());
-        let caller = trace::extract(|name| (name == "traceparent").then_some(traceparent));
+        let caller = spans::extract(|name| (name == "traceparent").then_some(traceparent));
         let call = Span::beginning("call", SpanKind::Server, caller);
         assert!(call.is_recorded(), "{traceparent}");
         let trace = call.trace_id().expect("a trace").to_string();
@@ -128,7 +128,7 @@ fn a_call_without_a_caller_begins_a_trace_where_one_may_begin_and_nowhere_else()
         drop(call);
         assert_eq!(spans(&trace).len(), 1);
     }
-    let nobody = trace::caller(0.into(), 7.into(), trace::TraceFlags::SAMPLED);
+    let nobody = spans::caller(0.into(), 7.into(), spans::TraceFlags::SAMPLED);
     assert!(Span::entering("call", SpanKind::Server, nobody).is_nothing());
 }
 

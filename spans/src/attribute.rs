@@ -1,6 +1,6 @@
-//! What spans say: OpenTelemetry's names where it has one, and ours, which begin with `fourwire`.
+//! Span attributes: OpenTelemetry's names where there is one, and ours, which begin with `fourwire`.
 //!
-//! Nothing of an entry's data or name is ever among them.
+//! They never hold the name or data of an entry.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ pub const ENTRY_ID: &str = "fourwire.entry.id";
 /// How many entries a span is about.
 pub const ENTRIES: &str = "fourwire.entries";
 
-/// What became of them.
+/// What happened to them.
 pub const OUTCOME: &str = "fourwire.outcome";
 
 /// How many entries were committed together.

@@ -1,9 +1,9 @@
-//! The metadata of a call, within a limit of its own.
+//! The limit on the metadata of a call.
 
 use http::HeaderMap;
 use proto::{Code, Failure};
 
-/// Most bytes of it, counted as HTTP/2 does: what most clients of gRPC take by default. It is half of what HTTP/2 lets
+/// Maximum bytes of it, counted as HTTP/2 does: what most clients of gRPC take by default. It is half of what HTTP/2 lets
 /// through, which refuses the rest in words that no client of gRPC knows.
 const BYTES: usize = 8 * 1024;
 

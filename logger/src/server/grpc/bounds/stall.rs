@@ -1,4 +1,4 @@
-//! The end of a stream that nobody reads: its place is for others.
+//! Ends streams that nobody reads, to free their slots.
 
 use std::{
     pin::Pin,
@@ -19,18 +19,18 @@ use crate::metrics::StreamCall;
 /// How long a stream that has given something may not be asked for more. One that is waited for may take its time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(330);
 
-/// Why a stream ended early, in words for who reads on.
-pub(super) struct Reasons {
+/// Why a stream ended early, for its client.
+pub(in crate::server::grpc) struct Reasons {
     /// It was not read.
     stalled: Failure,
     /// Others needed its place.
     given_up: Failure,
 }
 
-/// Responses that are dropped, with all that they hold, when they are not read for too long. Who reads on after that is
-/// told so, and nothing more.
-pub(super) struct Watched<S> {
-    /// What who reads on is told.
+/// Responses that are dropped, with all that they hold, when they are not read for too long. A client that reads on after
+/// that gets the reason, and the end.
+pub(in crate::server::grpc) struct Watched<S> {
+    /// What a client that reads on gets.
     reasons: Reasons,
     /// Others need its place.
     given_up: CancellationToken,
@@ -42,15 +42,15 @@ pub(super) struct Watched<S> {
 struct Shared<S> {
     /// `None` once they are dropped.
     responses: Option<Pin<Box<S>>>,
-    /// Since when what was given is not read; `None` while somebody waits for more.
+    /// Since when a response is unread; `None` while the client waits for more.
     unread_since: Option<Instant>,
-    /// Who waits for more.
+    /// The client's task that waits for more.
     waits: Option<Waker>,
 }
 
 impl<S: Send + 'static> Watched<S> {
     /// Must be called within a tokio runtime.
-    pub(super) fn new(responses: S, reasons: Reasons, given_up: CancellationToken) -> Self {
+    pub(in crate::server::grpc) fn new(responses: S, reasons: Reasons, given_up: CancellationToken) -> Self {
         let unread_since = Some(Instant::now());
         let shared = Shared { responses: Some(Box::pin(responses)), unread_since, waits: None };
         let shared = Arc::new(Mutex::new(shared));
@@ -91,11 +91,11 @@ async fn watch<S>(shared: Weak<Mutex<Shared<S>>>, given_up: CancellationToken) {
             if let Some(waker) = shared.waits.take() {
                 waker.wake();
             }
-            return tracing::debug!("a stream has given up its place for another connection");
+            return tracing::debug!("a stream was ended in favour of another connection");
         }
         match look(&shared) {
             Some(later) => next_look = later,
-            None => return tracing::debug!("a stream that was not read has lost its place"),
+            None => return tracing::debug!("a stream that was not read was ended"),
         }
     }
 }
@@ -116,20 +116,19 @@ fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the reader of a tail is told.
-pub(super) fn tail() -> Reasons {
+/// The reasons for a tail.
+pub(in crate::server::grpc) fn tail() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
-    let message =
-        format!("the stream was not read for {seconds} s: begin again after the last that was read");
+    let message = format!("the stream was not read for {seconds} s: resume after the last received entry");
     Reasons { stalled: Failure::new(Code::Unavailable, message), given_up: given_up(StreamCall::Tail) }
 }
 
-/// What who takes no acknowledgements is told.
-pub(super) fn acknowledgements() -> Reasons {
+/// The reasons for acknowledgements.
+pub(in crate::server::grpc) fn acknowledgements() -> Reasons {
     let seconds = STALL_TIMEOUT.as_secs();
     let message = format!(
-        "the acknowledgements were not read for {seconds} s: what is not acknowledged may be stored, and sending it \
-         again with the same id is safe"
+        "the acknowledgements were not read for {seconds} s: unacknowledged entries may be stored; resending them with \
+         the same id is safe"
     );
     Reasons { stalled: Failure::new(Code::OutcomeUnknown, message), given_up: given_up(StreamCall::Sync) }
 }

@@ -1,4 +1,4 @@
-//! The deadline that a caller sets for a call whose answer is a stream. For the others tonic keeps it.
+//! The deadline that a client sets for a call with a streaming response. For the others tonic enforces it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tonic::{Status, metadata::MetadataMap};
 
 /// When the call is to end; `None` if its caller does not say, or says what cannot be read.
-pub(super) fn of(metadata: &MetadataMap) -> Option<Instant> {
+pub(in crate::server::grpc) fn of(metadata: &MetadataMap) -> Option<Instant> {
     let timeout = parse(metadata.get("grpc-timeout")?.to_str().ok()?)?;
     Instant::now().checked_add(timeout)
 }
@@ -31,7 +31,7 @@ fn parse(text: &str) -> Option<Duration> {
 }
 
 /// The responses, until the deadline. `held` is dropped with them.
-pub(super) fn within<T, Held: Send>(
+pub(in crate::server::grpc) fn within<T, Held: Send>(
     deadline: Option<Instant>,
     responses: impl Stream<Item = Result<T, Status>> + Send,
     held: Held,
@@ -44,7 +44,7 @@ pub(super) fn within<T, Held: Send>(
         };
         match next {
             Ok(response) => Some((response?, Some((responses, held)))),
-            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call has passed")), None)),
+            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call has expired")), None)),
         }
     })
 }

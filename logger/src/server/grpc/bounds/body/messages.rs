@@ -69,6 +69,6 @@ fn check_prefix(flags: u8, message_bytes: usize) -> Result<(), Failure> {
     }
     match flags {
         0 => Ok(()),
-        _ => Err(Failure::new(Code::BadField, "the message is compressed: send it as it is")),
+        _ => Err(Failure::new(Code::BadField, "the message is compressed: send it uncompressed")),
     }
 }

@@ -125,7 +125,7 @@ impl Bounded {
         match self.sends {
             // tonic would drop what comes after the first.
             Sends::One if self.whole_messages > 1 || (self.whole_messages == 1 && self.is_in_message()) => {
-                return Err(Failure::new(Code::BadField, "this call takes one message, and more came"));
+                return Err(Failure::new(Code::BadField, "this call takes one message, but received more"));
             }
             // The whole body has one deadline.
             Sends::One => {}
@@ -143,8 +143,8 @@ impl Bounded {
     /// What is wrong with a body that ends here.
     fn end(&self) -> Option<Failure> {
         let what = match self.sends {
-            _ if self.is_in_message() => "the message breaks off: send it whole",
-            Sends::One if self.whole_messages == 0 => "there is no message: this call takes one",
+            _ if self.is_in_message() => "the message is incomplete",
+            Sends::One if self.whole_messages == 0 => "missing message: this call takes one",
             Sends::One | Sends::Many => return None,
         };
         Some(Failure::new(Code::BadField, what))

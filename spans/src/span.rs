@@ -1,4 +1,4 @@
-//! A span, from its beginning to its drop.
+//! A span, from its start to its drop.
 
 use std::{
     borrow::Cow,

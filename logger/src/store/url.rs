@@ -1,0 +1,69 @@
+//! The setting `LOGGER_STORE`.
+
+use std::{path::PathBuf, str::FromStr};
+
+/// Where the setting `LOGGER_STORE` says that entries are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite:` and the path of a file, which is created if it is missing.
+    Sqlite(PathBuf),
+    /// `nothing`: every entry is answered as stored, and forgotten. What is left is the price of everything but
+    /// durability, which is what it is for.
+    Nothing,
+}
+
+impl FromStr for StoreUrl {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        if text == "nothing" {
+            return Ok(StoreUrl::Nothing);
+        }
+        let path = text.strip_prefix("sqlite:").ok_or(UnknownStore)?;
+        // Other tools write `sqlite://data/logs.db`; taken literally it would be a file in the root.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        // SQLite would keep `:memory:` in memory, and lose what was answered as stored.
+        if path.is_empty() || path.starts_with(':') || path.contains('\0') {
+            return Err(UnknownStore);
+        }
+        Ok(StoreUrl::Sqlite(PathBuf::from(path)))
+    }
+}
+
+/// The setting names no store that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown store: expected sqlite:PATH such as sqlite:data/logs.db, or nothing for benchmarks")]
+pub struct UnknownStore;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_by_kind_and_place() {
+        for (text, path) in [
+            ("sqlite:data/logs.db", "data/logs.db"),
+            ("sqlite:/var/lib/logs.db", "/var/lib/logs.db"),
+            ("sqlite:///var/lib/logs.db", "/var/lib/logs.db"),
+            ("sqlite://data/logs.db", "data/logs.db"),
+        ] {
+            assert_eq!(text.parse(), Ok(StoreUrl::Sqlite(path.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_store_that_keeps_nothing_has_to_be_named_as_such() {
+        assert_eq!("nothing".parse(), Ok(StoreUrl::Nothing));
+        for text in ["Nothing", "nothing:", "none"] {
+            assert_eq!(text.parse::<StoreUrl>(), Err(UnknownStore), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_store_is_told_the_known_forms() {
+        for text in ["", "data/logs.db", "sqlite:", "sqlite::memory:", "postgres://localhost/logs"] {
+            let error = text.parse::<StoreUrl>().expect_err(text);
+            assert!(error.to_string().contains("sqlite:data/logs.db"));
+        }
+    }
+}
