@@ -7,8 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use proto::{
-    BatchMode, BatchReceipt, EntryDraft, Failure, Receipt, Transport, json::check_batch_len,
-    limits::BATCH_ENTRIES,
+    BatchMode, BatchReceipt, EntryDraft, Failure, Receipt, Transport, check_batch_len, limits::BATCH_ENTRIES,
 };
 use service::Shutdown;
 use uuid::Uuid;

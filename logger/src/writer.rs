@@ -21,8 +21,7 @@ use std::{
 };
 
 use proto::{
-    BatchMode, BatchReceipt, Code, Failure, Receipt,
-    json::check_batch_len,
+    BatchMode, BatchReceipt, Code, Failure, Receipt, check_batch_len,
     limits::{IN_FLIGHT_BYTES, IN_FLIGHT_ENTRIES},
 };
 use spans::attribute;

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, slice};
 
-use crate::{Failure, json::check_batch_len};
+use crate::{Code, Failure, limits::BATCH_ENTRIES};
 
 /// From 1 to 1,000 of something, such as entries that are sent together, or what became of them. One alone takes no
 /// memory of its own, so that what is written for many does for one as well.
@@ -105,10 +105,27 @@ impl<T> Deref for Batch<T> {
     }
 }
 
+/// Refuses a batch without entries, and one with too many.
+///
+/// # Errors
+/// [`Code::BadBatch`].
+pub fn check_batch_len(len: usize) -> Result<(), Failure> {
+    match len {
+        0 => Err(Failure::new(Code::BadBatch, "empty batch: send at least one entry")),
+        1..=BATCH_ENTRIES => Ok(()),
+        _ => Err(too_many()),
+    }
+}
+
+/// The refusal of a batch with too many entries. It does not count them: reading stops to keep them.
+pub(crate) fn too_many() -> Failure {
+    let message = format!("the batch has more than {BATCH_ENTRIES} entries: split it");
+    Failure::new(Code::BadBatch, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, limits::BATCH_ENTRIES};
 
     fn batch(len: usize) -> Result<Batch<usize>, Failure> {
         (0..len).collect::<Vec<_>>().try_into()

@@ -14,7 +14,7 @@ const KEPT: usize = BATCH_ENTRIES + 1;
 
 /// The elements of a batch. Reading keeps the first 1,001 and reads over the rest: an element of one byte on
 /// the wire takes a hundred and more in memory, so a full body of them would take gigabytes.
-/// What is too long is refused by [`crate::json::check_batch_len`]; written, it is a plain list.
+/// What is too long is refused by [`crate::check_batch_len`]; written, it is a plain list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Bounded<T>(Vec<T>);

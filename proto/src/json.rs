@@ -26,7 +26,9 @@ use self::{
     part::{Part, Whole},
 };
 use crate::{
-    Batch, BatchMode, Bounded, Code, EntryDraft, Failure, LogEntry, Transport, limits::BATCH_ENTRIES,
+    Batch, BatchMode, Bounded, Code, EntryDraft, Failure, LogEntry, Transport,
+    batch::{check_batch_len, too_many},
+    limits::BATCH_ENTRIES,
 };
 
 /// What a caller asks of the broker.
@@ -139,24 +141,6 @@ pub fn parse_batch(body: &[u8]) -> Result<BatchDraft, Failure> {
     }
     let entries = entries.into_iter().map(|raw| draft(whole.value(raw))).collect();
     Ok(BatchDraft { mode, entries })
-}
-
-/// Refuses a batch without entries, and one with too many.
-///
-/// # Errors
-/// [`Code::BadBatch`].
-pub fn check_batch_len(len: usize) -> Result<(), Failure> {
-    match len {
-        0 => Err(Failure::new(Code::BadBatch, "empty batch: send at least one entry")),
-        1..=BATCH_ENTRIES => Ok(()),
-        _ => Err(too_many()),
-    }
-}
-
-/// The refusal of a batch with too many entries. It does not count them: reading stops to keep them.
-pub(crate) fn too_many() -> Failure {
-    let message = format!("the batch has more than {BATCH_ENTRIES} entries: split it");
-    Failure::new(Code::BadBatch, message)
 }
 
 /// A batch as JSON, for the logger's `POST /logs`.

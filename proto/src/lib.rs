@@ -33,7 +33,7 @@ pub mod json;
 pub mod rabbitmq;
 pub mod rpc;
 
-pub use batch::Batch;
+pub use batch::{Batch, check_batch_len};
 pub use bounded::Bounded;
 pub use code::{Certainty, Code};
 pub use entry::{EntryDraft, Level, LogEntry};

@@ -16,7 +16,7 @@ use super::{
     BatchRequest, BatchResponse, LogRequest, LogResponse, SyncResponse, TailRequest, TailResponse,
     WriteLogsResponse, status,
 };
-use crate::{Code, Failure, json::too_many, limits::BATCH_ENTRIES};
+use crate::{Code, Failure, batch::too_many, limits::BATCH_ENTRIES};
 
 /// What a message may hold.
 pub(super) trait FieldBound: Message + Default + 'static {
