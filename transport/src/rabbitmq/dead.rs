@@ -257,7 +257,7 @@ fn in_words(code: &str) -> &'static str {
         }
         "expired" => "it had an expiration, and that was over",
         "maxlen" => "the queue was full",
-        "rejected" => "somebody who took it rejected it",
+        "rejected" => "a consumer rejected it",
         _ => "nobody has said why",
     }
 }
