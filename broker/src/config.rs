@@ -60,6 +60,10 @@ pub struct Config {
     #[arg(long, env, default_value_t = Transport::Http)]
     pub broker_default_transport: Transport,
 
+    /// Whether concurrent entries share calls to the logger: on, or off for one call per entry
+    #[arg(long, env, default_value = "on", value_parser = parse_switch, action = clap::ArgAction::Set)]
+    pub broker_coalesce: bool,
+
     /// Request deadline in milliseconds, at most 7000; afterwards the broker responds 504. Over the concurrency limit a request
     /// queues for up to half of it, then gets 503
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
@@ -156,9 +160,18 @@ impl Config {
             endpoints: self.endpoints.clone(),
             amqp_url: Some(amqp_url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
+            coalesce: self.broker_coalesce,
             deadline: Duration::from_millis(self.broker_deadline_ms),
             came_by: None,
         })
+    }
+}
+
+fn parse_switch(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("give on or off"),
     }
 }
 

@@ -125,6 +125,7 @@ impl Config {
             endpoints: self.endpoints.clone(),
             amqp_url: None,
             tls,
+            coalesce: true,
             deadline: DEADLINE,
             came_by: Some(Transport::Rabbitmq),
         };

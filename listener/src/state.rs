@@ -258,6 +258,7 @@ mod tests {
             },
             amqp_url: None,
             tls: None,
+            coalesce: true,
             deadline: Duration::from_secs(1),
             came_by: None,
         });

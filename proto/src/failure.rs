@@ -168,6 +168,11 @@ impl Failure {
         self.cause.as_ref().map_or_else(|| self.message().into_owned(), ToString::to_string)
     }
 
+    /// Whether its cause is of a kind that the caller knows.
+    pub fn is_because_of<E: Error + 'static>(&self) -> bool {
+        self.cause.as_deref().is_some_and(|cause| cause.is::<E>())
+    }
+
     /// What it says about the store.
     pub const fn certainty(&self) -> Certainty {
         self.code.certainty()
@@ -263,6 +268,14 @@ mod tests {
                 assert_eq!(serde_json::from_value::<Failure>(wire).expect("our own JSON"), told);
             }
         }
+    }
+
+    #[test]
+    fn a_cause_is_known_by_its_kind() {
+        let failure = Failure::unreachable("the logger").because(fmt::Error);
+        assert!(failure.is_because_of::<fmt::Error>());
+        assert!(!failure.is_because_of::<std::io::Error>());
+        assert!(!Failure::unreachable("the logger").because("words").is_because_of::<fmt::Error>());
     }
 
     #[test]

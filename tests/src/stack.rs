@@ -273,6 +273,7 @@ pub fn transport_settings(services: &Services, deadline: Duration) -> Settings {
         },
         amqp_url: None,
         tls: None,
+        coalesce: true,
         deadline,
         came_by: None,
     }

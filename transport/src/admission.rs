@@ -4,7 +4,13 @@
 //! five times the capacity left a tenth of the goodput. So a call waits for a while before it is refused, which takes
 //! no time, and slows those down who ask too much. The memory of those that wait has a limit too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use proto::{
     Code, Failure, LogEntry,
@@ -21,6 +27,17 @@ pub(crate) struct Admission {
     held: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     entries: Arc<Semaphore>,
+    /// Those that wait for room just now.
+    waiting: AtomicUsize,
+}
+
+/// Who makes the call that takes the entries along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Who asks for room: a call of its own.
+    Itself,
+    /// The stage, which takes room for a call when it has a group.
+    Stage,
 }
 
 /// Room for some entries; given back when dropped.
@@ -28,7 +45,7 @@ pub(crate) struct Admission {
 pub(crate) struct Admitted {
     _place: OwnedSemaphorePermit,
     _held: OwnedSemaphorePermit,
-    _call: OwnedSemaphorePermit,
+    _call: Option<OwnedSemaphorePermit>,
     _entries: OwnedSemaphorePermit,
 }
 
@@ -40,6 +57,7 @@ impl Default for Admission {
             held: room(HELD_BYTES),
             calls: room(IN_FLIGHT_CALLS),
             entries: room(IN_FLIGHT_ENTRIES),
+            waiting: AtomicUsize::new(0),
         }
     }
 }
@@ -48,16 +66,29 @@ impl Admission {
     /// How many calls are in flight, and how many wait for room.
     pub(crate) fn calls(&self) -> (usize, usize) {
         let in_flight = IN_FLIGHT_CALLS - self.calls.available_permits();
-        let admitted_or_waiting = IN_FLIGHT_CALLS + WAITING_CALLS - self.places.available_permits();
-        // The two are read one after the other, while calls come and go.
-        (in_flight, admitted_or_waiting.saturating_sub(in_flight))
+        (in_flight, self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// How many entries have room, those that wait in the stage among them.
+    pub(crate) fn entries(&self) -> usize {
+        IN_FLIGHT_ENTRIES - self.entries.available_permits()
+    }
+
+    /// The room for calls, for those that the stage makes.
+    pub(crate) fn room_for_calls(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.calls)
     }
 
     /// Takes room for a call with `entries`, in the order of the calls, within `patience`. A ping has none.
     ///
     /// # Errors
     /// `overloaded` if there is none by then, or at once if too much waits already; `too_large` for more than ever fits.
-    pub(crate) async fn admit(&self, entries: &[LogEntry], patience: Duration) -> Result<Admitted, Failure> {
+    pub(crate) async fn admit(
+        &self,
+        entries: &[LogEntry],
+        caller: Caller,
+        patience: Duration,
+    ) -> Result<Admitted, Failure> {
         let bytes: usize = entries.iter().map(LogEntry::payload_bytes).sum();
         if bytes > BODY_BYTES {
             let message = format!("the entries have {bytes} bytes: the limit of a batch is {BODY_BYTES}");
@@ -67,15 +98,35 @@ impl Admission {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;
         let held = permits(bytes + entries.len() * ENTRY_BYTES);
         let held = Arc::clone(&self.held).try_acquire_many_owned(held).map_err(|_| full())?;
+        let _waiting = Waiting::among(&self.waiting);
         let room = async {
             Admitted {
                 _place: place,
                 _held: held,
-                _call: take(&self.calls, 1).await,
+                _call: match caller {
+                    Caller::Itself => Some(take(&self.calls, 1).await),
+                    Caller::Stage => None,
+                },
                 _entries: take(&self.entries, entries.len()).await,
             }
         };
         tokio::time::timeout(patience, room).await.map_err(|_| full())
+    }
+}
+
+/// Counts one who waits for as long as it is kept.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,11 +156,12 @@ mod tests {
 
     impl Admission {
         async fn admits(&self, count: usize) -> Admitted {
-            self.admit(&entries(count), PATIENCE).await.expect("they fit")
+            self.admit(&entries(count), Caller::Itself, PATIENCE).await.expect("they fit")
         }
 
         async fn refuses(&self, count: usize) {
-            let refusal = self.admit(&entries(count), PATIENCE).await.expect_err("one too many");
+            let refusal =
+                self.admit(&entries(count), Caller::Itself, PATIENCE).await.expect_err("one too many");
             assert_eq!(refusal.code, Code::Overloaded);
         }
     }
@@ -143,6 +195,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_stage_takes_along_is_bounded_as_entries_and_takes_no_room_for_a_call() {
+        let admission = Admission::default();
+        let one = entries(1);
+        let most = times(IN_FLIGHT_ENTRIES, async || {
+            admission.admit(&one, Caller::Stage, PATIENCE).await.expect("there is room")
+        });
+        let most = most.await;
+        assert_eq!((admission.calls(), admission.entries()), ((0, 0), IN_FLIGHT_ENTRIES));
+        let refusal = admission.admit(&one, Caller::Stage, PATIENCE).await.expect_err("one too many");
+        assert_eq!(refusal.code, Code::Overloaded);
+        drop(most);
+        assert_eq!(admission.entries(), 0);
+    }
+
+    #[tokio::test]
     async fn a_call_waits_for_room_and_is_refused_when_its_patience_ends() {
         let admission = Admission::default();
         let mut most = times(IN_FLIGHT_CALLS, async || admission.admits(1).await).await;
@@ -150,7 +217,7 @@ mod tests {
         admission.refuses(1).await;
         assert!(begun.elapsed() >= PATIENCE);
         let one = entries(1);
-        let mut waiting = Box::pin(admission.admit(&one, Duration::MAX));
+        let mut waiting = Box::pin(admission.admit(&one, Caller::Itself, Duration::MAX));
         assert!(poll_once(waiting.as_mut()).await.is_pending());
         assert_eq!(admission.calls(), (IN_FLIGHT_CALLS, 1));
         most.pop();
@@ -164,11 +231,11 @@ mod tests {
         let _most = times(IN_FLIGHT_CALLS, async || admission.admits(1).await).await;
         let one = entries(1);
         let mut waiting: Vec<_> =
-            (0..WAITING_CALLS).map(|_| Box::pin(admission.admit(&one, PATIENCE))).collect();
+            (0..WAITING_CALLS).map(|_| Box::pin(admission.admit(&one, Caller::Itself, PATIENCE))).collect();
         for call in &mut waiting {
             assert!(poll_once(call.as_mut()).await.is_pending());
         }
-        let mut one_more = Box::pin(admission.admit(&one, PATIENCE));
+        let mut one_more = Box::pin(admission.admit(&one, Caller::Itself, PATIENCE));
         assert!(matches!(poll_once(one_more.as_mut()).await, Poll::Ready(Err(_))), "refused at once");
     }
 
@@ -182,7 +249,7 @@ mod tests {
         let most = permits(HELD_BYTES - ENTRY_BYTES);
         let _held = Arc::clone(&admission.held).try_acquire_many_owned(most).expect("nearly all");
         let one = entries(1);
-        let mut call = Box::pin(admission.admit(&one, PATIENCE));
+        let mut call = Box::pin(admission.admit(&one, Caller::Itself, PATIENCE));
         assert!(matches!(poll_once(call.as_mut()).await, Poll::Ready(Err(_))), "refused at once");
         drop(call);
         assert_eq!(admission.places.available_permits(), IN_FLIGHT_CALLS + WAITING_CALLS);

@@ -31,7 +31,7 @@ use crate::{
     dial::Dialer,
     metrics::reconnects,
     parse_base_url,
-    receipts::pong,
+    receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
 };
@@ -120,6 +120,10 @@ impl Grpc {
         let log_entries = entries.iter().map(|entry| grpc::log(entry, self.came_by)).collect();
         let request = BatchRequest { log_entries, mode: GrpcBatchMode::from(mode).into() };
         let response = self.client.clone().write_batch(in_trace(request)).await;
+        if response.as_ref().is_err_and(is_no_such_call) {
+            self.gate.reopen();
+            return Err(NoBatchCall::of(LOGGER));
+        }
         let response = self.answered(response)?.into_inner();
         let results = response.results.into_iter().map(entry_result).collect::<Result<_, _>>()?;
         Ok(BatchReceipt { results, store_us: Some(response.store_us) })
@@ -174,6 +178,11 @@ fn in_trace<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     traced::inject(request.metadata_mut().as_mut());
     request
+}
+
+/// Whether a logger that is not ours says that it has no such call.
+fn is_no_such_call(status: &Status) -> bool {
+    status.code() == tonic::Code::Unimplemented && grpc::failure(status).is_none()
 }
 
 fn is_connect(status: &Status) -> bool {

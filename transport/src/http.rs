@@ -27,7 +27,7 @@ use crate::{
     dial::Dialer,
     metrics::reconnects,
     parse_base_url,
-    receipts::pong,
+    receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
 };
@@ -120,7 +120,9 @@ impl Http {
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let written: Option<Written> = self.post("/log", json::entry_json(entry, self.came_by)).await?;
+        let body = json::entry_json(entry, self.came_by);
+        let (status, body) = self.exchange(Method::POST, "/log", body).await?;
+        let written: Option<Written> = read_answer(status, &body)?;
         // The course's logger says no more than 202.
         Ok(written.map_or(Receipt { outcome: Outcome::Stored, store_us: None }, |written| Receipt {
             outcome: written.outcome,
@@ -130,24 +132,14 @@ impl Http {
 
     async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
         let body = json::batch_json(entries, mode, self.came_by);
-        let written: Option<WrittenBatch> = self.post("/logs", body).await?;
+        let (status, body) = self.exchange(Method::POST, "/logs", body).await?;
+        if is_no_batch_call(status, &body) {
+            return Err(NoBatchCall::of(LOGGER));
+        }
+        let written: Option<WrittenBatch> = read_answer(status, &body)?;
         let written = written.ok_or_else(|| Failure::unknown(LOGGER).because("an answer without data"))?;
         let results = written.results.into_iter().map(Into::into).collect();
         Ok(BatchReceipt { results, store_us: written.store_us })
-    }
-
-    async fn post<T: for<'de> Deserialize<'de>>(
-        &self,
-        path: &str,
-        body: String,
-    ) -> Result<Option<T>, Failure> {
-        let (status, body) = self.exchange(Method::POST, path, body).await?;
-        if status == StatusCode::ACCEPTED {
-            let envelope: Envelope<T> = read_json(&body)?;
-            return Ok(envelope.data);
-        }
-        let envelope: Envelope<FailureData> = read_json(&body)?;
-        Err(refusal(status, envelope))
     }
 
     async fn exchange(
@@ -220,6 +212,30 @@ async fn whole(response: Response<Incoming>, limit_bytes: usize) -> Result<Bytes
     Ok(body.map_err(|error| Failure::unknown(LOGGER).because(error))?.to_bytes())
 }
 
+/// What the logger has answered to entries, or why it took none.
+fn read_answer<T: for<'de> Deserialize<'de>>(status: StatusCode, body: &[u8]) -> Result<Option<T>, Failure> {
+    if status == StatusCode::ACCEPTED {
+        let envelope: Envelope<T> = read_json(body)?;
+        return Ok(envelope.data);
+    }
+    let envelope: Envelope<FailureData> = read_json(body)?;
+    Err(refusal(status, envelope))
+}
+
+/// Whether a logger that is not ours says that it has no such call. Ours has, and one of our services marks what it
+/// refuses with a code.
+fn is_no_batch_call(status: StatusCode, body: &[u8]) -> bool {
+    let says_so = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    );
+    let has_code = || {
+        let envelope: Result<Envelope<FailureData>, _> = read_json(body);
+        envelope.is_ok_and(|envelope| envelope.data.is_some())
+    };
+    says_so && !has_code()
+}
+
 fn read_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::unknown(LOGGER).because(error))
 }
@@ -254,6 +270,24 @@ mod tests {
         let envelope = Envelope::failure(&Failure::new(code, "the server's own words"), None, &[]);
         let envelope = serde_json::to_vec(&envelope).expect("it serialises");
         refusal(StatusCode::BAD_REQUEST, read_json(&envelope).expect("our own JSON"))
+    }
+
+    #[test]
+    fn a_logger_without_a_call_for_batches_is_known_by_its_status_unless_it_is_one_of_ours() {
+        let none = |status| is_no_batch_call(status, b"404 page not found\n");
+        assert!(
+            [404, 405, 501]
+                .map(|status| none(StatusCode::from_u16(status).expect("one")))
+                .iter()
+                .all(|is| *is)
+        );
+        for status in [StatusCode::ACCEPTED, StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR] {
+            assert!(!none(status), "{status}");
+        }
+        assert!(is_no_batch_call(StatusCode::NOT_FOUND, br#"{"error":true,"message":"no such page"}"#));
+        let ours = Envelope::failure(&Failure::new(Code::NotFound, "no such address"), None, &[]);
+        let ours = serde_json::to_vec(&ours).expect("it serialises");
+        assert!(!is_no_batch_call(StatusCode::NOT_FOUND, &ours));
     }
 
     #[test]

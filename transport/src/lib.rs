@@ -5,16 +5,22 @@
 //! by side, only the protocol differs. [`Transports`] holds the four and puts one deadline, one span and one measure of
 //! time around whichever is asked for: otherwise a comparison would compare policies.
 //!
+//! In front of them is one gathering stage: single entries that find others under way wait until a call can take several
+//! of them along.
+//!
 //! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
 
 mod admission;
 mod backoff;
+mod clients;
 mod connection;
 mod dial;
 mod endpoints;
+mod gather;
 mod metrics;
 mod receipts;
 mod settings;
+mod stage;
 mod tls;
 mod traced;
 mod transports;

@@ -10,6 +10,9 @@ use crate::admission::Admission;
 const SECONDS: &str = "transport_seconds";
 const WAIT_SECONDS: &str = "transport_wait_seconds";
 const IN_FLIGHT: &str = "transport_in_flight_calls";
+const IN_FLIGHT_ENTRIES: &str = "transport_in_flight_entries";
+const GROUP_ENTRIES: &str = "transport_group_entries";
+const WITHOUT_BATCHES: &str = "transport_without_batches_total";
 const WAITING: &str = "transport_waiting_calls";
 const REACHABLE: &str = "transport_reachable";
 const RECONNECTS: &str = "transport_reconnects_total";
@@ -19,6 +22,14 @@ pub(crate) fn describe() {
     describe_histogram!(SECONDS, Unit::Seconds, "Time of a call, from when it had room to its answer");
     describe_histogram!(WAIT_SECONDS, Unit::Seconds, "Time that a call waited for room");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Calls that have room and no answer yet");
+    describe_gauge!(IN_FLIGHT_ENTRIES, Unit::Count, "Entries that have room and no answer yet");
+    describe_histogram!(
+        GROUP_ENTRIES,
+        Unit::Count,
+        "Entries that the gathering stage took along in one call"
+    );
+    let help = "Calls for a batch that the other end did not know: what was in them is sent one by one";
+    describe_counter!(WITHOUT_BATCHES, Unit::Count, help);
     describe_gauge!(WAITING, Unit::Count, "Calls that wait for room");
     describe_gauge!(REACHABLE, Unit::Count, "1 if the transport found its other end when it last looked");
     let help = "Times that the other end was found again, each connection of rpc for itself";
@@ -72,11 +83,22 @@ pub(crate) fn reconnects(transport: Transport) -> Counter {
     metrics::counter!(RECONNECTS, "transport" => transport.as_str())
 }
 
+/// Measures the groups of a transport, in entries.
+pub(crate) fn group_entries(transport: Transport) -> Histogram {
+    metrics::histogram!(GROUP_ENTRIES, "transport" => transport.as_str())
+}
+
+/// Counts how often a transport's peer turned out to have no call for a batch.
+pub(crate) fn without_batches(transport: Transport) -> Counter {
+    metrics::counter!(WITHOUT_BATCHES, "transport" => transport.as_str())
+}
+
 /// Sets the gauges of a transport.
 pub(crate) fn set_gauges(transport: Transport, admission: &Admission, reachable: bool) {
     let labels = [("transport", transport.as_str())];
     let (in_flight, waiting) = admission.calls();
     metrics::gauge!(IN_FLIGHT, &labels).set(in_flight as f64);
+    metrics::gauge!(IN_FLIGHT_ENTRIES, &labels).set(admission.entries() as f64);
     metrics::gauge!(WAITING, &labels).set(waiting as f64);
     metrics::gauge!(REACHABLE, &labels).set(f64::from(u8::from(reachable)));
 }

@@ -12,21 +12,12 @@ mod publisher;
 mod session;
 mod topology;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use lapin::types::{AMQPValue, FieldTable};
-use proto::{
-    Batch, BatchMode, Code, Failure, LogEntry, Outcome, limits::IN_FLIGHT_ENTRIES, rabbitmq::BINDING_KEY,
-};
-use tokio::{
-    sync::{
-        Mutex,
-        mpsc::{self, error::TrySendError},
-        oneshot, watch,
-    },
-    task::JoinSet,
-};
+use proto::{Batch, BatchMode, Code, Failure, LogEntry, Transport, rabbitmq::BINDING_KEY};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
+use self::session::{Counted, Flow, Place, keep_connected, refusing};
 pub use self::{
     connection::{AmqpUrl, DECLARE_TIMEOUT, connect, publish_confirmed},
     dead::{DeadLetter, DeadLetters},
@@ -34,22 +25,24 @@ pub use self::{
     properties::kept,
     topology::{Depths, declare_topology},
 };
-use self::{
-    publisher::Job,
-    session::{Counted, Flow, Place, keep_connected, refusing},
+use crate::{
+    Receipts, Settings,
+    admission::{Admission, Admitted},
+    connection::Connection,
+    gather::{Patience, Queue},
 };
-use crate::{Receipts, Settings, connection::Connection};
 
 /// How old a count may be: a reply or two may be late.
 const COUNT_AGE: Duration = Duration::from_secs(3);
 
 /// Who is at the other end, in messages.
-const RABBITMQ: &str = "RabbitMQ";
+pub(crate) const RABBITMQ: &str = "RabbitMQ";
 
 /// The client.
 #[derive(Debug)]
 pub struct Rabbitmq {
-    jobs: mpsc::Sender<Job>,
+    queue: Queue,
+    deadline: Duration,
     state: watch::Receiver<Connection<Flow>>,
     counted: watch::Receiver<Option<Counted>>,
     _supervisor: JoinSet<()>,
@@ -61,22 +54,34 @@ impl Rabbitmq {
         Self::bound_by(settings, BINDING_KEY)
     }
 
+    /// Makes a client whose publishers take room for their calls, if they take along what has gathered; otherwise the
+    /// callers do.
+    pub(crate) fn admitted_by(settings: &Settings, admission: &Admission) -> Self {
+        let calls = settings.coalesce.then(|| admission.room_for_calls());
+        let queue = Queue::new(Transport::Rabbitmq, RABBITMQ, settings.coalesce, calls);
+        Self::fed_by(queue, settings, BINDING_KEY)
+    }
+
     /// Makes a client that binds the queue by another key than ours. Entries of a level outside of it are returned
     /// by RabbitMQ: so a test can show that each caller gets its own answer.
     pub fn bound_by(settings: &Settings, binding_key: &'static str) -> Self {
-        let (jobs, queue) = mpsc::channel(IN_FLIGHT_ENTRIES);
+        let queue = Queue::new(Transport::Rabbitmq, RABBITMQ, settings.coalesce, None);
+        Self::fed_by(queue, settings, binding_key)
+    }
+
+    fn fed_by(queue: Queue, settings: &Settings, binding_key: &'static str) -> Self {
         let (publish, state) = watch::channel(Connection::Connecting);
         let (count, counted) = watch::channel(None);
         let mut supervisor = JoinSet::new();
-        let queue = Arc::new(Mutex::new(queue));
+        let groups = queue.groups();
         match settings.amqp_url.clone() {
-            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, queue, publish, count)),
+            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, groups, publish, count)),
             None => supervisor.spawn(async move {
                 let why = Failure::unreachable(RABBITMQ).because("no address is set");
-                refusing(&queue, &why, std::future::pending()).await
+                refusing(&groups, &why, std::future::pending()).await
             }),
         };
-        Rabbitmq { jobs, state, counted, _supervisor: supervisor }
+        Rabbitmq { queue, deadline: settings.deadline, state, counted, _supervisor: supervisor }
     }
 
     /// Delivers entries, each as a message.
@@ -85,15 +90,25 @@ impl Rabbitmq {
     /// What is certain of all of them. RabbitMQ has no transaction over messages: if some of an all-or-none batch are
     /// queued and some are not, the outcome is unknown.
     pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
-        let results = self.publish(batch).await?;
-        let failed = results.iter().find_map(|result| result.as_ref().err());
-        match (mode, failed) {
-            (BatchMode::AllOrNone, Some(_)) if results.iter().any(Result::is_ok) => {
-                Err(Failure::unknown(RABBITMQ).because("only a part of the batch was queued"))
-            }
-            (BatchMode::AllOrNone, Some(failure)) => Err(failure.clone()),
-            (BatchMode::AllOrNone, None) | (BatchMode::Each, _) => Ok(Receipts { results, store_us: None }),
+        let until = Instant::now() + self.deadline;
+        let receipts = self.publish(batch.clone(), None, Patience { to_be_sent: until, until }).await?;
+        receipts.in_mode(mode, RABBITMQ)
+    }
+
+    /// Hands entries to the publishers; each has its own result.
+    ///
+    /// # Errors
+    /// What is certain of all of them.
+    pub(crate) async fn publish(
+        &self,
+        batch: Batch<LogEntry>,
+        room: Option<Admitted>,
+        patience: Patience,
+    ) -> Result<Receipts, Failure> {
+        if *self.state.borrow() == Connection::Up(Flow::Blocked) {
+            return Err(blocked());
         }
+        self.queue.deliver(batch, room, patience).await
     }
 
     /// Whether there is a connection to RabbitMQ, and it takes messages.
@@ -112,33 +127,9 @@ impl Rabbitmq {
         let fresh = |counted: &Counted| counted.at.elapsed() < COUNT_AGE;
         self.counted.borrow().filter(fresh).map(|counted| counted.depths)
     }
-
-    async fn publish(&self, batch: &Batch<LogEntry>) -> Result<Batch<Result<Outcome, Failure>>, Failure> {
-        if *self.state.borrow() == Connection::Up(Flow::Blocked) {
-            return Err(blocked());
-        }
-        let (reply, results) = oneshot::channel();
-        let job = Job { entries: batch.clone(), headers: trace_headers(), reply };
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => Failure::overloaded(RABBITMQ),
-            TrySendError::Closed(_) => Failure::unreachable(RABBITMQ).because("the supervisor is gone"),
-        })?;
-        // The publisher is gone with the connection while the job was in its hands.
-        results.await.unwrap_or_else(|_| Err(Failure::unknown(RABBITMQ).because("the connection was lost")))
-    }
 }
 
 /// RabbitMQ has an alarm, and nothing was sent to it.
 fn blocked() -> Failure {
     Failure::advising(Code::Blocked, "RabbitMQ takes no messages, it is short of memory or disk")
-}
-
-/// The headers that say in which span a message is sent.
-fn trace_headers() -> Option<FieldTable> {
-    let mut headers = None;
-    spans::inject(|name, value| {
-        let value = AMQPValue::LongString(value.into());
-        headers.get_or_insert_with(FieldTable::default).insert(name.into(), value);
-    });
-    headers
 }

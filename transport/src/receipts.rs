@@ -44,11 +44,48 @@ impl Receipts {
         Ok(Receipts { results: results.try_into()?, store_us })
     }
 
+    /// The same, as `mode` has it: what was asked to share its fate is accepted or fails as one.
+    ///
+    /// # Errors
+    /// Of all or none: the failure of the first that was not accepted; that it is not known, where others were. Of a
+    /// single entry: what is no refusal of the entry itself.
+    pub(crate) fn in_mode(self, mode: BatchMode, peer: &str) -> Result<Self, Failure> {
+        let is_apart = match mode {
+            BatchMode::Each => self.results.len() > 1,
+            BatchMode::AllOrNone => false,
+        };
+        let failure = match self.results.iter().find_map(|result| result.as_ref().err()) {
+            Some(failure) if !is_apart => failure.clone(),
+            Some(_) | None => return Ok(self),
+        };
+        if mode == BatchMode::Each {
+            return Receipts::of_one(Err(failure), mode);
+        }
+        if self.results.iter().any(Result::is_ok) {
+            return Err(Failure::unknown(peer).because("only a part of the batch was accepted"));
+        }
+        Err(failure)
+    }
+
     /// What it counts as: its best outcome, or the first failure where nothing was accepted.
     pub(crate) fn ending(&self) -> Result<Outcome, Code> {
         let accepted = self.results.iter().filter_map(|result| result.as_ref().ok().copied());
         Outcome::best(accepted)
             .map_or_else(|| self.results.first().as_ref().copied().map_err(|failure| failure.code), Ok)
+    }
+}
+
+/// That the peer has no call for many entries: nothing of what was sent can be stored. Loggers that are not ours, such as
+/// the course's, take one entry at a time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it has no call for a batch")]
+pub(crate) struct NoBatchCall;
+
+impl NoBatchCall {
+    /// The failure of the call that found it out.
+    pub(crate) fn of(peer: &str) -> Failure {
+        let message = format!("{peer} takes no batches; nothing was stored: send the entries one by one");
+        Failure::new(Code::Unavailable, message).because(NoBatchCall)
     }
 }
 
@@ -60,6 +97,8 @@ impl Receipts {
 /// What an entry would be refused with.
 pub(crate) fn pong<T>(answer: Result<T, Failure>) -> Result<(), Failure> {
     match answer {
+        // It cannot be asked, and is there.
+        Err(failure) if failure.is_because_of::<NoBatchCall>() => Ok(()),
         Err(failure) if failure.code != Code::BadBatch => Err(failure),
         Ok(_) | Err(_) => Ok(()),
     }
@@ -111,10 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn what_shares_its_fate_is_accepted_or_fails_as_one() {
+        let in_mode = |results: Vec<_>, mode| {
+            let receipts = Receipts { results: results.try_into().expect("some"), store_us: None };
+            receipts.in_mode(mode, "RabbitMQ").map_err(|failure| failure.code)
+        };
+        let (stored, refused) = (Ok(Outcome::Queued), Err(conflict()));
+        let lost = || Err(Failure::unreachable("RabbitMQ"));
+        use BatchMode::{AllOrNone, Each};
+        assert!(in_mode(vec![stored.clone(), stored.clone()], AllOrNone).is_ok());
+        assert_eq!(in_mode(vec![stored.clone(), refused.clone()], AllOrNone), Err(Code::OutcomeUnknown));
+        assert_eq!(in_mode(vec![refused.clone(), refused.clone()], AllOrNone), Err(Code::Conflict));
+        assert!(in_mode(vec![stored, lost()], Each).is_ok(), "each has its own");
+        assert!(in_mode(vec![refused.clone()], Each).is_ok(), "it is the entry's own");
+        assert_eq!(in_mode(vec![lost()], Each), Err(Code::Unavailable), "it is the call's");
+        assert_eq!(in_mode(vec![refused], AllOrNone), Err(Code::Conflict));
+    }
+
+    #[test]
     fn a_logger_that_could_store_refuses_an_empty_batch_and_one_that_could_not_says_why() {
         let empty = Failure::new(Code::BadBatch, "the batch is empty: give it at least one entry");
         assert_eq!(pong::<()>(Err(empty)), Ok(()));
         assert_eq!(pong(Ok(())), Ok(()), "another's, which takes an empty one");
+        assert_eq!(pong::<()>(Err(NoBatchCall::of("the logger"))), Ok(()), "another's, which takes none");
         let full = Failure::new(Code::StorageFull, "the logger's disk is full");
         assert_eq!(pong::<()>(Err(full.clone())), Err(full));
     }

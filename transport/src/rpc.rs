@@ -3,7 +3,10 @@
 use std::{
     num::NonZeroU16,
     str::FromStr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,10 @@ use tarpc::{
     client::{self, RpcError},
     context::Context,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{OnceCell, watch},
+    task::JoinSet,
+};
 
 use crate::{
     AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
@@ -24,7 +30,7 @@ use crate::{
     connection::{Connection, NOT_YET},
     dial::Dialer,
     metrics::reconnects,
-    receipts::pong,
+    receipts::{NoBatchCall, pong},
     tls::Protocol,
 };
 
@@ -41,10 +47,20 @@ const LOGGER: &str = "the logger";
 /// One connection's end.
 type Client = LogRpcClient<Calls>;
 
+/// The logger, as an open connection has found it.
+#[derive(Debug, Clone)]
+struct Peer {
+    client: Client,
+    /// Set once it is known to have a call for batches.
+    takes_batches: Arc<OnceCell<()>>,
+}
+
 /// The client.
 #[derive(Debug)]
 pub struct Rpc {
-    connections: Vec<watch::Receiver<Connection<Client>>>,
+    connections: Vec<watch::Receiver<Connection<Peer>>>,
+    dialer: Dialer,
+    address: RpcAddr,
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
@@ -99,6 +115,8 @@ impl Rpc {
             .collect();
         Rpc {
             connections,
+            dialer,
+            address: settings.endpoints.logger_rpc_addr.clone(),
             turn: AtomicUsize::new(0),
             deadline: settings.deadline,
             came_by: settings.came_by,
@@ -111,9 +129,19 @@ impl Rpc {
     /// # Errors
     /// What is certain of all of them.
     pub async fn write(&self, batch: &Batch<LogEntry>, mode: BatchMode) -> Result<Receipts, Failure> {
+        self.write_until(batch, mode, self.deadline()).await
+    }
+
+    /// The same for a caller that waits until then: the logger is told.
+    pub(crate) async fn write_until(
+        &self,
+        batch: &Batch<LogEntry>,
+        mode: BatchMode,
+        until: tokio::time::Instant,
+    ) -> Result<Receipts, Failure> {
         match batch.as_one() {
-            Some(entry) => Receipts::of_one(self.write_one(entry).await, mode),
-            None => Receipts::of_many(self.write_many(batch, mode).await?, batch, LOGGER),
+            Some(entry) => Receipts::of_one(self.write_one(entry, until.into_std()).await, mode),
+            None => Receipts::of_many(self.write_many(batch, mode, until.into_std()).await?, batch, LOGGER),
         }
     }
 
@@ -122,7 +150,7 @@ impl Rpc {
     /// # Errors
     /// What an entry would be refused with.
     pub async fn ping(&self) -> Result<(), Failure> {
-        pong(self.write_many(&[], BatchMode::Each).await)
+        pong(self.write_many(&[], BatchMode::Each, self.deadline().into_std()).await)
     }
 
     /// Whether there is a connection to the logger.
@@ -138,35 +166,56 @@ impl Rpc {
         }
     }
 
-    async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
-        let client = self.connection()?;
-        client.write(self.context(), self.draft(entry)).await.map_err(failure)?
+    async fn write_one(&self, entry: &LogEntry, until: Instant) -> Result<Receipt, Failure> {
+        let Peer { client, .. } = self.connection()?;
+        client.write(in_trace(until), self.draft(entry)).await.map_err(failure)?
     }
 
-    async fn write_many(&self, entries: &[LogEntry], mode: BatchMode) -> Result<BatchReceipt, Failure> {
-        let client = self.connection()?;
+    async fn write_many(
+        &self,
+        entries: &[LogEntry],
+        mode: BatchMode,
+        until: Instant,
+    ) -> Result<BatchReceipt, Failure> {
+        let Peer { client, takes_batches } = self.connection()?;
+        takes_batches.get_or_try_init(|| self.ask_for_batches()).await?;
         let drafts = entries.iter().map(|entry| self.draft(entry)).collect();
-        client.write_batch(self.context(), drafts, mode).await.map_err(failure)?
+        client.write_batch(in_trace(until), drafts, mode).await.map_err(failure)?
+    }
+
+    /// Finds out whether the logger has a call for batches. tarpc has no answer to a call that is not known: the
+    /// connection ends, and with it whatever else is under way on it. So it is asked on a connection of its own, with a
+    /// batch without entries, before the first batch is sent on another.
+    async fn ask_for_batches(&self) -> Result<(), Failure> {
+        let asked = async {
+            // Whether it can be reached shows on the other connections.
+            let Ok((client, _dispatch)) = dial(&self.dialer, &self.address).await else { return true };
+            let none = std::iter::empty().collect();
+            let answer = client.write_batch(within(HANDSHAKE_TIMEOUT), none, BatchMode::Each);
+            !matches!(answer.await, Err(RpcError::Shutdown | RpcError::Channel(_)))
+        };
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, asked).await {
+            Ok(false) => Err(NoBatchCall::of(LOGGER)),
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
+    fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.deadline
     }
 
     /// The next connection in turn that is open.
-    fn connection(&self) -> Result<Client, Failure> {
+    fn connection(&self) -> Result<Peer, Failure> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut lost = None;
         for offset in 0..CONNECTIONS {
             match &*self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow() {
-                Connection::Up(client) => return Ok(client.clone()),
+                Connection::Up(peer) => return Ok(peer.clone()),
                 Connection::Down(reason) => lost = Some(reason.clone()),
                 Connection::Connecting => {}
             }
         }
         Err(Failure::unreachable(LOGGER).because(lost.unwrap_or_else(|| NOT_YET.to_owned())))
-    }
-
-    fn context(&self) -> Context {
-        let mut context = within(self.deadline);
-        context.trace_context = spans::with_current(|span| span.into());
-        context
     }
 
     fn draft(&self, entry: &LogEntry) -> EntryDraft {
@@ -175,19 +224,28 @@ impl Rpc {
     }
 }
 
+/// The context of a call that is made in the current span.
+fn in_trace(until: Instant) -> Context {
+    let mut context = Context::current();
+    context.deadline = until;
+    context.trace_context = spans::with_current(|span| span.into());
+    context
+}
+
 /// What an error of the protocol says of the entry. tarpc does not tell whether the request had been sent.
 fn failure(error: RpcError) -> Failure {
     Failure::unknown(LOGGER).because(error)
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection<Client>>) {
+async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection<Peer>>) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match dial(&dialer, &address).await {
             Ok((client, dispatch)) => {
                 attempts.succeeded();
-                publish.send_modify(|connection| *connection = Connection::Up(client.clone()));
+                let peer = Peer { client: client.clone(), takes_batches: Arc::default() };
+                publish.send_modify(|connection| *connection = Connection::Up(peer));
                 lost(client, dispatch).await
             }
             Err(reason) => reason,

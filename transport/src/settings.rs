@@ -15,6 +15,8 @@ pub struct Settings {
     pub amqp_url: Option<AmqpUrl>,
     /// With what the encrypted addresses are called.
     pub tls: Option<Tls>,
+    /// Whether single entries that wait for a call go along in one; off is one call per entry.
+    pub coalesce: bool,
     /// No call takes longer; past it the outcome is unknown.
     pub deadline: Duration,
     /// The transport over which the entries came, where it is not the one that hands them over: the listener's case.

@@ -1,23 +1,23 @@
 //! The four transports as one: whichever is asked for gets the same deadline, span and measure of time.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome, PerTransport, Transport};
+use proto::{
+    Batch, BatchMode, Certainty, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Transport,
+};
 use spans::{KeyValue, attribute};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Instrument, field::display};
+use uuid::Uuid;
 
 use crate::{
     Receipts, Settings,
-    admission::Admission,
-    grpc::Grpc,
-    http::Http,
+    admission::{Admission, Caller},
+    clients::{Clients, LOGGER},
+    gather::{Patience, Queue, past_the_deadline},
     metrics::{self, CallTimes},
-    rabbitmq::{Depths, Rabbitmq},
-    rpc::Rpc,
+    rabbitmq::{Depths, RABBITMQ, Rabbitmq},
+    stage::Stage,
     traced,
 };
 
@@ -48,13 +48,34 @@ impl Delivered {
     }
 }
 
+/// How a batch goes on, from here.
+enum Way<'a> {
+    /// In a call of its own, from the task of its caller.
+    Call(Direct),
+    /// With what else has gathered, in a call of the stage.
+    Stage(&'a Queue),
+    /// With what else has gathered, or alone, by one of RabbitMQ's publishers: a channel belongs to one task.
+    Publishers(Caller),
+}
+
+impl Way<'_> {
+    /// Who takes room for the call.
+    fn caller(&self) -> Caller {
+        match self {
+            Way::Call(_) => Caller::Itself,
+            Way::Stage(_) => Caller::Stage,
+            Way::Publishers(caller) => *caller,
+        }
+    }
+}
+
 /// The four clients. They connect in the background or on demand.
 #[derive(Debug)]
 pub struct Transports {
-    http: Http,
-    rpc: Rpc,
+    direct: Arc<Clients>,
+    stages: [Stage; Direct::ALL.len()],
     rabbitmq: Rabbitmq,
-    grpc: Grpc,
+    coalesce: bool,
     deadline: Duration,
     in_flight: PerTransport<Admission>,
     reads: Semaphore,
@@ -65,13 +86,16 @@ impl Transports {
     /// Makes the four clients. Must be called within a tokio runtime, after the recorder of the metrics is installed.
     pub fn new(settings: &Settings) -> Self {
         metrics::describe();
+        let in_flight = PerTransport::new(|_| Admission::default());
+        let direct = Arc::new(Clients::new(settings));
+        let stage = |of: Direct| Stage::new(of, &direct, &in_flight[of.into()], settings.coalesce);
         Transports {
-            http: Http::new(settings),
-            rpc: Rpc::new(settings),
-            rabbitmq: Rabbitmq::new(settings),
-            grpc: Grpc::new(settings),
+            stages: Direct::ALL.map(stage),
+            rabbitmq: Rabbitmq::admitted_by(settings, &in_flight[Transport::Rabbitmq]),
+            direct,
+            coalesce: settings.coalesce,
             deadline: settings.deadline,
-            in_flight: PerTransport::new(|_| Admission::default()),
+            in_flight,
             reads: Semaphore::new(READS),
             times: CallTimes::new(),
         }
@@ -90,18 +114,27 @@ impl Transports {
         let span = traced::delivery(transport, &batch);
         let begun = Instant::now();
         let mut handed_over = None;
+        let about = About { transport, entries: batch.len(), first: batch.first().id() };
         let context = tracing::debug_span!("deliver", %transport, entries = batch.len());
-        let in_time = {
-            // Pinned where it is: each layer around it would move it.
-            let admitted = pin!(async {
-                let _room = self.in_flight[transport].admit(&batch, self.patience()).await?;
-                handed_over = Some(Instant::now());
+        let delivered = async {
+            let way = self.way(transport, &batch);
+            let room = self.in_flight[transport].admit(&batch, way.caller(), self.patience()).await?;
+            handed_over = Some(Instant::now());
+            let until = begun + self.deadline;
+            let patience = Patience { to_be_sent: begun + self.patience(), until };
+            match way {
                 // Boxed, since it is several times as large as all that is kept of a call which only waits.
-                Box::pin(self.hand_over(transport, &batch, mode)).await
-            });
-            span.around(tokio::time::timeout(self.deadline, admitted).instrument(context)).await
+                Way::Call(direct) => {
+                    let _room = room;
+                    Box::pin(self.direct.write(direct, &batch, mode, until)).await
+                }
+                Way::Stage(queue) => queue.deliver(batch, Some(room), patience).await?.in_mode(mode, LOGGER),
+                Way::Publishers(_) => {
+                    self.rabbitmq.publish(batch, Some(room), patience).await?.in_mode(mode, RABBITMQ)
+                }
+            }
         };
-        let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(transport))));
+        let answer = span.around(delivered.instrument(context)).await;
         let ending = match &answer {
             Ok(receipts) => receipts.ending(),
             Err(failure) => Err(failure.code),
@@ -113,29 +146,27 @@ impl Transports {
         match answer {
             Ok(Receipts { results, store_us }) => {
                 span.note(|| [KeyValue::new(attribute::OUTCOME, word)]);
-                log_success(transport, &batch, word);
+                about.log_success(word);
                 Ok(Delivered { results, took: took.unwrap_or_default(), store_us })
             }
             Err(failure) => {
                 span.fail(word);
-                log_failure(transport, &batch, &failure);
+                about.log_failure(&failure);
                 Err(failure)
             }
         }
     }
 
-    /// The one place that picks a client.
-    async fn hand_over(
-        &self,
-        transport: Transport,
-        batch: &Batch<LogEntry>,
-        mode: BatchMode,
-    ) -> Result<Receipts, Failure> {
-        match transport {
-            Transport::Http => self.http.write(batch, mode).await,
-            Transport::Rpc => self.rpc.write(batch, mode).await,
-            Transport::Rabbitmq => self.rabbitmq.write(batch, mode).await,
-            Transport::Grpc => self.grpc.write(batch, mode).await,
+    /// How a batch goes: in a call of its own, or along with others.
+    fn way(&self, transport: Transport, batch: &Batch<LogEntry>) -> Way<'_> {
+        match Direct::try_from(transport) {
+            Ok(direct) => {
+                let stage = &self.stages[direct as usize];
+                let queue = stage.queue_for(batch, &self.in_flight[transport], &self.direct);
+                queue.map_or(Way::Call(direct), Way::Stage)
+            }
+            Err(Indirect(_)) if self.coalesce => Way::Publishers(Caller::Stage),
+            Err(Indirect(_)) => Way::Publishers(Caller::Itself),
         }
     }
 
@@ -147,33 +178,33 @@ impl Transports {
     pub async fn ping(&self, direct: Direct) -> Result<(), Failure> {
         let transport = Transport::from(direct);
         let asked = async {
-            let _room = self.in_flight[transport].admit(&[], self.patience()).await?;
+            let _room = self.in_flight[transport].admit(&[], Caller::Itself, self.patience()).await?;
             match direct {
-                Direct::Http => self.http.ping().await,
-                Direct::Rpc => self.rpc.ping().await,
-                Direct::Grpc => self.grpc.ping().await,
+                Direct::Http => self.direct.http.ping().await,
+                Direct::Rpc => self.direct.rpc.ping().await,
+                Direct::Grpc => self.direct.grpc.ping().await,
             }
         };
         let in_time = tokio::time::timeout(self.deadline, asked).await;
         let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(transport))));
-        answer.inspect_err(|failure| log_failure(transport, &[], failure))
+        answer.inspect_err(|failure| log_no_answer(transport, failure))
     }
 
     /// Whether the transport's last word was that its peer is there. It sends nothing; but where the last word was that
     /// it is not, the transport goes on looking by itself.
     pub fn reachable(&self, transport: Transport) -> bool {
         match transport {
-            Transport::Http => self.http.reachable(),
-            Transport::Rpc => self.rpc.reachable(),
+            Transport::Http => self.direct.http.reachable(),
+            Transport::Rpc => self.direct.rpc.reachable(),
             Transport::Rabbitmq => self.rabbitmq.reachable(),
-            Transport::Grpc => self.grpc.reachable(),
+            Transport::Grpc => self.direct.grpc.reachable(),
         }
     }
 
     /// Waits until a transport that connects by itself has tried to, for the first time. The others connect on demand.
     pub async fn tried(&self, transport: Transport) {
         match transport {
-            Transport::Rpc => self.rpc.tried().await,
+            Transport::Rpc => self.direct.rpc.tried().await,
             Transport::Rabbitmq => self.rabbitmq.tried().await,
             Transport::Http | Transport::Grpc => {}
         }
@@ -192,13 +223,11 @@ impl Transports {
         let asked = async {
             let turn = tokio::time::timeout(self.patience(), self.reads.acquire());
             let _turn = turn.await.map_err(|_| Failure::overloaded("the broker"))?;
-            self.http.read(path_and_query).await
+            self.direct.http.read(path_and_query).await
         };
         let in_time = tokio::time::timeout(self.deadline, asked).await;
         let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(Transport::Http))));
-        answer
-            .map_err(Failure::about_reading)
-            .inspect_err(|failure| log_failure(Transport::Http, &[], failure))
+        answer.map_err(Failure::about_reading).inspect_err(|failure| log_no_answer(Transport::Http, failure))
     }
 
     /// Sets the gauges of a transport in the metrics: call it before they are shown.
@@ -215,44 +244,54 @@ impl Transports {
 /// Who is at the other end of a transport.
 fn peer(transport: Transport) -> &'static str {
     match transport {
-        Transport::Http | Transport::Rpc | Transport::Grpc => "the logger",
-        Transport::Rabbitmq => "RabbitMQ",
+        Transport::Http | Transport::Rpc | Transport::Grpc => LOGGER,
+        Transport::Rabbitmq => RABBITMQ,
     }
 }
 
-fn past_the_deadline(peer: &str) -> Failure {
-    Failure::unknown(peer).because("past the deadline")
+/// Nobody's entry: a reader was told, or a probe found nobody there.
+fn log_no_answer(transport: Transport, failure: &Failure) {
+    tracing::debug!(%transport, code = %failure.code, cause = failure.cause(), "no answer");
 }
 
-fn log_success(transport: Transport, batch: &Batch<LogEntry>, outcome: &str) {
-    tracing::debug!(
-        %transport, entries = batch.len(), entry_id = %batch.first().id(),
-        trace_id = spans::current_id().map(display), outcome, "delivered"
-    );
+/// What is told of a batch once it has been handed over.
+struct About {
+    transport: Transport,
+    entries: usize,
+    first: Uuid,
 }
 
-/// The one place where a failed delivery is logged, with its cause, the id of its first entry, and its trace.
-fn log_failure(transport: Transport, entries: &[LogEntry], failure: &Failure) {
-    let (code, cause) = (failure.code, failure.cause());
-    // Nobody's entry: a reader was told, or a probe found nobody there.
-    let Some(first) = entries.first() else {
-        return tracing::debug!(%transport, %code, cause, "no answer");
-    };
-    let (entries, entry_id) = (entries.len(), display(first.id()));
-    let trace_id = spans::current_id().map(display);
-    match failure.certainty() {
-        // Under overload a line for each would cost more than the refusal; the metrics count them.
-        _ if code == Code::Overloaded => {
-            tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-        }
-        Certainty::Rejected => {
-            tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
-        }
-        Certainty::NotStored => {
-            tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-        }
-        Certainty::Unknown => {
-            tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown");
+impl About {
+    fn log_success(&self, outcome: &str) {
+        let About { transport, entries, first } = self;
+        tracing::debug!(
+            %transport, entries, entry_id = %first,
+            trace_id = spans::current_id().map(display), outcome, "delivered"
+        );
+    }
+
+    /// The one place where a failed delivery is logged, with its cause, the id of its first entry, and its trace.
+    fn log_failure(&self, failure: &Failure) {
+        let About { transport, entries, first } = self;
+        let (code, cause, entry_id) = (failure.code, failure.cause(), display(first));
+        let trace_id = spans::current_id().map(display);
+        match failure.certainty() {
+            // Under overload a line for each would cost more than the refusal; the metrics count them.
+            _ if code == Code::Overloaded => {
+                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
+            }
+            Certainty::Rejected => {
+                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
+            }
+            Certainty::NotStored => {
+                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
+            }
+            Certainty::Unknown => {
+                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown");
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,6 +101,7 @@ impl Stack {
             endpoints: self.endpoints.clone(),
             amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),
             tls,
+            coalesce: true,
             deadline: self.deadline(),
             came_by: None,
         })

@@ -70,6 +70,7 @@ fn settings(rabbitmq: &VirtualHost) -> Settings {
         },
         amqp_url: Some(rabbitmq.url().parse().expect("a URL")),
         tls: None,
+        coalesce: true,
         deadline: SOON,
         came_by: None,
     }

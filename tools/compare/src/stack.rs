@@ -189,6 +189,7 @@ impl Site {
                 url => Some(url.parse()?),
             },
             tls: None,
+            coalesce: false,
             deadline,
             came_by: None,
         })

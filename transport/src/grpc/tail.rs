@@ -268,6 +268,7 @@ mod tests {
             },
             amqp_url: None,
             tls: None,
+            coalesce: false,
             deadline: Duration::from_secs(5),
             came_by: None,
         };

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,12 +17,13 @@ use tokio::sync::watch;
 use super::{
     AmqpUrl, DECLARE_TIMEOUT, Depths, RABBITMQ, connect,
     connection::{confirming_channel, in_time},
-    publisher::{Jobs, publisher},
+    publisher::publisher,
     topology::{declare_bound_by, refusal},
 };
 use crate::{
     backoff::Attempts,
     connection::{Connection, NOT_YET},
+    gather::Groups,
     metrics::reconnects,
 };
 
@@ -60,18 +62,18 @@ pub(super) enum Flow {
 /// calls waiting that should be refused.
 pub(super) async fn keep_connected(
     place: Place,
-    jobs: Jobs,
+    groups: Arc<Groups>,
     state: watch::Sender<Connection<Flow>>,
     counted: watch::Sender<Option<Counted>>,
 ) {
     let mut attempts = Attempts::new(RABBITMQ, reconnects(Transport::Rabbitmq));
     let mut why = Failure::unreachable(RABBITMQ).because(NOT_YET);
     loop {
-        why = match refusing(&jobs, &why, set_up(&place)).await {
+        why = match refusing(&groups, &why, set_up(&place)).await {
             Ok(session) => {
                 attempts.succeeded();
                 state.send_replace(Connection::Up(Flow::Open));
-                let why = publish_until_lost(session, &place, &jobs, &state, &counted).await;
+                let why = publish_until_lost(session, &place, &groups, &state, &counted).await;
                 counted.send_replace(None);
                 why
             }
@@ -79,24 +81,16 @@ pub(super) async fn keep_connected(
         };
         let reason = format!("{}: {}", why.happened(), why.cause());
         state.send_replace(Connection::Down(reason.clone()));
-        refusing(&jobs, &why, tokio::time::sleep(attempts.failed(&reason))).await;
+        refusing(&groups, &why, tokio::time::sleep(attempts.failed(&reason))).await;
     }
 }
 
-/// Refuses every job while `work` goes on, and says why there is no connection: without one nothing can have been
+/// Refuses everything while `work` goes on, and says why there is no connection: without one nothing can have been
 /// queued.
-pub(super) async fn refusing<T>(jobs: &Jobs, why: &Failure, work: impl Future<Output = T>) -> T {
-    let refuse = async {
-        let mut jobs = jobs.lock().await;
-        while let Some(job) = jobs.recv().await {
-            // A caller that has given up needs no answer.
-            let _ = job.reply.send(Err(why.clone()));
-        }
-        std::future::pending::<()>().await;
-    };
+pub(super) async fn refusing<T>(groups: &Groups, why: &Failure, work: impl Future<Output = T>) -> T {
     tokio::select! {
         result = work => result,
-        () = refuse => unreachable!("it never ends"),
+        never = groups.refuse(why) => match never {},
     }
 }
 
@@ -124,12 +118,12 @@ async fn set_up(place: &Place) -> Result<Session, Failure> {
 async fn publish_until_lost(
     session: Session,
     place: &Place,
-    jobs: &Jobs,
+    groups: &Groups,
     state: &watch::Sender<Connection<Flow>>,
     counted: &watch::Sender<Option<Counted>>,
 ) -> Failure {
     let Session { connection, topology, publishers } = session;
-    let publishers = publishers.into_iter().map(|channel| Box::pin(publisher(channel, place, jobs, state)));
+    let publishers = publishers.into_iter().map(|channel| Box::pin(publisher(channel, place, groups, state)));
     tokio::select! {
         why = follow(&connection, state) => why,
         why = keep_declared(&topology, place, state, counted) => why,

@@ -1,0 +1,182 @@
+//! The clients that reach the logger in one hop, as one, and what is made of a logger that takes one entry at a time.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use ::metrics::Counter;
+use proto::{Batch, BatchMode, Certainty, Direct, Failure, LogEntry, Outcome, PerTransport, Transport};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Receipts, Settings,
+    gather::{Group, past_the_deadline},
+    grpc::Grpc,
+    http::Http,
+    metrics,
+    receipts::NoBatchCall,
+    rpc::Rpc,
+};
+
+/// Who is at the other end, in messages.
+pub(crate) const LOGGER: &str = "the logger";
+
+/// How long a logger that has no call for a batch is sent none. Another may be in its place after that.
+const WITHOUT_BATCHES: Duration = Duration::from_secs(60);
+
+/// The three clients. They connect in the background or on demand.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) http: Http,
+    pub(crate) rpc: Rpc,
+    pub(crate) grpc: Grpc,
+    without_batches: PerTransport<WithoutBatches>,
+}
+
+/// When a peer was last found to have no call for a batch.
+#[derive(Debug)]
+struct WithoutBatches {
+    found: Mutex<Option<Instant>>,
+    count: Counter,
+}
+
+impl Clients {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Clients {
+            http: Http::new(settings),
+            rpc: Rpc::new(settings),
+            grpc: Grpc::new(settings),
+            without_batches: PerTransport::new(WithoutBatches::new),
+        }
+    }
+
+    /// Whether the logger takes batches, as far as is known.
+    pub(crate) fn takes_batches(&self, direct: Direct) -> bool {
+        !self.without_batches[direct.into()].is_recent()
+    }
+
+    /// Delivers a batch, of one entry or many. To a logger that has no call for many the entries go one by one, where each
+    /// may have its own result.
+    ///
+    /// # Errors
+    /// What is certain of all its entries, at `until` at the latest.
+    pub(crate) async fn write(
+        &self,
+        direct: Direct,
+        batch: &Batch<LogEntry>,
+        mode: BatchMode,
+        until: Instant,
+    ) -> Result<Receipts, Failure> {
+        let is_apart = mode == BatchMode::Each && batch.as_one().is_none();
+        if is_apart && !self.takes_batches(direct) {
+            return Ok(self.write_singly(direct, batch, until).await);
+        }
+        match self.call(direct, batch, mode, until).await {
+            Err(failure) if failure.is_because_of::<NoBatchCall>() => {
+                self.without_batches[direct.into()].found();
+                match mode {
+                    BatchMode::Each => Ok(self.write_singly(direct, batch, until).await),
+                    BatchMode::AllOrNone => Err(failure),
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends a group, and gives each of its callers what became of its entry.
+    pub(crate) async fn send(&self, direct: Direct, group: Group) {
+        let Group { parcels, callers, until, room, .. } = group;
+        let entries: Vec<LogEntry> =
+            parcels.into_iter().flat_map(|parcel| parcel.entries.into_vec()).collect();
+        let batch = match Batch::try_from(entries) {
+            Ok(batch) => batch,
+            Err(failure) => return callers.fail(&failure),
+        };
+        let answer = match self.write(direct, &batch, BatchMode::Each, until).await {
+            // A refusal of the whole has stored nothing, and says nothing of each.
+            Err(failure) if failure.certainty() == Certainty::Rejected && batch.as_one().is_none() => {
+                Ok(self.write_singly(direct, &batch, until).await)
+            }
+            answer => answer,
+        };
+        drop(room);
+        match answer {
+            Ok(Receipts { results, store_us }) => callers.answer(results.into_vec(), store_us, LOGGER),
+            Err(failure) => callers.fail(&failure),
+        }
+    }
+
+    /// Sends the entries one after the other, in calls that every logger has. What finds no time any more is not sent.
+    async fn write_singly(&self, direct: Direct, batch: &Batch<LogEntry>, until: Instant) -> Receipts {
+        let mut results = Vec::with_capacity(batch.len());
+        for entry in batch.iter() {
+            results.push(self.write_single(direct, entry, until).await);
+        }
+        Receipts { results: results.try_into().expect("as many as the batch has"), store_us: None }
+    }
+
+    async fn write_single(
+        &self,
+        direct: Direct,
+        entry: &LogEntry,
+        until: Instant,
+    ) -> Result<Outcome, Failure> {
+        if Instant::now() >= until {
+            return Err(Failure::overloaded(LOGGER));
+        }
+        let one = Batch::from(entry.clone());
+        let receipts = self.call(direct, &one, BatchMode::Each, until).await?;
+        receipts.results.first().clone()
+    }
+
+    /// The one place that picks a client.
+    async fn call(
+        &self,
+        direct: Direct,
+        batch: &Batch<LogEntry>,
+        mode: BatchMode,
+        until: Instant,
+    ) -> Result<Receipts, Failure> {
+        let answer = async {
+            match direct {
+                Direct::Http => self.http.write(batch, mode).await,
+                Direct::Rpc => self.rpc.write_until(batch, mode, until).await,
+                Direct::Grpc => self.grpc.write(batch, mode).await,
+            }
+        };
+        timeout_at(until, answer).await.unwrap_or_else(|_| Err(past_the_deadline(LOGGER)))
+    }
+}
+
+impl WithoutBatches {
+    fn new(transport: Transport) -> Self {
+        WithoutBatches { found: Mutex::new(None), count: metrics::without_batches(transport) }
+    }
+
+    fn found(&self) {
+        self.count.increment(1);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.is_some_and(|at| at.elapsed() < WITHOUT_BATCHES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_without_batches_is_asked_again_after_a_minute() {
+        let peer = WithoutBatches::new(Transport::Http);
+        assert!(!peer.is_recent());
+        peer.found();
+        tokio::time::advance(WITHOUT_BATCHES - Duration::from_millis(1)).await;
+        assert!(peer.is_recent());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!peer.is_recent());
+    }
+}
