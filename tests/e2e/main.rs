@@ -37,6 +37,7 @@ macro_rules! for_each_transport {
 mod alone;
 mod bad_input;
 mod cli;
+mod coalescing;
 mod compare;
 mod course;
 mod damage;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -159,6 +160,40 @@ async fn what_the_caller_does_not_record_nobody_does(transport: Transport) {
     let header = traceparent(TRACE, "01");
     assert_eq!(stack.log_with(transport, &log, [("traceparent", header.as_bytes())]).await.status, 202);
     is_one_trace(&collector, &mut stack, transport, &log, SPAN).await;
+}
+
+for_each_transport!(entries_of_many_clients_are_each_a_call_in_a_trace_of_their_own);
+
+async fn entries_of_many_clients_are_each_a_call_in_a_trace_of_their_own(transport: Transport) {
+    const CLIENTS: usize = 32;
+    const ENTRIES: usize = 3;
+    let (collector, mut stack) = traced_stack().await;
+    let trace = |number: usize| format!("{:032x}", number + 1);
+    let is_recorded = |number: usize| number.is_multiple_of(2);
+    let client = async |number: usize| {
+        let header = traceparent(&trace(number), if is_recorded(number) { "01" } else { "00" });
+        for _ in 0..ENTRIES {
+            let answer = stack.log_with(transport, &entry(), [("traceparent", header.as_bytes())]).await;
+            assert_eq!(answer.status, 202, "{}", answer.body);
+        }
+    };
+    join_all((0..CLIENTS).map(client)).await;
+    let spans = all_spans(&collector, &mut stack).await;
+    let way = way(transport);
+    for number in 0..CLIENTS {
+        let of_trace = spans.iter().filter(|span| span.trace_id == trace(number));
+        let own: Vec<&Exported> = of_trace.collect();
+        if !is_recorded(number) {
+            assert!(own.is_empty(), "{own:#?}");
+            continue;
+        }
+        // At the logger too, where it is the next hop.
+        let hops = if transport == Transport::Rabbitmq { 2 } else { 3 };
+        for (service, name, _) in &way[..hops] {
+            let there = own.iter().filter(|span| span.service == *service && span.name == *name).count();
+            assert_eq!(there, ENTRIES, "{service}, {name}: {own:#?}");
+        }
+    }
 }
 
 for_each_transport!(a_batch_is_one_trace);
