@@ -91,13 +91,14 @@ fn a_stall_is_seen_by_the_open_loop_and_missed_by_the_closed_one() {
 
 #[test]
 fn a_known_latency_is_measured_as_what_it_is() {
-    let slow = server(|_, _| Duration::from_millis(20));
+    // Long enough that 5 % of it are more than a busy machine takes to wake a thread.
+    let slow = server(|_, _| Duration::from_millis(100));
     for shape in [Shape::Closed { callers: 8 }, Shape::Open { rate: 200.0 }] {
         measures(|| {
             let latencies = latencies(&load(slow, shape, Duration::from_secs(2)).run());
             // The middle, since a busy machine adds to the tail first.
             let middle = latencies.percentile(0.5).ok_or("hardly a request")?;
-            check((20_000..21_000).contains(&middle), || format!("{shape:?}: {middle} us"))
+            check((100_000..105_000).contains(&middle), || format!("{shape:?}: {middle} us"))
         });
     }
 }
