@@ -47,24 +47,16 @@ impl Receipts {
     /// The same, as `mode` has it: what was asked to share its fate is accepted or fails as one.
     ///
     /// # Errors
-    /// Of all or none: the failure of the first that was not accepted; that it is not known, where others were. Of a
-    /// single entry: what is no refusal of the entry itself.
+    /// Of all or none: the failure of the first that was not accepted; that it is not known, where others were.
     pub(crate) fn in_mode(self, mode: BatchMode, peer: &str) -> Result<Self, Failure> {
-        let is_apart = match mode {
-            BatchMode::Each => self.results.len() > 1,
-            BatchMode::AllOrNone => false,
-        };
-        let failure = match self.results.iter().find_map(|result| result.as_ref().err()) {
-            Some(failure) if !is_apart => failure.clone(),
-            Some(_) | None => return Ok(self),
-        };
-        if mode == BatchMode::Each {
-            return Receipts::of_one(Err(failure), mode);
+        let failed = self.results.iter().find_map(|result| result.as_ref().err());
+        match (mode, failed) {
+            (BatchMode::AllOrNone, Some(_)) if self.results.iter().any(Result::is_ok) => {
+                Err(Failure::unknown(peer).because("only a part of the batch was accepted"))
+            }
+            (BatchMode::AllOrNone, Some(failure)) => Err(failure.clone()),
+            (BatchMode::AllOrNone, None) | (BatchMode::Each, _) => Ok(self),
         }
-        if self.results.iter().any(Result::is_ok) {
-            return Err(Failure::unknown(peer).because("only a part of the batch was accepted"));
-        }
-        Err(failure)
     }
 
     /// What it counts as: its best outcome, or the first failure where nothing was accepted.
@@ -162,8 +154,7 @@ mod tests {
         assert_eq!(in_mode(vec![stored.clone(), refused.clone()], AllOrNone), Err(Code::OutcomeUnknown));
         assert_eq!(in_mode(vec![refused.clone(), refused.clone()], AllOrNone), Err(Code::Conflict));
         assert!(in_mode(vec![stored, lost()], Each).is_ok(), "each has its own");
-        assert!(in_mode(vec![refused.clone()], Each).is_ok(), "it is the entry's own");
-        assert_eq!(in_mode(vec![lost()], Each), Err(Code::Unavailable), "it is the call's");
+        assert!(in_mode(vec![lost()], Each).is_ok(), "and one alone too");
         assert_eq!(in_mode(vec![refused], AllOrNone), Err(Code::Conflict));
     }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{
-    Batch, BatchMode, Certainty, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Transport,
+    Batch, BatchMode, Certainty, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt,
+    Transport,
 };
 use spans::{KeyValue, attribute};
 use tokio::{sync::Semaphore, time::Instant};
@@ -128,7 +129,12 @@ impl Transports {
                     let _room = room;
                     Box::pin(self.direct.write(direct, &batch, mode, until)).await
                 }
-                Way::Stage(queue) => queue.deliver(batch, Some(room), patience).await?.in_mode(mode, LOGGER),
+                Way::Stage(queue) => {
+                    // One entry, which is answered as it would be in a call of its own.
+                    let Receipts { results, store_us } = queue.deliver(batch, Some(room), patience).await?;
+                    let own = results.first().clone().map(|outcome| Receipt { outcome, store_us });
+                    Receipts::of_one(own, mode)
+                }
                 Way::Publishers(_) => {
                     self.rabbitmq.publish(batch, Some(room), patience).await?.in_mode(mode, RABBITMQ)
                 }

@@ -25,10 +25,13 @@ const FILLED: usize = 12;
 /// What a logger answers to a path with the names of the entries: a status, or 0 to close the connection, and a body.
 type Answers = fn(&str, &[String]) -> (u16, Value);
 
+/// The path of a call, and the names of its entries.
+type Asked = (String, Vec<String>);
+
 /// A logger that answers only as often as it may.
 struct Logger {
     at: SocketAddr,
-    asked: Arc<Mutex<Vec<(String, Vec<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     may_answer: Arc<Semaphore>,
     _server: JoinSet<()>,
 }
@@ -37,7 +40,7 @@ impl Logger {
     async fn start(answers: Answers) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("its address");
-        let (asked, may_answer) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(Semaphore::new(0)));
+        let (asked, may_answer) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::new(Semaphore::new(0)));
         let mut server = JoinSet::new();
         let (all, gate) = (Arc::clone(&asked), Arc::clone(&may_answer));
         server.spawn(async move {
@@ -66,7 +69,7 @@ impl Logger {
         Logger { at, asked, may_answer, _server: server }
     }
 
-    fn asked(&self) -> Vec<(String, Vec<String>)> {
+    fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -107,7 +110,7 @@ impl Logger {
 }
 
 /// The names of the entries of a request, and its path; `None` at the end of the connection.
-async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<String>)> {
+async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     let mut bytes = Vec::new();
     loop {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
