@@ -164,7 +164,7 @@ async fn clients_that_hang_up_cancel_nobody() {
     let client = async |number: usize| {
         let log = json!({ "name": "event", "data": "" });
         let answer = stack.log(Transport::Rpc, &log);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let given_up = tokio::time::timeout(std::time::Duration::from_millis(500), answer).await;
             assert!(given_up.is_err(), "the logger stands still");
             return None;
