@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Request, Shared, group};
 use crate::store::{Retention, Store};
 
-/// The writer's thread. Dropped without [`WriterThread::drain`], it runs until the last [`Writer`] is dropped.
+/// The writer's thread. Dropped without [`WriterThread::drain`], it runs until the last [`super::Writer`] is dropped.
 #[derive(Debug)]
 pub struct WriterThread {
     pub(super) shared: Arc<Shared>,
