@@ -77,7 +77,7 @@ impl WriterThread {
     }
 }
 
-/// Lives as long as the thread: however it ends, it is not healthy from then on, and whoever drains is told.
+/// Lives as long as the thread: however it ends, the writer is unhealthy from then on, and a drain that waits is told.
 pub(super) struct Watch {
     pub(super) shared: Arc<Shared>,
     pub(super) _ending: oneshot::Sender<()>,

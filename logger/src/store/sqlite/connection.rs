@@ -25,7 +25,7 @@ impl Sqlite {
         Err(full())
     }
 
-    /// The connection, opened again if it was closed. Whoever takes it puts it back if it is still good.
+    /// The connection, opened again if it was closed. The caller puts it back if it is still good.
     pub(super) fn take_connection(&mut self) -> Result<Connection, Failure> {
         if self.damage.is_there() {
             return Err(damaged());

@@ -150,7 +150,7 @@ impl Read for SqliteReader {
     /// The bytes of the file and of its write-ahead log. It asks the file system, which takes some microseconds.
     fn disk_bytes(&self) -> Option<u64> {
         let bytes = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
-        // The log is there while a store is open, and whoever has just closed one took it away.
+        // The WAL exists while a store is open; the process that closed it last has deleted it.
         let log = bytes(&with_suffix(&self.pool.path, "-wal")).unwrap_or_default();
         Some(bytes(&self.pool.path).ok()? + log)
     }

@@ -54,8 +54,8 @@ pub(super) struct Hidden {
 }
 
 impl Limit {
-    /// What was not shown since this was called last; nothing while somebody else counts. Whoever panics calls this too, and
-    /// must not wait for what he may hold himself.
+    /// What was not shown since the last call; nothing while another thread counts. A thread that panics calls this too,
+    /// and must not wait for a lock that it may hold itself.
     pub(super) fn take_hidden(&self) -> Vec<Hidden> {
         let mut kinds = match self.0.try_lock() {
             Ok(kinds) => kinds,
