@@ -26,7 +26,8 @@ use self::clients::{Clients, Slot};
 pub use self::connection::Connection;
 use crate::{
     Shutdown,
-    client::{Client, Cut},
+    client::Client,
+    cut::Cut,
     descriptors,
     room::Room,
     tls::{Protocol, Serving},

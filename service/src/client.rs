@@ -4,15 +4,13 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::room::Share;
+use crate::{cut::Cut, room::Share};
 
 /// The account of a connection. Clones share it; each request carries it as an extension.
 #[derive(Debug, Clone)]
@@ -154,34 +152,5 @@ pub(crate) struct Waiting<'a>(&'a Client);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.0.working.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Ends a connection from outside of its task. Clones are of the same connection.
-#[derive(Debug, Clone, Default)]
-pub struct Cut(Arc<Line>);
-
-#[derive(Debug, Default)]
-struct Line {
-    cut: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Cut {
-    /// Ends it.
-    pub(crate) fn now(&self) {
-        self.0.cut.store(true, Ordering::Release);
-        self.0.waker.wake();
-    }
-
-    /// Whether it was ended.
-    pub(crate) fn is_made(&self) -> bool {
-        self.0.cut.load(Ordering::Acquire)
-    }
-
-    /// Is ready when it is ended; of several tasks that wait, the last is woken.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        self.0.waker.register(cx.waker());
-        if self.is_made() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
