@@ -4,14 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use service::{
-    network, telemetry,
+    telemetry,
     tls::{Certificates, Name},
 };
 
-use crate::{
-    server::DOORS,
-    store::{Retention, StoreUrl},
-};
+use crate::store::{Retention, StoreUrl};
 
 /// Stores log entries durably: accepts them over HTTP, rpc and gRPC, and responds after the commit is synced.
 ///
@@ -82,22 +79,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks the settings against each other, and reads the files that they name.
+    /// Reads the files of the certificate.
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.
     pub(crate) fn certificates(&self) -> anyhow::Result<Option<Certificates>> {
-        let certificates = Certificates::load(
+        Certificates::load(
             "LOGGER_TLS",
             self.logger_tls_cert.as_deref(),
             self.logger_tls_key.as_deref(),
             self.logger_tls_ca.as_deref(),
-        )?;
-        let missing: &[&str] = if certificates.is_some() { &[] } else { &["LOGGER_TLS_CERT"] };
-        for door in &DOORS {
-            network::check_exposure(door.setting, (door.listen)(self), missing, self.allow_insecure_network)?;
-        }
-        Ok(certificates)
+        )
     }
 
     /// What is kept, and for how long.

@@ -66,6 +66,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     #[cfg(feature = "faults")]
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
+    server::check_exposure(&config, certificates.is_some())?;
     let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
     let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());

@@ -6,10 +6,10 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use proto::{PerOutcome, PerTransport, Transport};
+use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
 use strum::{EnumCount, VariantArray};
 
-use crate::store::{Answer, Batch, Vitals};
+use crate::store::Vitals;
 
 const REQUEST_SECONDS: &str = "logger_request_seconds";
 const ENTRIES: &str = "logger_entries_total";
@@ -76,17 +76,9 @@ impl Commits {
         self.seconds.record(took);
     }
 
-    /// What happened to the entries of a batch.
-    pub(crate) fn answered(&self, batch: &Batch, answer: &Answer) {
-        for (position, arrival) in batch.arrivals.iter().enumerate() {
-            let result = answer.as_ref().map(|results| results.get(position));
-            let ending = match result {
-                Ok(Some(Ok(outcome))) => Ok(*outcome),
-                Ok(Some(Err(failure))) | Err(failure) => Err(failure.code),
-                Ok(None) => continue,
-            };
-            self.by_transport[arrival.came_by].of(ending).increment(1);
-        }
+    /// What happened to an entry.
+    pub(crate) fn answered(&self, came_by: Transport, ending: Result<Outcome, Code>) {
+        self.by_transport[came_by].of(ending).increment(1);
     }
 }
 

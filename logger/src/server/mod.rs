@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use futures_util::future::BoxFuture;
-use service::{Acceptor, Shutdown, tls::Protocol};
+use service::{Acceptor, Shutdown, network, tls::Protocol};
 
 use crate::{Config, intake::Intake, store::Reader};
 
@@ -30,6 +30,18 @@ pub struct Door {
     /// Serves it until a shutdown; then it takes no new connection, answers the calls in flight, and closes. It fails if
     /// it could not be set up.
     pub serve: fn(Acceptor, Inside) -> BoxFuture<'static, anyhow::Result<()>>,
+}
+
+/// Checks that no door is open to other machines without TLS, unless the settings allow it.
+///
+/// # Errors
+/// If one is; the message names the setting.
+pub(crate) fn check_exposure(config: &Config, encrypted: bool) -> anyhow::Result<()> {
+    let missing: &[&str] = if encrypted { &[] } else { &["LOGGER_TLS_CERT"] };
+    for door in &DOORS {
+        network::check_exposure(door.setting, (door.listen)(config), missing, config.allow_insecure_network)?;
+    }
+    Ok(())
 }
 
 /// What the doors lead to.

@@ -59,8 +59,8 @@ async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTra
     let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
-    let channel =
-        BaseChannel::new(config, serve_frames(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);
+    let channel = BaseChannel::new(config, serve_frames(connection))
+        .max_concurrent_requests(IN_FLIGHT_ENTRIES);
     let mut requests = std::pin::pin!(channel.requests());
     while let Ok(Some(request)) = tokio::time::timeout(IDLE_TIMEOUT, requests.next()).await {
         match request {
