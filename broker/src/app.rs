@@ -4,7 +4,7 @@ use proto::Transport;
 use service::Shutdown;
 use transport::{Settings, Transports, http::HttpUrl};
 
-use crate::{metrics::Requests, status::Services, stream::Tails};
+use crate::{metrics::Requests, services::Services, tails::Tails};
 
 /// What every handler may use. It is shared as one: axum clones it for each request.
 #[derive(Debug)]

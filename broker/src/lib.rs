@@ -21,6 +21,8 @@ mod config;
 mod consumers;
 mod cors;
 mod metrics;
+mod services;
+mod tails;
 
 pub use app::App;
 pub use config::Config;
