@@ -3,7 +3,7 @@
 use clap::Args;
 use proto::Direct;
 
-use crate::{grpc::GrpcUrl, http::HttpUrl, rpc::RpcAddr};
+use crate::address::{GrpcUrl, HttpUrl, RpcAddr};
 
 /// The addresses of the logger, one for each direct transport. Flattened into the settings of the broker, the listener and
 /// the command, so that the flags, the variables of the environment and the defaults are the same.

@@ -3,12 +3,13 @@
 mod streams;
 mod tail;
 
-pub use streams::{Acknowledged, Loaded, Streams};
-pub use tail::{Tail, Tailed};
+pub use self::{
+    streams::{Acknowledged, Loaded, Streams},
+    tail::{Tail, Tailed},
+};
+pub use crate::address::GrpcUrl;
 
-use std::{convert::Infallible, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
-
-use http::Uri;
+use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
 use proto::{
     Batch, BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
@@ -26,11 +27,10 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    AddressError, Receipts, Settings,
+    Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
-    parse_base_url,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
@@ -50,26 +50,6 @@ pub struct Grpc {
     gate: Arc<Gate>,
     came_by: Option<Transport>,
     _healer: JoinSet<Infallible>,
-}
-
-/// The logger's gRPC address: scheme, host and port.
-#[derive(Debug, Clone)]
-pub struct GrpcUrl(Uri);
-
-impl FromStr for GrpcUrl {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001");
-        parse_base_url(text).map(GrpcUrl).ok_or(expected)
-    }
-}
-
-impl GrpcUrl {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
 }
 
 impl Grpc {
@@ -152,7 +132,7 @@ impl Grpc {
 
 /// The logger's address, and how a connection to it is kept.
 fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint::from(settings.endpoints.logger_grpc_url.0.clone())
+    Endpoint::from(settings.endpoints.logger_grpc_url.uri().clone())
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

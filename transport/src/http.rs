@@ -2,7 +2,7 @@
 
 mod probe;
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
@@ -21,12 +21,12 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
+pub use crate::address::HttpUrl;
 use crate::{
-    AddressError, Receipts, Settings, Tls,
+    Receipts, Settings, Tls,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
-    parse_base_url,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
@@ -53,31 +53,11 @@ pub struct Http {
     _healer: JoinSet<Infallible>,
 }
 
-/// The logger's HTTP address: scheme, host and port.
-#[derive(Debug, Clone)]
-pub struct HttpUrl(Uri);
-
-impl FromStr for HttpUrl {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082");
-        parse_base_url(text).map(HttpUrl).ok_or(expected)
-    }
-}
-
-impl HttpUrl {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
-}
-
 impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
         let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
-        let base = settings.endpoints.logger_http_url.0.clone();
+        let base = settings.endpoints.logger_http_url.uri().clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());

@@ -7,23 +7,29 @@
 mod connection;
 mod dead;
 mod nesting;
+mod place;
 mod properties;
 mod publisher;
 mod session;
 mod topology;
+mod url;
 
 use std::time::Duration;
 
 use proto::{Batch, BatchMode, Code, Failure, LogEntry, Transport, rabbitmq::BINDING_KEY};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use self::session::{Counted, Flow, Place, keep_connected, refusing};
 pub use self::{
-    connection::{AmqpUrl, DECLARE_TIMEOUT, connect, publish_confirmed},
+    connection::{DECLARE_TIMEOUT, connect, publish_confirmed},
     dead::{DeadLetter, DeadLetters},
     nesting::make_room_for_nesting,
     properties::kept,
     topology::{Depths, declare_topology},
+    url::AmqpUrl,
+};
+use self::{
+    place::{Flow, Place},
+    session::{Counted, keep_connected, refusing},
 };
 use crate::{
     Receipts, Settings,

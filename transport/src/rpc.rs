@@ -1,8 +1,6 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
-    num::NonZeroU16,
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,8 +22,9 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use crate::address::RpcAddr;
 use crate::{
-    AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
+    HANDSHAKE_TIMEOUT, Receipts, Settings,
     backoff::Attempts,
     connection::{Connection, NOT_YET},
     dial::Dialer,
@@ -65,39 +64,6 @@ pub struct Rpc {
     deadline: Duration,
     came_by: Option<Transport>,
     _supervisors: JoinSet<()>,
-}
-
-/// The logger's rpc address: host and port, after `tls://` if it is to be encrypted.
-#[derive(Debug, Clone)]
-pub struct RpcAddr {
-    encrypted: bool,
-    host: String,
-    port: u16,
-}
-
-impl FromStr for RpcAddr {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a host and port such as 127.0.0.1:5002, or tls://127.0.0.1:5002");
-        let (encrypted, rest) = match text.strip_prefix("tls://") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
-        let port = port.parse::<NonZeroU16>().map_err(|_| expected)?.get();
-        if host.is_empty() || host.contains('/') {
-            return Err(expected);
-        }
-        Ok(RpcAddr { encrypted, host: host.to_owned(), port })
-    }
-}
-
-impl RpcAddr {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted
-    }
 }
 
 impl Rpc {
@@ -259,7 +225,7 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
 type Dispatch = JoinSet<String>;
 
 async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), String> {
-    let stream = dialer.dial(&address.host, address.port, address.encrypted).await;
+    let stream = dialer.dial(&address.host, address.port, address.is_encrypted()).await;
     let stream = stream.map_err(|error| error.to_string())?;
     let mut config = client::Config::default();
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.

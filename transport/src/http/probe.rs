@@ -28,7 +28,7 @@ pub struct Probe {
 impl Probe {
     /// A probe of the service at `url`; it dials when it is to ask.
     pub fn new(url: &HttpUrl, tls: Option<&Tls>) -> Self {
-        let readyz = at(&url.0, "/readyz").expect("a sound URL with another path is sound");
+        let readyz = at(url.uri(), "/readyz").expect("a sound URL with another path is sound");
         Probe { client: client(tls, 1), readyz }
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::{
     RABBITMQ, blocked,
     connection::{PERSISTENT, refused, unroutable},
-    session::{Flow, Place, patiently},
+    place::{Flow, Place, patiently},
     topology::declare_bound_by,
 };
 use crate::{
