@@ -10,6 +10,7 @@
 //!
 //! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
 
+mod about;
 mod address;
 mod admission;
 mod backoff;

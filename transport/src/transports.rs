@@ -3,16 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{
-    Batch, BatchMode, Certainty, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt,
-    Transport,
+    Batch, BatchMode, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt, Transport,
 };
 use spans::{KeyValue, attribute};
 use tokio::{sync::Semaphore, time::Instant};
-use tracing::{Instrument, field::display};
-use uuid::Uuid;
+use tracing::Instrument;
 
 use crate::{
     Receipts, Settings,
+    about::{About, log_no_answer},
     admission::{Admission, Caller},
     clients::{Clients, LOGGER},
     gather::{Patience, Queue, past_the_deadline},
@@ -252,50 +251,6 @@ fn peer(transport: Transport) -> &'static str {
     match transport {
         Transport::Http | Transport::Rpc | Transport::Grpc => LOGGER,
         Transport::Rabbitmq => RABBITMQ,
-    }
-}
-
-/// Nobody's entry: a reader was told, or a probe found nobody there.
-fn log_no_answer(transport: Transport, failure: &Failure) {
-    tracing::debug!(%transport, code = %failure.code, cause = failure.cause(), "no answer");
-}
-
-/// What is told of a batch once it has been handed over.
-struct About {
-    transport: Transport,
-    entries: usize,
-    first: Uuid,
-}
-
-impl About {
-    fn log_success(&self, outcome: &str) {
-        let About { transport, entries, first } = self;
-        tracing::debug!(
-            %transport, entries, entry_id = %first,
-            trace_id = spans::current_id().map(display), outcome, "delivered"
-        );
-    }
-
-    /// The one place where a failed delivery is logged, with its cause, the id of its first entry, and its trace.
-    fn log_failure(&self, failure: &Failure) {
-        let About { transport, entries, first } = self;
-        let (code, cause, entry_id) = (failure.code, failure.cause(), display(first));
-        let trace_id = spans::current_id().map(display);
-        match failure.certainty() {
-            // Under overload a line for each would cost more than the refusal; the metrics count them.
-            _ if code == Code::Overloaded => {
-                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-            }
-            Certainty::Rejected => {
-                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
-            }
-            Certainty::NotStored => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-            }
-            Certainty::Unknown => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown");
-            }
-        }
     }
 }
 
