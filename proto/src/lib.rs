@@ -17,7 +17,6 @@ mod code;
 mod entry;
 mod failure;
 mod filter;
-mod gathered;
 mod outcome;
 mod per_outcome;
 mod per_transport;
@@ -41,7 +40,6 @@ pub use failure::Failure;
 pub use filter::Filter;
 #[cfg(feature = "clap")]
 pub use filter::flag;
-pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
 pub use per_transport::PerTransport;

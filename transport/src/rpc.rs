@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gathered::Gathered;
 use proto::{
     Batch, BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
@@ -231,7 +232,7 @@ async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), 
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
     config.max_in_flight_requests = IN_FLIGHT_ENTRIES;
     config.pending_request_buffer = IN_FLIGHT_ENTRIES;
-    let (client, dispatch) = connect(config, stream);
+    let (client, dispatch) = connect(config, Gathered::new(stream));
     let mut driver = JoinSet::new();
     driver.spawn(async move { dispatch.await.err().map_or("closed".into(), |error| error.to_string()) });
     let version = client.version(within(HANDSHAKE_TIMEOUT));

@@ -5,6 +5,7 @@ mod metered;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use gathered::Gathered;
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
@@ -59,7 +60,7 @@ async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTra
     let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
-    let channel = BaseChannel::new(config, serve_frames(connection))
+    let channel = BaseChannel::new(config, serve_frames(Gathered::new(connection)))
         .max_concurrent_requests(IN_FLIGHT_ENTRIES);
     let mut requests = std::pin::pin!(channel.requests());
     while let Ok(Some(request)) = tokio::time::timeout(IDLE_TIMEOUT, requests.next()).await {

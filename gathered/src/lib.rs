@@ -1,4 +1,5 @@
-//! Fewer and longer writes, where one connection carries many calls at a time.
+//! Fewer and longer writes, where one connection carries many calls at a time: for both ends of `rpc` and `grpc`. It opens
+//! no connection, and knows nothing of what is written.
 
 use std::{
     io,
