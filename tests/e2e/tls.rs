@@ -251,7 +251,7 @@ async fn a_broker_that_is_not_who_it_should_be_stores_nothing() {
         let mut broker = certificates.start_broker(&ports, impostor.at).await;
         // Its own callers would not believe it either.
         let believing = client_that_believes_anybody();
-        for transport in [Transport::Http, Transport::Rpc, Transport::Grpc] {
+        for transport in DIRECT {
             let body =
                 json!({ "action": "log", "transport": transport, "log": { "name": "n", "data": "x" } });
             let url = format!("https://{}/handle", broker.at);

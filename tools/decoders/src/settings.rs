@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use logger::store::StoreUrl;
+use proto::Direct;
 use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// A setting and its value, as `NAME=value`.
@@ -36,7 +37,7 @@ pub fn settings(bytes: &[u8]) {
         "LISTENER_TRANSPORT" => {
             let config = listener::Config::try_parse_from(flag("listener", "--listener-transport", value));
             let accepted = config.ok().map(|config| config.listener_transport.as_str());
-            assert_eq!(accepted, ["http", "rpc", "grpc"].into_iter().find(|word| *word == value));
+            assert_eq!(accepted, Direct::ALL.map(Direct::as_str).into_iter().find(|word| *word == value));
         }
         "LOGGER_RETENTION_BYTES" => {
             let config = logger::Config::try_parse_from(flag("logger", "--logger-retention-bytes", value));
