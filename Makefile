@@ -53,7 +53,8 @@ schemathesis: ## requests that a test suite of others makes of /openapi.json, ag
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/tools.sh
-	deploy/rabbitmq.sh with-test-node cargo run --release --locked -p tests --bin torture -- \
+	cargo build --release --workspace --locked --bin torture
+	deploy/rabbitmq.sh with-test-node "$(RELEASE)/torture" \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)

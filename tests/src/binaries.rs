@@ -8,6 +8,9 @@ use std::{
 
 use anyhow::Context;
 
+/// Those that are started.
+const BINARIES: [&str; 5] = ["broker", "fourwire", "listener", "logger", "new-key"];
+
 /// The path of one of our binaries. The first call builds them all, so that a test never runs an old one.
 ///
 /// # Panics
@@ -32,13 +35,19 @@ fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     // A test stands in target/PROFILE/deps, a binary in target/PROFILE.
     let own = std::env::current_exe()?;
+    let is_test = own.parent().is_some_and(|directory| directory.ends_with("deps"));
     let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
     let profile = profile.context("the directory of the profile")?;
     let shared = profile.parent().context("the directory of the build")?;
     let target = beside.map_or_else(|| shared.to_owned(), |name| shared.join(name));
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]).args(arguments);
-    cargo.args(["--package", "broker", "--package", "cli", "--package", "listener", "--package", "logger"]);
+    // With the features of the build that runs this, or nearly everything would be built again: those of the whole
+    // workspace, and within a test those that tests alone ask for. So a test is built too: a small one of spans'.
+    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--workspace"]).args(arguments);
+    cargo.args(BINARIES.iter().flat_map(|name| ["--bin", name]));
+    if is_test {
+        cargo.args(["--test", "off"]);
+    }
     // What is built on the way is shared: no dependency is built twice.
     cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
     // What cargo tells this process of itself: ring's build script looks at it, and with another answer ring and all
