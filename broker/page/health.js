@@ -94,11 +94,11 @@ function tell(part, key, well) {
 
 function showNumbers({ rabbitmq, listener }) {
   const { queue, dead_letters: dead } = rabbitmq;
-  const depth = queue === null ? undefined : queue + (listener.held ?? 0);
+  const depth = queue === null ? undefined : queue + (listener.unacked ?? 0);
   byId('queue-depth').textContent = depth === undefined ? '–' : number(depth);
   byId('dead-letters').textContent = dead === null ? '–' : number(dead);
   if (depth === undefined) byId('queue-parts').textContent = '';
-  else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.held ?? '?' });
+  else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.unacked ?? '?' });
   return depth;
 }
 

@@ -75,7 +75,7 @@ pub(crate) struct Listener {
     #[schema(value_type = Option<String>)]
     pub(crate) waiting_for: Option<&'static str>,
     /// Unacknowledged deliveries; `null` if it is unreachable.
-    pub(crate) held: Option<u64>,
+    pub(crate) unacked: Option<u64>,
     /// Whether RabbitMQ rejects dead letters: their queue is full, or RabbitMQ has an alarm.
     pub(crate) dead_letters_refused: bool,
 }
@@ -119,7 +119,7 @@ impl From<Ready<ListenerDetail>> for Listener {
             reachable: true,
             consuming,
             waiting_for,
-            held: Some(unacked_deliveries),
+            unacked: Some(unacked_deliveries),
             dead_letters_refused,
         }
     }
@@ -133,7 +133,7 @@ mod tests {
     fn what_a_service_says_besides_is_passed_over() {
         let said = r#"{"ready":true,"detail":{"consuming":true,"held_deliveries":7,"transport":"rpc"}}"#;
         let said: Ready<ListenerDetail> = serde_json::from_str(said).expect("the listener's /readyz");
-        assert_eq!(Listener::from(said).held, Some(7));
+        assert_eq!(Listener::from(said).unacked, Some(7));
         let said = r#"{"ready":false,"detail":{"store":false,"draining":false}}"#;
         let said: Ready<LoggerDetail> = serde_json::from_str(said).expect("the logger's /readyz");
         assert!(!Logger::from(said).ready);

@@ -133,7 +133,7 @@ mod tests {
         let mut status = Status {
             broker: Broker { ready: true, draining: false, profile: PROFILE },
             logger: Logger { reachable: true, ready: true },
-            listener: Listener { reachable: true, consuming: true, held: Some(0), ..Listener::default() },
+            listener: Listener { reachable: true, consuming: true, unacked: Some(0), ..Listener::default() },
             rabbitmq: Rabbitmq {
                 reachable: true,
                 queue: Some(0),
