@@ -62,9 +62,10 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         transport: Some(micros(delivered.took)),
         store: delivered.store_us,
     };
+    let wire_bytes = delivered.bytes;
     let outcome = *delivered.outcomes().map_err(failed)?.first();
     let became = if arguments.json {
-        json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
+        json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us, wire_bytes })
     } else {
         let store =
             timing_us.store.map(|us| format!(" ({} ms in the store)", millis(us))).unwrap_or_default();

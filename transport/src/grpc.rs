@@ -34,6 +34,7 @@ use crate::{
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
+    wire::Wire,
 };
 
 /// How often a connection is tried, and how long the answer may take.
@@ -49,6 +50,7 @@ pub struct Grpc {
     client: LogServiceClient<Channel>,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
 }
 
@@ -75,13 +77,14 @@ impl GrpcUrl {
 impl Grpc {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering().counting(&wire);
         let channel = endpoint(settings).connect_with_connector_lazy(dialer);
         let gate = Arc::new(Gate::new(reconnects(Transport::Grpc)));
         let (healed, prober) = (Arc::clone(&gate), channel.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.clone())).await });
-        Grpc { client: client(channel), gate, came_by: settings.came_by, _healer: healer }
+        Grpc { client: client(channel), gate, came_by: settings.came_by, wire, _healer: healer }
     }
 
     /// Delivers entries: one alone by `WriteLog`, which every logger has, more by `WriteBatch`.
@@ -106,6 +109,11 @@ impl Grpc {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
+    }
+
+    /// What passes on its connection.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {

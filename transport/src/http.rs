@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
 use crate::{
-    AddressError, Receipts, Settings, Tls,
+    AddressError, Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
@@ -30,6 +30,7 @@ use crate::{
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
+    wire::Wire,
 };
 
 /// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
@@ -50,6 +51,7 @@ pub struct Http {
     base: Uri,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
 }
 
@@ -76,14 +78,16 @@ impl HttpUrl {
 impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Http).counting(&wire);
+        let client = client(dialer, KEPT_CONNECTIONS);
         let base = settings.endpoints.logger_http_url.0.clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.get(healthz.clone()))).await });
-        Http { client, base, gate, came_by: settings.came_by, _healer: healer }
+        Http { client, base, gate, came_by: settings.came_by, wire, _healer: healer }
     }
 
     /// Delivers entries: one alone by `POST /log`, which every logger has, more by `POST /logs`.
@@ -117,6 +121,11 @@ impl Http {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
+    }
+
+    /// What passes on its connections.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
@@ -197,14 +206,14 @@ fn at(base: &Uri, path_and_query: &str) -> Result<Uri, http::Error> {
 }
 
 /// A client that keeps so many connections for the next calls.
-fn client(tls: Option<&Tls>, kept_connections: usize) -> Client<Dialer, Full<Bytes>> {
+fn client(dialer: Dialer, kept_connections: usize) -> Client<Dialer, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(kept_connections)
         // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
         .retry_canceled_requests(true)
-        .build(Dialer::new(tls, Protocol::Http))
+        .build(dialer)
 }
 
 async fn whole(response: Response<Incoming>, limit_bytes: usize) -> Result<Bytes, Failure> {

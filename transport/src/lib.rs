@@ -24,6 +24,7 @@ mod stage;
 mod tls;
 mod traced;
 mod transports;
+mod wire;
 
 #[cfg(feature = "faults")]
 pub mod faults;

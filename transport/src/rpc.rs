@@ -32,6 +32,7 @@ use crate::{
     metrics::reconnects,
     receipts::{NoBatchCall, pong},
     tls::Protocol,
+    wire::Wire,
 };
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
@@ -64,6 +65,7 @@ pub struct Rpc {
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _supervisors: JoinSet<()>,
 }
 
@@ -104,12 +106,13 @@ impl Rpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
         let mut supervisors = JoinSet::new();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc);
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc).counting(&wire);
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(Connection::Connecting);
                 let address = settings.endpoints.logger_rpc_addr.clone();
-                supervisors.spawn(keep_connected(dialer.clone(), address, publish));
+                supervisors.spawn(keep_connected(dialer.clone(), address, publish, Arc::clone(&wire)));
                 connection
             })
             .collect();
@@ -120,6 +123,7 @@ impl Rpc {
             turn: AtomicUsize::new(0),
             deadline: settings.deadline,
             came_by: settings.came_by,
+            wire,
             _supervisors: supervisors,
         }
     }
@@ -156,6 +160,11 @@ impl Rpc {
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
         self.connections.iter().any(|connection| connection.borrow().is_up())
+    }
+
+    /// What passes on its connections.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Waits until each connection is there, or could not be made at the first attempt.
@@ -238,7 +247,12 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection<Peer>>) {
+async fn keep_connected(
+    dialer: Dialer,
+    address: RpcAddr,
+    publish: watch::Sender<Connection<Peer>>,
+    wire: Arc<Wire>,
+) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match dial(&dialer, &address).await {
@@ -246,7 +260,7 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
                 attempts.succeeded();
                 let peer = Peer { client: client.clone(), takes_batches: Arc::default() };
                 publish.send_modify(|connection| *connection = Connection::Up(peer));
-                lost(client, dispatch).await
+                lost(client, dispatch, &wire).await
             }
             Err(reason) => reason,
         };
@@ -280,10 +294,12 @@ async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), 
 }
 
 /// Waits until the connection ends, or stays silent for too long; says why.
-async fn lost(client: Client, mut dispatch: Dispatch) -> String {
+async fn lost(client: Client, mut dispatch: Dispatch, wire: &Wire) -> String {
     let silent = async {
         loop {
             tokio::time::sleep(KEEPALIVE_INTERVAL).await;
+            // Its bytes are nobody else's.
+            let _call = wire.call();
             let answer = client.version(within(KEEPALIVE_TIMEOUT));
             if !matches!(tokio::time::timeout(KEEPALIVE_TIMEOUT, answer).await, Ok(Ok(_))) {
                 return "no answer to keepalive".to_owned();

@@ -25,6 +25,7 @@ use crate::{
     connection::{Connection, NOT_YET},
     gather::Groups,
     metrics::reconnects,
+    wire::Wire,
 };
 
 /// Publishers, each with a channel of its own.
@@ -41,6 +42,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Place {
     pub(super) url: AmqpUrl,
     pub(super) binding_key: &'static str,
+    pub(super) wire: Arc<Wire>,
 }
 
 /// How many messages there were, and when.
