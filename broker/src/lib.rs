@@ -2,10 +2,11 @@
 //!
 //! [`handle`] takes entries, [`read`] passes questions on to the logger, [`stream`] follows what it stores, [`course`]
 //! has the addresses that the course has besides, and [`answer`] turns what became of an entry into an HTTP answer.
-//! [`keys`] says who may call. [`page`] shows all of it in a browser, and [`status`] how each part is.
+//! [`burst`] sends many and measures them. [`keys`] says who may call. [`page`] shows all of it in a browser, and [`status`] how each part is.
 //! What it does not do: store, retry, or know how a transport works.
 
 pub mod answer;
+pub mod burst;
 pub mod course;
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -17,10 +18,12 @@ pub mod status;
 pub mod stream;
 
 mod app;
+mod bursts;
 mod config;
 mod consumers;
 mod cors;
 mod metrics;
+mod tally;
 
 pub use app::App;
 pub use config::Config;
@@ -93,7 +96,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         &config.listener_http_url,
         config.broker_default_transport,
         config.broker_listeners,
-    );
+    )
+    .asking_for_keys(guard.is_some());
     Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
@@ -115,7 +119,7 @@ impl Broker {
         tracing::info!(%http, "broker ready");
         let app = Arc::new(self.app.until(shutdown.clone()));
         let health = health_routes(&app, self.telemetry);
-        let router = routes(Arc::clone(&app), self.guard.is_some()).merge(health);
+        let router = routes(Arc::clone(&app)).merge(health);
         let router = match &self.guard {
             Some(guard) => guard.stand_before(router),
             None => router,
@@ -142,10 +146,11 @@ impl Broker {
 ))]
 struct Description;
 
-fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
+fn routes(app: Arc<App>) -> Router {
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(handle::handle))
         .routes(routes!(handle::log_grpc))
+        .routes(routes!(burst::burst))
         .routes(routes!(read::list))
         .routes(routes!(stream::follow))
         .routes(routes!(read::entry))
@@ -153,7 +158,7 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         .routes(routes!(page::index, course::hit))
         .routes(routes!(course::ping))
         .split_for_parts();
-    if asks_for_keys {
+    if app.asks_for_keys {
         keys::describe(&mut description);
     }
     // Written out once: whoever asks for it again and again costs little.

@@ -36,6 +36,7 @@ macro_rules! for_each_transport {
 
 mod alone;
 mod bad_input;
+mod burst;
 mod cli;
 mod coalescing;
 mod compare;

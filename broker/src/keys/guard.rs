@@ -103,7 +103,7 @@ async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) 
 fn needed(path: &str) -> Option<Scope> {
     match path {
         "/" | page::FILE_PATH | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
-        "/handle" | "/log-grpc" => Some(Scope::Write),
+        "/handle" | "/log-grpc" | "/burst" => Some(Scope::Write),
         // /logs, /logs/{id}, /status, /metrics, and whatever is added and forgotten here.
         _ => Some(Scope::Read),
     }
