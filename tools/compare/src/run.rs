@@ -165,7 +165,9 @@ pub fn out(wanted: Option<&Path>, kind: &str) -> anyhow::Result<PathBuf> {
 /// If they are not there.
 pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let directory = wanted.or_else(|| own.parent()).context("a directory")?.to_owned();
+    let directory = wanted.or_else(|| own.parent()).context("a directory")?;
+    // The services run in directories of their own.
+    let directory = std::path::absolute(directory)?;
     for service in SERVICES {
         let path = directory.join(service);
         ensure!(path.is_file(), "{} is missing: `cargo build --release --bins` makes it", path.display());
