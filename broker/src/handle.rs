@@ -58,6 +58,9 @@ enum Answers {
     /// Rate limit of the key exceeded: retry later
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
+    /// Certainly not stored: another server is at the logger's address
+    #[response(status = 502)]
+    NoSuchCall(Envelope<FailureData>),
     /// Certainly not stored: retry
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),

@@ -145,6 +145,14 @@ impl Grpc {
                 self.gate.reopen();
                 refusal
             }
+            None if is_no_such_call(&status) => {
+                self.gate.reopen();
+                Failure::no_such_call(LOGGER, "LOGGER_GRPC_URL").because(Reason(status))
+            }
+            // What has a cause was made here.
+            None if status.source().is_none() && !status.message().is_empty() => {
+                Failure::foreign(LOGGER, status.message()).because(Reason(status))
+            }
             None => Failure::unknown(LOGGER).because(Reason(status)),
         }
     }

@@ -53,7 +53,7 @@ pub struct Http {
     _healer: JoinSet<Infallible>,
 }
 
-/// The logger's HTTP address: scheme, host and port.
+/// The logger's HTTP address: scheme, host and port, and the path that its own begin with.
 #[derive(Debug, Clone)]
 pub struct HttpUrl(Uri);
 
@@ -61,9 +61,25 @@ impl FromStr for HttpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082");
-        parse_base_url(text).map(HttpUrl).ok_or(expected)
+        let expected = AddressError(
+            "a URL of scheme, host and port such as http://127.0.0.1:8082, with the path before /log where there is one",
+        );
+        parse(text).map(HttpUrl).ok_or(expected)
     }
+}
+
+/// As the course writes it, with the address of its one call, or without.
+fn parse(text: &str) -> Option<Uri> {
+    let begin = text.find("://")? + "://".len();
+    let path_at = text[begin..].find('/').map_or(text.len(), |at| begin + at);
+    let (base, path) = text.split_at(path_at);
+    let base = parse_base_url(base)?;
+    let path = path.strip_suffix("/log").unwrap_or(path).trim_end_matches('/');
+    if path.is_empty() {
+        return Some(base);
+    }
+    let sound = !path.contains(['?', '#', '@']) && !path.contains("//");
+    sound.then(|| at(&base, path).ok()).flatten()
 }
 
 impl HttpUrl {
@@ -189,10 +205,11 @@ async fn answers(answer: ResponseFuture) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The address of a path, and what is asked there.
+/// The address of a path behind that of `base`, and what is asked there.
 fn at(base: &Uri, path_and_query: &str) -> Result<Uri, http::Error> {
+    let path_and_query = format!("{}{path_and_query}", base.path().trim_end_matches('/'));
     let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>()?);
+    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query)?);
     Ok(Uri::from_parts(parts)?)
 }
 
@@ -218,22 +235,21 @@ fn read_answer<T: for<'de> Deserialize<'de>>(status: StatusCode, body: &[u8]) ->
         let envelope: Envelope<T> = read_json(body)?;
         return Ok(envelope.data);
     }
-    let envelope: Envelope<FailureData> = read_json(body)?;
-    Err(refusal(status, envelope))
+    Err(refusal(status, body))
 }
 
 /// Whether a logger that is not ours says that it has no such call. Ours has, and one of our services marks what it
 /// refuses with a code.
 fn is_no_batch_call(status: StatusCode, body: &[u8]) -> bool {
-    let says_so = matches!(
-        status,
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-    );
     let has_code = || {
         let envelope: Result<Envelope<FailureData>, _> = read_json(body);
         envelope.is_ok_and(|envelope| envelope.data.is_some())
     };
-    says_so && !has_code()
+    is_no_address(status) && !has_code()
+}
+
+fn is_no_address(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
@@ -247,18 +263,24 @@ fn is_of_another_server(code: Code) -> bool {
     code.certainty() == Certainty::Rejected && !about_what_was_sent
 }
 
-/// Our logger marks its refusals with a code; without one, nothing is certain.
-fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
-    match envelope.data {
-        Some(data) if is_of_another_server(data.code) => {
+/// Our logger marks its refusals with a code; without one, it is certain only that there is no such address.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let envelope = read_json::<Envelope<FailureData>>(body).ok();
+    let told = envelope.as_ref().and_then(|envelope| envelope.data.as_ref());
+    match (envelope.as_ref(), told) {
+        (Some(envelope), Some(data)) if is_of_another_server(data.code) => {
             Failure::unreachable(LOGGER).because(format!("{}: {}", data.code, envelope.message))
         }
-        Some(data) => {
-            let mut failure = Failure::heard(data.code, envelope.message);
+        (Some(envelope), Some(data)) => {
+            let mut failure = Failure::heard(data.code, envelope.message.clone());
             failure.position = data.position;
             failure
         }
-        None => Failure::unknown(LOGGER).because(format!("status {status} without a code")),
+        _ if is_no_address(status) => {
+            Failure::no_such_call(LOGGER, "LOGGER_HTTP_URL").because(status.to_string())
+        }
+        (Some(envelope), None) => Failure::foreign(LOGGER, &format!("{status}: {}", envelope.message)),
+        (None, _) => Failure::foreign(LOGGER, &format!("{status}: {}", String::from_utf8_lossy(body))),
     }
 }
 
@@ -269,7 +291,55 @@ mod tests {
     fn refused(code: Code) -> Failure {
         let envelope = Envelope::failure(&Failure::new(code, "the server's own words"), None, &[]);
         let envelope = serde_json::to_vec(&envelope).expect("it serialises");
-        refusal(StatusCode::BAD_REQUEST, read_json(&envelope).expect("our own JSON"))
+        refusal(StatusCode::BAD_REQUEST, &envelope)
+    }
+
+    #[test]
+    fn an_address_may_have_a_path_with_or_without_that_of_the_call() {
+        for (text, log) in [
+            ("http://127.0.0.1:8082", "http://127.0.0.1:8082/log"),
+            ("http://127.0.0.1:8082/", "http://127.0.0.1:8082/log"),
+            ("http://127.0.0.1:8082/log", "http://127.0.0.1:8082/log"),
+            ("http://logger-service/api", "http://logger-service/api/log"),
+            ("http://logger-service/api/", "http://logger-service/api/log"),
+            ("https://logger-service/api/log", "https://logger-service/api/log"),
+            ("http://[::1]:80/a/b/log", "http://[::1]:80/a/b/log"),
+        ] {
+            let HttpUrl(base) = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(at(&base, "/log").expect("a path").to_string(), log);
+            assert!(at(&base, "/logs?limit=1").expect("a path").to_string().ends_with("/logs?limit=1"));
+        }
+        for text in [
+            "http://logger/a?b=c",
+            "http://logger/a#b",
+            "http://u@logger/a",
+            "http://logger//a",
+            "http://logger/\u{e4} b",
+            "/log",
+        ] {
+            assert!(text.parse::<HttpUrl>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_logger_is_told_apart_from_one_that_does_not_answer() {
+        for status in [404, 405, 501].map(|status| StatusCode::from_u16(status).expect("one")) {
+            for body in [&b"404 page not found\n"[..], br#"{"error":true,"message":"no"}"#] {
+                let failure = refusal(status, body);
+                assert_eq!((failure.code, failure.certainty()), (Code::NoSuchCall, Certainty::NotStored));
+                assert!(
+                    !failure.code.is_retryable() && failure.message().contains("is LOGGER_HTTP_URL right?")
+                );
+            }
+        }
+        for (body, text) in [
+            (&br#"{"error":true,"message":"server selection error"}"#[..], "server selection error"),
+            (b"out of order\n", "out of order"),
+        ] {
+            let failure = refusal(StatusCode::INTERNAL_SERVER_ERROR, body);
+            assert_eq!(failure.certainty(), Certainty::Unknown);
+            assert!(failure.message().contains(text), "{failure}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{Certainty, Code, Failure, Outcome, Transport};
+use crate::{Code, Failure, Outcome, Transport};
 
 /// The course's envelope, around every answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,7 +35,7 @@ impl Envelope<FailureData> {
         };
         let data = FailureData {
             code: failure.code,
-            retryable: failure.certainty() != Certainty::Rejected,
+            retryable: failure.code.is_retryable(),
             position: failure.position,
             transport,
             id,
