@@ -1,6 +1,6 @@
 //! Which pages of other origins may call the broker from a browser.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,6 +20,9 @@ use crate::answer::Refusal;
 
 /// Where a stream is to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long a browser need not ask again before it posts; as long as in the course.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(300);
 
 /// The origins whose pages may call: those of this machine, on any port, as the course's front end has it, and
 /// those of a setting.
@@ -78,6 +81,7 @@ impl Origins {
                 HeaderName::from_static("traceparent"),
                 HeaderName::from_static("tracestate"),
             ])
+            .max_age(PREFLIGHT_AGE)
             .expose_headers([HeaderName::from_static("server-timing"), header::RETRY_AFTER])
     }
 }
