@@ -16,6 +16,7 @@ export BROKER_HTTP_LISTEN=${BROKER_HTTP_LISTEN:-127.0.0.1:8080}
 export LOGGER_HTTP_LISTEN=${LOGGER_HTTP_LISTEN:-127.0.0.1:8082}
 export LOGGER_RPC_LISTEN=${LOGGER_RPC_LISTEN:-127.0.0.1:5002}
 export LOGGER_GRPC_LISTEN=${LOGGER_GRPC_LISTEN:-127.0.0.1:50001}
+export LOGGER_NETRPC_LISTEN=${LOGGER_NETRPC_LISTEN:-127.0.0.1:5001}
 export LISTENER_HTTP_LISTEN=${LISTENER_HTTP_LISTEN:-127.0.0.1:8083}
 # What was taken for a large body goes back to the system: see SECURITY.md.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-131072} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-131072}
@@ -65,7 +66,8 @@ already_running() {
 check_ports() {
   local setting port taken=0
   ! is_fourwire "$BROKER_HTTP_LISTEN" || already_running
-  for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_GRPC_LISTEN LISTENER_HTTP_LISTEN; do
+  for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_NETRPC_LISTEN LOGGER_GRPC_LISTEN \
+    LISTENER_HTTP_LISTEN; do
     if answers "${!setting}"; then
       port=${!setting##*:}
       port=$((port < 55536 ? port + 10000 : port - 10000))
@@ -157,7 +159,8 @@ print_what_to_try() {
 Fourwire is ready.
 
   broker     http://$broker    (the page: open it in a browser)
-  logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN")
+  logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN"),
+             net/rpc $(shown "$LOGGER_NETRPC_LISTEN") (for Go)
   listener   $listener
 
 Send an entry over each of the four transports, and read the four back:

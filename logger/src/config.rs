@@ -23,6 +23,10 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]
     pub logger_http_listen: SocketAddr,
 
+    /// Host names besides localhost that HTTP may be called by on loopback without TLS, comma-separated, such as logger-service
+    #[arg(long, env, value_delimiter = ',', value_parser = parse_host)]
+    pub logger_http_hosts: Vec<String>,
+
     /// Address to serve rpc (tarpc) on
     #[arg(long, env, default_value = "127.0.0.1:5002", value_parser = service::listen_address)]
     pub logger_rpc_listen: SocketAddr,
@@ -30,6 +34,10 @@ pub struct Config {
     /// Address to serve gRPC on, with health and reflection
     #[arg(long, env, default_value = "127.0.0.1:50001", value_parser = service::listen_address)]
     pub logger_grpc_listen: SocketAddr,
+
+    /// Address to serve Go's net/rpc (gob) on, for services of the course
+    #[arg(long, env, default_value = "127.0.0.1:5001", value_parser = service::listen_address)]
+    pub logger_netrpc_listen: SocketAddr,
 
     /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); or `nothing`, which discards entries, for benchmarks
     #[arg(long, env, default_value = "sqlite:data/logs.db")]
@@ -47,7 +55,7 @@ pub struct Config {
     #[arg(long)]
     pub reset_times: bool,
 
-    /// Certificate of the logger (PEM), for TLS on all three ports; reloaded on SIGHUP, with the key and the CA
+    /// Certificate of the logger (PEM), for TLS on all four ports; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
     pub logger_tls_cert: Option<PathBuf>,
 
@@ -107,6 +115,17 @@ impl Config {
             max_age: (hours > 0).then(|| Duration::from_secs(hours * 3_600)),
             max_bytes: (self.logger_retention_bytes > 0).then_some(self.logger_retention_bytes),
         }
+    }
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    let host = text.trim().to_ascii_lowercase();
+    let sound =
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if sound {
+        Ok(host)
+    } else {
+        Err("expected comma-separated host names such as logger-service".to_owned())
     }
 }
 

@@ -89,6 +89,11 @@ impl Client {
         &self.0.cut
     }
 
+    /// Something is worked on for it, where requests do not come one after the other.
+    pub fn working(&self) -> Working {
+        Working::new(self)
+    }
+
     /// A request is there: begins to work on it.
     pub(crate) fn begin(&self) -> Working {
         self.0.turn.fetch_or(1, Ordering::Relaxed);
@@ -131,7 +136,7 @@ impl Client {
 
 /// Something is worked on for a client, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Working(Client);
+pub struct Working(Client);
 
 impl Working {
     fn new(client: &Client) -> Self {

@@ -30,7 +30,7 @@ mod start;
 
 pub use accept::{Acceptor, Connection, serve_each};
 pub use body::{BODY_TIMEOUT, BodyError, Held};
-pub use client::{Client, Cut};
+pub use client::{Client, Cut, Working};
 pub use json::Json;
 pub use places::{Place, Places};
 pub use reload::Reloads;

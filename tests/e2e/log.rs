@@ -26,7 +26,7 @@ const MOST_TO_STOP: Duration = Duration::from_secs(10);
 /// Where each service listens, and where it tells how it is.
 const SERVICES: [(&str, &[&str]); 3] = [
     ("broker", &["BROKER_HTTP_LISTEN"]),
-    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]),
+    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN", "LOGGER_NETRPC_LISTEN"]),
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
