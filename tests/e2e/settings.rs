@@ -12,7 +12,7 @@ use tests::{binaries::binary, process};
 /// Where each service listens.
 const LISTENS: [(&str, &[&str]); 3] = [
     ("broker", &["BROKER_HTTP_LISTEN"]),
-    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]),
+    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN", "LOGGER_NETRPC_LISTEN"]),
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
@@ -65,6 +65,8 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("LOGGER_HTTP_LISTEN", "127.0.0.1:8082"),
             ("LOGGER_RPC_LISTEN", "127.0.0.1:5002"),
             ("LOGGER_GRPC_LISTEN", "127.0.0.1:50001"),
+            ("LOGGER_NETRPC_LISTEN", "127.0.0.1:5001"),
+            ("LOGGER_HTTP_HOSTS", ""),
             ("LOGGER_STORE", "sqlite:data/logs.db"),
             ("LOGGER_RETENTION_HOURS", "0"),
             ("LOGGER_RETENTION_BYTES", "0"),
@@ -120,13 +122,18 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_RPC_LISTEN", "[::]:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["logger"], "LOGGER_NETRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["logger"], "LOGGER_HTTP_HOSTS", "logger-service:80", "such as logger-service"),
+    (&["logger"], "LOGGER_NETRPC_LISTEN", "netrpc://127.0.0.1:5001", "127.0.0.1:8080"),
     (&["listener"], "LISTENER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
-    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log?x=y", "http://127.0.0.1:8082"),
     (&["broker"], "LISTENER_HTTP_URL", "https://127.0.0.1:8083", "TLS_CERT"),
     (&["broker"], "LISTENER_HTTP_URL", "127.0.0.1:8083", "a URL of scheme, host and port"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "http://127.0.0.1:5002", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:port", "127.0.0.1:5002"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "netrpc://127.0.0.1", "netrpc://127.0.0.1:5001"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "netrpc+tls://127.0.0.1:5001", "TLS_CERT"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "127.0.0.1:50001", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://127.0.0.1:50001/logs", "http://127.0.0.1:50001"),

@@ -13,7 +13,7 @@ pub struct Endpoints {
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address; prefix with tls:// for TLS
+    /// The logger's rpc address; prefix with tls:// for TLS, with netrpc:// or netrpc+tls:// for a logger in Go (net/rpc)
     #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 

@@ -29,6 +29,7 @@ mod transports;
 pub mod faults;
 pub mod grpc;
 pub mod http;
+pub mod netrpc;
 pub mod rabbitmq;
 pub mod rpc;
 

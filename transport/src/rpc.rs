@@ -1,6 +1,7 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
+    io,
     num::NonZeroU16,
     str::FromStr,
     sync::{
@@ -28,7 +29,7 @@ use crate::{
     AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
     backoff::Attempts,
     connection::{Connection, NOT_YET},
-    dial::Dialer,
+    dial::{Dialer, Stream},
     metrics::reconnects,
     receipts::{NoBatchCall, pong},
     tls::Protocol,
@@ -67,10 +68,12 @@ pub struct Rpc {
     _supervisors: JoinSet<()>,
 }
 
-/// The logger's rpc address: host and port, after `tls://` if it is to be encrypted.
+/// The logger's rpc address: host and port, after `tls://` if it is to be encrypted, and after `netrpc://` or
+/// `netrpc+tls://` if net/rpc is spoken there.
 #[derive(Debug, Clone)]
 pub struct RpcAddr {
     encrypted: bool,
+    net_rpc: bool,
     host: String,
     port: u16,
 }
@@ -79,17 +82,21 @@ impl FromStr for RpcAddr {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a host and port such as 127.0.0.1:5002, or tls://127.0.0.1:5002");
-        let (encrypted, rest) = match text.strip_prefix("tls://") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
+        let expected = AddressError(
+            "a host and port such as 127.0.0.1:5002 or tls://127.0.0.1:5002, or netrpc://127.0.0.1:5001 or \
+             netrpc+tls://127.0.0.1:5001 for a logger in Go",
+        );
+        let schemes = [("tls://", true, false), ("netrpc://", false, true), ("netrpc+tls://", true, true)];
+        let known = schemes
+            .into_iter()
+            .find_map(|(scheme, encrypted, net_rpc)| Some((encrypted, net_rpc, text.strip_prefix(scheme)?)));
+        let (encrypted, net_rpc, rest) = known.unwrap_or((false, false, text));
         let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
         let port = port.parse::<NonZeroU16>().map_err(|_| expected)?.get();
         if host.is_empty() || host.contains('/') {
             return Err(expected);
         }
-        Ok(RpcAddr { encrypted, host: host.to_owned(), port })
+        Ok(RpcAddr { encrypted, net_rpc, host: host.to_owned(), port })
     }
 }
 
@@ -97,6 +104,17 @@ impl RpcAddr {
     /// Whether it asks for TLS.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// Whether net/rpc is spoken there.
+    pub fn is_net_rpc(&self) -> bool {
+        self.net_rpc
+    }
+
+    /// # Errors
+    /// As [`Dialer::dial`].
+    pub(crate) async fn dial(&self, dialer: &Dialer) -> io::Result<Stream> {
+        dialer.dial(&self.host, self.port, self.encrypted).await
     }
 }
 
@@ -259,8 +277,7 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
 type Dispatch = JoinSet<String>;
 
 async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), String> {
-    let stream = dialer.dial(&address.host, address.port, address.encrypted).await;
-    let stream = stream.map_err(|error| error.to_string())?;
+    let stream = address.dial(dialer).await.map_err(|error| error.to_string())?;
     let mut config = client::Config::default();
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
     config.max_in_flight_requests = IN_FLIGHT_ENTRIES;
