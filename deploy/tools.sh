@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
-# `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; and Chromium with
-# its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis.
+# `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; Go with gRPC and
+# RabbitMQ's client, for services that speak as the course's do; and Chromium with its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -30,6 +30,9 @@ apt_get() {
 need strace command -v strace
 need chromium-driver command -v chromedriver
 need python3-grpcio /usr/bin/python3 -c 'import grpc'
+need golang-go command -v go
+need golang-google-grpc-dev test -d /usr/share/gocode/src/google.golang.org/grpc
+need golang-github-rabbitmq-amqp091-go-dev test -d /usr/share/gocode/src/github.com/rabbitmq/amqp091-go
 need protobuf-compiler command -v protoc
 need protobuf-compiler-grpc command -v grpc_python_plugin
 

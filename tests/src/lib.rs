@@ -10,6 +10,7 @@ pub mod collector;
 pub mod disk;
 #[cfg(test)]
 mod documents;
+pub mod golang;
 pub mod keys;
 pub mod node;
 pub mod process;
