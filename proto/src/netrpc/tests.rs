@@ -71,27 +71,28 @@ fn asked(call: &Call) -> Result<(&str, &str), &str> {
 
 #[test]
 fn what_gos_own_clients_send_is_understood_however_it_is_cut() {
-    let expected: BTreeMap<(&str, usize), (usize, Result<(&str, &str), &str>)> = BTreeMap::from([
-        (("1", 0), (1, Ok(("event", "Some kind of data")))),
-        (("2", 0), (2, Ok(("event", "1")))),
-        (("3", 0), (1, Ok(("event", "x")))),
-        (("4", 0), (1, Ok(("event", "x")))),
-        (("5", 0), (1, Ok(("", "x")))),
-        (("6", 0), (1, Ok(("event", "")))),
-        (("7", 0), (1, Ok(("", "")))),
-        (("8", 0), (2, Err("rpc: can't find method RPCServer.Nothing"))),
-        (("9", 0), (2, Err("a struct is expected"))),
-        (("10", 0), (1, Err("a struct is expected"))),
-        (("11", 0), (1, Ok(("event", "x")))),
-        (("13", 0), (5, Ok(("n4", "x")))),
-        (("1", 1), (1, Ok(("event", "Some kind of data")))),
-        (("2", 1), (1, Ok(("event", "x")))),
-        (("3", 1), (2, Err("rpc: can't find method RPCServer.Nothing"))),
-    ]);
+    let expected = [
+        ("1", 0, 1, Ok(("event", "Some kind of data"))),
+        ("2", 0, 2, Ok(("event", "1"))),
+        ("3", 0, 1, Ok(("event", "x"))),
+        ("4", 0, 1, Ok(("event", "x"))),
+        ("5", 0, 1, Ok(("", "x"))),
+        ("6", 0, 1, Ok(("event", ""))),
+        ("7", 0, 1, Ok(("", ""))),
+        ("8", 0, 2, Err("rpc: can't find method RPCServer.Nothing")),
+        ("9", 0, 2, Err("a struct is expected")),
+        ("10", 0, 1, Err("a struct is expected")),
+        ("11", 0, 1, Ok(("event", "x"))),
+        ("13", 0, 5, Ok(("n4", "x"))),
+        ("1", 1, 1, Ok(("event", "Some kind of data"))),
+        ("2", 1, 1, Ok(("event", "x"))),
+        ("3", 1, 2, Err("rpc: can't find method RPCServer.Nothing")),
+    ];
     let mut seen = BTreeMap::<&str, usize>::new();
     for (case, bytes) in conversations(">") {
         let again = seen.entry(case).or_default();
-        let (count, first) = expected.get(&(case, *again)).unwrap_or_else(|| panic!("case {case}"));
+        let found = expected.iter().find(|(of, time, ..)| (of, time) == (&case, again));
+        let (_, _, count, first) = found.unwrap_or_else(|| panic!("case {case}"));
         *again += 1;
         let whole = calls(&bytes, bytes.len()).unwrap_or_else(|error| panic!("case {case}: {error}"));
         assert_eq!(whole.len(), *count, "case {case}");
