@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 FAULTS := broker/faults,listener/faults,logger/faults
 # What runs again over encrypted hops, with a key.
 SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser \
-  cli::an_entry cli::tail::a_tail_shows
+  cli::an_entry cli::tail::a_tail_shows otlp::a_request otlp::over_both
 # All that is released: for some of it alone cargo would choose other features, and build anew.
 BUILD := cargo build --release --bins --locked
 RELEASE := $${CARGO_TARGET_DIR:-target}/release

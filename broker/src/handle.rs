@@ -122,7 +122,8 @@ async fn read(request: Request) -> Result<(Handle, Instant), Failure> {
     Ok((Handle::parse(&body, Timestamp::now())?, begun))
 }
 
-fn about_body(error: BodyError) -> Failure {
+/// What a sender is told of a body that could not be read.
+pub(crate) fn about_body(error: BodyError) -> Failure {
     match error {
         BodyError::TooLarge => {
             Failure::new(Code::TooLarge, format!("{error}: the limit is {BODY_BYTES} bytes"))

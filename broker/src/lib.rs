@@ -1,8 +1,9 @@
 //! The HTTP front: takes JSON, hands each log entry to a transport, and answers in the course's envelope.
 //!
-//! [`handle`] takes entries, [`read`] passes questions on to the logger, [`stream`] follows what it stores, [`course`]
-//! has the addresses that the course has besides, and [`answer`] turns what became of an entry into an HTTP answer.
-//! [`keys`] says who may call. [`page`] shows all of it in a browser, and [`status`] how each part is.
+//! [`handle`] takes entries, [`otlp`] the logs of OpenTelemetry on ports of its own, [`read`] passes questions on to the
+//! logger, [`stream`] follows what it stores, [`course`] has the addresses that the course has besides, and [`answer`]
+//! turns what became of an entry into an HTTP answer. [`keys`] says who may call. [`page`] shows all of it in a browser,
+//! and [`status`] how each part is.
 //! What it does not do: store, retry, or know how a transport works.
 
 pub mod answer;
@@ -11,6 +12,7 @@ pub mod course;
 pub mod faults;
 pub mod handle;
 pub mod keys;
+pub mod otlp;
 pub mod page;
 pub mod read;
 pub mod status;
@@ -25,7 +27,7 @@ mod metrics;
 pub use app::App;
 pub use config::Config;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::get};
@@ -40,6 +42,7 @@ use service::{
     network,
     tls::{Callers, Certificates, Protocol},
 };
+use tracing::field::display;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -49,6 +52,7 @@ use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOne
 #[derive(Debug)]
 pub struct Broker {
     http: Acceptor,
+    otlp: otlp::Ports,
     app: App,
     origins: Origins,
     guard: Option<Guard>,
@@ -71,7 +75,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     // Keys or a certificate keep out the page of a name that was made to lead here.
     let protected = guard.is_some() || certificates.is_some();
     let own_hosts_only = network::is_loopback(listen) && !protected;
-    let origins = Origins::new(config.broker_cors_origins, own_hosts_only, protected);
+    let origins = Origins::new(config.broker_cors_origins.clone(), own_hosts_only, protected);
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(guard) = &guard {
@@ -80,6 +84,13 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     // Callers show a key, not a certificate.
     let serve = |own: &mut Certificates| own.serve(Callers::Anyone, Protocol::Http1);
     let tls = certificates.as_mut().map(serve).transpose()?;
+    let otlp = otlp::Ports::bind(
+        &config.otlp,
+        certificates.as_mut(),
+        config.broker_cors_origins,
+        protected,
+        Duration::from_millis(config.broker_deadline_ms),
+    )?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
         reloads.add("the certificates", move || {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
@@ -94,7 +105,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         config.broker_default_transport,
         config.broker_listeners,
     );
-    Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
+    Ok(Broker { http, otlp, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
 impl Broker {
@@ -112,7 +123,9 @@ impl Broker {
     /// If the socket is gone.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
-        tracing::info!(%http, "broker ready");
+        let (otlp_grpc, otlp_http) = (self.otlp.grpc_address(), self.otlp.http_address());
+        let (otlp_grpc, otlp_http) = (otlp_grpc.map(display), otlp_http.map(display));
+        tracing::info!(%http, otlp_grpc, otlp_http, "broker ready");
         let app = Arc::new(self.app.until(shutdown.clone()));
         let health = health_routes(&app, self.telemetry);
         let router = routes(Arc::clone(&app), self.guard.is_some()).merge(health);
@@ -121,9 +134,11 @@ impl Broker {
             None => router,
         };
         // Outside of the keys: a browser asks first without one, and may read a refusal.
-        let router = self.origins.guard(router);
+        let router = service::http::catch_panics(self.origins.guard(router));
+        let otlp = self.otlp.run(Arc::clone(&app), self.guard.clone(), &self.serving, shutdown.clone());
+        let http = service::http::serve(self.http, router, &self.serving, shutdown);
         tokio::select! {
-            () = service::http::serve(self.http, service::http::catch_panics(router), &self.serving, shutdown) => {}
+            ((), otlp) = async { tokio::join!(http, otlp) } => otlp?,
             never = self.reloads.run() => match never {},
             never = consumers::watch(&app.transports, app.listeners) => match never {},
         }

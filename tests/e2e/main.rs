@@ -52,6 +52,7 @@ mod listener;
 mod log;
 mod metrics;
 mod openapi;
+mod otlp;
 mod outage;
 mod page;
 mod ports;

@@ -47,6 +47,9 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("BROKER_DEFAULT_TRANSPORT", "http"),
             ("BROKER_COALESCE", "on"),
             ("BROKER_DEADLINE_MS", "5000"),
+            ("BROKER_OTLP_GRPC_LISTEN", ""),
+            ("BROKER_OTLP_HTTP_LISTEN", ""),
+            ("BROKER_OTLP_TRANSPORT", ""),
             ("BROKER_CORS_ORIGINS", ""),
             ("AMQP_URL_FILE", ""),
             ("BROKER_TLS_CERT", ""),
@@ -117,6 +120,10 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_TLS_CLIENTS", "broker,*", "such as broker,listener"),
     (&["listener"], "LISTENER_TLS_CLIENTS", "the broker", "such as broker,listener"),
     (&["broker"], "BROKER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_GRPC_LISTEN", "4317", "127.0.0.1:8080"),
+    (&["broker"], "BROKER_OTLP_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_HTTP_LISTEN", "[::]:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_TRANSPORT", "otlp", "\"rabbitmq\""),
     (&["logger"], "LOGGER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_RPC_LISTEN", "[::]:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
@@ -270,6 +277,18 @@ async fn a_taken_port_is_named_with_its_setting() {
             assert!(!success, "{output}");
             assert!(output.contains(setting) && output.contains(&address), "{output}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_for_otlp_is_named_with_its_setting() {
+    for setting in ["BROKER_OTLP_GRPC_LISTEN", "BROKER_OTLP_HTTP_LISTEN"] {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address").to_string();
+        let mut settings = listens("broker", "127.0.0.1:0");
+        settings.insert(setting, address.clone());
+        let (success, output) = run_to_its_end("broker", &settings).await;
+        assert!(!success && output.contains(setting) && output.contains(&address), "{output}");
     }
 }
 
