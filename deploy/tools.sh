@@ -46,7 +46,9 @@ need python3-grpcio /usr/bin/python3 -c 'import grpc'
 need protobuf-compiler command -v protoc
 need protobuf-compiler-grpc command -v grpc_python_plugin
 need golang-go command -v go
-need golang-google-grpc-dev test -d /usr/share/gocode/src/google.golang.org/grpc
+# Its older protobuf knows no optional fields, and would be installed if nothing else were said.
+need golang-google-grpc-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
+need golang-github-golang-protobuf-1-5-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
 need protoc-gen-go command -v protoc-gen-go
 need protoc-gen-go-grpc command -v protoc-gen-go-grpc
 need nodejs command -v node

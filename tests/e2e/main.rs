@@ -45,6 +45,7 @@ mod dead_letters;
 mod delivery;
 mod demo;
 mod draining;
+mod examples;
 mod hurts;
 mod keys;
 mod limits;
