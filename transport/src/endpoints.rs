@@ -1,5 +1,7 @@
 //! Where the logger is: declared once, for all that call it.
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use proto::Direct;
 
@@ -40,6 +42,26 @@ impl Endpoints {
             Direct::Grpc => self.logger_grpc_url.is_encrypted(),
         };
         (Endpoints::setting(direct), encrypted)
+    }
+
+    /// The host and the port for a transport.
+    pub fn authority(&self, direct: Direct) -> (String, u16) {
+        match direct {
+            Direct::Http => self.logger_http_url.authority(),
+            Direct::Rpc => self.logger_rpc_addr.authority(),
+            Direct::Grpc => self.logger_grpc_url.authority(),
+        }
+    }
+
+    /// The same, but for a transport that leads elsewhere: through a relay. A certificate must be for that address, too.
+    #[must_use]
+    pub fn through(mut self, direct: Direct, address: SocketAddr) -> Self {
+        match direct {
+            Direct::Http => self.logger_http_url = self.logger_http_url.at(address),
+            Direct::Rpc => self.logger_rpc_addr = self.logger_rpc_addr.at(address),
+            Direct::Grpc => self.logger_grpc_url = self.logger_grpc_url.at(address),
+        }
+        self
     }
 }
 

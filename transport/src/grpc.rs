@@ -6,7 +6,7 @@ mod tail;
 pub use streams::{Acknowledged, Loaded, Streams};
 pub use tail::{Tail, Tailed};
 
-use std::{convert::Infallible, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use http::Uri;
 
@@ -26,7 +26,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    AddressError, Receipts, Settings,
+    AddressError, Receipts, Settings, at_address, authority,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
@@ -69,6 +69,16 @@ impl GrpcUrl {
     /// Whether it asks for TLS.
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme_str() == Some("https")
+    }
+
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> (String, u16) {
+        authority(&self.0)
+    }
+
+    /// The same with another host and port.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        GrpcUrl(at_address(&self.0, address))
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod probe;
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
 use crate::{
-    AddressError, Receipts, Settings, Tls,
+    AddressError, Receipts, Settings, Tls, at_address, authority,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
@@ -70,6 +70,16 @@ impl HttpUrl {
     /// Whether it asks for TLS.
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme_str() == Some("https")
+    }
+
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> (String, u16) {
+        authority(&self.0)
+    }
+
+    /// The same with another host and port.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        HttpUrl(at_address(&self.0, address))
     }
 }
 

@@ -39,7 +39,7 @@ pub use settings::Settings;
 pub use tls::{Tls, TlsError, check_encryption};
 pub use transports::{Delivered, Transports};
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ::http::Uri;
 
@@ -72,9 +72,34 @@ pub(crate) fn parse_base_url(text: &str) -> Option<Uri> {
     sound.then_some(uri)
 }
 
+/// Host and port of a URL that [`parse_base_url`] has read.
+pub(crate) fn authority(uri: &Uri) -> (String, u16) {
+    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or(default))
+}
+
+/// The same URL with another host and port.
+pub(crate) fn at_address(uri: &Uri, address: SocketAddr) -> Uri {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    format!("{scheme}://{address}").parse().expect("a scheme and an address make a URL")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_leads_elsewhere_and_stays_as_encrypted_as_it_was() {
+        let elsewhere = "127.0.0.1:7".parse().expect("an address");
+        for (text, host, port, moved) in [
+            ("http://logger", "logger", 80, "http://127.0.0.1:7/"),
+            ("https://[::1]:8082", "[::1]", 8082, "https://127.0.0.1:7/"),
+        ] {
+            let uri = parse_base_url(text).expect("sound");
+            assert_eq!(authority(&uri), (host.to_owned(), port));
+            assert_eq!(at_address(&uri, elsewhere).to_string(), moved);
+        }
+    }
 
     #[test]
     fn a_url_that_a_client_would_read_otherwise_is_refused() {

@@ -1,6 +1,7 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroU16,
     str::FromStr,
     sync::{
@@ -97,6 +98,16 @@ impl RpcAddr {
     /// Whether it asks for TLS.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> (String, u16) {
+        (self.host.clone(), self.port)
+    }
+
+    /// The same with another host and port.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        RpcAddr { encrypted: self.encrypted, host: address.ip().to_string(), port: address.port() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What publisher and listener have in common: connecting, and publishing one message for sure.
 
-use std::{fmt, future::Future, str::FromStr, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, str::FromStr, time::Duration};
 
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
@@ -55,6 +55,19 @@ impl AmqpUrl {
             AMQPScheme::AMQP => false,
             AMQPScheme::AMQPS => true,
         }
+    }
+
+    /// Its host and port.
+    pub fn authority(&self) -> (String, u16) {
+        (self.uri.authority.host.clone(), self.uri.authority.port)
+    }
+
+    /// The same, but it leads elsewhere: through a relay. A certificate must be for that address, too.
+    #[must_use]
+    pub fn through(mut self, address: SocketAddr) -> Self {
+        self.uri.authority.host = address.ip().to_string();
+        self.uri.authority.port = address.port();
+        self
     }
 
     /// With queues of other names than the default ones.
@@ -194,6 +207,14 @@ mod tests {
         ] {
             assert_eq!(place(text).as_deref(), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_may_lead_through_a_relay() {
+        let url: AmqpUrl = "amqp://guest:secret@rabbitmq/logs".parse().expect("sound");
+        assert_eq!(url.authority(), ("rabbitmq".to_owned(), 5672));
+        let through = url.through("127.0.0.1:7".parse().expect("an address"));
+        assert_eq!(format!("{through:?}"), "127.0.0.1:7/logs");
     }
 
     #[test]
