@@ -1,6 +1,7 @@
 //! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
 mod dead;
+mod explain;
 mod get;
 mod load;
 mod send;
@@ -15,6 +16,7 @@ use proto::Filter;
 pub(crate) use self::stack::place;
 use self::{
     dead::DEAD_EXAMPLES,
+    explain::EXPLAIN_EXAMPLES,
     get::GET_EXAMPLES,
     load::{LOAD_ABOUT, LOAD_EXAMPLES},
     send::SEND_EXAMPLES,
@@ -22,6 +24,7 @@ use self::{
 };
 pub use self::{
     dead::{Dead, What, Which},
+    explain::{Call, Explain},
     get::Get,
     load::{Load, Over},
     send::Send,
@@ -38,6 +41,7 @@ Examples:
   fourwire tail --contains timeout                      follow new entries
   fourwire load entries.ndjson                          store a whole file
   fourwire dead list                                    messages that could not be stored
+  fourwire explain --transport grpc                     every byte of an entry, and what it means
 
 Exit codes:
   0  success: stored, queued, or stored before
@@ -99,6 +103,9 @@ pub enum Command {
     /// List, show, retry or drop the dead letters in RabbitMQ
     #[command(override_usage = "fourwire dead [OPTIONS] <COMMAND>", after_help = DEAD_EXAMPLES)]
     Dead(Dead),
+    /// Show every byte of an entry on a transport, and what it means
+    #[command(override_usage = "fourwire explain [OPTIONS]", after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
 }
 
 /// Whether nothing says what to do. A setting in the environment makes another error of it.
@@ -167,6 +174,11 @@ mod tests {
             "fourwire dead retry",
             "fourwire dead retry --all order-4711",
             "fourwire dead drop",
+            "fourwire explain --entries 0",
+            "fourwire explain --entries 1001",
+            "fourwire explain --call read-logs",
+            "fourwire explain --read file --transport grpc",
+            "fourwire explain --read file --save other",
             "fourwire dead drop --all order-4711",
         ] {
             assert!(parse(line).is_err(), "{line}");
@@ -199,6 +211,7 @@ mod tests {
             ("send hello", "fourwire send [OPTIONS] --name <NAME> <DATA>"),
             ("get --all --limit 5", "fourwire get [OPTIONS] [ID]"),
             ("tail --after 5 --from-start", "fourwire tail [OPTIONS]"),
+            ("explain --entries many", "fourwire explain [OPTIONS]"),
             ("load", "fourwire load [OPTIONS] <FILE>"),
             ("dead retry", "fourwire dead retry [OPTIONS] <ID>..."),
         ] {

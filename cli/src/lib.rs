@@ -1,5 +1,6 @@
-//! The `fourwire` command: sends one entry, reads entries back, follows what is stored, loads files of entries, and puts
-//! dead letters back, straight to the logger or RabbitMQ over any of the transports. It holds no server and knows no store.
+//! The `fourwire` command: sends one entry, reads entries back, follows what is stored, loads files of entries, puts dead
+//! letters back, and explains what passes, straight to the logger or RabbitMQ over any of the transports. It holds no
+//! server but a relay to explain with, and knows no store.
 //!
 //! Standard output has what was asked for, standard error what is said about it. How it ends is an [`Ending`].
 
@@ -15,6 +16,7 @@ pub mod config;
 
 mod again;
 mod dead;
+mod explain;
 mod get;
 mod interrupt;
 mod load;
@@ -52,6 +54,7 @@ pub async fn run(config: Config) -> Ending {
         Command::Tail(arguments) => while_read(tail::tail(arguments, &config.stack)).await,
         Command::Load(arguments) => load::load(arguments, &config.stack).await,
         Command::Dead(arguments) => dead::dead(arguments, &config.stack).await,
+        Command::Explain(arguments) => explain::explain(arguments, &config.stack).await,
     };
     result.unwrap_or_else(|problem| problem.tell())
 }

@@ -1,5 +1,6 @@
 //! The `fourwire` command, as a person or a script uses it.
 
+mod explain;
 mod load;
 mod tail;
 
