@@ -6,6 +6,7 @@
 
 mod delivery;
 mod entry;
+mod explain;
 mod grpc_message;
 mod handle_body;
 mod logger_body;
@@ -13,6 +14,7 @@ mod query;
 mod rpc_frames;
 mod settings;
 
+pub use self::explain::explain;
 pub use delivery::delivery;
 pub use grpc_message::grpc_message;
 pub use handle_body::handle_body;
@@ -25,7 +27,7 @@ pub use settings::settings;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzz targets and corpora.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("handle_body", handle_body),
     ("logger_body", logger_body),
     ("rpc_frames", rpc_frames),
@@ -33,4 +35,5 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("delivery", delivery),
     ("query", query),
     ("settings", settings),
+    ("explain", explain),
 ];
