@@ -238,7 +238,7 @@ mod tests {
     fn what_no_part_covers_is_told_as_not_decoded() {
         let part = Annotation::leaf(3..5, Purpose::Entry, "part");
         let whole = Annotation::of(1..7, "whole", vec![part]);
-        assert!(covers(&[whole.clone()], &(1..7)));
+        assert!(covers([&whole], &(1..7)));
         assert_eq!((whole.cost().get(Purpose::Unread), whole.cost().get(Purpose::Entry)), (4, 2));
     }
 

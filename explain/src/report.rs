@@ -172,7 +172,7 @@ impl Text<'_> {
     }
 
     fn children(&mut self, unit: &Unit, of: &Annotation, depth: usize) {
-        let (mut same, mut hidden) = ((""), Hidden::default());
+        let (mut same, mut hidden) = ("", Hidden::default());
         let mut count = 0;
         for child in &of.children {
             count = if child.kind == same { count + 1 } else { 1 };

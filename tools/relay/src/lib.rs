@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use recording::Passing;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -307,7 +306,9 @@ async fn pass(
         let Keeping { recording, connection, direction } = keeping;
         let passing = recording.map(|recording| recording.keep(connection, direction, left));
         to.write_all(left).await?;
-        passing.map(Passing::done);
+        if let Some(passing) = passing {
+            passing.done();
+        }
         passed += left.len() as u64;
         in_all.fetch_add(left.len() as u64, Ordering::Relaxed);
         if matches!(now, Fault::Truncate(_)) && left.len() < read {
