@@ -12,7 +12,10 @@ RELEASE := $${CARGO_TARGET_DIR:-target}/release
 # What is built to be tried: minutes less than a release, and not for measuring.
 QUICK := $${CARGO_TARGET_DIR:-target}/quick
 BUILD_QUICK := cargo build --profile quick --locked
-.PHONY: help run demo key certs docs test check schemathesis torture compare fuzz bench bench-store
+# The labs, and what they stand against.
+BUILD_LABS := cargo build --locked --workspace --bin broker --bin listener --bin logger --bin lab --bin labs-rust
+LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
+.PHONY: help run demo key certs docs lab labs-full test check schemathesis torture compare fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
@@ -29,10 +32,21 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 	@$(BUILD_QUICK) --bin new-key
 	@"$(QUICK)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
+lab: ## the course's labs (ARGS="list", ARGS="start 1", ARGS="check 1"): course/labs/README.md
+	@$(BUILD_LABS) --quiet
+	@"$(LAB)" $(ARGS)
+
+labs-full: ## shows at length that the labs judge: all mutants, three seeds, a busy machine
+	deploy/tools.sh
+	$(BUILD_LABS)
+	"$(LAB)" verify --full
+
 # With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
+	$(BUILD_LABS) --test judging
+	"$(LAB)" verify
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- torture:: alone:: --test-threads 1
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- $(SECURE)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
-# `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; and Chromium with
-# its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis.
+# `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another language and the
+# labs; and Chromium with its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into
+# .run/schemathesis.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -30,6 +31,7 @@ apt_get() {
 need strace command -v strace
 need chromium-driver command -v chromedriver
 need python3-grpcio /usr/bin/python3 -c 'import grpc'
+need python3-pika /usr/bin/python3 -c 'import pika'
 need protobuf-compiler command -v protoc
 need protobuf-compiler-grpc command -v grpc_python_plugin
 

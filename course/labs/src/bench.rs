@@ -1,0 +1,158 @@
+//! What a check works with: the learner's program, the real services, RabbitMQ, and random data from a seed.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rig::{Launch, Node, Services};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{catalogue::beside, program::Program};
+
+/// A RabbitMQ node that the checks of a process share, each with a virtual host of its own. It is started when the
+/// first asks for it.
+#[derive(Debug, Default)]
+pub struct RabbitMq {
+    shared: Mutex<(Option<Node>, u32)>,
+}
+
+impl RabbitMq {
+    /// The URL of a virtual host that nobody else uses.
+    ///
+    /// # Errors
+    /// If there is no RabbitMQ on this machine.
+    pub async fn virtual_host(&self) -> anyhow::Result<String> {
+        let mut shared = self.shared.lock().await;
+        let (node, hosts) = &mut *shared;
+        if node.is_none() {
+            *node = Some(started().await?);
+        }
+        *hosts += 1;
+        let name = format!("lab{hosts}");
+        node.as_mut().context("it was started")?.add_virtual_host(&name).await
+    }
+}
+
+/// A node that serves.
+///
+/// # Errors
+/// If there is no RabbitMQ on this machine.
+pub async fn started() -> anyhow::Result<Node> {
+    let mut node = Node::start().await?;
+    node.serves().await.context("RabbitMQ")?;
+    Ok(node)
+}
+
+/// What a check works with.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The learner's program.
+    pub program: Program,
+    /// For files that nobody needs afterwards.
+    pub dir: PathBuf,
+    /// All random data comes from it.
+    pub seed: u64,
+    /// RabbitMQ.
+    pub rabbitmq: &'a RabbitMq,
+    /// What upper limits on time are multiplied by.
+    pub patience: f64,
+}
+
+impl Bench<'_> {
+    /// Random numbers for a property: the same for the same seed.
+    pub fn random(&self, property: u32) -> Random {
+        Random(StdRng::seed_from_u64(self.seed.wrapping_mul(1_000).wrapping_add(property.into())))
+    }
+
+    /// An upper limit on time, on this machine.
+    pub fn patient(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.patience)
+    }
+
+    /// A directory of its own.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn directory(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// The services, not started yet, with a store of their own; `settings` differ from the usual ones.
+    ///
+    /// # Errors
+    /// If there is no place for them.
+    pub fn services(
+        &self,
+        name: &str,
+        amqp_url: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Services> {
+        let dir = self.directory(name)?;
+        let own = [
+            ("AMQP_URL".to_owned(), amqp_url.to_owned()),
+            ("LOGGER_STORE".to_owned(), format!("sqlite:{}", dir.join("logs.db").display())),
+        ];
+        let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let launch = Launch { binaries: binaries()?, ..Launch::default() };
+        Services::new(launch, own.into_iter().chain(given), &dir, rig::http()?)
+    }
+}
+
+/// Where `broker`, `logger` and `listener` are.
+///
+/// # Errors
+/// If they are not there.
+pub fn binaries() -> anyhow::Result<PathBuf> {
+    let dir = beside()?;
+    let missing = ["broker", "logger", "listener"].iter().find(|name| !dir.join(name).is_file());
+    match missing {
+        None => Ok(dir),
+        Some(name) => anyhow::bail!("there is no {name} in {}: `make lab` builds it", dir.display()),
+    }
+}
+
+/// Random numbers, and texts made of them.
+#[derive(Debug)]
+pub struct Random(pub StdRng);
+
+impl Random {
+    /// A name of an entry.
+    pub fn name(&mut self) -> String {
+        let words = ["auth", "billing", "cart", "mail", "orders", "search", "stock", "users"];
+        format!("{}.{:06x}", self.pick(&words), self.0.random_range(0..1 << 24))
+    }
+
+    /// A text of a few words.
+    pub fn data(&mut self) -> String {
+        let words = [
+            "accepted",
+            "connection",
+            "disk",
+            "expired",
+            "login",
+            "paid",
+            "queue",
+            "retry",
+            "slow",
+            "timeout",
+        ];
+        let count = self.0.random_range(3..9);
+        (0..count)
+            .map(|_| format!("{} {:x}", self.pick(&words), self.0.random::<u16>()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// An id.
+    pub fn id(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.0.random()).into_uuid()
+    }
+
+    /// One of some.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        items.choose(&mut self.0).expect("never called with none")
+    }
+}
