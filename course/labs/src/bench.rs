@@ -1,36 +1,78 @@
 //! What a check works with: the learner's program, the real services, RabbitMQ, and random data from a seed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rig::{Launch, Node, Services};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::{catalogue::beside, program::Program};
+use crate::{catalogue::beside, probe::Amqp, program::Program};
 
-/// A RabbitMQ node that the checks of a process share, each with a virtual host of its own. It is started when the
-/// first asks for it.
-#[derive(Debug, Default)]
+/// How many checks may use RabbitMQ at a time.
+const VIRTUAL_HOSTS: usize = 2;
+
+/// A RabbitMQ node that the checks of a process share. It is started when the first asks for it. A virtual host is used
+/// by one check after the other: to make one takes seconds of CPU time, to empty one does not.
+#[derive(Debug)]
 pub struct RabbitMq {
-    shared: Mutex<(Option<Node>, u32)>,
+    node: Mutex<Option<Node>>,
+    turns: Semaphore,
+    /// Those that were made, and are not in use.
+    free: std::sync::Mutex<Vec<String>>,
+}
+
+impl Default for RabbitMq {
+    fn default() -> Self {
+        RabbitMq {
+            node: Mutex::default(),
+            turns: Semaphore::new(VIRTUAL_HOSTS),
+            free: std::sync::Mutex::default(),
+        }
+    }
+}
+
+/// A virtual host that nobody else uses. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct VirtualHost<'a> {
+    url: String,
+    owner: &'a RabbitMq,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl VirtualHost<'_> {
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for VirtualHost<'_> {
+    fn drop(&mut self) {
+        let mut free = self.owner.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(std::mem::take(&mut self.url));
+    }
 }
 
 impl RabbitMq {
-    /// The URL of a virtual host that nobody else uses.
+    /// An empty virtual host; waits until there is one.
     ///
     /// # Errors
     /// If there is no RabbitMQ on this machine.
-    pub async fn virtual_host(&self) -> anyhow::Result<String> {
-        let mut shared = self.shared.lock().await;
-        let (node, hosts) = &mut *shared;
-        if node.is_none() {
-            *node = Some(started().await?);
-        }
-        *hosts += 1;
-        let name = format!("lab{hosts}");
-        node.as_mut().context("it was started")?.add_virtual_host(&name).await
+    pub async fn virtual_host(&self) -> anyhow::Result<VirtualHost<'_>> {
+        let turn = self.turns.acquire().await?;
+        let mut node = self.node.lock().await;
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let url = match (&mut *node, free) {
+            (Some(_), Some(url)) => url,
+            (Some(node), None) => node.add_virtual_host("second").await?,
+            (none, _) => format!("{}/%2f", none.insert(started().await?).amqp()),
+        };
+        drop(node);
+        let host = VirtualHost { url, owner: self, _turn: turn };
+        Amqp::open(host.url()).await?.clear().await?;
+        Ok(host)
     }
 }
 

@@ -33,12 +33,13 @@ const PREFETCH: usize = 512;
 /// # Errors
 /// As [`crate::labs::check`].
 pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
-    let amqp_url = bench.rabbitmq.virtual_host().await?;
-    let amqp = Amqp::open(&amqp_url).await?;
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let amqp = Amqp::open(amqp_url).await?;
     amqp.depths().await?;
-    let mut services = bench.services("services", &amqp_url, &[])?;
+    let mut services = bench.services("services", amqp_url, &[])?;
     services.start_logger().await?;
-    let (relay, through) = rig::relay(&amqp_url).await?;
+    let (relay, through) = rig::relay(amqp_url).await?;
     bench.program.set("AMQP_URL", through);
     let stand = Stand { bench, amqp, relay, services: &services, proxy: Proxy::open(&services).await? };
 

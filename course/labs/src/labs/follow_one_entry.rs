@@ -46,8 +46,9 @@ const MALFORMED: [&str; 8] = [
 /// # Errors
 /// As [`crate::labs::check`].
 pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
-    let amqp_url = bench.rabbitmq.virtual_host().await?;
-    let amqp = Amqp::open(&amqp_url).await?;
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let amqp = Amqp::open(amqp_url).await?;
     amqp.depths().await?;
     let http = HttpProbe::open(|seen: Seen| async move {
         let data = json!({ "id": seen.json()["id"], "outcome": "stored", "store_us": 1 });

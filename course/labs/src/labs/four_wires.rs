@@ -26,8 +26,9 @@ const STORED: Duration = Duration::from_secs(10);
 /// # Errors
 /// As [`crate::labs::check`].
 pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
-    let amqp_url = bench.rabbitmq.virtual_host().await?;
-    let mut services = bench.services("services", &amqp_url, &[])?;
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let mut services = bench.services("services", amqp_url, &[])?;
     services.start().await?;
     bench.program.set("TIMEOUT_MS", TIMEOUT_MS.to_string());
     bench.program.set("BROKER_URL", format!("http://{}", services.broker_at));

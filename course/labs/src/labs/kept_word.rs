@@ -167,7 +167,7 @@ async fn killed(bench: &Bench<'_>) -> anyhow::Result<()> {
         logger.start_again().await?;
         slowest = slowest.max(begun.elapsed());
         // Now and then, and not only at the end: what is lost once may be covered up by what follows.
-        if round % 5 == 0 {
+        if round % 10 == 0 {
             logger.expect_kept(&format!("after kill {round} of {KILLS}"), &answers).await?;
         }
     }

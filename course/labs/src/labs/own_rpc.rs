@@ -73,7 +73,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 });
             }
         };
-        let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(15)))).await?;
+        let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(5)))).await?;
         expect_results(&lines, &answers)?;
         let at_once = arrived.iter().map(|end| {
             arrived.iter().filter(|at| **at <= *end && **at + Duration::from_millis(200) > *end).count()
@@ -168,7 +168,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 held.iter().for_each(Call::reply);
             }
         };
-        let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(15)))).await?;
+        let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(5)))).await?;
         expect_results(&lines, &answers)?;
         expect_at_most("calls in flight", IN_FLIGHT, most)?;
         program.finish(within).await?;

@@ -12,14 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{
     bench::{self, Bench, Random},
-    probe::Amqp,
+    probe::{Amqp, SMALL_QUEUE},
     run::Run,
     talk::Answers,
     verdict::{Failed, expect_all, expect_count},
 };
-
-/// A queue that is soon full.
-const SMALL: &str = "small";
 
 /// The check.
 ///
@@ -82,10 +79,11 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
 
 /// Properties 1 to 4: queues of the check's own, and no service.
 async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
-    let amqp_url = bench.rabbitmq.virtual_host().await?;
-    let amqp = Amqp::open(&amqp_url).await?;
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let amqp = Amqp::open(amqp_url).await?;
     amqp.depths().await?;
-    let (relay, through) = rig::relay(&amqp_url).await?;
+    let (relay, through) = rig::relay(amqp_url).await?;
     bench.program.set("AMQP_URL", through);
     let within = bench.patient(Duration::from_secs(10));
 
@@ -164,10 +162,10 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
         // A quorum queue takes some more than its length.
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(10));
         arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-        amqp.channel().queue_declare(SMALL.into(), QueueDeclareOptions::durable(), arguments).await?;
+        amqp.channel().queue_declare(SMALL_QUEUE.into(), QueueDeclareOptions::durable(), arguments).await?;
         let bind = QueueBindOptions::default();
         amqp.channel()
-            .queue_bind(SMALL.into(), EXCHANGE.into(), BINDING_KEY.into(), bind, FieldTable::default())
+            .queue_bind(SMALL_QUEUE.into(), EXCHANGE.into(), BINDING_KEY.into(), bind, FieldTable::default())
             .await?;
         let lines = lines(&mut bench.random(4), 1..=20);
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
@@ -177,7 +175,7 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             .filter(|line| answers[&n(line)].text("outcome") == "queued")
             .filter_map(|line| line["id"].as_str())
             .collect();
-        let taken = amqp.take(SMALL, 100).await?;
+        let taken = amqp.take(SMALL_QUEUE, 100).await?;
         expect_count("messages in the queue of 10", 10, taken.len())?;
         expect_count("lines that are `queued`", 10, queued.len())?;
         expect_all("messages in the queue that are said to be queued", &taken, |message| {
@@ -191,11 +189,12 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
 
 /// Property 5: the real listener and logger behind the queue.
 async fn against_services(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
-    let amqp_url = bench.rabbitmq.virtual_host().await?;
-    let mut services = bench.services("services", &amqp_url, &[])?;
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let mut services = bench.services("services", amqp_url, &[])?;
     services.start_logger().await?;
     services.start_listener().await?;
-    let (relay, through): (Relay, String) = rig::relay(&amqp_url).await?;
+    let (relay, through): (Relay, String) = rig::relay(amqp_url).await?;
 
     run.property(5, async || {
         let mut random = bench.random(5);

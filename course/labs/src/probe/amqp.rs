@@ -5,14 +5,19 @@ use std::time::Duration;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     message::BasicGetMessage,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
+    options::{
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
+    },
 };
-use proto::rabbitmq::{EXCHANGE, Queues};
+use proto::rabbitmq::{DEAD_LETTER, EXCHANGE, QUEUE, Queues};
 use serde_json::Value;
 use transport::rabbitmq::{Depths, declare_topology};
 
+/// A queue of the checks' own that is soon full.
+pub const SMALL_QUEUE: &str = "small";
+
 /// How long RabbitMQ may take for anything.
-const STEP: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(20);
 
 /// A connection of the check's own.
 #[derive(Debug)]
@@ -47,6 +52,23 @@ impl Amqp {
     /// If RabbitMQ refuses.
     pub async fn depths(&self) -> anyhow::Result<Depths> {
         Ok(tokio::time::timeout(STEP, declare_topology(&self.channel, &Queues::default())).await??)
+    }
+
+    /// Deletes everything that checks and services declare.
+    ///
+    /// # Errors
+    /// If RabbitMQ refuses.
+    pub async fn clear(&self) -> anyhow::Result<()> {
+        let cleared = async {
+            for queue in [QUEUE, DEAD_LETTER, SMALL_QUEUE] {
+                self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+            }
+            for exchange in [EXCHANGE, DEAD_LETTER] {
+                self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(STEP, cleared).await?
     }
 
     /// Publishes a body to the exchange of entries, persistent, and waits for the confirm.

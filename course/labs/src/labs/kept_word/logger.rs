@@ -24,6 +24,9 @@ use crate::{
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 
+/// How many entries are read at a time.
+const READERS: usize = 16;
+
 pub(super) fn entry(id: &Uuid, random: &mut Random) -> Value {
     let level = *random.pick(&["info", "warning", "error"]);
     json!({ "id": id, "name": random.name(), "data": random.data(), "level": level })
@@ -156,11 +159,14 @@ impl<'a> Logger<'a> {
 
     /// Expects that each entry answered with 202 is there, as it was sent.
     pub(super) async fn expect_kept(&self, when: &str, answers: &[Answer]) -> anyhow::Result<()> {
-        let promised = answers.iter().filter(|answer| answer.status == 202);
+        let promised: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 202).collect();
         let mut found = Vec::new();
-        for answer in promised {
-            let id = answer.entry["id"].as_str().context("an entry has an id")?.parse()?;
-            found.push((&answer.entry, self.get(&id).await?));
+        for part in promised.chunks(READERS) {
+            let read = part.iter().map(async |answer| {
+                let id = answer.entry["id"].as_str().context("an entry has an id")?.parse()?;
+                anyhow::Ok((&answer.entry, self.get(&id).await?))
+            });
+            found.extend(futures_util::future::try_join_all(read).await?);
         }
         expect_all(&format!("entries answered with 202 that are there {when}"), found, |(sent, stored)| {
             let Some(stored) = stored else { return Some(format!("id {} is lost", sent["id"])) };
