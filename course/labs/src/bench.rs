@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::PoisonError, time::Duration};
 use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rig::{Launch, Node, Services};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use crate::{catalogue::beside, probe::Amqp, program::Program};
@@ -21,6 +21,8 @@ pub struct RabbitMq {
     turns: Semaphore,
     /// Those that were made, and are not in use.
     free: std::sync::Mutex<Vec<String>>,
+    /// A node that may be killed.
+    breakable: Mutex<Option<Node>>,
 }
 
 impl Default for RabbitMq {
@@ -67,20 +69,43 @@ impl RabbitMq {
         let url = match (&mut *node, free) {
             (Some(_), Some(url)) => url,
             (Some(node), None) => node.add_virtual_host("second").await?,
-            (none, _) => format!("{}/%2f", none.insert(started().await?).amqp()),
+            (none, _) => default_host(none.insert(started().await?)),
         };
         drop(node);
         let host = VirtualHost { url, owner: self, _turn: turn };
         Amqp::open(host.url()).await?.clear().await?;
         Ok(host)
     }
+
+    /// An empty node that may be killed, for one check at a time. It is started when the first asks for it, and anew if
+    /// the one before has not left it running.
+    ///
+    /// # Errors
+    /// If there is no RabbitMQ on this machine.
+    pub async fn breakable(&self) -> anyhow::Result<MappedMutexGuard<'_, Node>> {
+        let mut node = self.breakable.lock().await;
+        let serves = match &*node {
+            Some(node) => Amqp::open(&default_host(node)).await.is_ok(),
+            None => false,
+        };
+        if !serves {
+            *node = None;
+            *node = Some(started().await?);
+        }
+        let node =
+            MutexGuard::try_map(node, Option::as_mut).map_err(|_| anyhow::anyhow!("it was started"))?;
+        Amqp::open(&default_host(&node)).await?.clear().await?;
+        Ok(node)
+    }
+}
+
+/// The URL of a node's own virtual host.
+pub fn default_host(node: &Node) -> String {
+    format!("{}/%2f", node.amqp())
 }
 
 /// A node that serves.
-///
-/// # Errors
-/// If there is no RabbitMQ on this machine.
-pub async fn started() -> anyhow::Result<Node> {
+async fn started() -> anyhow::Result<Node> {
     let mut node = Node::start().await?;
     node.serves().await.context("RabbitMQ")?;
     Ok(node)

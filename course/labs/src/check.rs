@@ -52,6 +52,15 @@ pub struct Order<'a> {
     pub wanted: Wanted,
     /// What upper limits on time are multiplied by.
     pub patience: f64,
+    /// How long all of it may take.
+    pub limit: Duration,
+}
+
+impl Order<'_> {
+    /// How long a check of a lab may take.
+    pub fn limit_of(lab: &Lab, patience: f64) -> Duration {
+        Duration::from_secs(lab.limit_s).mul_f64(patience.max(1.0))
+    }
 }
 
 /// What came out.
@@ -120,7 +129,7 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
         Ok(program) => program,
         Err(error) => return Outcome { message: Some(format!("{error:#}")), unusable: true, ..outcome },
     };
-    let limit = Duration::from_secs(order.lab.limit_s).mul_f64(order.patience.max(1.0));
+    let limit = order.limit;
     let mut run = Run::new(order.lab, order.wanted.clone(), &shared.watchdog, limit, show);
     let checked = async {
         let dir = tempfile::tempdir()?;

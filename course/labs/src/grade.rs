@@ -98,6 +98,7 @@ async fn one(
         // A point for each property that holds, whichever does not.
         wanted: Wanted { all: true, ..Wanted::default() },
         patience: arguments.patience,
+        limit: Order::limit_of(submission.lab, arguments.patience),
     };
     let outcome = check::check(&order, shared, &|_, _| {}).await;
     report::write(submission.lab, &outcome, submission.hints, &out)?;

@@ -38,7 +38,8 @@ pub type Show<'a> = &'a (dyn Fn(&Lab, &Finding) + Send + Sync);
 pub struct Run<'a> {
     wanted: Wanted,
     watchdog: &'a Watchdog,
-    deadline: Instant,
+    /// What is left of the limit. It is for the properties: how soon RabbitMQ starts says nothing of the program.
+    left: Duration,
     limit: Duration,
     show: Show<'a>,
     lab: &'a Lab,
@@ -64,8 +65,7 @@ impl<'a> Run<'a> {
         limit: Duration,
         show: Show<'a>,
     ) -> Self {
-        let deadline = Instant::now() + limit;
-        Run { wanted, watchdog, deadline, limit, show, lab, findings: Vec::new(), stalled: Duration::ZERO }
+        Run { wanted, watchdog, left: limit, limit, show, lab, findings: Vec::new(), stalled: Duration::ZERO }
     }
 
     /// Tries a property. A [`Failed`] is the program's; any other error is ours, and so the verdict is unknown; and so it
@@ -83,12 +83,13 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let begun = Instant::now();
-        let left = self.deadline.saturating_duration_since(begun);
-        let outcome = match tokio::time::timeout(left, check()).await {
+        let outcome = match tokio::time::timeout(self.left, check()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("the check took longer than {} s", self.limit.as_secs())),
         };
-        let mut finding = finding(id, outcome, begun.elapsed());
+        let took = begun.elapsed();
+        self.left = self.left.saturating_sub(took);
+        let mut finding = finding(id, outcome, took);
         if finding.status != Status::Pass
             && finding.status != Status::NotTried
             && let Some(stall) = self.watchdog.longest_since(begun).await

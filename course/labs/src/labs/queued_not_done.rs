@@ -11,7 +11,7 @@ use rig::{Direction, Fault, Relay, eventually};
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{self, Bench, Random},
+    bench::{Bench, Random, default_host},
     probe::{Amqp, SMALL_QUEUE},
     run::Run,
     talk::Answers,
@@ -30,10 +30,14 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         against_services(bench, run).await?;
     }
 
+    if !run.wants(&[6]) {
+        return Ok(());
+    }
+    // It is killed, so it must be nobody else's.
+    let mut node = bench.rabbitmq.breakable().await?;
+    let url = default_host(&node);
+
     run.property(6, async || {
-        // It is killed, so it must be nobody else's.
-        let mut node = bench::started().await?;
-        let url = format!("{}/%2f", node.amqp());
         let amqp = Amqp::open(&url).await?;
         amqp.depths().await?;
         let mut random = bench.random(6);

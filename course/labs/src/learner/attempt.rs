@@ -57,7 +57,8 @@ async fn once(
 ) -> anyhow::Result<(Outcome, PathBuf)> {
     let out = arguments.out.clone().unwrap_or_else(|| dir.join("results").join(now()));
     let wanted = Wanted { only: arguments.only, all: arguments.all, without: None };
-    let order = Order { lab, dir, out: out.clone(), seed, wanted, patience: arguments.patience };
+    let limit = Order::limit_of(lab, arguments.patience);
+    let order = Order { lab, dir, out: out.clone(), seed, wanted, patience: arguments.patience, limit };
     let text = Text(locale);
     let is_text = arguments.format == Format::Text;
     if is_text {

@@ -11,6 +11,9 @@ use crate::{
     verdict::Status,
 };
 
+/// How much longer than a learner's a check may take in all.
+const LIMIT: f64 = 3.0;
+
 /// What must come out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expect {
@@ -56,6 +59,8 @@ impl Job<'_> {
             seed: self.seed,
             wanted: self.wanted.clone(),
             patience: 1.0,
+            // A build may run beside it, and what is judged is the lab.
+            limit: Order::limit_of(self.lab, LIMIT),
         };
         let outcome = check::check(&order, shared, &|_, _| {}).await;
         let unknown = outcome.status == Status::Unknown && !outcome.unusable;
