@@ -31,6 +31,7 @@ impl Default for RabbitMq {
             node: Mutex::default(),
             turns: Semaphore::new(VIRTUAL_HOSTS),
             free: std::sync::Mutex::default(),
+            breakable: Mutex::default(),
         }
     }
 }
