@@ -53,7 +53,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         stand.expect_empty().await?;
         // Once stored an entry is acknowledged at once; what is not is back when the listener is gone.
         tokio::time::sleep(bench.patient(Duration::from_millis(500))).await;
-        listener.kill().await?;
+        stand.kill(&mut listener).await?;
         let gone = async || (stand.amqp.depths().await.ok()?.consumers == 0).then_some(());
         eventually("RabbitMQ notices that the consumer is gone", STORED, gone).await?;
         expect_count(
@@ -77,7 +77,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         eventually("a request meets the failure", CONSUMES, met).await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let meanwhile = stand.proxy.requests() - before;
-        listener.kill().await?;
+        stand.kill(&mut listener).await?;
         // What was delivered and not acknowledged RabbitMQ has back.
         let kept = async || (stand.amqp.depths().await.ok()?.queue == 40).then_some(());
         if eventually("all are back", Duration::from_secs(3), kept).await.is_err() {
@@ -110,7 +110,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 eventually("it is at work", CONSUMES, at_work)
                     .await
                     .map_err(|_| Failed::new("requests to the logger", "none"))?;
-                listener.kill().await?;
+                stand.kill(&mut listener).await?;
             }
             stand.start().await
         };
@@ -134,7 +134,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         eventually("one is stored", STORED, stored)
             .await
             .map_err(|_| Failed::new("a message at the logger", "none"))?;
-        listener.kill().await?;
+        stand.kill(&mut listener).await?;
         stand.proxy.mode(Mode::Passes);
         let _listener = stand.start().await?;
         stand.expect_stored(&entries, STORED).await?;
@@ -205,7 +205,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             2_000_usize.saturating_sub(ready as usize),
         )?;
         stand.proxy.mode(Mode::Passes);
-        listener.kill().await?;
+        stand.kill(&mut listener).await?;
         stand.drain().await
     })
     .await?;

@@ -7,7 +7,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proto::rabbitmq::{BINDING_KEY, EXCHANGE, QUEUE};
-use rig::{Direction, Fault, Relay, eventually};
+use rig::{Direction, Fault, READY, Relay, eventually};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,6 +55,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         tokio::time::sleep(Duration::from_secs(3)).await;
         node.launch().await?;
         node.serves().await?;
+        // A node that has started may still be reading its queues: it serves when it confirms.
+        let confirms = async || {
+            let id = random.id().to_string();
+            Amqp::open(&url).await.ok()?.publish("log.INFO", &id, b"{}").await.ok()
+        };
+        eventually("RabbitMQ takes messages again", READY, confirms).await?;
         let after = lines(&mut random, 36..=40);
         program.tell(&after, Duration::from_secs(1)).await?;
         let limit = bench.patient(Duration::from_secs(5));

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a mirror may take to catch up.
-const CATCHES_UP: Duration = Duration::from_secs(20);
+const CATCHES_UP: Duration = Duration::from_secs(10);
 
 /// Most entries that may be sent again after a kill: what SyncLogs may have in flight, and some.
 const AGAIN: usize = 1_100;

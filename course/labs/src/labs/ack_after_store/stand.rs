@@ -134,6 +134,14 @@ impl Stand<'_, '_> {
         Ok(running)
     }
 
+    /// Kills the program, which is the only one. The relay does not pass on that the connection of a killed one was
+    /// reset, and RabbitMQ would wait for a heartbeat before it has its messages back.
+    pub(super) async fn kill(&self, running: &mut Running) -> anyhow::Result<()> {
+        running.kill().await?;
+        self.relay.reset();
+        Ok(())
+    }
+
     /// The rows of entries.
     pub(super) async fn rows(&self, entries: &[Value]) -> anyhow::Result<Vec<StoredEntry>> {
         let rows = self.services.logger_client().all_stored().await?;
