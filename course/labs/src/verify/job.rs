@@ -14,6 +14,10 @@ use crate::{
 /// How much longer than a learner's a check may take in all.
 const LIMIT: f64 = 3.0;
 
+/// What the upper limits of labs that judge by time are multiplied by, for the same reason: right and wrong differ by
+/// more.
+const PATIENCE: f64 = 2.0;
+
 /// What must come out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expect {
@@ -58,7 +62,7 @@ impl Job<'_> {
             out: out.path().to_owned(),
             seed: self.seed,
             wanted: self.wanted.clone(),
-            patience: 1.0,
+            patience: if self.lab.alone { PATIENCE } else { 1.0 },
             // A build may run beside it, and what is judged is the lab.
             limit: Order::limit_of(self.lab, LIMIT),
         };
