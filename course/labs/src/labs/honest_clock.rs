@@ -101,7 +101,10 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let load = Load { timeout_ms: 500, ..Load::of(1.5) };
         let first = load.first();
         probe.script(move |seen: Seen| async move {
-            if seen.number > first + 10 && seen.number <= first + 260 && (seen.number - first) % 50 == 0 {
+            if seen.number > first + 10
+                && seen.number <= first + 260
+                && (seen.number - first).is_multiple_of(50)
+            {
                 Reply::Hang
             } else {
                 quick()
