@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 # What breaks promises on purpose: see tests/src/torture/control.rs.
-FAULTS := broker/faults,listener/faults,logger/faults
+FAULTS := broker/faults,listener/faults,logger/faults,shop/faults
 # What runs again over encrypted hops, with a key.
 SECURE := delivery:: reading:: status:: traces::one_entry listener:: outage:: keys::only_who keys::each_address keys::neither keys::a_browser \
   cli::an_entry cli::tail::a_tail_shows
@@ -12,13 +12,16 @@ RELEASE := $${CARGO_TARGET_DIR:-target}/release
 # What is built to be tried: minutes less than a release, and not for measuring.
 QUICK := $${CARGO_TARGET_DIR:-target}/quick
 BUILD_QUICK := cargo build --profile quick --locked
-.PHONY: help run demo key certs docs test check schemathesis torture compare fuzz bench bench-store
+.PHONY: help run shop demo key certs docs test check schemathesis torture compare fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
 
 run: ## RabbitMQ, logger, listener and broker, until Ctrl-C (PROFILE=release to measure it)
 	@exec deploy/run.sh
+
+shop: ## the course's shop: run, and five services that log to it, until Ctrl-C
+	@exec course/shop/run.sh
 
 demo: ## sends an entry over each transport to the stack that runs, and reads each back
 	@$(BUILD_QUICK) --bin demo
@@ -33,7 +36,7 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 test: check ## everything: check, then all tests beside a RabbitMQ of their own
 	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
-	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- torture:: alone:: --test-threads 1
+	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e --test shop -- torture:: alone:: --test-threads 1
 	FOURWIRE_TEST_SECURE=1 deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e -- $(SECURE)
 
 docs: ## writes the README's decision table from docs/results/figures.json
@@ -55,6 +58,7 @@ torture: ## breaks the stack under load, over and over (ONLY=name of a trial, RO
 	deploy/tools.sh
 	deploy/rabbitmq.sh with-test-node cargo run --release --locked -p tests --bin torture -- \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+	$(if $(ONLY),,cargo test --release --workspace --locked --test shop -- --ignored --nocapture over_30_kills)
 
 compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)
 	@deploy/rabbitmq.sh install

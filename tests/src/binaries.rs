@@ -14,7 +14,7 @@ use anyhow::Context;
 /// If they cannot be built.
 pub fn binary(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| build(&[], None).expect("the binaries can be built")).join(name)
+    DIRECTORY.get_or_init(|| build(&["--bins"], None).expect("the binaries can be built")).join(name)
 }
 
 /// The path of one of our binaries, of a build with the feature `faults`.
@@ -23,8 +23,20 @@ pub fn binary(name: &str) -> PathBuf {
 /// If they cannot be built.
 pub fn faulty_binary(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let build = || build(&["--features", "broker/faults,listener/faults,logger/faults"], Some("faults"));
+    let build = || build(&["--bins", "--features", "broker/faults,listener/faults,logger/faults"], Some("faults"));
     DIRECTORY.get_or_init(|| build().expect("the faulty binaries can be built")).join(name)
+}
+
+/// The path of the course's shop, of a build with the feature `faults`.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn faulty_shop() -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    // Beside the services, which it is not built with: so all that they share is built once.
+    let arguments = ["--package", "shop", "--bin", "shop", "--features", "shop/faults"];
+    let build = || build(&arguments, Some("shop-faults"));
+    DIRECTORY.get_or_init(|| build().expect("the faulty shop can be built")).join("shop")
 }
 
 /// Builds the services into the directory of this build, or into one of that name beside it; says where they are.
@@ -37,7 +49,7 @@ fn build(arguments: &[&str], beside: Option<&str>) -> anyhow::Result<PathBuf> {
     let shared = profile.parent().context("the directory of the build")?;
     let target = beside.map_or_else(|| shared.to_owned(), |name| shared.join(name));
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(workspace).args(["build", "--quiet", "--locked", "--bins"]).args(arguments);
+    cargo.current_dir(workspace).args(["build", "--quiet", "--locked"]).args(arguments);
     cargo.args(["--package", "broker", "--package", "cli", "--package", "listener", "--package", "logger"]);
     // What is built on the way is shared: no dependency is built twice.
     cargo.env("CARGO_BUILD_BUILD_DIR", shared).env("CARGO_TARGET_DIR", &target);
