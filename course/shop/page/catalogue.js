@@ -11,11 +11,15 @@ const SHOWN = 50;
 
 let shown = [];
 const basket = new Map();
+const rows = new Map();
 const listeners = new Set();
 
 export function start() {
   byId('import').addEventListener('click', () => post('/api/products/sample', {}).then(look, () => {}));
-  onLanguage(draw);
+  onLanguage(() => {
+    draw();
+    drawBasket();
+  });
   keepLooking();
 }
 
@@ -29,7 +33,7 @@ export const items = () =>
 
 export function empty() {
   basket.clear();
-  draw();
+  drawBasket();
 }
 
 async function keepLooking() {
@@ -55,17 +59,37 @@ async function look() {
 
 function draw() {
   byId('catalogue-none').hidden = byId('import').hidden = shown.length > 0;
-  byId('products').replaceChildren(...shown.map(row));
+  const nodes = shown.map(row);
+  // A row stays where it is: whoever is about to press its button finds it.
+  const list = byId('products');
+  if (nodes.length !== list.children.length || nodes.some((node, at) => node !== list.children[at])) {
+    list.replaceChildren(...nodes);
+  }
+}
+
+function drawBasket() {
   byId('basket-none').hidden = basket.size > 0;
   byId('basket').replaceChildren(...[...basket].map(chosen));
   for (const listener of listeners) listener();
 }
 
 function row(product) {
-  const add = say(el('button', { type: 'button', 'data-sku': product.sku, disabled: product.free < 1 }), 'add');
-  add.addEventListener('click', () => put(product));
-  const free = el('small', {}, t('free', { free: product.free, reserved: product.reserved }));
-  return el('li', {}, el('span', { class: 'name' }, product.name), free, el('b', {}, money(product.price_minor)), add);
+  const known = rows.get(product.sku) ?? made(product.sku);
+  const { node, name, free, price, add } = Object.assign(known, { product });
+  name.textContent = product.name;
+  free.textContent = t('free', { free: product.free, reserved: product.reserved });
+  price.textContent = money(product.price_minor);
+  add.disabled = product.free < 1;
+  return node;
+}
+
+function made(sku) {
+  const [name, free, price] = [el('span', { class: 'name' }), el('small'), el('b')];
+  const add = say(el('button', { type: 'button', 'data-sku': sku }), 'add');
+  const made = { node: el('li', {}, name, free, price, add), name, free, price, add };
+  add.addEventListener('click', () => put(made.product));
+  rows.set(sku, made);
+  return made;
 }
 
 function put(product) {
@@ -75,14 +99,14 @@ function put(product) {
     unit_minor: product.price_minor,
     quantity: Math.min(before + 1, 99),
   });
-  draw();
+  drawBasket();
 }
 
 function chosen([sku, { name, quantity, unit_minor }]) {
   const drop = say(el('button', { type: 'button' }), 'drop');
   drop.addEventListener('click', () => {
     basket.delete(sku);
-    draw();
+    drawBasket();
   });
   return el('li', {}, el('span', { class: 'name' }, name), el('small', {}, `× ${quantity}`), el('b', {}, money(quantity * unit_minor)), drop);
 }
