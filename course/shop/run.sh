@@ -42,11 +42,11 @@ TEXT
   while true; do pause 3600; done
 }
 
-# Runs a service, again and again.
+# Runs a service, again and again, for as long as this script runs.
 keep() {
   local child=
   trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 0' TERM
-  while true; do
+  while is_running $$; do
     "$BINARY" "$1" >>".run/shop-$1.log" 2>&1 &
     child=$!
     wait "$child" || true

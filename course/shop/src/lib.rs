@@ -22,7 +22,12 @@ pub mod store;
 pub mod user;
 
 /// What `shop.proto` compiles to.
-#[expect(missing_docs, clippy::allow_attributes_without_reason, reason = "generated")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; shop.proto has the comments"
+)]
 pub mod pb {
     tonic::include_proto!("shop.v1");
 }

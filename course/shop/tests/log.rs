@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::{StoredEntry, Transport};
 use serde_json::Value;
 use shop::pb::State;
-use tests::{SOON, node, rabbitmq::VirtualHost, stack::Stack};
+use tests::{SOON, collector::Collector, node, rabbitmq::VirtualHost, stack::Stack};
 use uuid::Uuid;
 
 use crate::{
@@ -145,4 +145,40 @@ async fn an_entry_that_the_log_refuses_is_set_aside_and_counted() {
         assert!(stored.contains(&format!("shop.order.{name}")), "{stored:?}");
     }
     assert!(!stored.contains("shop.order.paid"));
+}
+
+#[tokio::test]
+async fn one_order_is_one_trace_from_the_page_to_every_commit() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let collector = Collector::start();
+    let stack = Stack::start_direct(&[]).await;
+    let broker = format!("http://{}", stack.broker_at);
+    let settings = [
+        ("BROKER_URL", broker.as_str()),
+        ("SHOP_LOG_TRANSPORT", "http"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
+    ];
+    let shop = Shop::start_with(&settings).await;
+    shop.pieces("mug", 10).await;
+    let (id, buyer) = (Uuid::now_v7(), shop.buyer(10 * PRICE).await);
+    let request = browserless().post(format!("http://{}/api/orders", shop.address("front")));
+    let request = request.header("Idempotency-Key", id.to_string());
+    let request = request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let answer = request.body(basket(buyer, "mug", 1).to_string()).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let stored = tests::eventually("its nine entries are stored", async || {
+        let stored = stack.all_stored().await;
+        let own: Vec<_> = stored.into_iter().filter(|entry| entry.data.contains(&id.to_string())).collect();
+        (own.len() == 9).then_some(own)
+    })
+    .await;
+    for entry in stored {
+        assert!(entry.data.contains(TRACE), "{}: {}", entry.name, entry.data);
+    }
+    tests::eventually("each service has told the collector", async || {
+        let spans = collector.spans().into_iter().filter(|span| span.trace_id == TRACE);
+        let services: BTreeSet<String> = spans.map(|span| span.service).collect();
+        ["front", "order", "payment", "product"].iter().all(|own| services.contains(*own)).then_some(())
+    })
+    .await;
 }

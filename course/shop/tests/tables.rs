@@ -83,10 +83,10 @@ fn rows<const N: usize>(dir: &Path, service: &str, query: &str) -> Vec<[String; 
     connection.busy_timeout(tests::SOON).expect("a timeout");
     let mut select = connection.prepare(query).expect("a query");
     let text = |row: &rusqlite::Row<'_>, column| {
-        Ok(match row.get_ref(column)? {
-            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-            value => value.as_str()?.to_owned(),
-        })
+        let value = row.get_ref(column)?;
+        Ok(value
+            .as_i64()
+            .map_or_else(|_| value.as_str().map(str::to_owned), |number| Ok(number.to_string()))?)
     };
     let rows = select.query_map([], |row| {
         (0..N).map(|column| text(row, column)).collect::<rusqlite::Result<Vec<String>>>()

@@ -78,7 +78,7 @@ pub(super) async fn follow(
         let Some((first, rest)) = first(events).await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
-        Follower { first: Some(first), events: Events::Past(rest), app, place: Some(place) }
+        Follower { first: Some(first), events: Events::Past(Box::new(rest)), app, place: Some(place) }
     } else {
         let events = Events::Live(app.hub.follow(order.order_id, after).await?);
         Follower { first: None, events, app, place: Some(place) }
@@ -114,7 +114,7 @@ struct Follower {
 }
 
 enum Events {
-    Past(Streaming<OrderEvent>),
+    Past(Box<Streaming<OrderEvent>>),
     Live(mpsc::Receiver<OrderEvent>),
 }
 

@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ struct Entry {
     /// JSON as text, as the log keeps it.
     data: String,
     transport: String,
-    created_at: String,
+    created_at: Timestamp,
 }
 
 /// `GET /api/orders/{id}/story`: oldest first.
@@ -48,7 +49,7 @@ pub(super) async fn story(State(app): State<Arc<App>>, Path(id): Path<String>) -
     let page = page.ok_or_else(|| Failure::unavailable("the log cannot be read now: retry"))?;
     let mut entries = page.data.entries;
     // By when it happened; queued entries are stored later than others.
-    entries.sort_by(|one, other| one.created_at.cmp(&other.created_at));
+    entries.sort_by_key(|entry| entry.created_at);
     let entries: Vec<Value> = entries.into_iter().map(told).collect();
     Ok(answer(StatusCode::OK, "story", json!({ "entries": entries })))
 }
