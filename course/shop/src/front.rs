@@ -1,7 +1,7 @@
 //! The front: HTTP for browsers and scripts, and the page. It keeps no state but its own part of the log.
 //!
-//! [`api`] buys and asks, [`events`] tells a browser what becomes of its order, [`story`] shows what the log says of it,
-//! [`checks`] what must hold, [`buttons`] breaks things on purpose, and [`page`] has the files of the page.
+//! `api` buys and asks, `events` tells a browser what becomes of its order, `story` shows what the log says of it,
+//! `checks` what must hold, `buttons` breaks things on purpose, and `page` has the files of the page.
 
 mod answer;
 mod api;

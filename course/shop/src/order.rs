@@ -1,6 +1,6 @@
 //! Orders: placed once, driven through their steps by a task each, and followed by whoever wants to know.
 //!
-//! [`saga`] drives, [`table`] keeps, [`watch`] tells. A caller that goes does not stop its order, and neither does a
+//! `saga` drives, `table` keeps, `watch` tells. A caller that goes does not stop its order, and neither does a
 //! `kill -9`: after a start whatever is open goes on.
 
 mod saga;
