@@ -16,11 +16,13 @@ export BROKER_HTTP_LISTEN=${BROKER_HTTP_LISTEN:-127.0.0.1:8080}
 export LOGGER_HTTP_LISTEN=${LOGGER_HTTP_LISTEN:-127.0.0.1:8082}
 export LOGGER_RPC_LISTEN=${LOGGER_RPC_LISTEN:-127.0.0.1:5002}
 export LOGGER_GRPC_LISTEN=${LOGGER_GRPC_LISTEN:-127.0.0.1:50001}
+export LOGGER_NETRPC_LISTEN=${LOGGER_NETRPC_LISTEN:-127.0.0.1:5001}
 export LISTENER_HTTP_LISTEN=${LISTENER_HTTP_LISTEN:-127.0.0.1:8083}
 # What was taken for a large body goes back to the system: see SECURITY.md.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-131072} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-131072}
 
-declare -A pids=() # of the services that run, by name
+declare -A pids=()   # of the services that run, by name
+declare -A killed=() # of them, those that a key has killed
 
 main() {
   mkdir -p .run && chmod 700 .run # the URL in it may hold a password
@@ -65,7 +67,8 @@ already_running() {
 check_ports() {
   local setting port taken=0
   ! is_fourwire "$BROKER_HTTP_LISTEN" || already_running
-  for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_GRPC_LISTEN LISTENER_HTTP_LISTEN; do
+  for setting in BROKER_HTTP_LISTEN LOGGER_HTTP_LISTEN LOGGER_RPC_LISTEN LOGGER_NETRPC_LISTEN LOGGER_GRPC_LISTEN \
+    LISTENER_HTTP_LISTEN; do
     if answers "${!setting}"; then
       port=${!setting##*:}
       port=$((port < 55536 ? port + 10000 : port - 10000))
@@ -157,7 +160,8 @@ print_what_to_try() {
 Fourwire is ready.
 
   broker     http://$broker    (the page: open it in a browser)
-  logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN")
+  logger     http $(shown "$LOGGER_HTTP_LISTEN"), rpc $(shown "$LOGGER_RPC_LISTEN"), grpc $(shown "$LOGGER_GRPC_LISTEN"),
+             net/rpc $(shown "$LOGGER_NETRPC_LISTEN") (for Go)
   listener   $listener
 
 Send an entry over each of the four transports, and read the four back:
@@ -166,19 +170,56 @@ TEXT
   for transport in http rpc rabbitmq grpc; do
     echo "  curl $key-d '{\"action\":\"log\",\"transport\":\"$transport\",\"log\":{\"name\":\"event\",\"data\":\"hello\"}}' $broker/handle"
   done
-  printf "  curl %s'%s/logs?limit=4'\n\nCtrl-C stops everything.\n\n" "$key" "$broker"
+  printf "  curl %s'%s/logs?limit=4'\n\n" "$key" "$broker"
+  if [[ $keys == yes ]]; then
+    printf "Keys: l kills the logger, or starts it again"
+    [[ -z $rabbitmq ]] || printf "; i does so with the listener"
+    printf '. Watch the page meanwhile.\n\n'
+  fi
+  printf 'Ctrl-C stops everything.\n\n'
 }
 
 # --- Running and stopping ---------------------------------------------------------------------
 
 await_death() {
-  local name
+  local name key
   while true; do
-    wait -n "${pids[@]}" || true
+    if [[ $keys == yes ]]; then
+      # Ends by itself now and then, to look whether all are alive.
+      key=
+      IFS= read -rsn 1 -t 0.5 key || true
+      obey "$key"
+    else
+      wait -n "${pids[@]}" || true
+    fi
     for name in "${!pids[@]}"; do
-      alive "$name" || die "The $name has stopped by itself; stopping the others."
+      [[ -n ${killed[$name]:-} ]] || alive "$name" || die "The $name has stopped by itself; stopping the others."
     done
   done
+}
+
+# What a key does: the experiments of "Break it", without other terminals.
+obey() {
+  case $1 in
+    l) kill_or_start logger ;;
+    i) [[ -z $rabbitmq ]] || kill_or_start listener ;;
+    *) ;;
+  esac
+}
+
+kill_or_start() {
+  if [[ -n ${killed[$1]:-} ]]; then
+    start "$1"
+    unset "killed[$1]"
+    # The one before knows the process that was killed.
+    kill -KILL -- "-$guard" 2>/dev/null || true
+    guard
+    echo "The $1 is started again."
+  else
+    killed[$1]=yes
+    { kill -KILL "${pids[$1]}" && wait "${pids[$1]}"; } 2>/dev/null || true
+    echo "The $1 is killed (kill -9); the same key starts it again."
+  fi
 }
 
 # Whoever sends must be gone before who receives: nothing that was accepted is left on the way.
@@ -285,4 +326,7 @@ die() {
 
 on_terminal=no
 [[ ! -t 1 ]] || on_terminal=yes
+# Keys are read where somebody can press them.
+keys=no
+[[ $on_terminal == no || ! -t 0 ]] || keys=yes
 main

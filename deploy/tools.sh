@@ -1,16 +1,30 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
-# `sync-order`, which reads the logger's system calls; gRPC for Python, for a client in another language; and Chromium with
-# its driver, for the page. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis.
+# `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another language and the
+# labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, and Node, for clients in other
+# languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's SDK, which exports logs.
+# With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with `packages` Debian's packages
+# alone.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
 
+# Installs packages of PyPI into an environment of their own: these versions, so that a run does not fail for what newer
+# ones have learned.
+environment() {
+  local directory
+  directory=$(dirname "$(dirname "$SELF")")/.run/$1
+  shift
+  # What is there already is found without asking anybody.
+  if [[ ! -e $directory/installed || $(<"$directory/installed") != "$*" ]]; then
+    python3 -m venv "$directory"
+    "$directory/bin/pip" install --quiet --disable-pip-version-check "$@"
+    echo "$*" >"$directory/installed"
+  fi
+}
+
 if [[ ${1:-} == schemathesis ]]; then
-  environment=$(dirname "$(dirname "$SELF")")/.run/schemathesis
-  # This version, so that a run does not fail for what a newer one has learned.
-  python3 -m venv "$environment"
-  "$environment/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5
+  environment schemathesis schemathesis==4.32.5
   exit
 fi
 
@@ -30,16 +44,30 @@ apt_get() {
 need strace command -v strace
 need chromium-driver command -v chromedriver
 need python3-grpcio /usr/bin/python3 -c 'import grpc'
+need golang-go command -v go
+# Its older protobuf knows no optional fields, and would be installed if nothing else were said.
+need golang-google-grpc-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
+need golang-github-golang-protobuf-1-5-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
+need golang-github-rabbitmq-amqp091-go-dev test -d /usr/share/gocode/src/github.com/rabbitmq/amqp091-go
+need python3-pika /usr/bin/python3 -c 'import pika'
 need protobuf-compiler command -v protoc
 need protobuf-compiler-grpc command -v grpc_python_plugin
+need protoc-gen-go command -v protoc-gen-go
+need protoc-gen-go-grpc command -v protoc-gen-go-grpc
+need nodejs command -v node
+need python3-venv /usr/bin/python3 -c 'import ensurepip'
 
 if ((${#missing[@]} == 0)); then
-  exit 0
+  :
 elif ((EUID == 0)) && command -v apt-get >/dev/null; then
   { apt_get install "${missing[@]}" || { apt_get update && apt_get install "${missing[@]}"; }; } >&2
 elif sudo -n true 2>/dev/null; then
-  exec sudo -n bash "$SELF"
+  sudo -n bash "$SELF" packages
 else
   echo "The tests need ${missing[*]}: install it with 'sudo deploy/tools.sh' and try again." >&2
   exit 1
+fi
+
+if [[ ${1:-} != packages ]]; then
+  environment otlp opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-{http,grpc}==1.45.2
 fi

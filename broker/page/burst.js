@@ -1,106 +1,69 @@
-// A burst of entries over each transport, one transport after the other, so that they do not disturb each other.
+// A burst over each transport. The broker sends and measures it: a browser would measure itself.
 
-import { deliver } from './api.js';
-import { byId, el, onceAFrame } from './dom.js';
-import { duration, number, say, t } from './i18n.js';
-import { TRANSPORTS, mark } from './marks.js';
-import { spread } from './spread.js';
+import { ask, link } from './api.js';
+import { byId } from './dom.js';
+import { say, t } from './i18n.js';
+import { parser } from './stream.js';
 
-let cancelled = false;
+const listeners = new Set();
+let running;
 
 export function start() {
   byId('burst-form').addEventListener('submit', (event) => {
     event.preventDefault();
     run(byId('burst-count').valueAsNumber, byId('burst-callers').valueAsNumber);
   });
-  // What is on its way is waited for: an entry that is given up may be stored or not.
-  byId('burst-cancel').addEventListener('click', () => {
-    cancelled = true;
-  });
+  byId('burst-cancel').addEventListener('click', () => running?.abort());
+  link.addEventListener('key', () => running?.abort());
 }
 
-async function run(count, callers) {
-  cancelled = false;
+export const isRunning = () => running !== undefined;
+
+// Calls back with each event of a burst, `{ event, data }`, and with `over` at its end, however that came.
+export const onEvent = (listener) => listeners.add(listener);
+
+export async function run(entries, concurrency) {
+  if (running || byId('lanes').dataset.runs === 'true') return;
+  running = new AbortController();
+  const { signal } = running;
   busy(true);
-  const rows = TRANSPORTS.map(newRow);
-  byId('spreads').replaceChildren(...rows.map((row) => row.spread.node));
-  byId('burst-table').tBodies[0].replaceChildren(...rows.map((row) => row.node));
-  byId('burst-table').hidden = false;
-  let trouble;
-  for (const row of rows) {
-    trouble = await overOne(row, count, callers);
-    if (trouble || cancelled) break;
+  let ended;
+  try {
+    const body = JSON.stringify({ entries, concurrency });
+    const response = await ask('/burst', { method: 'POST', body, signal });
+    if (response.status === 200) ended = await read(response, entries);
+    else ended = ['burst.refused', { message: (await response.json()).message }];
+  } catch {
+    ended = signal.aborted ? ['burst.cancelled'] : ['burst.refused', { message: () => t('unreachable') }];
   }
-  if (trouble) say(byId('burst-said'), 'burst.refused.all', { message: trouble });
-  else say(byId('burst-said'), cancelled ? 'burst.cancelled' : 'burst.done');
+  say(byId('burst-said'), ...(ended ?? ['burst.broken']));
+  running = undefined;
+  tell({ event: 'over' });
   busy(false);
+}
+
+// Reads the events to their end; what is to be said then.
+async function read(response, entries) {
+  let why;
+  const parse = parser(({ event, data }) => {
+    const told = JSON.parse(data);
+    if (event === 'progress') {
+      say(byId('burst-said'), 'burst.runs', { transport: told.transport, sent: told.sent, count: entries });
+    }
+    if (event === 'ended') why = told.why === 'done' ? ['burst.done'] : ['burst.drained'];
+    tell({ event, data: told });
+  });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) parse(piece.value);
+  return why;
+}
+
+function tell(event) {
+  for (const listener of listeners) listener(event);
 }
 
 function busy(runs) {
   byId('burst').dataset.runs = runs;
-  byId('burst-start').disabled = runs;
   byId('burst-cancel').disabled = !runs;
-  // A disabled button drops the focus of whoever pressed it.
-  byId(runs ? 'burst-cancel' : 'burst-start').focus({ preventScroll: true });
-}
-
-// Sends them all over one transport. Returns what makes it useless to go on, if something does.
-async function overOne(row, count, callers) {
-  const begun = performance.now();
-  let next = 0;
-  let trouble;
-  const draw = onceAFrame(() => row.draw(performance.now() - begun));
-  say(byId('burst-said'), 'burst.runs', { transport: row.transport, count });
-  const call = async () => {
-    while (next < count && !cancelled && !trouble) {
-      next += 1;
-      trouble ??= await sendOne(row, `${next} of ${count}`);
-      draw();
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(callers, count) }, call));
-  row.draw(performance.now() - begun);
-  return trouble;
-}
-
-async function sendOne(row, data) {
-  row.sent += 1;
-  let answer;
-  try {
-    answer = await deliver(row.transport, { name: 'burst', data });
-  } catch {
-    row.unknown += 1;
-    return () => t('unreachable');
-  }
-  const { status, body, took } = answer;
-  if (status === 202) row.take(took);
-  else if (status === 504) row.unknown += 1;
-  else row.refused += 1;
-  return status === 401 || status === 403 ? body.message : undefined;
-}
-
-// A line of the table and its picture.
-function newRow(transport) {
-  const cells = Array.from({ length: 9 }, () => el('td', {}, '–'));
-  const node = el('tr', { 'data-transport': transport }, el('th', { scope: 'row' }, mark(transport)), ...cells);
-  const took = [];
-  const row = { transport, node, spread: spread(transport), sent: 0, refused: 0, unknown: 0 };
-  row.take = (us) => {
-    took.push(us);
-    row.spread.add(us);
-  };
-  row.draw = (ms) => {
-    const sorted = Float64Array.from(took).sort();
-    const within = (part) => sorted[Math.ceil(part * sorted.length) - 1];
-    const times = [within(0.5), within(0.95), within(0.99), sorted.at(-1)];
-    const counts = [row.sent, took.length, row.refused, row.unknown].map((value) => () => number(value));
-    const shown = [
-      ...counts,
-      ...times.map((us) => () => (us === undefined ? '–' : duration(us))),
-      () => number((1000 * took.length) / ms),
-    ];
-    shown.forEach((text, index) => say(cells[index], 'is', { text }));
-    row.spread.draw(took.length, times[0]);
-  };
-  return row;
+  for (const id of ['burst-start', 'lanes-burst']) byId(id).setAttribute('aria-disabled', runs);
 }

@@ -11,19 +11,25 @@ const EVERY = 1_000;
 const PATIENCE = 4_000;
 const KEPT = 60;
 
+// The least that the scale of depths ends at: one entry shall not look like a hundred.
+const LEAST = 10;
+
 const cards = {};
 let depths = [];
 let latest;
 
 export function start() {
   for (const part of PARTS) {
-    const state = el('p', { class: 'state' });
+    const state = el('span', { class: 'state' });
     const role = say(el('small'), `${part}.role`);
-    cards[part] = { node: el('li', { id: `part-${part}` }, say(el('h3'), part), state, role), state };
+    const more = el('small', { class: 'more' });
+    const chip = el('summary', {}, say(el('b'), part), ' ', state);
+    cards[part] = { node: el('li', { id: `part-${part}` }, el('details', {}, chip, el('p', {}, role, ' ', more))), state, more };
     byId('parts').append(cards[part].node);
     tell(part, 'unknown');
   }
   onLanguage(() => latest && showNumbers(latest));
+  drawHistory();
   look();
 }
 
@@ -62,12 +68,15 @@ function show(status) {
   tell('broker', broker.draining ? 'draining' : 'ready', broker.ready);
   tell('logger', word(logger.reachable, logger.ready ? 'ready' : 'unready'), logger.ready);
   tell('rabbitmq', word(rabbitmq.reachable, 'takes'), rabbitmq.reachable);
-  tell('listener', word(listener.reachable, listener.consuming ? 'consuming' : 'waiting'), listener.consuming);
+  // What it holds it cannot store while the logger is down, whatever it still consumes.
+  const stuck = listener.waiting_for === 'logger' || (listener.held > 0 && !logger.ready) || listener.dead_letters_refused;
+  tell('listener', word(listener.reachable, listener.consuming && !stuck ? 'consuming' : 'waiting'), listener.consuming && !stuck);
+  if (listener.reachable) say(cards.listener.more, 'listener.holds', { count: listener.held ?? 0 });
   const { profile } = broker;
   byId('profile').hidden = profile === 'release';
   say(byId('profile'), 'profile', { profile });
   depths = [...depths, showNumbers(status)].slice(-KEPT);
-  byId('queue-history').replaceChildren(history());
+  drawHistory();
 }
 
 const word = (reachable, otherwise) => (reachable ? otherwise : 'silent');
@@ -77,6 +86,7 @@ function showNothing(state) {
   latest = undefined;
   tell('broker', state, state === 'ready');
   for (const part of PARTS.slice(1)) tell(part, 'unknown');
+  cards.listener.more.textContent = '';
   byId('queue-depth').textContent = byId('dead-letters').textContent = '–';
   byId('queue-parts').textContent = '';
 }
@@ -94,21 +104,22 @@ function tell(part, key, well) {
 
 function showNumbers({ rabbitmq, listener }) {
   const { queue, dead_letters: dead } = rabbitmq;
-  const depth = queue === null ? undefined : queue + (listener.held ?? 0);
+  const depth = queue === null ? undefined : queue + (listener.unacked ?? 0);
   byId('queue-depth').textContent = depth === undefined ? '–' : number(depth);
   byId('dead-letters').textContent = dead === null ? '–' : number(dead);
   if (depth === undefined) byId('queue-parts').textContent = '';
-  else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.held ?? '?' });
+  else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.unacked ?? '?' });
   return depth;
 }
 
-// The depths of the last minute as bars, the latest at the right.
-function history() {
+// The depths of the last minute as bars, the latest at the right, on an axis that says where it ends.
+function drawHistory() {
   const known = depths.filter((depth) => depth !== undefined);
-  const most = Math.max(1, ...known);
+  const most = Math.max(0, ...known);
+  const scale = round(most);
   const width = 100 / KEPT;
   const bars = depths.map((depth = 0, index) => {
-    const height = (100 * depth) / most;
+    const height = (100 * depth) / scale;
     return svg('rect', {
       x: `${100 - (depths.length - index) * width}%`,
       y: `${100 - height}%`,
@@ -116,5 +127,16 @@ function history() {
       height: `${height}%`,
     });
   });
-  return label(svg('svg', { class: 'history', role: 'img' }, ...bars), 'queue.history', { most: Math.max(0, ...known) });
+  const half = svg('line', { x1: 0, x2: '100%', y1: '50%', y2: '50%' });
+  const picture = label(svg('svg', { role: 'img' }, half, ...bars), 'queue.history', { most });
+  const ends = [scale, scale / 2, 0].map((value) => say(el('span'), 'is', { text: () => number(value) }));
+  const axis = el('div', { class: 'ends', 'aria-hidden': 'true' }, ...ends);
+  byId('queue-history').replaceChildren(axis, picture, say(el('small'), 'queue.minute'));
+}
+
+// The next of 10, 20, 50, 100, 200, …
+function round(depth) {
+  for (let scale = LEAST; ; scale *= 10) {
+    for (const times of [1, 2, 5]) if (depth <= times * scale) return times * scale;
+  }
 }

@@ -27,7 +27,7 @@ export function number(value, digits = 0) {
 // A time in microseconds, with as many digits as can be compared at a glance.
 export function duration(us) {
   const ms = us / 1000;
-  if (ms >= 10_000) return t('s', { number: number(ms / 1000, 1) });
+  if (ms >= 1_000) return t('s', { number: number(ms / 1000, ms < 10_000 ? 2 : 1) });
   return t('ms', { number: number(ms, ms < 10 ? 2 : ms < 100 ? 1 : 0) });
 }
 

@@ -2,16 +2,20 @@
 
 import { hasKey, link, useKey } from './api.js';
 import * as burst from './burst.js';
+import * as difference from './difference.js';
 import { byId } from './dom.js';
 import * as health from './health.js';
 import * as i18n from './i18n.js';
+import * as lanes from './lanes.js';
+import * as results from './results.js';
 import * as send from './send.js';
 import * as tail from './tail.js';
 
 function start() {
   i18n.start();
   watchLink();
-  for (const part of [send, burst, health, tail]) part.start();
+  for (const part of [lanes, results, burst, send, difference, health, tail]) part.start();
+  byId('rabbitmq-page').href = `${location.protocol}//${location.hostname}:15672/`;
 }
 
 // What is to be said of the broker as a whole: that it does not answer, or that it wants a key.

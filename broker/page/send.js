@@ -1,7 +1,7 @@
 // Sends one entry by one transport, or by all four at once, and shows what became of it.
 
 import { askJson, deliver, link } from './api.js';
-import { curl } from './curl.js';
+import * as commands from './commands.js';
 import { byId, el } from './dom.js';
 import { duration, say } from './i18n.js';
 import { TRANSPORTS, mark } from './marks.js';
@@ -18,14 +18,14 @@ let busy = false;
 
 export function start() {
   for (const transport of [...TRANSPORTS, ALL]) byId('send-transports').append(choice(transport));
-  byId('send-form').addEventListener('input', showCurl);
+  commands.start(() => ({ transports: chosen(), log: entry() }));
+  byId('send-form').addEventListener('input', commands.show);
   byId('send-form').addEventListener('submit', (event) => {
     event.preventDefault();
     send();
   });
-  link.addEventListener('key', showCurl);
-  byId('curl-copy').addEventListener('click', copy);
-  showCurl();
+  link.addEventListener('key', commands.show);
+  commands.show();
 }
 
 function choice(transport) {
@@ -45,27 +45,6 @@ function entry() {
 function chosen() {
   const { value } = document.querySelector('#send-transports input:checked');
   return value === ALL ? TRANSPORTS : [value];
-}
-
-function showCurl() {
-  byId('curl').textContent = chosen()
-    .map((transport) => curl(transport, entry()))
-    .join('\n\n');
-}
-
-async function copy() {
-  const range = document.createRange();
-  range.selectNodeContents(byId('curl'));
-  getSelection().removeAllRanges();
-  getSelection().addRange(range);
-  try {
-    // Absent where the page did not come over TLS or from this machine.
-    await navigator.clipboard.writeText(byId('curl').textContent);
-    say(byId('curl-copy'), 'copied');
-  } catch {
-    say(byId('curl-copy'), 'copy.by.hand');
-  }
-  setTimeout(() => say(byId('curl-copy'), 'copy'), 3_000);
 }
 
 async function send() {
@@ -110,6 +89,7 @@ async function sendBy(row, log, draw, signal) {
     answer = await deliver(row.transport, log);
   } catch {
     row.node.classList.add('bad');
+    row.node.insertBefore(el('b', {}, '✕ '), row.outcome);
     say(row.outcome, 'lost');
     return;
   }

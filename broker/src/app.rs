@@ -4,7 +4,7 @@ use proto::Transport;
 use service::Shutdown;
 use transport::{Settings, Transports, http::HttpUrl};
 
-use crate::{metrics::Requests, status::Services, stream::Tails};
+use crate::{bursts::Bursts, metrics::Requests, services::Services, tails::Tails};
 
 /// What every handler may use. It is shared as one: axum clones it for each request.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub struct App {
     pub(crate) requests: Requests,
     /// How many listeners there should be.
     pub(crate) listeners: u32,
+    pub(crate) bursts: Bursts,
+    /// Whether who calls must have a key.
+    pub(crate) asks_for_keys: bool,
 }
 
 impl App {
@@ -36,7 +39,14 @@ impl App {
             shutdown: Shutdown::default(),
             requests: Requests::new(),
             listeners,
+            bursts: Bursts::default(),
+            asks_for_keys: false,
         }
+    }
+
+    /// The same, which only who has a key may call.
+    pub(crate) fn asking_for_keys(self, asks_for_keys: bool) -> Self {
+        App { asks_for_keys, ..self }
     }
 
     /// The same, which takes no new work from `shutdown` on.

@@ -1,6 +1,6 @@
 //! The broker's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{iter, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -15,6 +15,8 @@ use service::{
     tls::{Certificates, Identity},
 };
 use transport::{Endpoints, Tls, http::HttpUrl, rabbitmq::AmqpUrl};
+
+use crate::otlp;
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered.
 const MAX_DEADLINE_MS: u64 = 7_000;
@@ -68,6 +70,10 @@ pub struct Config {
     /// queues for up to half of it, then gets 503
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
+
+    /// OTLP logs in.
+    #[command(flatten)]
+    pub otlp: otlp::Settings,
 
     /// Origins of web pages that may call the broker, besides those on this machine; comma-separated
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
@@ -136,9 +142,11 @@ impl Config {
             ("BROKER_KEYS_FILE", self.broker_keys_file.is_some()),
         ];
         let missing = protection.iter().filter(|(_, given)| !given).map(|(setting, _)| *setting);
-        let (listen, allowed) = (self.broker_http_listen, self.allow_insecure_network);
         let missing: Vec<&str> = missing.collect();
-        network::check_exposure("BROKER_HTTP_LISTEN", listen, &missing, allowed)?;
+        let own = iter::once(("BROKER_HTTP_LISTEN", self.broker_http_listen));
+        for (setting, listen) in own.chain(self.otlp.listens()) {
+            network::check_exposure(setting, listen, &missing, self.allow_insecure_network)?;
+        }
         let identity = certificates.as_ref().map(Certificates::identity);
         Ok(Checked { transports: self.transports(identity)?, certificates })
     }

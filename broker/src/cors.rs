@@ -1,6 +1,6 @@
 //! Which pages of other origins may call the broker from a browser.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,6 +20,9 @@ use crate::answer::Refusal;
 
 /// Where a stream is to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long a browser need not ask again before it posts; as long as in the course.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(300);
 
 /// The origins whose pages may call: those of this machine, on any port, as the course's front end has it, and
 /// those of a setting.
@@ -44,6 +47,29 @@ impl Origins {
         router.layer(middleware::from_fn_with_state(self, refuse_others)).layer(cors)
     }
 
+    /// CORS only keeps an answer from a page. A body of plain text is posted without asking first, and here it would
+    /// be read as JSON: so what comes from elsewhere is refused.
+    ///
+    /// # Errors
+    /// [`Code::ForbiddenOrigin`].
+    pub(crate) fn check(&self, request: &Request) -> Result<(), Failure> {
+        let headers = request.headers();
+        let allowed = match headers.get(header::ORIGIN) {
+            Some(origin) => self.allow(origin) || self.is_own_page(origin, headers),
+            // Only a page of elsewhere that reads no answer, as an image does, asks without naming its origin.
+            None => !is_from_elsewhere(headers) || follows_a_link(request),
+        };
+        if !allowed {
+            return Err(refusal("origin not allowed: list it in BROKER_CORS_ORIGINS"));
+        }
+        let host = self.own_hosts_only.then(|| network::asked_host(headers)).flatten();
+        if host.is_some_and(|host| !self.allow_host(&host)) {
+            let message = "host name not allowed: use 127.0.0.1 or localhost, or list the origin in BROKER_CORS_ORIGINS";
+            return Err(refusal(message));
+        }
+        Ok(())
+    }
+
     fn allow(&self, origin: &HeaderValue) -> bool {
         origin
             .to_str()
@@ -65,7 +91,8 @@ impl Origins {
         network::is_own_host(host) || others.any(|other| other.host() == Some(host))
     }
 
-    fn layer(&self) -> CorsLayer {
+    /// What answers a browser that asks before it sends.
+    pub(crate) fn layer(&self) -> CorsLayer {
         let origins = self.clone();
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(move |origin, _| origins.allow(origin)))
@@ -78,33 +105,20 @@ impl Origins {
                 HeaderName::from_static("traceparent"),
                 HeaderName::from_static("tracestate"),
             ])
+            .max_age(PREFLIGHT_AGE)
             .expose_headers([HeaderName::from_static("server-timing"), header::RETRY_AFTER])
     }
 }
 
-/// CORS only keeps an answer from a page. A body of plain text is posted without asking first, and here it would
-/// be read as JSON: so what comes from elsewhere is refused.
 async fn refuse_others(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let allowed = match headers.get(header::ORIGIN) {
-        Some(origin) => origins.allow(origin) || origins.is_own_page(origin, headers),
-        // Only a page of elsewhere that reads no answer, as an image does, asks without naming its origin.
-        None => !is_from_elsewhere(headers) || follows_a_link(&request),
-    };
-    if !allowed {
-        return refusal("origin not allowed: list it in BROKER_CORS_ORIGINS");
+    match origins.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => Refusal::from(failure).into_response(),
     }
-    let host = origins.own_hosts_only.then(|| network::asked_host(request.headers())).flatten();
-    if host.is_some_and(|host| !origins.allow_host(&host)) {
-        let message =
-            "host name not allowed: use 127.0.0.1 or localhost, or list the origin in BROKER_CORS_ORIGINS";
-        return refusal(message);
-    }
-    next.run(request).await
 }
 
-fn refusal(message: &str) -> Response {
-    Refusal::from(Failure::new(Code::ForbiddenOrigin, message)).into_response()
+fn refusal(message: &str) -> Failure {
+    Failure::new(Code::ForbiddenOrigin, message)
 }
 
 /// Whether it is a page that some server of this machine serves; what an app or a file says of itself is none.

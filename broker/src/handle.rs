@@ -12,7 +12,7 @@ use proto::{
     Batch, BatchMode, Code, Failure, LogEntry, Outcome, Transport,
     json::{
         Accepted, AcceptedBatch, AcceptedEntry, Action, Entries, Envelope, FailureData, GrpcHandleBody,
-        Handle, HandleBody, Timing,
+        Handle, HandleBody, Timing, WireBytes,
     },
     limits::BODY_BYTES,
 };
@@ -58,6 +58,9 @@ enum Answers {
     /// Rate limit of the key exceeded: retry later
     #[response(status = 429)]
     TooOften(Envelope<FailureData>),
+    /// Certainly not stored: another server is at the logger's address
+    #[response(status = 502)]
+    NoSuchCall(Envelope<FailureData>),
     /// Certainly not stored: retry
     #[response(status = 503)]
     NotStored(Envelope<FailureData>),
@@ -122,7 +125,8 @@ async fn read(request: Request) -> Result<(Handle, Instant), Failure> {
     Ok((Handle::parse(&body, Timestamp::now())?, begun))
 }
 
-fn about_body(error: BodyError) -> Failure {
+/// What a sender is told of a body that could not be read.
+pub(crate) fn about_body(error: BodyError) -> Failure {
     match error {
         BodyError::TooLarge => {
             Failure::new(Code::TooLarge, format!("{error}: the limit is {BODY_BYTES} bytes"))
@@ -174,11 +178,11 @@ async fn carry_out(
     };
     let took = begun.elapsed();
     app.requests.took(transport, took);
-    let Delivered { outcomes, timing } =
+    let Delivered { outcomes, timing, wire_bytes } =
         delivered.map_err(|failure| Refusal::of(placed(failure, form, &ids), transport, ids.to_vec()))?;
     app.requests.accepted(transport, Outcome::best(outcomes.iter().copied().flatten()));
     let timing = Timing { total: microseconds(took), ..timing };
-    Ok(answer(form, &ids, transport, &outcomes, timing))
+    Ok(answer(form, &ids, transport, &outcomes, (timing, wire_bytes)))
 }
 
 /// Names the entry of an array that a failure speaks of. Where there is one, it was sent as one alone, and the other end
@@ -192,11 +196,12 @@ fn placed(failure: Failure, form: Form, ids: &Batch<Uuid>) -> Failure {
 struct Delivered {
     outcomes: Batch<Option<Outcome>>,
     timing: Timing,
+    wire_bytes: Option<WireBytes>,
 }
 
 impl Delivered {
     fn nothing(ids: &Batch<Uuid>) -> Self {
-        Delivered { outcomes: ids.map_each(|_| None), timing: Timing::default() }
+        Delivered { outcomes: ids.map_each(|_| None), timing: Timing::default(), wire_bytes: None }
     }
 }
 
@@ -205,9 +210,9 @@ async fn deliver(app: &App, batch: Batch<LogEntry>, transport: Transport) -> Res
         return Err(Failure::draining("the broker"));
     }
     let delivered = app.transports.write(transport, batch, BatchMode::AllOrNone).await?;
-    let (took, store) = (microseconds(delivered.took), delivered.store_us);
+    let (took, store, wire_bytes) = (microseconds(delivered.took), delivered.store_us, delivered.bytes);
     let outcomes = delivered.outcomes()?.map(Some);
-    Ok(Delivered { outcomes, timing: Timing { total: 0, transport: Some(took), store } })
+    Ok(Delivered { outcomes, timing: Timing { total: 0, transport: Some(took), store }, wire_bytes })
 }
 
 fn answer(
@@ -215,12 +220,12 @@ fn answer(
     ids: &Batch<Uuid>,
     transport: Transport,
     outcomes: &Batch<Option<Outcome>>,
-    timing_us: Timing,
+    (timing_us, wire_bytes): (Timing, Option<WireBytes>),
 ) -> Response {
     let data = match form {
         Form::One => {
             let (id, outcome) = (*ids.first(), *outcomes.first());
-            AcceptedOneOrMany::One(Accepted { id, transport, outcome, timing_us })
+            AcceptedOneOrMany::One(Accepted { id, transport, outcome, timing_us, wire_bytes })
         }
         Form::Many => {
             let entries = ids.iter().zip(outcomes.iter());

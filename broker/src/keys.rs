@@ -11,7 +11,7 @@ mod guard;
 mod key;
 
 pub use guard::Caller;
-pub(crate) use guard::{Guard, begin_counting, describe};
+pub(crate) use guard::{CHALLENGE, Guard, begin_counting, describe};
 
 use std::{fmt, iter, num::NonZeroU32, path::PathBuf, sync::Arc};
 

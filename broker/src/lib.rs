@@ -1,31 +1,38 @@
 //! The HTTP front: takes JSON, hands each log entry to a transport, and answers in the course's envelope.
 //!
-//! [`handle`] takes entries, [`read`] passes questions on to the logger, [`stream`] follows what it stores, [`course`]
-//! has the addresses that the course has besides, and [`answer`] turns what became of an entry into an HTTP answer.
-//! [`keys`] says who may call. [`page`] shows all of it in a browser, and [`status`] how each part is.
-//! What it does not do: store, retry, or know how a transport works.
+//! [`handle`] takes entries, [`otlp`] the logs of OpenTelemetry on ports of its own, [`read`] passes questions on to the
+//! logger, [`stream`] follows what it stores, [`course`] has the addresses that the course has besides, and [`answer`]
+//! turns what became of an entry into an HTTP answer. [`burst`] sends many and measures them. [`keys`] says who may call.
+//! [`page`] shows all of it in a browser, and [`status`] how each part is. What it does not do: store, retry, or know how
+//! a transport works.
 
 pub mod answer;
+pub mod burst;
 pub mod course;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod handle;
 pub mod keys;
+pub mod otlp;
 pub mod page;
 pub mod read;
 pub mod status;
 pub mod stream;
 
 mod app;
+mod bursts;
 mod config;
 mod consumers;
 mod cors;
 mod metrics;
+mod services;
+mod tails;
+mod tally;
 
 pub use app::App;
 pub use config::Config;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::get};
@@ -40,6 +47,7 @@ use service::{
     network,
     tls::{Callers, Certificates, Protocol},
 };
+use tracing::field::display;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -49,6 +57,7 @@ use crate::{answer::Refusal, config::Checked, cors::Origins, handle::AcceptedOne
 #[derive(Debug)]
 pub struct Broker {
     http: Acceptor,
+    otlp: otlp::Ports,
     app: App,
     origins: Origins,
     guard: Option<Guard>,
@@ -71,7 +80,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     // Keys or a certificate keep out the page of a name that was made to lead here.
     let protected = guard.is_some() || certificates.is_some();
     let own_hosts_only = network::is_loopback(listen) && !protected;
-    let origins = Origins::new(config.broker_cors_origins, own_hosts_only, protected);
+    let origins = Origins::new(config.broker_cors_origins.clone(), own_hosts_only, protected);
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(guard) = &guard {
@@ -80,6 +89,13 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     // Callers show a key, not a certificate.
     let serve = |own: &mut Certificates| own.serve(Callers::Anyone, Protocol::Http1);
     let tls = certificates.as_mut().map(serve).transpose()?;
+    let otlp = otlp::Ports::bind(
+        &config.otlp,
+        certificates.as_mut(),
+        config.broker_cors_origins,
+        protected,
+        Duration::from_millis(config.broker_deadline_ms),
+    )?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
         reloads.add("the certificates", move || {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
@@ -93,8 +109,9 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         &config.listener_http_url,
         config.broker_default_transport,
         config.broker_listeners,
-    );
-    Ok(Broker { http, app, origins, guard, reloads, serving: config.http, telemetry })
+    )
+    .asking_for_keys(guard.is_some());
+    Ok(Broker { http, otlp, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
 impl Broker {
@@ -112,18 +129,22 @@ impl Broker {
     /// If the socket is gone.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let http = self.address().context("the port is gone")?;
-        tracing::info!(%http, "broker ready");
+        let (otlp_grpc, otlp_http) = (self.otlp.grpc_address(), self.otlp.http_address());
+        let (otlp_grpc, otlp_http) = (otlp_grpc.map(display), otlp_http.map(display));
+        tracing::info!(%http, otlp_grpc, otlp_http, "broker ready");
         let app = Arc::new(self.app.until(shutdown.clone()));
         let health = health_routes(&app, self.telemetry);
-        let router = routes(Arc::clone(&app), self.guard.is_some()).merge(health);
+        let router = routes(Arc::clone(&app)).merge(health);
         let router = match &self.guard {
             Some(guard) => guard.stand_before(router),
             None => router,
         };
         // Outside of the keys: a browser asks first without one, and may read a refusal.
-        let router = self.origins.guard(router);
+        let router = service::http::catch_panics(self.origins.guard(router));
+        let otlp = self.otlp.run(Arc::clone(&app), self.guard.clone(), &self.serving, shutdown.clone());
+        let http = service::http::serve(self.http, router, &self.serving, shutdown);
         tokio::select! {
-            () = service::http::serve(self.http, service::http::catch_panics(router), &self.serving, shutdown) => {}
+            ((), otlp) = async { tokio::join!(http, otlp) } => otlp?,
             never = self.reloads.run() => match never {},
             never = consumers::watch(&app.transports, app.listeners) => match never {},
         }
@@ -142,10 +163,11 @@ impl Broker {
 ))]
 struct Description;
 
-fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
+fn routes(app: Arc<App>) -> Router {
     let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(handle::handle))
         .routes(routes!(handle::log_grpc))
+        .routes(routes!(burst::burst))
         .routes(routes!(read::list))
         .routes(routes!(stream::follow))
         .routes(routes!(read::entry))
@@ -153,7 +175,7 @@ fn routes(app: Arc<App>, asks_for_keys: bool) -> Router {
         .routes(routes!(page::index, course::hit))
         .routes(routes!(course::ping))
         .split_for_parts();
-    if asks_for_keys {
+    if app.asks_for_keys {
         keys::describe(&mut description);
     }
     // Written out once: whoever asks for it again and again costs little.

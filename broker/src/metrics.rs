@@ -6,13 +6,15 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
+use proto::{Certainty, Code, Outcome, PerOutcome, PerTransport, Transport};
 
 const REQUESTS: &str = "broker_requests_total";
 const REQUEST_SECONDS: &str = "broker_request_seconds";
 const AUTH_REFUSED: &str = "broker_auth_refused_total";
 const QUEUE_CONSUMERS: &str = "broker_queue_consumers";
 const OPEN_STREAMS: &str = "broker_open_streams";
+const OTLP_REQUESTS: &str = "broker_otlp_requests_total";
+const OTLP_RECORDS: &str = "broker_otlp_records_total";
 
 /// The label of a request that was refused before it was known which transport it names.
 const NO_TRANSPORT: &str = "none";
@@ -67,6 +69,53 @@ impl Requests {
     pub(crate) fn took(&self, transport: Transport, took: Duration) {
         self.seconds[transport].record(took);
     }
+}
+
+/// Counts what comes by OTLP. All counters are there from the start, whether its ports are open or not.
+#[derive(Debug)]
+pub(crate) struct Otlp {
+    pub(crate) records: OtlpRecords,
+}
+
+/// Counts the records of OTLP.
+#[derive(Debug)]
+pub(crate) struct OtlpRecords(PerOutcome<Counter>);
+
+impl Otlp {
+    /// Call it after the recorder of the metrics is installed.
+    pub(crate) fn new() -> Self {
+        describe_counter!(OTLP_REQUESTS, Unit::Count, "OTLP export requests, by what they are answered");
+        describe_counter!(OTLP_RECORDS, Unit::Count, "OTLP log records, by what became of each");
+        for protocol in ["grpc", "http"] {
+            for answer in [Ok(0), Ok(1), Err(Certainty::Rejected), Err(Certainty::NotStored)] {
+                otlp_requests(protocol, answer).increment(0);
+            }
+        }
+        let records = PerOutcome::new(|outcome| counter!(OTLP_RECORDS, "outcome" => outcome));
+        Otlp { records: OtlpRecords(records) }
+    }
+
+    /// A request was answered: how many of its records are rejected, or that it is refused or to be resent as a whole.
+    pub(crate) fn answered(&self, protocol: &'static str, answer: Result<u64, Certainty>) {
+        otlp_requests(protocol, answer).increment(1);
+    }
+}
+
+impl OtlpRecords {
+    /// So many have ended like this.
+    pub(crate) fn ended(&self, ending: Result<Outcome, Code>, count: usize) {
+        self.0.of(ending).increment(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}
+
+fn otlp_requests(protocol: &'static str, answer: Result<u64, Certainty>) -> Counter {
+    let outcome = match answer {
+        Ok(0) => "accepted",
+        Ok(_) => "partial",
+        Err(Certainty::Rejected) => "refused",
+        Err(Certainty::NotStored | Certainty::Unknown) => "retry",
+    };
+    counter!(OTLP_REQUESTS, "protocol" => protocol, "outcome" => outcome)
 }
 
 /// How many readers of `/logs/stream` there are. Call it after the recorder of the metrics is installed.

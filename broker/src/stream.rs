@@ -1,6 +1,6 @@
 //! `GET /logs/stream`: entries as they are stored, as server-sent events.
 
-use std::{collections::VecDeque, convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -17,18 +17,11 @@ use proto::{
     json::{Envelope, FailureData},
 };
 use serde_json::json;
-use service::{Client, Place, Places, Shutdown};
+use service::{Client, Place, Shutdown};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use transport::{
-    Settings,
-    grpc::{Streams, Tail, Tailed},
-};
+use transport::grpc::{Tail, Tailed};
 
-use crate::{App, answer::Refusal, keys::Caller, read::about_reading};
-
-/// Most streams at a time. Each has a connection to the logger. Where there are as many, the caller that has most gives
-/// one up for one that has fewer.
-const STREAMS: usize = 64;
+use crate::{App, answer::Refusal, keys::Caller, read::about_reading, tails::Reader};
 
 /// How often a silent stream says that it is alive: within what proxies wait. A reader that has gone is noticed by it: the
 /// first after that draws a reset, and the next fails.
@@ -39,31 +32,6 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// When a browser should come again after the stream has ended.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What tails come from, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct Tails {
-    streams: Streams,
-    places: Places<Reader>,
-}
-
-/// Whose streams are counted together: those of a name in the file of keys; without keys those of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Reader {
-    Name(String),
-    Address(IpAddr),
-}
-
-impl Tails {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Tails { streams: Streams::new(settings), places: Places::new(STREAMS) }
-    }
-
-    /// How many there are now.
-    pub(crate) fn open(&self) -> usize {
-        self.places.taken_now()
-    }
-}
 
 /// Streams entries as they are stored, one event each. All filters must match. Without `after` the stream begins at
 /// `since`, and it ends at `until`.

@@ -1,62 +1,85 @@
 //! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
 
 mod dead;
+mod explain;
 mod get;
 mod load;
+mod look;
 mod send;
 mod stack;
+mod status;
 mod tail;
 
 use std::ops::RangeInclusive;
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Arg, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap_complete::Shell;
 use proto::Filter;
 
 pub(crate) use self::stack::place;
 use self::{
     dead::DEAD_EXAMPLES,
+    explain::EXPLAIN_EXAMPLES,
     get::GET_EXAMPLES,
     load::{LOAD_ABOUT, LOAD_EXAMPLES},
     send::SEND_EXAMPLES,
+    status::STATUS_EXAMPLES,
     tail::TAIL_EXAMPLES,
 };
 pub use self::{
     dead::{Dead, What, Which},
+    explain::{Call, Explain},
     get::Get,
     load::{Load, Over},
-    send::Send,
+    look::Look,
+    send::{Over as SendOver, Send},
     stack::Stack,
+    status::Status,
     tail::Tail,
 };
 use crate::{Ending, problem::Problem};
 
 const EXAMPLES: &str = "\
 Examples:
-  fourwire send --name event hello                      store an entry over http
-  fourwire send --transport rabbitmq --name event hello queue it in RabbitMQ
-  fourwire get --level error --limit 5                  the newest five errors
-  fourwire tail --contains timeout                      follow new entries
-  fourwire load entries.ndjson                          store a whole file
-  fourwire dead list                                    messages that could not be stored
+  fourwire send hello                       store an entry over http
+  fourwire send --transport rabbitmq hello  queue it in RabbitMQ
+  fourwire send --transport all hello       compare the four
+  fourwire status                           what is up, and what waits
+  fourwire get --level error --since 1h     the errors of the last hour
+  fourwire tail --contains timeout          follow new entries
+  fourwire load entries.ndjson              store a whole file
+  fourwire dead list                        messages that could not be stored
+  fourwire explain --transport grpc         every byte on the wire, explained
 
 Exit codes:
   0  success: stored, queued, or stored before
   1  rejected: the same input would be rejected again; or no such entry
-  2  usage error: an unknown flag, an invalid value, a file or a setting that cannot be used
+  2  usage error: a flag, a value, a file or a setting that cannot be used
   3  incomplete: what is not done is certainly not stored
-  4  unknown: it may or may not be stored; retrying with the same id is safe
-  5  done, but the result could not be written to standard output: see standard error
+  4  unknown: it may or may not be stored; retry with the same id
+  5  done, but the result could not be written: see standard error
 
 `make run` starts the stack that this command talks to.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(fourwire completions bash)
+  fourwire completions zsh > ~/.zfunc/_fourwire
+  fourwire completions fish > ~/.config/fish/completions/fourwire.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  fourwire man | man -l -
+  fourwire man send > fourwire-send.1";
 
 /// Sends log entries to Fourwire, reads them back, follows them, and loads files of them.
 ///
 /// It talks to the logger and to RabbitMQ directly, and needs no broker. Each setting is a flag and an environment variable
-/// of the same name; the flag wins.
+/// of the same name; the flag wins. On a terminal levels are coloured, unless NO_COLOR is set.
 #[derive(Debug, Parser)]
 // clap's own usage names each setting that the environment has, here and below.
 #[command(name = "fourwire", version = proto::release::VERSION)]
-#[command(override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES)]
+#[command(override_usage = "fourwire [OPTIONS] <COMMAND>", after_help = EXAMPLES, mut_args(without_connection))]
 pub struct Config {
     /// What to do.
     #[command(subcommand)]
@@ -85,7 +108,7 @@ impl Config {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Store one entry over a transport of your choice
-    #[command(override_usage = "fourwire send [OPTIONS] --name <NAME> <DATA>", after_help = SEND_EXAMPLES)]
+    #[command(override_usage = "fourwire send [OPTIONS] <DATA>", after_help = SEND_EXAMPLES)]
     Send(Send),
     /// Read stored entries: one by its id, or the newest that match all filters
     #[command(override_usage = "fourwire get [OPTIONS] [ID]", after_help = GET_EXAMPLES)]
@@ -99,6 +122,30 @@ pub enum Command {
     /// List, show, retry or drop the dead letters in RabbitMQ
     #[command(override_usage = "fourwire dead [OPTIONS] <COMMAND>", after_help = DEAD_EXAMPLES)]
     Dead(Dead),
+    /// Show every byte of an entry on a transport, and what it means
+    #[command(override_usage = "fourwire explain [OPTIONS]", after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+    /// Show which transports are up, and how many messages wait in RabbitMQ
+    #[command(override_usage = "fourwire status [OPTIONS]", after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Print the completions for a shell
+    #[command(override_usage = "fourwire completions <SHELL>", after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page of fourwire, or of one of its commands
+    #[command(override_usage = "fourwire man [COMMAND]", after_help = MAN_EXAMPLES)]
+    Man {
+        /// The command, such as send
+        command: Option<String>,
+    },
+}
+
+/// `-h` is short: where things are is in `--help`.
+fn without_connection(argument: Arg) -> Arg {
+    let is_one = argument.get_help_heading() == Some(stack::HEADING);
+    argument.hide_short_help(is_one)
 }
 
 /// Whether nothing says what to do. A setting in the environment makes another error of it.
@@ -155,7 +202,9 @@ mod tests {
             "fourwire tail --after 5 --since 2026-01-31T12:00:00Z",
             "fourwire tail --from-start --since 2026-01-31T12:00:00Z",
             "fourwire send --name event",
-            "fourwire send hello",
+            "fourwire send --count 0 hello",
+            "fourwire get --short --json",
+            "fourwire completions dos",
             "fourwire send --transport amqp --name event hello",
             "fourwire send --level INFO --name event hello",
             "fourwire load --from-line 0 file",
@@ -167,10 +216,72 @@ mod tests {
             "fourwire dead retry",
             "fourwire dead retry --all order-4711",
             "fourwire dead drop",
+            "fourwire explain --entries 0",
+            "fourwire explain --entries 1001",
+            "fourwire explain --call read-logs",
+            "fourwire explain --read file --transport grpc",
+            "fourwire explain --read file --save other",
             "fourwire dead drop --all order-4711",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_short_to_type_is_understood() {
+        let Command::Get(get) = parse("fourwire get --since 2h --level warn").expect("sound").command else {
+            panic!("another command");
+        };
+        let now = proto::Time::now().as_microsecond();
+        let since = get.filter.since.expect("a time").as_microsecond();
+        assert!((now - since - 7_200_000_000).abs() < 60_000_000, "{since}");
+        assert_eq!(get.filter.level, Some(proto::Level::Warning));
+        let Command::Send(send) = parse("fourwire send --level warn hello").expect("sound").command else {
+            panic!("another command");
+        };
+        assert_eq!((send.name.as_str(), send.level), ("event", proto::Level::Warning));
+    }
+
+    #[test]
+    fn the_short_help_has_no_addresses_and_the_long_one_has() {
+        let mut command = Config::command();
+        command.build();
+        for word in ["send", "get", "tail", "load", "status"] {
+            let own = command.find_subcommand_mut(word).expect(word);
+            let (short, long) = (own.render_help().to_string(), own.render_long_help().to_string());
+            assert!(!short.contains("LOGGER_HTTP_URL") && !short.contains("TLS_CERT"), "{short}");
+            assert!(long.contains("LOGGER_HTTP_URL") && long.contains("FOURWIRE_TLS_CERT"), "{long}");
+            assert!(short.lines().count() < long.lines().count(), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_help_wraps_at_each_width_and_its_tables_need_not() {
+        for width in [80, 100] {
+            let mut command = Config::command().term_width(width);
+            command.build();
+            let mut helps = Vec::new();
+            add_helps(&command, width, &mut helps);
+            assert!(helps.len() > 12, "{}", helps.len());
+            for (name, help, after) in helps {
+                for line in help.lines() {
+                    assert!(line.chars().count() <= width, "{name} at {width}: {line}");
+                }
+                // A line of a table or an example that wraps leaves a stub.
+                for line in after.lines().filter(|line| line.starts_with("  ")) {
+                    assert!(line.chars().count() <= 80, "{name}: {line}");
+                }
+            }
+        }
+    }
+
+    fn add_helps(command: &clap::Command, width: usize, helps: &mut Vec<(String, String, String)>) {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let mut own = command.clone().term_width(width);
+        for help in [own.render_help(), own.render_long_help()] {
+            helps.push((command.get_name().to_owned(), help.to_string(), after.clone()));
+        }
+        command.get_subcommands().for_each(|command| add_helps(command, width, helps));
     }
 
     #[test]
@@ -196,9 +307,10 @@ mod tests {
     fn a_usage_names_what_a_command_needs_and_none_of_the_settings() {
         for (rest, usage) in [
             ("nonsense", "fourwire [OPTIONS] <COMMAND>"),
-            ("send hello", "fourwire send [OPTIONS] --name <NAME> <DATA>"),
+            ("send", "fourwire send [OPTIONS] <DATA>"),
             ("get --all --limit 5", "fourwire get [OPTIONS] [ID]"),
             ("tail --after 5 --from-start", "fourwire tail [OPTIONS]"),
+            ("explain hello", "fourwire explain [OPTIONS]"),
             ("load", "fourwire load [OPTIONS] <FILE>"),
             ("dead retry", "fourwire dead retry [OPTIONS] <ID>..."),
         ] {
@@ -220,6 +332,7 @@ mod tests {
             ),
             ("fourwire get --cursor foo", "'foo' for '--cursor <CURSOR>': expected the cursor"),
             ("fourwire get --since noon", "'noon' for '--since <TIME>': expected an RFC 3339 time"),
+            ("fourwire get --since 1.5h", "or an age such as 90s, 15m, 2h or 7d"),
             ("fourwire get --logger-http-url logger", "a URL of scheme, host and port"),
         ] {
             let error = parse(line).expect_err(line);

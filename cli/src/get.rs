@@ -12,7 +12,7 @@ use transport::Transports;
 use crate::{
     Ending,
     again::again,
-    config::{Get, Stack, place},
+    config::{Get, Look, Stack, place},
     problem::Problem,
     text::{entry_line, escape, json_line, put},
 };
@@ -65,7 +65,8 @@ async fn many(transports: &Transports, arguments: &Get) -> Result<(), Problem> {
             failed(failure)
         })?;
         for entry in &page.entries {
-            put(&if arguments.json { json_line(entry) } else { entry_line(entry) })?;
+            let (short, colours) = (arguments.look.short, Look::colours());
+            put(&if arguments.json { json_line(entry) } else { entry_line(entry, short, colours) })?;
         }
         told += page.entries.len() as u64;
         query.cursor = page.next;

@@ -25,8 +25,7 @@ use crate::{
 };
 
 /// Sends one entry, and prints what became of it.
-pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Problem> {
-    let transport = arguments.transport;
+pub(crate) async fn send(arguments: &Send, transport: Transport, stack: &Stack) -> Result<Ending, Problem> {
     let draft = EntryDraft {
         name: arguments.name.clone(),
         data: data(&arguments.data).await.map_err(Problem::Usage)?,
@@ -62,9 +61,10 @@ pub(crate) async fn send(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
         transport: Some(micros(delivered.took)),
         store: delivered.store_us,
     };
+    let wire_bytes = delivered.bytes;
     let outcome = *delivered.outcomes().map_err(failed)?.first();
     let became = if arguments.json {
-        json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us })
+        json_line(&Accepted { id, transport, outcome: Some(outcome), timing_us, wire_bytes })
     } else {
         let store =
             timing_us.store.map(|us| format!(" ({} ms in the store)", millis(us))).unwrap_or_default();
@@ -96,7 +96,8 @@ pub(crate) async fn connected(transports: &Transports, transport: Transport, dea
     let _ = tokio::time::timeout(deadline, transports.tried(transport)).await;
 }
 
-async fn data(argument: &str) -> anyhow::Result<String> {
+/// The text that an argument stands for.
+pub(crate) async fn data(argument: &str) -> anyhow::Result<String> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
@@ -112,7 +113,7 @@ async fn data(argument: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

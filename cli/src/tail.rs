@@ -9,7 +9,7 @@ use transport::grpc::{Streams, Tailed};
 use crate::{
     Ending,
     again::again,
-    config::{Stack, Tail, place},
+    config::{Look, Stack, Tail, place},
     interrupt::Interrupt,
     problem::{Problem, root, what_to_look_at},
     text::{counted, entry_line, escape, json_line, put},
@@ -27,7 +27,7 @@ struct Told<'a> {
 pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Problem> {
     let query = arguments.query()?;
     let interrupt = Interrupt::on_signal().map_err(Problem::Usage)?;
-    let mut reader = Reader { json: arguments.json, cursor: None, lost: false };
+    let mut reader = Reader { json: arguments.json, short: arguments.look.short, cursor: None, lost: false };
     let mut tail = Streams::new(&stack.settings(None)?).tail(query);
     let ended = loop {
         let tailed = tokio::select! {
@@ -55,6 +55,7 @@ pub(crate) async fn tail(arguments: &Tail, stack: &Stack) -> Result<Ending, Prob
 /// Who reads.
 struct Reader {
     json: bool,
+    short: bool,
     /// Up to where all is told; `None`: the logger was not up yet.
     cursor: Option<Cursor>,
     lost: bool,
@@ -69,7 +70,7 @@ impl Reader {
         }
         match event {
             TailEvent::Entry(entry) if self.json => put(&json_line(&Told { cursor, entry }))?,
-            TailEvent::Entry(entry) => put(&entry_line(entry))?,
+            TailEvent::Entry(entry) => put(&entry_line(entry, self.short, Look::colours()))?,
             TailEvent::Missed(missed) => say!("missed: {}", counted(*missed, "entry", "entries")),
             TailEvent::Reached => {}
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::HumanCount;
-use proto::StoredEntry;
+use proto::{Level, StoredEntry};
 use serde::Serialize;
 
 /// A text with what a terminal would obey written out.
@@ -54,11 +54,23 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
     })
 }
 
-/// A stored entry as one line.
-pub(crate) fn entry_line(entry: &StoredEntry) -> String {
+/// A stored entry as one line: without id and date if it is to be short, and in colours if the terminal has them.
+pub(crate) fn entry_line(entry: &StoredEntry, short: bool, colours: bool) -> String {
     let StoredEntry { id, name, data, level, stored_at, transport, .. } = entry;
+    let (on, off) = match (level, colours) {
+        (Level::Warning, true) => ("\u{1b}[33m", "\u{1b}[0m"),
+        (Level::Error, true) => ("\u{1b}[31m", "\u{1b}[0m"),
+        (Level::Info, _) | (_, false) => ("", ""),
+    };
     let (level, transport) = (level.as_str(), transport.as_str());
-    format!("{stored_at:.6} {level:<7} {transport:<8} {id} {}: {}", escape(name), escape(data))
+    let (name, data) = (escape(name), escape(data));
+    let at = format!("{stored_at:.6}");
+    if short {
+        // As far as milliseconds, of the day.
+        let time = at.split_once('T').map_or(at.as_str(), |(_, time)| time).get(..12).unwrap_or(&at);
+        return format!("{time} {on}{level:<7}{off} {transport:<8} {name}: {data}");
+    }
+    format!("{at} {on}{level:<7}{off} {transport:<8} {id} {name}: {data}")
 }
 
 /// So many of something, in words.
@@ -92,6 +104,27 @@ mod tests {
     fn what_a_terminal_would_obey_is_written_out() {
         let text = "a\u{1b}[31m\n\u{9b}b\u{202e}ж\t\u{7f}";
         assert_eq!(escape(text).to_string(), "a\\u{1b}[31m\\n\\u{9b}b\\u{202e}ж\\t\\u{7f}");
+    }
+
+    #[test]
+    fn a_line_is_as_short_and_as_colourful_as_it_is_asked_to_be() {
+        let at = "2026-01-31T12:00:00.123456Z".parse().expect("a time");
+        let entry = |level| StoredEntry {
+            id: uuid::Uuid::nil(),
+            name: "event".into(),
+            data: "he\u{1b}llo".into(),
+            level,
+            created_at: at,
+            stored_at: at,
+            transport: proto::Transport::Grpc,
+            attempts: 1,
+        };
+        let plain = entry_line(&entry(Level::Error), false, false);
+        let id = uuid::Uuid::nil();
+        assert_eq!(plain, format!("2026-01-31T12:00:00.123456Z error   grpc     {id} event: he\\u{{1b}}llo"));
+        let short = entry_line(&entry(Level::Error), true, true);
+        assert_eq!(short, "12:00:00.123 \u{1b}[31merror  \u{1b}[0m grpc     event: he\\u{1b}llo");
+        assert!(!entry_line(&entry(Level::Info), true, true).contains('\u{1b}'));
     }
 
     #[test]

@@ -32,7 +32,12 @@ pub type DraftResult = Result<EntryDraft, Failure>;
 impl Intake {
     /// Puts an intake before `writer`; from `shutdown` on it refuses.
     pub fn new(writer: Writer, shutdown: Shutdown) -> Self {
-        Intake { writer, shutdown, requests: Arc::new(Requests::new()) }
+        Intake { writer, shutdown, requests: Arc::new(Requests::new(None)) }
+    }
+
+    /// The same, behind a door that is not the one of its transport: what comes by it is measured apart.
+    pub fn behind(self, door: &'static str) -> Self {
+        Intake { requests: Arc::new(Requests::new(Some(door))), ..self }
     }
 
     /// Stores one entry that came to the server of `seen`. Returns its id and its outcome.

@@ -1,4 +1,4 @@
-//! Accepts entries over HTTP, rpc and gRPC, stores them, and responds after the commit.
+//! Accepts entries over HTTP, rpc (tarpc, and Go's net/rpc) and gRPC, stores them, and responds after the commit.
 //!
 //! An entry arrives at one of the [`server`]s, which all hand it to the [`intake`]; that validates it and hands it
 //! to the [`writer`], which commits everything that is queued in one transaction. Only [`store`] knows where
@@ -55,6 +55,7 @@ pub struct Logger {
     reloads: Reloads,
     telemetry: Telemetry,
     own_hosts_only: bool,
+    hosts: Vec<String>,
     serving: service::http::Settings,
 }
 
@@ -66,6 +67,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     #[cfg(feature = "faults")]
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
+    server::check_exposure(&config, certificates.is_some())?;
     let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
     let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());
@@ -85,7 +87,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
         Ok(Acceptor::bind(door.setting, (door.listen)(&config), door.protocol)?.with_tls(tls))
     });
     let doors = doors.collect::<anyhow::Result<_>>()?;
-    Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, serving: config.http })
+    let (hosts, serving) = (config.logger_http_hosts, config.http);
+    Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, hosts, serving })
 }
 
 /// Sets the `stored_at` of entries that lies ahead of the clock to now, and logs which. No logger may use the store
@@ -125,8 +128,8 @@ impl Logger {
     /// # Errors
     /// If a server could not be set up, or an accepted entry could not be committed in time.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let [http, rpc, grpc] = self.addresses()?;
-        tracing::info!(%http, %rpc, %grpc, "logger ready");
+        let [http, rpc, grpc, netrpc] = self.addresses()?;
+        tracing::info!(%http, %rpc, %grpc, %netrpc, "logger ready");
         let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
         let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
         let inside = Inside {
@@ -134,6 +137,7 @@ impl Logger {
             reader: self.reader,
             health,
             own_hosts_only: self.own_hosts_only,
+            hosts: self.hosts,
             http: self.serving,
             shutdown: shutdown.clone(),
         };

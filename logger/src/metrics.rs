@@ -6,10 +6,10 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use proto::{PerOutcome, PerTransport, Transport};
+use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
 use strum::{EnumCount, VariantArray};
 
-use crate::store::{Answer, Batch, Vitals};
+use crate::store::Vitals;
 
 const REQUEST_SECONDS: &str = "logger_request_seconds";
 const ENTRIES: &str = "logger_entries_total";
@@ -27,20 +27,25 @@ const OPEN_STREAMS: &str = "logger_open_streams";
 
 /// How long the requests of each server take. Made when the first comes: there is no server of `rabbitmq`.
 #[derive(Debug)]
-pub(crate) struct Requests(PerTransport<OnceLock<Histogram>>);
+pub(crate) struct Requests {
+    /// Where it is not the one of the transport.
+    door: Option<&'static str>,
+    by_transport: PerTransport<OnceLock<Histogram>>,
+}
 
 impl Requests {
     /// Call it after the metrics recorder is installed.
-    pub(crate) fn new() -> Self {
-        let help = "Time from decoding a request to its response, by transport";
+    pub(crate) fn new(door: Option<&'static str>) -> Self {
+        let help = "Time from decoding a request to its response, by transport and door";
         describe_histogram!(REQUEST_SECONDS, Unit::Seconds, help);
-        Requests(PerTransport::new(|_| OnceLock::new()))
+        Requests { door, by_transport: PerTransport::new(|_| OnceLock::new()) }
     }
 
     /// One took so long.
     pub(crate) fn took(&self, server: Transport, took: Duration) {
-        let of_server = || histogram!(REQUEST_SECONDS, "transport" => server.as_str());
-        self.0[server].get_or_init(of_server).record(took);
+        let door = self.door.unwrap_or(server.as_str());
+        let of_server = || histogram!(REQUEST_SECONDS, "transport" => server.as_str(), "door" => door);
+        self.by_transport[server].get_or_init(of_server).record(took);
     }
 }
 
@@ -76,17 +81,9 @@ impl Commits {
         self.seconds.record(took);
     }
 
-    /// What happened to the entries of a batch.
-    pub(crate) fn answered(&self, batch: &Batch, answer: &Answer) {
-        for (position, arrival) in batch.arrivals.iter().enumerate() {
-            let result = answer.as_ref().map(|results| results.get(position));
-            let ending = match result {
-                Ok(Some(Ok(outcome))) => Ok(*outcome),
-                Ok(Some(Err(failure))) | Err(failure) => Err(failure.code),
-                Ok(None) => continue,
-            };
-            self.by_transport[arrival.came_by].of(ending).increment(1);
-        }
+    /// What happened to an entry.
+    pub(crate) fn answered(&self, came_by: Transport, ending: Result<Outcome, Code>) {
+        self.by_transport[came_by].of(ending).increment(1);
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Code {
     Overloaded,
     /// The next hop cannot be reached.
     Unavailable,
+    /// The next hop answers, and has no call for entries: another server is at its address.
+    NoSuchCall,
     /// RabbitMQ takes no messages: it is short of memory or disk.
     Blocked,
     /// The service is shutting down.
@@ -84,7 +86,7 @@ pub enum Code {
 pub enum Certainty {
     /// Never stored; the same request will fail again. The statuses 400 to 499, but for 408 and 429.
     Rejected,
-    /// Certainly not stored; the same request may succeed later. The statuses 408, 429 and 503.
+    /// Certainly not stored; the same request may succeed later. The statuses 408, 429, 502 and 503.
     NotStored,
     /// It may be stored. Sending it again with the same id is safe. The status 504.
     Unknown,
@@ -121,6 +123,7 @@ impl Code {
             Code::UnsupportedEncoding => 415,
             Code::HeadersTooLarge => 431,
             Code::RateLimited => 429,
+            Code::NoSuchCall => 502,
             Code::Overloaded | Code::Unavailable | Code::Blocked | Code::Draining | Code::StorageFull => 503,
             Code::OutcomeUnknown => 504,
         }
@@ -150,6 +153,7 @@ impl Code {
             | Code::RateLimited
             | Code::Overloaded
             | Code::Unavailable
+            | Code::NoSuchCall
             | Code::Blocked
             | Code::Draining
             | Code::StorageFull
@@ -181,11 +185,17 @@ impl Code {
             | Code::RateLimited
             | Code::Overloaded
             | Code::Unavailable
+            | Code::NoSuchCall
             | Code::Blocked
             | Code::Draining
             | Code::StorageFull => Certainty::NotStored,
             Code::OutcomeUnknown => Certainty::Unknown,
         }
+    }
+
+    /// Whether the same request may succeed later, without anybody's doing.
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self.certainty(), Certainty::Rejected) && !matches!(self, Code::NoSuchCall)
     }
 }
 
@@ -212,7 +222,7 @@ mod tests {
             let status = code.http_status();
             let agree = match code.certainty() {
                 Certainty::Rejected => (400..500).contains(&status) && !matches!(status, 408 | 429),
-                Certainty::NotStored => matches!(status, 408 | 429 | 503),
+                Certainty::NotStored => matches!(status, 408 | 429 | 502 | 503),
                 Certainty::Unknown => status == 504,
             };
             assert!(agree, "{code}");

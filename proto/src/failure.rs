@@ -85,6 +85,23 @@ impl Failure {
         Failure::advising(Code::OutcomeUnknown, format!("no answer from {place}"))
     }
 
+    /// Certainly not stored: `place` answers, and has no call for it. Its address is in `setting`.
+    pub fn no_such_call(place: &str, setting: &str) -> Self {
+        let message =
+            format!("{place} answers, but has no call for entries: nothing was stored; is {setting} right?");
+        Failure::new(Code::NoSuchCall, message)
+    }
+
+    /// The entry may be stored: `place` is no service of ours, and answered something else than that it is.
+    pub fn foreign(place: &str, answer: &str) -> Self {
+        let message = format!(
+            "{place} is not ours and does not say whether the entry is stored; sent again it may be stored twice; it \
+             answered: {}",
+            answer.trim()
+        );
+        Failure::new(Code::OutcomeUnknown, message)
+    }
+
     /// Certainly not stored: `place` is at its concurrency limit.
     pub fn overloaded(place: &str) -> Self {
         Failure::advising(Code::Overloaded, format!("{place} is at its concurrency limit"))

@@ -19,7 +19,7 @@ pub struct Filter {
     pub name: Option<String>,
 
     /// Level.
-    #[cfg_attr(feature = "clap", arg(long, value_parser = flag::one_of(Level::ALL, Level::as_str)))]
+    #[cfg_attr(feature = "clap", arg(long, value_parser = flag::level()))]
     pub level: Option<Level>,
 
     /// Transport that the entry first came by.
@@ -125,9 +125,9 @@ fn bad_query(failure: Failure) -> Failure {
 pub mod flag {
     use std::str::FromStr;
 
-    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-    use crate::{Failure, Time};
+    use crate::{Failure, Level, Time};
 
     /// Takes the word for one of these, and lists them in `--help`.
     pub fn one_of<T, const N: usize>(
@@ -140,10 +140,40 @@ pub mod flag {
         PossibleValuesParser::new(all.map(word)).try_map(|word| word.parse::<T>())
     }
 
-    /// Takes a bound in time, as it is typed and not encoded for an address.
+    /// Takes the word for a level, or `warn`.
+    pub fn level() -> impl TypedValueParser<Value = Level> {
+        let words = Level::ALL.map(|level| match level {
+            Level::Warning => PossibleValue::new(level.as_str()).alias("warn"),
+            Level::Info | Level::Error => PossibleValue::new(level.as_str()),
+        });
+        PossibleValuesParser::new(words).try_map(|word| match word.as_str() {
+            "warn" => Ok(Level::Warning),
+            word => word.parse::<Level>(),
+        })
+    }
+
+    /// Takes a bound in time, as it is typed and not encoded for an address, or how long ago that is.
     pub(super) fn time(text: &str) -> Result<Time, &'static str> {
-        Time::parse_bound(text)
-            .ok_or("expected an RFC 3339 time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00")
+        ago(text).or_else(|| Time::parse_bound(text)).ok_or(
+            "expected an RFC 3339 time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00, or an age such as 90s, \
+             15m, 2h or 7d",
+        )
+    }
+
+    fn ago(text: &str) -> Option<Time> {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let microseconds = number.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(1_000_000)?;
+        Time::from_microsecond(Time::now().as_microsecond().checked_sub(microseconds)?)
     }
 }
 
@@ -200,5 +230,13 @@ mod tests {
         assert_eq!(read, Ok("2026-01-31T12:00:00Z".parse().expect("a time")));
         let message = flag::time("noon").expect_err("no time");
         assert!(message.contains("+01:00") && !message.contains('%'));
+        let ago = |text| flag::time(text).map(|time| Time::now().as_microsecond() - time.as_microsecond());
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7_200), ("7d", 604_800), ("0s", 0)] {
+            let late = ago(text).expect(text) - seconds * 1_000_000;
+            assert!((0..60_000_000).contains(&late), "{text}: {late}");
+        }
+        for text in ["", "h", "-1h", "1.5h", "1w", "99999999999999999999d", "9223372036854775807d", "1h "] {
+            assert!(flag::time(text).is_err(), "{text}");
+        }
     }
 }

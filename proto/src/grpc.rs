@@ -212,6 +212,7 @@ pub fn status(failure: &Failure) -> Status {
         Code::SlowRequest | Code::Unavailable | Code::Blocked | Code::Draining => {
             Status::unavailable(message)
         }
+        Code::NoSuchCall => Status::failed_precondition(message),
         Code::OutcomeUnknown => Status::unknown(message),
     };
     let metadata = status.metadata_mut();

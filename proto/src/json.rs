@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 pub use self::answer::{
-    Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, Written, WrittenBatch,
+    Accepted, AcceptedBatch, AcceptedEntry, EntryResult, Envelope, FailureData, Timing, WireBytes, Written,
+    WrittenBatch,
 };
 pub use self::{
     described::GrpcHandleBody,

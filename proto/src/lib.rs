@@ -6,7 +6,7 @@
 //! In reading order: an [`EntryDraft`] becomes a valid [`LogEntry`]; it travels by a [`Transport`], alone or in a
 //! [`Batch`]; what became of it is an [`Outcome`] or a [`Failure`]; [`StoredEntry`] is what one reads back. Which ones
 //! is a [`Filter`]: that of a page in a [`Query`], that of a tail in a [`TailQuery`]. The modules [`json`], [`rpc`],
-//! [`grpc`] and [`rabbitmq`] hold the form on each wire.
+//! [`netrpc`], [`grpc`] and [`rabbitmq`] hold the form on each wire.
 
 pub mod limits;
 pub mod release;
@@ -17,7 +17,6 @@ mod code;
 mod entry;
 mod failure;
 mod filter;
-mod gathered;
 mod outcome;
 mod per_outcome;
 mod per_transport;
@@ -30,6 +29,7 @@ mod words;
 
 pub mod grpc;
 pub mod json;
+pub mod netrpc;
 pub mod rabbitmq;
 pub mod rpc;
 
@@ -41,7 +41,6 @@ pub use failure::Failure;
 pub use filter::Filter;
 #[cfg(feature = "clap")]
 pub use filter::flag;
-pub use gathered::Gathered;
 pub use outcome::{BatchMode, BatchReceipt, Outcome, Receipt};
 pub use per_outcome::PerOutcome;
 pub use per_transport::PerTransport;

@@ -26,7 +26,7 @@ use tarpc::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::LengthDelimitedCodec;
 
-use crate::{BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Gathered, Receipt, limits::FRAME_BYTES};
+use crate::{BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, limits::FRAME_BYTES};
 
 /// The version of the bodies below.
 pub const VERSION: u32 = 1;
@@ -46,13 +46,13 @@ pub trait LogRpc {
 
 /// Puts the service's frames and encoding on a byte stream. The same on both sides: `In` is what this side
 /// receives, `Out` what it sends. A frame of more than [`FRAME_BYTES`] ends the connection.
-pub fn frame<Io, In, Out>(io: Io) -> Framed<Gathered<Io>, In, Out, MessagePack<In, Out>>
+pub fn frame<Io, In, Out>(io: Io) -> Framed<Io, In, Out, MessagePack<In, Out>>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
     In: for<'de> serde::Deserialize<'de>,
     Out: serde::Serialize,
 {
-    let frames = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(Gathered::new(io));
+    let frames = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(io);
     serde_transport::new(frames, MessagePack::default())
 }
 

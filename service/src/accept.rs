@@ -26,7 +26,8 @@ use self::clients::{Clients, Slot};
 pub use self::connection::Connection;
 use crate::{
     Shutdown,
-    client::{Client, Cut},
+    client::Client,
+    cut::Cut,
     descriptors,
     room::Room,
     tls::{Protocol, Serving},
@@ -35,8 +36,8 @@ use crate::{
 /// Maximum open connections to one port; later ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 4_096;
 
-/// The part of the process's file descriptors that one port may use: the logger has three ports, and files.
-const DESCRIPTORS_PART: usize = 4;
+/// The part of the process's file descriptors that one port may use: the logger has four ports, and files.
+const DESCRIPTORS_PART: usize = 5;
 
 /// Maximum connections that wait in the kernel to be accepted. What finds no place there is dropped, and tried again by its
 /// client after 1 s, 3 s and 7 s: a burst of as many callers as there may be must fit. Linux takes at most
@@ -123,8 +124,8 @@ impl Acceptor {
         })
     }
 
-    /// Waits for the next connection, and if too many are open for one of them to close. Over HTTP/1.1 one that is idle
-    /// is closed then.
+    /// Waits for the next connection, and if too many are open for one of them to close. Over HTTP/1.1 and net/rpc one
+    /// that is idle is closed then.
     pub(crate) async fn accept(&self) -> Connection {
         loop {
             match self.listener.accept().await {
@@ -135,7 +136,8 @@ impl Acceptor {
                         continue;
                     }
                     let slot = match self.protocol {
-                        Protocol::Http1 => self.clients.make_slot().await,
+                        Protocol::Http1 => self.clients.make_slot_or_reserved().await,
+                        Protocol::NetRpc => self.clients.make_slot().await,
                         Protocol::Http2 | Protocol::Unnamed => self.clients.slot().await,
                     };
                     return self.connection(stream, peer, slot);
@@ -152,14 +154,18 @@ impl Acceptor {
         let cut = Cut::default();
         // A partial frame of rpc cannot be answered; a partial body, and a partial message of gRPC, can.
         let half_sent = self.half_sent.share(match self.protocol {
-            Protocol::Unnamed => Some(cut.clone()),
+            Protocol::Unnamed | Protocol::NetRpc => Some(cut.clone()),
             Protocol::Http1 | Protocol::Http2 => None,
         });
         let unread = self.unread.share(Some(cut.clone()));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let begun = self.clients.begun();
         let client = Client::new(number, peer.ip().to_canonical(), half_sent, unread, cut, begun);
-        let listed = (self.protocol == Protocol::Http1 && !slot.reserved).then(|| self.clients.list(&client));
+        let gives_way = match self.protocol {
+            Protocol::Http1 | Protocol::NetRpc => !slot.reserved,
+            Protocol::Http2 | Protocol::Unnamed => false,
+        };
+        let listed = gives_way.then(|| self.clients.list(&client));
         let stream = stream::Stream::new(stream, self.tls.as_ref().map(Serving::current));
         Connection::new(self.protocol, stream, client, listed, slot)
     }

@@ -4,15 +4,13 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::room::Share;
+use crate::{cut::Cut, room::Share};
 
 /// The account of a connection. Clones share it; each request carries it as an extension.
 #[derive(Debug, Clone)]
@@ -89,6 +87,11 @@ impl Client {
         &self.0.cut
     }
 
+    /// Something is worked on for it, where requests do not come one after the other.
+    pub fn working(&self) -> Working {
+        Working::new(self)
+    }
+
     /// A request is there: begins to work on it.
     pub(crate) fn begin(&self) -> Working {
         self.0.turn.fetch_or(1, Ordering::Relaxed);
@@ -131,7 +134,7 @@ impl Client {
 
 /// Something is worked on for a client, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Working(Client);
+pub struct Working(Client);
 
 impl Working {
     fn new(client: &Client) -> Self {
@@ -154,34 +157,5 @@ pub(crate) struct Waiting<'a>(&'a Client);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.0.working.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Ends a connection from outside of its task. Clones are of the same connection.
-#[derive(Debug, Clone, Default)]
-pub struct Cut(Arc<Line>);
-
-#[derive(Debug, Default)]
-struct Line {
-    cut: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Cut {
-    /// Ends it.
-    pub(crate) fn now(&self) {
-        self.0.cut.store(true, Ordering::Release);
-        self.0.waker.wake();
-    }
-
-    /// Whether it was ended.
-    pub(crate) fn is_made(&self) -> bool {
-        self.0.cut.load(Ordering::Acquire)
-    }
-
-    /// Is ready when it is ended; of several tasks that wait, the last is woken.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        self.0.waker.register(cx.waker());
-        if self.is_made() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

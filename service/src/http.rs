@@ -6,7 +6,7 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-pub use pages::{follows_a_link, is_from_elsewhere, refuse_pages};
+pub use pages::{follows_a_link, is_from_elsewhere, refuse_pages, refuse_pages_but_hosts};
 
 use std::{any::Any, convert::Infallible, time::Duration};
 

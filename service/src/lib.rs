@@ -20,6 +20,7 @@ pub mod traced;
 mod accept;
 mod body;
 mod client;
+mod cut;
 mod json;
 mod places;
 mod process;
@@ -30,7 +31,8 @@ mod start;
 
 pub use accept::{Acceptor, Connection, serve_each};
 pub use body::{BODY_TIMEOUT, BodyError, Held};
-pub use client::{Client, Cut};
+pub use client::{Client, Working};
+pub use cut::Cut;
 pub use json::Json;
 pub use places::{Place, Places};
 pub use reload::Reloads;

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::client::Cut;
+use crate::cut::Cut;
 
 /// A connection that has completed nothing for so long gives way first.
 const STALE: Duration = Duration::from_secs(1);

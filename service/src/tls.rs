@@ -37,6 +37,8 @@ pub enum Protocol {
     Http2,
     /// One without a registered name.
     Unnamed,
+    /// Go's net/rpc, which has no name either: many of its clients leave a connection open for each call.
+    NetRpc,
 }
 
 /// A service's certificate with its key, and the CA that it trusts.
@@ -125,7 +127,7 @@ impl Protocol {
         match self {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
-            Protocol::Unnamed => Vec::new(),
+            Protocol::Unnamed | Protocol::NetRpc => Vec::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `fourwire` command, as a person or a script uses it.
 
+mod explain;
 mod load;
 mod tail;
 
@@ -139,7 +140,7 @@ async fn the_exit_code_says_what_is_certain() {
         (vec!["send", "--name", "", "hello"], "name is empty"),
         (vec!["send", "--name", "event", "--id", "7", "hello"], "not a UUID"),
         (vec!["send", "--name", "event", "--created-at", "noon", "hello"], "RFC 3339"),
-        (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] --name <NAME> <DATA>"),
+        (vec!["send", "--name", "event"], "Usage: fourwire send [OPTIONS] <DATA>"),
         (vec!["send", "--transport", "amqp", "--name", "event", "hello"], "http, rpc, rabbitmq, grpc"),
         (vec!["get", "seven"], "not an entry id"),
         (vec!["get", "--since", "noon"], "--since"),
@@ -388,12 +389,119 @@ async fn a_newcomer_is_told_what_there_is() {
     for word in ["send", "get", "tail", "load", "Examples:", "Exit codes:", "LOGGER_GRPC_URL", "make run"] {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for command in ["send", "get", "tail", "load"] {
+    for command in ["send", "get", "tail", "load", "status", "completions", "man"] {
         let help = run(&stack, &[command, "--help"]).await.ended_with(0).out;
         assert!(help.contains("Examples:") && help.contains("Usage: fourwire"), "{help}");
     }
     let version = run(&stack, &["--version"]).await.ended_with(0).out;
     assert_eq!(version.trim_end(), format!("fourwire {}", proto::release::VERSION));
+}
+
+#[tokio::test]
+async fn all_four_are_compared_in_a_table_and_a_transport_that_fails_is_told() {
+    let mut stack = Stack::start().await;
+    let send = ["send", "--transport", "all", "--count", "3", "hello"];
+    let ran = run(&stack, &send).await.ended_with(0);
+    let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 5, "{ran:?}");
+    for (line, transport) in lines[1..].iter().zip(Transport::ALL) {
+        assert_eq!(line[..2], [transport.as_str(), transport.promise().outcome().as_str()], "{ran:?}");
+        for ms in &line[2..4] {
+            assert!(ms.parse::<f64>().is_ok_and(|ms| ms > 0.0), "{ran:?}");
+        }
+        let bytes = (line[4].parse::<u64>(), line[6].parse::<u64>());
+        assert!(bytes.0.is_ok_and(|sent| sent > 100) && bytes.1.is_ok_and(|back| back > 20), "{ran:?}");
+    }
+    // One of each opens connections, and is stored like the others.
+    tests::eventually("all of them are stored", async || {
+        (stack.all_stored().await.len() == 4 * (3 + 1)).then_some(())
+    })
+    .await;
+
+    stack.logger.kill().await.expect("it runs");
+    let ran =
+        run(&stack, &[&send[..], &["--json", "--fourwire-deadline-ms", "1000"]].concat()).await.ended_with(3);
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (line, transport) in lines.iter().zip(Transport::ALL) {
+        let failed =
+            line["message"].as_str().is_some_and(|message| message.starts_with("unavailable: the logger"));
+        assert_eq!(
+            (&line["transport"], failed),
+            (&json!(transport), transport != Transport::Rabbitmq),
+            "{line}"
+        );
+    }
+    assert_eq!(
+        (&lines[2]["outcome"], &lines[2]["stored_us"]),
+        (&json!("queued"), &Value::Null),
+        "{}",
+        lines[2]
+    );
+    let ran =
+        run(&stack, &["send", "--transport", "all", "--id", &Uuid::now_v7().to_string(), "hello"]).await;
+    assert!(ran.ended_with(2).err.contains("--id"));
+}
+
+#[tokio::test]
+async fn the_status_says_what_is_up_and_what_waits() {
+    let mut stack = Stack::start().await;
+    let ran = run(&stack, &["status"]).await.ended_with(0);
+    for (line, transport) in ran.out.lines().zip(Transport::ALL) {
+        assert!(line.starts_with(&format!("{:<9} up", transport.as_str())), "{ran:?}");
+    }
+    assert!(ran.out.contains("0 messages ready, 1 consumer, 0 dead letters"), "{ran:?}");
+    stack.listener.kill().await.expect("it runs");
+    stack.logger.kill().await.expect("it runs");
+    stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
+    let ran = run(&stack, &["status", "--json"]).await.ended_with(3);
+    let told = ran.json();
+    for transport in tests::DIRECT {
+        assert_eq!(told[transport.as_str()]["up"], false, "{told}");
+        assert!(told[transport.as_str()]["message"].as_str().expect("why").contains("make run"), "{told}");
+    }
+    let rabbitmq = &told["rabbitmq"];
+    assert_eq!(
+        (&rabbitmq["up"], &rabbitmq["queue"], &rabbitmq["consumers"]),
+        (&json!(true), &json!(1), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn completions_are_shell_scripts_and_the_manual_is_rendered() {
+    let stack = Stack::start_direct(&[]).await;
+    let script = run(&stack, &["completions", "bash"]).await.ended_with(0).out;
+    let mut bash =
+        Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash");
+    bash.stdin.take().expect("a pipe").write_all(script.as_bytes()).await.expect("it reads");
+    let read = bash.wait_with_output().await.expect("it ends");
+    assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
+    assert!(script.contains("--transport") && script.contains("rabbitmq"), "its words are completed");
+    for shell in ["zsh", "fish"] {
+        assert!(run(&stack, &["completions", shell]).await.ended_with(0).out.contains("fourwire"), "{shell}");
+    }
+    for (arguments, title, words) in [
+        (&["man"][..], ".TH fourwire 1", "SUBCOMMANDS"),
+        (&["man", "send"], ".TH fourwire-send 1", "transport"),
+    ] {
+        let page = run(&stack, arguments).await.ended_with(0).out;
+        // roff's hyphens are escaped.
+        assert!(page.replace('\\', "").contains(title) && page.contains(words), "{page}");
+        assert!(page.lines().any(|line| line.starts_with(".SH NAME")), "{page}");
+    }
+    let ran = run(&stack, &["man", "nonsense"]).await.ended_with(2);
+    assert!(ran.err.contains("nonsense") && ran.err.contains("--help"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn entries_are_shown_short_and_without_colours_where_nobody_looks() {
+    let stack = Stack::start_direct(&[]).await;
+    run(&stack, &["send", "--level", "warn", "--name", "build", "hello"]).await.ended_with(0);
+    let ran = run(&stack, &["get", "--short", "--since", "1h", "--level", "warn"]).await.ended_with(0);
+    let words: Vec<&str> = ran.out.split_whitespace().collect();
+    assert_eq!(words[1..], ["warning", "http", "build:", "hello"], "{ran:?}");
+    assert!(words[0].len() == "12:00:00.123".len() && !ran.out.contains('\u{1b}'), "{ran:?}");
+    let ran = run(&stack, &["get", "--until", "1h"]).await.ended_with(0);
+    assert!(ran.out.is_empty() && ran.err.contains("no entry matches"), "{ran:?}");
 }
 
 fn write(path: &Path, text: &str) {

@@ -87,6 +87,7 @@ async fn its_front_end_may_call_from_another_port_and_other_origins_may_not() {
             assert!(
                 header(&preflight, "access-control-allow-methods").is_some_and(|list| list.contains("POST"))
             );
+            assert_eq!(header(&preflight, "access-control-max-age"), Some("300"));
             let headers = header(&preflight, "access-control-allow-headers").expect("headers");
             assert!(headers.contains("content-type"), "{headers}");
         }
@@ -231,6 +232,55 @@ async fn its_request_to_the_logger_is_answered_in_its_words() {
     let entry = the_only_entry(&stack).await;
     assert_eq!((entry.name.as_str(), entry.data.as_str()), ("event", "text"));
     assert_eq!((entry.level, entry.transport), (Level::Info, Transport::Http));
+}
+
+#[tokio::test]
+async fn what_go_sends_without_tags_or_data_is_stored_by_the_logger_and_the_broker_is_strict() {
+    let stack = Stack::start().await;
+    let forms = [
+        (r#"{"Name":"tags","Data":"text"}"#, "tags", "text", Level::Info),
+        (r#"{"name":"data"}"#, "data", "", Level::Info),
+        (r#"{"name":"level","data":"text","level":"ERROR"}"#, "level", "text", Level::Error),
+        (r#"{"Name":"all","Level":"Warning"}"#, "all", "", Level::Warning),
+    ];
+    for (body, name, data, level) in forms {
+        let answer = stack.post_to_logger("/log", body).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let properties = BasicProperties::default().with_content_type("text/plain".into());
+        stack.rabbitmq.publish("logs_topic", "log.INFO", body.as_bytes(), properties).await;
+        let both = eventually("both are stored", async || {
+            let stored = stack.all_stored().await.into_iter().filter(|entry| entry.name == name);
+            Some(stored.collect::<Vec<_>>()).filter(|stored| stored.len() == 2)
+        });
+        assert!(both.await.iter().all(|entry| (entry.data.as_str(), entry.level) == (data, level)), "{name}");
+        let log = format!(r#"{{"action":"log","log":{body}}}"#);
+        assert_eq!(stack.post("/handle", log).await.status, 400, "{body}");
+    }
+    for (body, message) in [
+        (r#"{"Name":"event","Colour":"red"}"#, "unknown field `Name`"),
+        (r#"{"data":"text"}"#, "missing field `name`"),
+        (r#"{"name":"event","level":"WARN"}"#, "unknown level"),
+        (r#"{"name":"event","Name":"event"}"#, "unknown field `Name`"),
+    ] {
+        let answer = stack.post_to_logger("/log", body).await;
+        assert!(answer.status == 400 && answer.message().contains(message), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn its_heartbeat_and_its_host_name_work_at_the_logger() {
+    let stack = Stack::start_direct(&[("LOGGER_HTTP_HOSTS", "logger-service, Logger2")]).await;
+    let ask = async |host: &str| {
+        let request = client().get(format!("http://{}/ping", stack.logger_at.http)).header("Host", host);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    for host in ["127.0.0.1", "logger-service", "LOGGER-SERVICE:8082", "logger2"] {
+        assert_eq!(ask(host).await, (200, ".".to_owned()), "{host}");
+    }
+    for host in ["broker-service", "logger-service.evil.example"] {
+        assert_eq!(ask(host).await.0, 403, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn a_dead_letter_keeps_all_that_the_message_had_and_comes_back_as_it_was()
     headers.insert("CC".into(), AMQPValue::FieldArray(vec![text("log.ERROR")].into()));
     let message = properties().with_user_id("guest".into()).with_expiration("3600000".into());
     let message = message.with_headers(headers.into());
-    stack.rabbitmq.publish("", "logs.entries", b"{\"name\":\"order\"}", message).await;
+    stack.rabbitmq.publish("", "logs.entries", b"{\"data\":\"placed\"}", message).await;
     let dead = eventually("a dead letter", async || stack.rabbitmq.get("logs.dead").await).await;
     let mut headers = dead.delivery.properties.headers().clone().expect("headers").inner().clone();
     // RabbitMQ's, of this delivery.

@@ -210,7 +210,12 @@ async fn a_connection_that_sends_nothing_is_closed() {
     const IDLE: Duration = Duration::from_secs(40);
     let stack = Stack::start_direct(&[]).await;
     let at = stack.logger_at;
-    let silent = [("http", at.http, SOON), ("rpc", at.rpc, IDLE), ("grpc", at.grpc, SOON)];
+    let silent = [
+        ("http", at.http, SOON),
+        ("rpc", at.rpc, IDLE),
+        ("grpc", at.grpc, SOON),
+        ("netrpc", at.netrpc, SOON),
+    ];
     join_all(silent.map(|(port, address, limit)| until_closed(port, address, b"", limit))).await;
 }
 

@@ -17,7 +17,7 @@ use nix::{
 use proto::Transport;
 use rig::LogTo;
 use serde_json::{Value, json};
-use tests::{SOON, binaries::binary, client, eventually, stack::Stack};
+use tests::{DIRECT, SOON, binaries::binary, client, eventually, stack::Stack};
 use tokio::process::{Child, Command};
 
 /// Between SIGTERM and SIGKILL container engines wait so long.
@@ -26,7 +26,7 @@ const MOST_TO_STOP: Duration = Duration::from_secs(10);
 /// Where each service listens, and where it tells how it is.
 const SERVICES: [(&str, &[&str]); 3] = [
     ("broker", &["BROKER_HTTP_LISTEN"]),
-    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]),
+    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN", "LOGGER_NETRPC_LISTEN"]),
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
@@ -157,7 +157,7 @@ async fn a_log_that_is_read_again_says_how_much_of_it_is_lost() {
     stack.reaches(&[Transport::Rabbitmq]).await.expect("it is ready");
     stack.broker.tap().expect("a pipe").pause();
     let lost = lose_lines(&stack).await;
-    for transport in [Transport::Http, Transport::Rpc, Transport::Grpc] {
+    for transport in DIRECT {
         let answer = stack.log(transport, &json!({ "name": "event", "data": "x" })).await;
         assert_eq!(answer.status, 202, "nobody waits for the log: {}", answer.body);
     }

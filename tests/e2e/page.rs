@@ -3,7 +3,9 @@
 mod burst;
 mod health;
 mod keys;
+mod lanes;
 mod looks;
+mod reference;
 mod send;
 mod served;
 mod tail;

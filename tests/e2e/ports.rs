@@ -173,6 +173,7 @@ async fn all_ports(stack: &mut Stack) -> Vec<(&'static str, SocketAddr)> {
         ("the logger's http", stack.logger_at.http),
         ("the logger's rpc", stack.logger_at.rpc),
         ("the logger's grpc", stack.logger_at.grpc),
+        ("the logger's netrpc", stack.logger_at.netrpc),
         ("the listener's http", listener),
         ("the broker's http", stack.broker_at),
     ]

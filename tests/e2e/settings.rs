@@ -12,7 +12,7 @@ use tests::{binaries::binary, process};
 /// Where each service listens.
 const LISTENS: [(&str, &[&str]); 3] = [
     ("broker", &["BROKER_HTTP_LISTEN"]),
-    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]),
+    ("logger", &["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN", "LOGGER_NETRPC_LISTEN"]),
     ("listener", &["LISTENER_HTTP_LISTEN"]),
 ];
 
@@ -47,6 +47,9 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("BROKER_DEFAULT_TRANSPORT", "http"),
             ("BROKER_COALESCE", "on"),
             ("BROKER_DEADLINE_MS", "5000"),
+            ("BROKER_OTLP_GRPC_LISTEN", ""),
+            ("BROKER_OTLP_HTTP_LISTEN", ""),
+            ("BROKER_OTLP_TRANSPORT", ""),
             ("BROKER_CORS_ORIGINS", ""),
             ("AMQP_URL_FILE", ""),
             ("BROKER_TLS_CERT", ""),
@@ -65,6 +68,8 @@ const SETTINGS: [(&str, &[(&str, &str)]); 3] = [
             ("LOGGER_HTTP_LISTEN", "127.0.0.1:8082"),
             ("LOGGER_RPC_LISTEN", "127.0.0.1:5002"),
             ("LOGGER_GRPC_LISTEN", "127.0.0.1:50001"),
+            ("LOGGER_NETRPC_LISTEN", "127.0.0.1:5001"),
+            ("LOGGER_HTTP_HOSTS", ""),
             ("LOGGER_STORE", "sqlite:data/logs.db"),
             ("LOGGER_RETENTION_HOURS", "0"),
             ("LOGGER_RETENTION_BYTES", "0"),
@@ -117,16 +122,25 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "LOGGER_TLS_CLIENTS", "broker,*", "such as broker,listener"),
     (&["listener"], "LISTENER_TLS_CLIENTS", "the broker", "such as broker,listener"),
     (&["broker"], "BROKER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_GRPC_LISTEN", "4317", "127.0.0.1:8080"),
+    (&["broker"], "BROKER_OTLP_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_HTTP_LISTEN", "[::]:0", "ALLOW_INSECURE_NETWORK"),
+    (&["broker"], "BROKER_OTLP_TRANSPORT", "otlp", "\"rabbitmq\""),
     (&["logger"], "LOGGER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_RPC_LISTEN", "[::]:0", "ALLOW_INSECURE_NETWORK"),
     (&["logger"], "LOGGER_GRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["logger"], "LOGGER_NETRPC_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
+    (&["logger"], "LOGGER_HTTP_HOSTS", "logger-service:80", "such as logger-service"),
+    (&["logger"], "LOGGER_NETRPC_LISTEN", "netrpc://127.0.0.1:5001", "127.0.0.1:8080"),
     (&["listener"], "LISTENER_HTTP_LISTEN", "0.0.0.0:0", "ALLOW_INSECURE_NETWORK"),
-    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log", "http://127.0.0.1:8082"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://127.0.0.1:8082/log?x=y", "http://127.0.0.1:8082"),
     (&["broker"], "LISTENER_HTTP_URL", "https://127.0.0.1:8083", "TLS_CERT"),
     (&["broker"], "LISTENER_HTTP_URL", "127.0.0.1:8083", "a URL of scheme, host and port"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "http://127.0.0.1:5002", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1", "127.0.0.1:5002"),
     (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:port", "127.0.0.1:5002"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "netrpc://127.0.0.1", "netrpc://127.0.0.1:5001"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "netrpc+tls://127.0.0.1:5001", "TLS_CERT"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "127.0.0.1:50001", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://127.0.0.1:50001/logs", "http://127.0.0.1:50001"),
@@ -270,6 +284,18 @@ async fn a_taken_port_is_named_with_its_setting() {
             assert!(!success, "{output}");
             assert!(output.contains(setting) && output.contains(&address), "{output}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_for_otlp_is_named_with_its_setting() {
+    for setting in ["BROKER_OTLP_GRPC_LISTEN", "BROKER_OTLP_HTTP_LISTEN"] {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address").to_string();
+        let mut settings = listens("broker", "127.0.0.1:0");
+        settings.insert(setting, address.clone());
+        let (success, output) = run_to_its_end("broker", &settings).await;
+        assert!(!success && output.contains(setting) && output.contains(&address), "{output}");
     }
 }
 

@@ -24,7 +24,7 @@ async fn while_all_is_well_every_part_says_so() {
         "broker": { "ready": true, "draining": false, "profile": proto::release::PROFILE },
         "logger": { "reachable": true, "ready": true },
         "listener": {
-            "reachable": true, "consuming": true, "waiting_for": null, "held": 0, "dead_letters_refused": false,
+            "reachable": true, "consuming": true, "waiting_for": null, "unacked": 0, "dead_letters_refused": false,
         },
         "rabbitmq": { "reachable": true, "queue": 0, "dead_letters": 0, "consumers": 1, "listeners": 1 },
         "transports": { "http": true, "rpc": true, "rabbitmq": true, "grpc": true },
@@ -46,12 +46,12 @@ async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     }
     // What the listener holds is not counted by RabbitMQ.
     let ready = |data: &Value| data["rabbitmq"]["queue"].as_u64();
-    let held = |data: &Value| data["listener"]["held"].as_u64().filter(|held| *held <= 2);
-    let all = |data: &Value| ready(data).zip(held(data)).map(|(ready, held)| ready + held);
+    let unacked = |data: &Value| data["listener"]["unacked"].as_u64().filter(|unacked| *unacked <= 2);
+    let all = |data: &Value| ready(data).zip(unacked(data)).map(|(ready, unacked)| ready + unacked);
     until(&stack, "the queue grows", |data| all(data) == Some(ENTRIES)).await;
     says(&stack, "no answer: logger; the listener is not consuming, waiting for logger").await;
     stack.start_logger().await.expect("it starts");
-    let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["held"] == 0;
+    let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["unacked"] == 0;
     let back = json!({ "reachable": true, "ready": true });
     until(&stack, "the queue drains", |data| drained(data) && data["logger"] == back).await;
 }
@@ -72,7 +72,7 @@ async fn a_listener_that_was_never_there_and_a_silent_rabbitmq_are_told() {
     let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
     stack.broker.kill().await.expect("it runs");
     stack.start_broker().await.expect("it starts");
-    let never = json!({ "reachable": false, "consuming": false, "waiting_for": null, "held": null, "dead_letters_refused": false });
+    let never = json!({ "reachable": false, "consuming": false, "waiting_for": null, "unacked": null, "dead_letters_refused": false });
     let counted = |data: &Value| data["rabbitmq"]["queue"] == 0 && data["listener"] == never;
     until(&stack, "the queue is counted", counted).await;
     relay.set_both(Fault::BlackHole);

@@ -91,7 +91,12 @@ impl Certificates {
         &self,
         more: &[(&'static str, String)],
     ) -> (Process, BTreeMap<String, SocketAddr>) {
-        let mut settings = listens(&["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"]);
+        let mut settings = listens(&[
+            "LOGGER_HTTP_LISTEN",
+            "LOGGER_RPC_LISTEN",
+            "LOGGER_GRPC_LISTEN",
+            "LOGGER_NETRPC_LISTEN",
+        ]);
         if self.logger != Flaw::Plain {
             settings.extend(tls::settings(self.path()));
         }
@@ -102,12 +107,21 @@ impl Certificates {
     }
 
     async fn start_broker(&self, logger: &BTreeMap<String, SocketAddr>, rabbitmq: SocketAddr) -> Broker {
+        self.start_broker_with(logger, rabbitmq, format!("tls://{}", logger["rpc"])).await
+    }
+
+    async fn start_broker_with(
+        &self,
+        logger: &BTreeMap<String, SocketAddr>,
+        rabbitmq: SocketAddr,
+        rpc: String,
+    ) -> Broker {
         let mut settings = listens(&["BROKER_HTTP_LISTEN"]);
         settings.extend(tls::settings(self.path()));
         settings.extend([
             ("LOGGER_HTTP_URL", format!("https://{}", logger["http"])),
             ("LISTENER_HTTP_URL", "https://127.0.0.1:8083".to_owned()),
-            ("LOGGER_RPC_ADDR", format!("tls://{}", logger["rpc"])),
+            ("LOGGER_RPC_ADDR", rpc),
             ("LOGGER_GRPC_URL", format!("https://{}", logger["grpc"])),
             ("AMQP_URL", format!("amqps://guest:guest@{rabbitmq}/%2f")),
         ]);
@@ -251,7 +265,7 @@ async fn a_broker_that_is_not_who_it_should_be_stores_nothing() {
         let mut broker = certificates.start_broker(&ports, impostor.at).await;
         // Its own callers would not believe it either.
         let believing = client_that_believes_anybody();
-        for transport in [Transport::Http, Transport::Rpc, Transport::Grpc] {
+        for transport in DIRECT {
             let body =
                 json!({ "action": "log", "transport": transport, "log": { "name": "n", "data": "x" } });
             let url = format!("https://{}/handle", broker.at);
@@ -269,6 +283,19 @@ async fn a_broker_that_is_not_who_it_should_be_stores_nothing() {
         broker.process.kill().await.expect("it runs");
         logger.kill().await.expect("it runs");
     }
+}
+
+#[tokio::test]
+async fn net_rpc_is_encrypted_as_every_other_hop() {
+    let certificates = Certificates::new(Flaw::None, Flaw::None);
+    let (mut logger, ports) = certificates.start_logger().await;
+    let rabbitmq = Impostor::open(&certificates, Flaw::None).await;
+    let rpc = format!("netrpc+tls://{}", ports["netrpc"]);
+    let mut broker = certificates.start_broker_with(&ports, rabbitmq.at, rpc).await;
+    tests::eventually("it is stored", async || (broker.log(Transport::Rpc).await.0 == 202).then_some(()))
+        .await;
+    broker.process.kill().await.expect("it runs");
+    logger.kill().await.expect("it runs");
 }
 
 #[tokio::test]
@@ -358,9 +385,9 @@ async fn certificates_are_read_again_at_a_hangup_for_new_connections_on_both_end
     assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
     // With another logger on its ports the broker opens new connections: it shows, and believes, the new ones.
     logger.kill().await.expect("it runs");
-    let same: Vec<(&'static str, String)> = ["http", "rpc", "grpc"]
+    let same: Vec<(&'static str, String)> = ["http", "rpc", "grpc", "netrpc"]
         .into_iter()
-        .zip(["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN"])
+        .zip(["LOGGER_HTTP_LISTEN", "LOGGER_RPC_LISTEN", "LOGGER_GRPC_LISTEN", "LOGGER_NETRPC_LISTEN"])
         .map(|(name, setting)| (setting, ports[name].to_string()))
         .collect();
     let (mut logger, _) = certificates.start_logger_with(&same).await;

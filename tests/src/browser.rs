@@ -153,6 +153,12 @@ impl Browser {
         self.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
+    /// Its user wants nothing to move.
+    pub async fn prefers_still(&self) {
+        let features = json!([{ "name": "prefers-reduced-motion", "value": "reduce" }]);
+        self.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
     /// A picture of the whole page, in PNG.
     pub async fn picture(&self) -> Vec<u8> {
         use base64::{Engine, engine::general_purpose::STANDARD};

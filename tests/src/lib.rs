@@ -10,6 +10,7 @@ pub mod collector;
 pub mod disk;
 #[cfg(test)]
 mod documents;
+pub mod golang;
 pub mod keys;
 pub mod node;
 pub mod process;
@@ -23,7 +24,7 @@ pub mod voice;
 
 use std::time::Duration;
 
-use proto::Transport;
+use proto::{Direct, Transport};
 use reqwest::{
     Client,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
@@ -33,7 +34,15 @@ use reqwest::{
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// The transports that lead to the logger without a queue between.
-pub const DIRECT: [Transport; 3] = [Transport::Http, Transport::Rpc, Transport::Grpc];
+pub const DIRECT: [Transport; Direct::ALL.len()] = {
+    let mut all = [Transport::Http; Direct::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = Direct::ALL[at].transport();
+        at += 1;
+    }
+    all
+};
 
 /// A client generated from the course's own two-field proto.
 #[expect(missing_docs, clippy::allow_attributes_without_reason, reason = "generated")]

@@ -61,6 +61,17 @@ impl VirtualHost {
         format!("{}/{}", self.server, self.name)
     }
 
+    /// Its URL for a user who is made for it.
+    ///
+    /// # Panics
+    /// If RabbitMQ does not obey.
+    pub async fn url_of_user(&self, user: &str, password: &str) -> String {
+        put(&format!("users/{user}"), json!({ "password": password, "tags": "" })).await;
+        let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        put(&format!("permissions/{}/{user}", self.name), all).await;
+        self.url().replace("guest:guest", &format!("{user}:{password}"))
+    }
+
     /// Limits the bytes of every queue, below what the queue itself asks for.
     ///
     /// # Panics

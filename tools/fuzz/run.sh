@@ -19,7 +19,7 @@ max_len() {
     case $1 in
         handle_body | logger_body) echo 32768 ;;
         rpc_frames) echo 16384 ;;
-        grpc_message | delivery) echo 8192 ;;
+        grpc_message | delivery | netrpc | otlp_logs) echo 8192 ;;
         query) echo 6144 ;;
         *) echo 1024 ;;
     esac

@@ -15,8 +15,10 @@ use crate::{
     grpc::Grpc,
     http::Http,
     metrics,
+    netrpc::NetRpc,
     receipts::NoBatchCall,
     rpc::Rpc,
+    wire::Wire,
 };
 
 /// Who is at the other end, in messages.
@@ -29,9 +31,71 @@ const WITHOUT_BATCHES: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) http: Http,
-    pub(crate) rpc: Rpc,
+    pub(crate) rpc: AnyRpc,
     pub(crate) grpc: Grpc,
     without_batches: PerTransport<WithoutBatches>,
+}
+
+/// The client of `rpc`, as its address has it.
+#[derive(Debug)]
+pub(crate) enum AnyRpc {
+    Tarpc(Rpc),
+    /// For a logger in Go.
+    Net(NetRpc),
+}
+
+impl AnyRpc {
+    fn new(settings: &Settings) -> Self {
+        if settings.endpoints.logger_rpc_addr.is_net_rpc() {
+            AnyRpc::Net(NetRpc::new(settings))
+        } else {
+            AnyRpc::Tarpc(Rpc::new(settings))
+        }
+    }
+
+    async fn write_until(
+        &self,
+        batch: &Batch<LogEntry>,
+        mode: BatchMode,
+        until: Instant,
+    ) -> Result<Receipts, Failure> {
+        match self {
+            AnyRpc::Tarpc(rpc) => rpc.write_until(batch, mode, until).await,
+            AnyRpc::Net(rpc) => rpc.write(batch, mode).await,
+        }
+    }
+
+    /// As [`Rpc::ping`].
+    pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        match self {
+            AnyRpc::Tarpc(rpc) => rpc.ping().await,
+            AnyRpc::Net(rpc) => rpc.ping().await,
+        }
+    }
+
+    /// As [`Rpc::reachable`].
+    pub(crate) fn reachable(&self) -> bool {
+        match self {
+            AnyRpc::Tarpc(rpc) => rpc.reachable(),
+            AnyRpc::Net(rpc) => rpc.reachable(),
+        }
+    }
+
+    /// As [`Rpc::wire`].
+    pub(crate) fn wire(&self) -> &Wire {
+        match self {
+            AnyRpc::Tarpc(rpc) => rpc.wire(),
+            AnyRpc::Net(rpc) => rpc.wire(),
+        }
+    }
+
+    /// As [`Rpc::tried`].
+    pub(crate) async fn tried(&self) {
+        match self {
+            AnyRpc::Tarpc(rpc) => rpc.tried().await,
+            AnyRpc::Net(rpc) => rpc.tried().await,
+        }
+    }
 }
 
 /// When a peer was last found to have no call for a batch.
@@ -45,7 +109,7 @@ impl Clients {
     pub(crate) fn new(settings: &Settings) -> Self {
         Clients {
             http: Http::new(settings),
-            rpc: Rpc::new(settings),
+            rpc: AnyRpc::new(settings),
             grpc: Grpc::new(settings),
             without_batches: PerTransport::new(WithoutBatches::new),
         }
@@ -53,7 +117,8 @@ impl Clients {
 
     /// Whether the logger takes batches, as far as is known.
     pub(crate) fn takes_batches(&self, direct: Direct) -> bool {
-        !self.without_batches[direct.into()].is_recent()
+        let never = direct == Direct::Rpc && matches!(self.rpc, AnyRpc::Net(_));
+        !never && !self.without_batches[direct.into()].is_recent()
     }
 
     /// Delivers a batch, of one entry or many. To a logger that has no call for many the entries go one by one, where each

@@ -4,17 +4,18 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use gathered::Gathered;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use proto::Gathered;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -24,6 +25,7 @@ use tower_service::Service;
 use crate::{
     CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT,
     tls::{Protocol, Tls},
+    wire::{Counted, Wire},
 };
 
 /// Opens connections, each within [`CONNECT_TIMEOUT`], and shakes hands over TLS within [`HANDSHAKE_TIMEOUT`].
@@ -32,19 +34,25 @@ pub(crate) struct Dialer {
     tls: Option<Tls>,
     protocol: Protocol,
     gathers: bool,
+    wire: Option<Arc<Wire>>,
 }
 
 /// An open connection.
-pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type Stream = Either<Counted<TcpStream>, Box<TlsStream<Counted<TcpStream>>>>;
 
 impl Dialer {
     pub(crate) fn new(tls: Option<&Tls>, protocol: Protocol) -> Self {
-        Dialer { tls: tls.cloned(), protocol, gathers: false }
+        Dialer { tls: tls.cloned(), protocol, gathers: false, wire: None }
     }
 
     /// For connections that carry many calls at a time.
     pub(crate) fn gathering(self) -> Self {
         Dialer { gathers: true, ..self }
+    }
+
+    /// For connections whose bytes are counted.
+    pub(crate) fn counting(self, wire: &Arc<Wire>) -> Self {
+        Dialer { wire: Some(Arc::clone(wire)), ..self }
     }
 
     /// # Errors
@@ -55,6 +63,7 @@ impl Dialer {
         let late = "it took too long to connect";
         let stream = in_time(CONNECT_TIMEOUT, late, TcpStream::connect((host, port))).await?;
         stream.set_nodelay(true)?;
+        let stream = Counted::new(stream, self.wire.clone());
         if !encrypted {
             return Ok(Either::Left(stream));
         }

@@ -1,9 +1,11 @@
 //! Where the logger is: declared once, for all that call it.
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use proto::Direct;
 
-use crate::{grpc::GrpcUrl, http::HttpUrl, rpc::RpcAddr};
+use crate::address::{GrpcUrl, HttpUrl, RpcAddr};
 
 /// The addresses of the logger, one for each direct transport. Flattened into the settings of the broker, the listener and
 /// the command, so that the flags, the variables of the environment and the defaults are the same.
@@ -13,7 +15,7 @@ pub struct Endpoints {
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
     pub logger_http_url: HttpUrl,
 
-    /// The logger's rpc address; prefix with tls:// for TLS
+    /// The logger's rpc address; prefix with tls:// for TLS, with netrpc:// or netrpc+tls:// for a logger in Go (net/rpc)
     #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
     pub logger_rpc_addr: RpcAddr,
 
@@ -40,6 +42,26 @@ impl Endpoints {
             Direct::Grpc => self.logger_grpc_url.is_encrypted(),
         };
         (Endpoints::setting(direct), encrypted)
+    }
+
+    /// The host and the port for a transport.
+    pub fn authority(&self, direct: Direct) -> (String, u16) {
+        match direct {
+            Direct::Http => self.logger_http_url.authority(),
+            Direct::Rpc => self.logger_rpc_addr.authority(),
+            Direct::Grpc => self.logger_grpc_url.authority(),
+        }
+    }
+
+    /// The same, but for a transport that leads elsewhere: through a relay. A certificate must be for that address, too.
+    #[must_use]
+    pub fn through(mut self, direct: Direct, address: SocketAddr) -> Self {
+        match direct {
+            Direct::Http => self.logger_http_url = self.logger_http_url.at(address),
+            Direct::Rpc => self.logger_rpc_addr = self.logger_rpc_addr.at(address),
+            Direct::Grpc => self.logger_grpc_url = self.logger_grpc_url.at(address),
+        }
+        self
     }
 }
 

@@ -4,34 +4,26 @@
 //! gathered when one of them is free, so there is no timer, and nobody waits for neighbours. It opens no connection and
 //! knows no protocol.
 
+mod group;
+
 use std::{
     convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use ::metrics::Histogram;
-use proto::{Batch, Failure, LogEntry, Outcome, Transport, limits::IN_FLIGHT_ENTRIES};
+use proto::{Batch, Failure, LogEntry, Transport, limits::IN_FLIGHT_ENTRIES};
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
-use crate::{Receipts, admission::Admitted, metrics};
+pub(crate) use self::group::{ALONE_BYTES, Group, Parcel, TraceHeaders};
+use self::group::{Answer, Job, Waiting, settle};
+use crate::{admission::Admitted, metrics};
 
 /// Most entries in a group. Larger ones save next to nothing more, and are longer on their way.
 const GROUP_ENTRIES: usize = 256;
-
-/// Most bytes of `name` and `data` in a group: what leaves in a few milliseconds.
-const GROUP_BYTES: usize = 1024 * 1024;
-
-/// An entry of more bytes goes alone: what a call costs is little beside it, and its neighbours need not wait for it.
-pub(crate) const ALONE_BYTES: usize = 16 * 1024;
-
-/// What became of a caller's entries, each with its own result.
-type Answer = Result<Receipts, Failure>;
 
 /// Where entries wait to be taken along, in the order in which they came.
 #[derive(Debug)]
@@ -58,54 +50,6 @@ struct Head {
     next: Option<Job>,
     jobs: mpsc::Receiver<Job>,
 }
-
-/// The entries of one caller.
-#[derive(Debug)]
-struct Job {
-    parcel: Parcel,
-    caller: Waiting,
-    /// Set by whoever is first: who takes it along, or the caller, who will not wait for that any longer.
-    settled: Arc<AtomicBool>,
-    until: Instant,
-}
-
-/// What one caller has handed over.
-#[derive(Debug)]
-pub(crate) struct Parcel {
-    pub(crate) entries: Batch<LogEntry>,
-    /// Headers that say in which span it was handed over; empty if in none.
-    pub(crate) trace: TraceHeaders,
-}
-
-/// Headers, as names and values.
-pub(crate) type TraceHeaders = Vec<(String, String)>;
-
-/// Who waits for an answer. The room that was taken for the entries is given back with it, so what nobody waits for any
-/// more counts for as long as it is held.
-#[derive(Debug)]
-struct Waiting {
-    reply: oneshot::Sender<Answer>,
-    entries: usize,
-    _room: Option<Admitted>,
-}
-
-/// What goes along in one call.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) parcels: Vec<Parcel>,
-    pub(crate) callers: Callers,
-    /// The latest deadline of its entries.
-    pub(crate) until: Instant,
-    /// Room for the call, where the callers have taken none.
-    pub(crate) room: Option<OwnedSemaphorePermit>,
-    entries: usize,
-    bytes: usize,
-    is_closed: bool,
-}
-
-/// Who waits for the answers of a group, in the order of its parcels.
-#[derive(Debug, Default)]
-pub(crate) struct Callers(Vec<Waiting>);
 
 /// How long a caller waits.
 #[derive(Debug, Clone, Copy)]
@@ -176,11 +120,6 @@ impl Queue {
     }
 }
 
-/// Whether this is the first to do so.
-fn settle(settled: &AtomicBool) -> bool {
-    !settled.swap(true, Ordering::AcqRel)
-}
-
 /// The deadline came, and no answer.
 pub(crate) fn past_the_deadline(peer: &str) -> Failure {
     Failure::unknown(peer).because("past the deadline")
@@ -236,15 +175,7 @@ impl Head {
 
     /// Takes what has gathered; `None` if nobody waits for it any more.
     fn take(&mut self, most_entries: usize, room: Option<OwnedSemaphorePermit>) -> Option<Group> {
-        let mut group = Group {
-            parcels: Vec::new(),
-            callers: Callers::default(),
-            until: Instant::now(),
-            room,
-            entries: 0,
-            bytes: 0,
-            is_closed: false,
-        };
+        let mut group = Group::new(room);
         while let Some(job) = self.next.take().or_else(|| self.jobs.try_recv().ok()) {
             if !group.has_room_for(&job, most_entries) {
                 self.next = Some(job);
@@ -256,76 +187,15 @@ impl Head {
     }
 }
 
-impl Job {
-    fn bytes(&self) -> usize {
-        self.parcel.entries.iter().map(LogEntry::payload_bytes).sum()
-    }
-
-    /// Whether it may have neighbours.
-    fn goes_along(&self) -> bool {
-        self.parcel.entries.as_one().is_some_and(|entry| entry.payload_bytes() <= ALONE_BYTES)
-    }
-}
-
-impl Group {
-    fn has_room_for(&self, job: &Job, most_entries: usize) -> bool {
-        let fits = self.entries < most_entries && self.bytes + job.bytes() <= GROUP_BYTES;
-        self.entries == 0 || (!self.is_closed && job.goes_along() && fits)
-    }
-
-    /// Takes the entries along, if anybody still waits for them.
-    fn add(&mut self, job: Job) {
-        if job.caller.reply.is_closed() || !settle(&job.settled) {
-            return;
-        }
-        self.entries += job.parcel.entries.len();
-        self.bytes += job.bytes();
-        self.is_closed = !job.goes_along();
-        self.until = self.until.max(job.until);
-        self.parcels.push(job.parcel);
-        self.callers.0.push(job.caller);
-    }
-}
-
-impl Callers {
-    /// Gives each caller the results of its own entries: they come in the order of the parcels.
-    pub(crate) fn answer(
-        self,
-        results: impl IntoIterator<Item = Result<Outcome, Failure>>,
-        store_us: Option<u64>,
-        peer: &str,
-    ) {
-        let mut results = results.into_iter();
-        let mut next = || {
-            let lost = || Err(Failure::unknown(peer).because("too few results"));
-            results.next().unwrap_or_else(lost)
-        };
-        for Waiting { reply, entries, _room } in self.0 {
-            let results = match entries {
-                1 => Ok(Batch::from(next())),
-                _ => Batch::try_from((0..entries).map(|_| next()).collect::<Vec<_>>()),
-            };
-            // A caller that has given up needs no answer.
-            let _ = reply.send(results.map(|results| Receipts { results, store_us }));
-        }
-    }
-
-    /// Lets all hear the same.
-    pub(crate) fn fail(self, why: &Failure) {
-        for caller in self.0 {
-            let _ = caller.reply.send(Err(why.clone()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use proto::{Code, EntryDraft};
+    use proto::{Code, EntryDraft, Outcome};
     use tokio::task::JoinHandle;
 
-    use super::*;
+    use super::{group::GROUP_BYTES, *};
+    use crate::Receipts;
 
     const PEER: &str = "the logger";
 

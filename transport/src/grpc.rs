@@ -3,12 +3,13 @@
 mod streams;
 mod tail;
 
-pub use streams::{Acknowledged, Loaded, Streams};
-pub use tail::{Tail, Tailed};
+pub use self::{
+    streams::{Acknowledged, Loaded, Streams},
+    tail::{Tail, Tailed},
+};
+pub use crate::address::GrpcUrl;
 
-use std::{convert::Infallible, error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
-
-use http::Uri;
+use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
 
 use proto::{
     Batch, BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
@@ -26,14 +27,14 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    AddressError, Receipts, Settings,
+    Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
-    parse_base_url,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
+    wire::Wire,
 };
 
 /// How often a connection is tried, and how long the answer may take.
@@ -49,39 +50,21 @@ pub struct Grpc {
     client: LogServiceClient<Channel>,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
-}
-
-/// The logger's gRPC address: scheme, host and port.
-#[derive(Debug, Clone)]
-pub struct GrpcUrl(Uri);
-
-impl FromStr for GrpcUrl {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001");
-        parse_base_url(text).map(GrpcUrl).ok_or(expected)
-    }
-}
-
-impl GrpcUrl {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
 }
 
 impl Grpc {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering().counting(&wire);
         let channel = endpoint(settings).connect_with_connector_lazy(dialer);
         let gate = Arc::new(Gate::new(reconnects(Transport::Grpc)));
         let (healed, prober) = (Arc::clone(&gate), channel.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.clone())).await });
-        Grpc { client: client(channel), gate, came_by: settings.came_by, _healer: healer }
+        Grpc { client: client(channel), gate, came_by: settings.came_by, wire, _healer: healer }
     }
 
     /// Delivers entries: one alone by `WriteLog`, which every logger has, more by `WriteBatch`.
@@ -106,6 +89,11 @@ impl Grpc {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
+    }
+
+    /// What passes on its connection.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
@@ -145,6 +133,14 @@ impl Grpc {
                 self.gate.reopen();
                 refusal
             }
+            None if is_no_such_call(&status) => {
+                self.gate.reopen();
+                Failure::no_such_call(LOGGER, "LOGGER_GRPC_URL").because(Reason(status))
+            }
+            // What has a cause was made here.
+            None if status.source().is_none() && !status.message().is_empty() => {
+                Failure::foreign(LOGGER, status.message()).because(Reason(status))
+            }
             None => Failure::unknown(LOGGER).because(Reason(status)),
         }
     }
@@ -152,7 +148,7 @@ impl Grpc {
 
 /// The logger's address, and how a connection to it is kept.
 fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint::from(settings.endpoints.logger_grpc_url.0.clone())
+    Endpoint::from(settings.endpoints.logger_grpc_url.uri().clone())
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

@@ -2,10 +2,10 @@
 
 mod probe;
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -21,15 +21,17 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 
 pub use self::probe::Probe;
+pub use crate::address::HttpUrl;
 use crate::{
-    AddressError, Receipts, Settings, Tls,
+    Receipts, Settings,
+    address::at,
     backoff::Gate,
     dial::Dialer,
     metrics::reconnects,
-    parse_base_url,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
     traced,
+    wire::Wire,
 };
 
 /// Most connections that are kept for the next call. HTTP/1.1 carries one request at a time on each, and admission
@@ -50,40 +52,23 @@ pub struct Http {
     base: Uri,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
-}
-
-/// The logger's HTTP address: scheme, host and port.
-#[derive(Debug, Clone)]
-pub struct HttpUrl(Uri);
-
-impl FromStr for HttpUrl {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:8082");
-        parse_base_url(text).map(HttpUrl).ok_or(expected)
-    }
-}
-
-impl HttpUrl {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
 }
 
 impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let client = client(settings.tls.as_ref(), KEPT_CONNECTIONS);
-        let base = settings.endpoints.logger_http_url.0.clone();
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Http).counting(&wire);
+        let client = client(dialer, KEPT_CONNECTIONS);
+        let base = settings.endpoints.logger_http_url.uri().clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.get(healthz.clone()))).await });
-        Http { client, base, gate, came_by: settings.came_by, _healer: healer }
+        Http { client, base, gate, came_by: settings.came_by, wire, _healer: healer }
     }
 
     /// Delivers entries: one alone by `POST /log`, which every logger has, more by `POST /logs`.
@@ -117,6 +102,11 @@ impl Http {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
+    }
+
+    /// What passes on its connections.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
@@ -189,22 +179,15 @@ async fn answers(answer: ResponseFuture) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The address of a path, and what is asked there.
-fn at(base: &Uri, path_and_query: &str) -> Result<Uri, http::Error> {
-    let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>()?);
-    Ok(Uri::from_parts(parts)?)
-}
-
 /// A client that keeps so many connections for the next calls.
-fn client(tls: Option<&Tls>, kept_connections: usize) -> Client<Dialer, Full<Bytes>> {
+fn client(dialer: Dialer, kept_connections: usize) -> Client<Dialer, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(kept_connections)
         // Sent again is only what had not begun to be sent when the pool's connection turned out dead.
         .retry_canceled_requests(true)
-        .build(Dialer::new(tls, Protocol::Http))
+        .build(dialer)
 }
 
 async fn whole(response: Response<Incoming>, limit_bytes: usize) -> Result<Bytes, Failure> {
@@ -218,22 +201,21 @@ fn read_answer<T: for<'de> Deserialize<'de>>(status: StatusCode, body: &[u8]) ->
         let envelope: Envelope<T> = read_json(body)?;
         return Ok(envelope.data);
     }
-    let envelope: Envelope<FailureData> = read_json(body)?;
-    Err(refusal(status, envelope))
+    Err(refusal(status, body))
 }
 
 /// Whether a logger that is not ours says that it has no such call. Ours has, and one of our services marks what it
 /// refuses with a code.
 fn is_no_batch_call(status: StatusCode, body: &[u8]) -> bool {
-    let says_so = matches!(
-        status,
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-    );
     let has_code = || {
         let envelope: Result<Envelope<FailureData>, _> = read_json(body);
         envelope.is_ok_and(|envelope| envelope.data.is_some())
     };
-    says_so && !has_code()
+    is_no_address(status) && !has_code()
+}
+
+fn is_no_address(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
@@ -247,18 +229,24 @@ fn is_of_another_server(code: Code) -> bool {
     code.certainty() == Certainty::Rejected && !about_what_was_sent
 }
 
-/// Our logger marks its refusals with a code; without one, nothing is certain.
-fn refusal(status: StatusCode, envelope: Envelope<FailureData>) -> Failure {
-    match envelope.data {
-        Some(data) if is_of_another_server(data.code) => {
+/// Our logger marks its refusals with a code; without one, it is certain only that there is no such address.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let envelope = read_json::<Envelope<FailureData>>(body).ok();
+    let told = envelope.as_ref().and_then(|envelope| envelope.data.as_ref());
+    match (envelope.as_ref(), told) {
+        (Some(envelope), Some(data)) if is_of_another_server(data.code) => {
             Failure::unreachable(LOGGER).because(format!("{}: {}", data.code, envelope.message))
         }
-        Some(data) => {
-            let mut failure = Failure::heard(data.code, envelope.message);
+        (Some(envelope), Some(data)) => {
+            let mut failure = Failure::heard(data.code, envelope.message.clone());
             failure.position = data.position;
             failure
         }
-        None => Failure::unknown(LOGGER).because(format!("status {status} without a code")),
+        _ if is_no_address(status) => {
+            Failure::no_such_call(LOGGER, "LOGGER_HTTP_URL").because(status.to_string())
+        }
+        (Some(envelope), None) => Failure::foreign(LOGGER, &format!("{status}: {}", envelope.message)),
+        (None, _) => Failure::foreign(LOGGER, &format!("{status}: {}", String::from_utf8_lossy(body))),
     }
 }
 
@@ -269,7 +257,28 @@ mod tests {
     fn refused(code: Code) -> Failure {
         let envelope = Envelope::failure(&Failure::new(code, "the server's own words"), None, &[]);
         let envelope = serde_json::to_vec(&envelope).expect("it serialises");
-        refusal(StatusCode::BAD_REQUEST, read_json(&envelope).expect("our own JSON"))
+        refusal(StatusCode::BAD_REQUEST, &envelope)
+    }
+
+    #[test]
+    fn another_logger_is_told_apart_from_one_that_does_not_answer() {
+        for status in [404, 405, 501].map(|status| StatusCode::from_u16(status).expect("one")) {
+            for body in [&b"404 page not found\n"[..], br#"{"error":true,"message":"no"}"#] {
+                let failure = refusal(status, body);
+                assert_eq!((failure.code, failure.certainty()), (Code::NoSuchCall, Certainty::NotStored));
+                assert!(
+                    !failure.code.is_retryable() && failure.message().contains("is LOGGER_HTTP_URL right?")
+                );
+            }
+        }
+        for (body, text) in [
+            (&br#"{"error":true,"message":"server selection error"}"#[..], "server selection error"),
+            (b"out of order\n", "out of order"),
+        ] {
+            let failure = refusal(StatusCode::INTERNAL_SERVER_ERROR, body);
+            assert_eq!(failure.certainty(), Certainty::Unknown);
+            assert!(failure.message().contains(text), "{failure}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //!
 //! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
 
+mod about;
+mod address;
 mod admission;
 mod backoff;
 mod clients;
@@ -24,14 +26,17 @@ mod stage;
 mod tls;
 mod traced;
 mod transports;
+mod wire;
 
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod grpc;
 pub mod http;
+pub mod netrpc;
 pub mod rabbitmq;
 pub mod rpc;
 
+pub use address::AddressError;
 pub use backoff::Waits;
 pub use endpoints::Endpoints;
 pub use receipts::Receipts;
@@ -41,8 +46,6 @@ pub use transports::{Delivered, Transports};
 
 use std::time::Duration;
 
-use ::http::Uri;
-
 /// How long a connection may take to open, which the other end's kernel sees to. Far above a healthy one, far below the
 /// deadline.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -50,52 +53,3 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the other end itself may take for its first answer on an open connection: to shake hands over TLS, or to say
 /// its version. It has other work too; with [`CONNECT_TIMEOUT`] it is half of the deadline.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// An address that no connection can be made with: what it should be, with an example. It leaves out what was
-/// given, which may hold a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {0}")]
-pub struct AddressError(pub(crate) &'static str);
-
-/// Reads a URL of scheme, host and port. A user, a query or a fragment would pass in silence, since no client looks
-/// at them; for a port that is none, all clients would take port 80.
-pub(crate) fn parse_base_url(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let authority = uri.authority()?;
-    let sound_port = match authority.as_str().strip_prefix(authority.host())? {
-        "" => true,
-        _ => authority.port_u16().is_some_and(|port| port > 0),
-    };
-    let nothing_else = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#']);
-    let sound_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let sound = sound_scheme && !authority.host().is_empty() && sound_port && nothing_else;
-    sound.then_some(uri)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_that_a_client_would_read_otherwise_is_refused() {
-        for text in ["https://127.0.0.1:8082", "http://logger:8082/", "http://[::1]:8082", "http://logger"] {
-            assert!(parse_base_url(text).is_some(), "{text}");
-        }
-        for text in [
-            "http://logger:80820",
-            "http://logger:0",
-            "http://logger:",
-            "http://logger:port",
-            "http://:8082",
-            "http://user@logger:8082",
-            "http://logger@logger:8082",
-            "http://logger:8082#place",
-            "http://logger:8082?key=value",
-            "http://logger:8082/log",
-            "ftp://logger:8082",
-            "logger:8082",
-        ] {
-            assert!(parse_base_url(text).is_none(), "{text}");
-        }
-    }
-}

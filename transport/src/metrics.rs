@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
-use proto::{Code, Outcome, PerOutcome, PerTransport, Transport};
+use proto::{Code, Outcome, PerOutcome, PerTransport, Transport, json::WireBytes};
 
 use crate::admission::Admission;
 
@@ -15,6 +15,7 @@ const GROUP_ENTRIES: &str = "transport_group_entries";
 const WITHOUT_BATCHES: &str = "transport_without_batches_total";
 const WAITING: &str = "transport_waiting_calls";
 const REACHABLE: &str = "transport_reachable";
+const BYTES: &str = "transport_bytes_total";
 const RECONNECTS: &str = "transport_reconnects_total";
 
 /// Says of each what it is.
@@ -32,6 +33,8 @@ pub(crate) fn describe() {
     describe_counter!(WITHOUT_BATCHES, Unit::Count, help);
     describe_gauge!(WAITING, Unit::Count, "Calls that wait for room");
     describe_gauge!(REACHABLE, Unit::Count, "1 if the transport found its other end when it last looked");
+    let help = "Bytes on the connections of a transport; for rabbitmq those of the frames of its messages and confirms";
+    describe_counter!(BYTES, Unit::Bytes, help);
     let help = "Times that the other end was found again, each connection of rpc for itself";
     describe_counter!(RECONNECTS, Unit::Count, help);
 }
@@ -93,12 +96,16 @@ pub(crate) fn without_batches(transport: Transport) -> Counter {
     metrics::counter!(WITHOUT_BATCHES, "transport" => transport.as_str())
 }
 
-/// Sets the gauges of a transport.
-pub(crate) fn set_gauges(transport: Transport, admission: &Admission, reachable: bool) {
+/// Sets the gauges of a transport, and what it has counted by itself.
+pub(crate) fn set_gauges(transport: Transport, admission: &Admission, bytes: WireBytes, reachable: bool) {
     let labels = [("transport", transport.as_str())];
     let (in_flight, waiting) = admission.calls();
     metrics::gauge!(IN_FLIGHT, &labels).set(in_flight as f64);
     metrics::gauge!(IN_FLIGHT_ENTRIES, &labels).set(admission.entries() as f64);
     metrics::gauge!(WAITING, &labels).set(waiting as f64);
     metrics::gauge!(REACHABLE, &labels).set(f64::from(u8::from(reachable)));
+    for (direction, bytes) in [("sent", bytes.sent), ("received", bytes.received)] {
+        let labels = [("transport", transport.as_str()), ("direction", direction)];
+        metrics::counter!(BYTES, &labels).absolute(bytes);
+    }
 }

@@ -6,30 +6,38 @@
 
 mod connection;
 mod dead;
+mod frames;
 mod nesting;
+mod place;
 mod properties;
 mod publisher;
 mod session;
 mod topology;
+mod url;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use proto::{Batch, BatchMode, Code, Failure, LogEntry, Transport, rabbitmq::BINDING_KEY};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use self::session::{Counted, Flow, Place, keep_connected, refusing};
 pub use self::{
-    connection::{AmqpUrl, DECLARE_TIMEOUT, connect, publish_confirmed},
+    connection::{DECLARE_TIMEOUT, connect, publish_confirmed},
     dead::{DeadLetter, DeadLetters},
     nesting::make_room_for_nesting,
     properties::kept,
     topology::{Depths, declare_topology},
+    url::AmqpUrl,
+};
+use self::{
+    place::{Flow, Place},
+    session::{Counted, keep_connected, refusing},
 };
 use crate::{
     Receipts, Settings,
     admission::{Admission, Admitted},
     connection::Connection,
     gather::{Patience, Queue},
+    wire::Wire,
 };
 
 /// How old a count may be: a reply or two may be late.
@@ -45,6 +53,7 @@ pub struct Rabbitmq {
     deadline: Duration,
     state: watch::Receiver<Connection<Flow>>,
     counted: watch::Receiver<Option<Counted>>,
+    wire: Arc<Wire>,
     _supervisor: JoinSet<()>,
 }
 
@@ -74,14 +83,18 @@ impl Rabbitmq {
         let (count, counted) = watch::channel(None);
         let mut supervisor = JoinSet::new();
         let groups = queue.groups();
+        let wire = Arc::default();
         match settings.amqp_url.clone() {
-            Some(url) => supervisor.spawn(keep_connected(Place { url, binding_key }, groups, publish, count)),
+            Some(url) => {
+                let place = Place { url, binding_key, wire: Arc::clone(&wire) };
+                supervisor.spawn(keep_connected(place, groups, publish, count))
+            }
             None => supervisor.spawn(async move {
                 let why = Failure::unreachable(RABBITMQ).because("no address is set");
                 refusing(&groups, &why, std::future::pending()).await
             }),
         };
-        Rabbitmq { queue, deadline: settings.deadline, state, counted, _supervisor: supervisor }
+        Rabbitmq { queue, deadline: settings.deadline, state, counted, wire, _supervisor: supervisor }
     }
 
     /// Delivers entries, each as a message.
@@ -114,6 +127,11 @@ impl Rabbitmq {
     /// Whether there is a connection to RabbitMQ, and it takes messages.
     pub fn reachable(&self) -> bool {
         *self.state.borrow() == Connection::Up(Flow::Open)
+    }
+
+    /// The frames of what is published and of its confirms.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Waits until there is a connection, or none could be made at the first attempt.

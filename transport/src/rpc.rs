@@ -1,8 +1,6 @@
 //! `rpc`: tarpc over TCP, many calls at a time on a few kept connections.
 
 use std::{
-    num::NonZeroU16,
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gathered::Gathered;
 use proto::{
     Batch, BatchMode, BatchReceipt, EntryDraft, Failure, LogEntry, Receipt, Transport,
     limits::IN_FLIGHT_ENTRIES,
@@ -24,14 +23,16 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use crate::address::RpcAddr;
 use crate::{
-    AddressError, HANDSHAKE_TIMEOUT, Receipts, Settings,
+    HANDSHAKE_TIMEOUT, Receipts, Settings,
     backoff::Attempts,
     connection::{Connection, NOT_YET},
     dial::Dialer,
     metrics::reconnects,
     receipts::{NoBatchCall, pong},
     tls::Protocol,
+    wire::Wire,
 };
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
@@ -64,52 +65,21 @@ pub struct Rpc {
     turn: AtomicUsize,
     deadline: Duration,
     came_by: Option<Transport>,
+    wire: Arc<Wire>,
     _supervisors: JoinSet<()>,
-}
-
-/// The logger's rpc address: host and port, after `tls://` if it is to be encrypted.
-#[derive(Debug, Clone)]
-pub struct RpcAddr {
-    encrypted: bool,
-    host: String,
-    port: u16,
-}
-
-impl FromStr for RpcAddr {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a host and port such as 127.0.0.1:5002, or tls://127.0.0.1:5002");
-        let (encrypted, rest) = match text.strip_prefix("tls://") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
-        let port = port.parse::<NonZeroU16>().map_err(|_| expected)?.get();
-        if host.is_empty() || host.contains('/') {
-            return Err(expected);
-        }
-        Ok(RpcAddr { encrypted, host: host.to_owned(), port })
-    }
-}
-
-impl RpcAddr {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.encrypted
-    }
 }
 
 impl Rpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
         let mut supervisors = JoinSet::new();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc);
+        let wire = Arc::default();
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc).counting(&wire);
         let connections = (0..CONNECTIONS)
             .map(|_| {
                 let (publish, connection) = watch::channel(Connection::Connecting);
                 let address = settings.endpoints.logger_rpc_addr.clone();
-                supervisors.spawn(keep_connected(dialer.clone(), address, publish));
+                supervisors.spawn(keep_connected(dialer.clone(), address, publish, Arc::clone(&wire)));
                 connection
             })
             .collect();
@@ -120,6 +90,7 @@ impl Rpc {
             turn: AtomicUsize::new(0),
             deadline: settings.deadline,
             came_by: settings.came_by,
+            wire,
             _supervisors: supervisors,
         }
     }
@@ -156,6 +127,11 @@ impl Rpc {
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
         self.connections.iter().any(|connection| connection.borrow().is_up())
+    }
+
+    /// What passes on its connections.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Waits until each connection is there, or could not be made at the first attempt.
@@ -238,7 +214,12 @@ fn failure(error: RpcError) -> Failure {
 }
 
 /// Dials, publishes the connection, waits until it is lost, and begins again: tarpc does not reconnect.
-async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender<Connection<Peer>>) {
+async fn keep_connected(
+    dialer: Dialer,
+    address: RpcAddr,
+    publish: watch::Sender<Connection<Peer>>,
+    wire: Arc<Wire>,
+) {
     let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
     loop {
         let reason = match dial(&dialer, &address).await {
@@ -246,7 +227,7 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
                 attempts.succeeded();
                 let peer = Peer { client: client.clone(), takes_batches: Arc::default() };
                 publish.send_modify(|connection| *connection = Connection::Up(peer));
-                lost(client, dispatch).await
+                lost(client, dispatch, &wire).await
             }
             Err(reason) => reason,
         };
@@ -259,13 +240,15 @@ async fn keep_connected(dialer: Dialer, address: RpcAddr, publish: watch::Sender
 type Dispatch = JoinSet<String>;
 
 async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), String> {
-    let stream = dialer.dial(&address.host, address.port, address.encrypted).await;
-    let stream = stream.map_err(|error| error.to_string())?;
+    let stream = dialer
+        .dial(&address.host, address.port, address.is_encrypted())
+        .await
+        .map_err(|error| error.to_string())?;
     let mut config = client::Config::default();
     // Admission has counted before: a second, lower limit would hold calls up where no deadline sees them.
     config.max_in_flight_requests = IN_FLIGHT_ENTRIES;
     config.pending_request_buffer = IN_FLIGHT_ENTRIES;
-    let (client, dispatch) = connect(config, stream);
+    let (client, dispatch) = connect(config, Gathered::new(stream));
     let mut driver = JoinSet::new();
     driver.spawn(async move { dispatch.await.err().map_or("closed".into(), |error| error.to_string()) });
     let version = client.version(within(HANDSHAKE_TIMEOUT));
@@ -280,10 +263,12 @@ async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Client, Dispatch), 
 }
 
 /// Waits until the connection ends, or stays silent for too long; says why.
-async fn lost(client: Client, mut dispatch: Dispatch) -> String {
+async fn lost(client: Client, mut dispatch: Dispatch, wire: &Wire) -> String {
     let silent = async {
         loop {
             tokio::time::sleep(KEEPALIVE_INTERVAL).await;
+            // Its bytes are nobody else's.
+            let _call = wire.call();
             let answer = client.version(within(KEEPALIVE_TIMEOUT));
             if !matches!(tokio::time::timeout(KEEPALIVE_TIMEOUT, answer).await, Ok(Ok(_))) {
                 return "no answer to keepalive".to_owned();

@@ -123,7 +123,7 @@ pub enum TlsError {
     NoCertificates(String),
     /// An address does not ask for TLS.
     #[error(
-        "{0} is not encrypted though TLS is on: begin it with https://, or tls:// for rpc, or amqps:// for RabbitMQ"
+        "{0} is not encrypted though TLS is on: begin it with https://, or tls:// (netrpc+tls://) for rpc, or amqps:// for RabbitMQ"
     )]
     NotEncrypted(String),
 }

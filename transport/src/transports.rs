@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{
-    Batch, BatchMode, Certainty, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt,
-    Transport,
+    Batch, BatchMode, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt, Transport,
+    json::WireBytes,
 };
 use spans::{KeyValue, attribute};
 use tokio::{sync::Semaphore, time::Instant};
-use tracing::{Instrument, field::display};
-use uuid::Uuid;
+use tracing::Instrument;
 
 use crate::{
     Receipts, Settings,
+    about::{About, log_no_answer},
     admission::{Admission, Caller},
     clients::{Clients, LOGGER},
     gather::{Patience, Queue, past_the_deadline},
@@ -20,6 +20,7 @@ use crate::{
     rabbitmq::{Depths, RABBITMQ, Rabbitmq},
     stage::Stage,
     traced,
+    wire::Wire,
 };
 
 /// A call waits for room for at most this part of its deadline: the rest is for the call itself.
@@ -37,6 +38,8 @@ pub struct Delivered {
     pub took: Duration,
     /// In the logger, from the writer's queue to the commit, in microseconds; `None` if it is not known.
     pub store_us: Option<u64>,
+    /// What passed on the wire; `None` if other calls over the same transport were under way meanwhile.
+    pub bytes: Option<WireBytes>,
 }
 
 impl Delivered {
@@ -115,6 +118,7 @@ impl Transports {
         let span = traced::delivery(transport, &batch);
         let begun = Instant::now();
         let mut handed_over = None;
+        let call = self.wire(transport).call();
         let about = About { transport, entries: batch.len(), first: batch.first().id() };
         let context = tracing::debug_span!("deliver", %transport, entries = batch.len());
         let delivered = async {
@@ -153,7 +157,8 @@ impl Transports {
             Ok(Receipts { results, store_us }) => {
                 span.note(|| [KeyValue::new(attribute::OUTCOME, word)]);
                 about.log_success(word);
-                Ok(Delivered { results, took: took.unwrap_or_default(), store_us })
+                let bytes = call.bytes();
+                Ok(Delivered { results, took: took.unwrap_or_default(), store_us, bytes })
             }
             Err(failure) => {
                 span.fail(word);
@@ -183,6 +188,7 @@ impl Transports {
     /// What an entry would be refused with, within the deadline.
     pub async fn ping(&self, direct: Direct) -> Result<(), Failure> {
         let transport = Transport::from(direct);
+        let _call = self.wire(transport).call();
         let asked = async {
             let _room = self.in_flight[transport].admit(&[], Caller::Itself, self.patience()).await?;
             match direct {
@@ -226,6 +232,7 @@ impl Transports {
     /// # Errors
     /// If it cannot be reached, does not answer within the deadline, or is asked by too many.
     pub async fn read(&self, path_and_query: &str) -> Result<(u16, bytes::Bytes), Failure> {
+        let _call = self.wire(Transport::Http).call();
         let asked = async {
             let turn = tokio::time::timeout(self.patience(), self.reads.acquire());
             let _turn = turn.await.map_err(|_| Failure::overloaded("the broker"))?;
@@ -238,7 +245,23 @@ impl Transports {
 
     /// Sets the gauges of a transport in the metrics: call it before they are shown.
     pub fn set_gauges(&self, transport: Transport) {
-        metrics::set_gauges(transport, &self.in_flight[transport], self.reachable(transport));
+        let bytes = self.wire(transport).total();
+        metrics::set_gauges(transport, &self.in_flight[transport], bytes, self.reachable(transport));
+    }
+
+    /// What has passed on a transport's connections since the start; over `rabbitmq` in the frames of messages and their
+    /// confirms alone.
+    pub fn wire_bytes(&self, transport: Transport) -> WireBytes {
+        self.wire(transport).total()
+    }
+
+    fn wire(&self, transport: Transport) -> &Wire {
+        match transport {
+            Transport::Http => self.direct.http.wire(),
+            Transport::Rpc => self.direct.rpc.wire(),
+            Transport::Rabbitmq => self.rabbitmq.wire(),
+            Transport::Grpc => self.direct.grpc.wire(),
+        }
     }
 
     /// How long a call waits for room.
@@ -252,50 +275,6 @@ fn peer(transport: Transport) -> &'static str {
     match transport {
         Transport::Http | Transport::Rpc | Transport::Grpc => LOGGER,
         Transport::Rabbitmq => RABBITMQ,
-    }
-}
-
-/// Nobody's entry: a reader was told, or a probe found nobody there.
-fn log_no_answer(transport: Transport, failure: &Failure) {
-    tracing::debug!(%transport, code = %failure.code, cause = failure.cause(), "no answer");
-}
-
-/// What is told of a batch once it has been handed over.
-struct About {
-    transport: Transport,
-    entries: usize,
-    first: Uuid,
-}
-
-impl About {
-    fn log_success(&self, outcome: &str) {
-        let About { transport, entries, first } = self;
-        tracing::debug!(
-            %transport, entries, entry_id = %first,
-            trace_id = spans::current_id().map(display), outcome, "delivered"
-        );
-    }
-
-    /// The one place where a failed delivery is logged, with its cause, the id of its first entry, and its trace.
-    fn log_failure(&self, failure: &Failure) {
-        let About { transport, entries, first } = self;
-        let (code, cause, entry_id) = (failure.code, failure.cause(), display(first));
-        let trace_id = spans::current_id().map(display);
-        match failure.certainty() {
-            // Under overload a line for each would cost more than the refusal; the metrics count them.
-            _ if code == Code::Overloaded => {
-                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-            }
-            Certainty::Rejected => {
-                tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
-            }
-            Certainty::NotStored => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not delivered");
-            }
-            Certainty::Unknown => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown");
-            }
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use proto::{Code, Failure};
 use service::Reloads;
 use tracing::Instrument;
@@ -22,13 +22,13 @@ use super::{Keys, Reason, key::Scope};
 use crate::{answer::Refusal, metrics::auth_refused, page};
 
 /// What `WWW-Authenticate` says to who has no key.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire\"");
+pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire\"");
 
 /// The name of the scheme in the description.
 const SCHEME: &str = "key";
 
 /// The check of keys.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Guard(Arc<Keys>);
 
 impl Guard {
@@ -45,6 +45,16 @@ impl Guard {
     /// Puts the check before a router.
     pub(crate) fn stand_before(&self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::clone(&self.0), admit))
+    }
+
+    /// Checks a request that is not of the router, before its body is read.
+    ///
+    /// # Errors
+    /// If it has no key that may write.
+    pub(crate) fn check_writer(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let name = self.0.check(headers, Scope::Write).map_err(counted)?;
+        tracing::debug!(key = name, scope = Scope::Write.as_str(), "request accepted");
+        Ok(())
     }
 
     /// Reads the file again at each SIGHUP.
@@ -66,10 +76,14 @@ pub(crate) fn begin_counting() {
     }
 }
 
-fn refuse(reason: Reason) -> Response {
+fn counted(reason: Reason) -> Failure {
     auth_refused(reason.as_str()).increment(1);
     tracing::warn!(reason = reason.as_str(), "request rejected");
-    let mut response = Refusal::from(reason.failure()).into_response();
+    reason.failure()
+}
+
+fn refuse(reason: Reason) -> Response {
+    let mut response = Refusal::from(counted(reason)).into_response();
     if response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     }
@@ -103,7 +117,7 @@ async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) 
 fn needed(path: &str) -> Option<Scope> {
     match path {
         "/" | page::FILE_PATH | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
-        "/handle" | "/log-grpc" => Some(Scope::Write),
+        "/handle" | "/log-grpc" | "/burst" => Some(Scope::Write),
         // /logs, /logs/{id}, /status, /metrics, and whatever is added and forgotten here.
         _ => Some(Scope::Read),
     }

@@ -3,22 +3,23 @@
 use clap::Args;
 use proto::{Cursor, Filter, Query};
 
-use super::{check, number};
+use super::{Look, check, number};
 use crate::problem::Problem;
 
 pub(super) const GET_EXAMPLES: &str = "\
 Examples:
   fourwire get 01a1fc81-0c09-763f-8df2-a41011d222e4
-  fourwire get --name build --level error --since 2026-01-31T12:00:00Z
+  fourwire get --name build --level error --since 1h
   fourwire get --all --json > everything.ndjson
 
 The output of `get --all --json` can be loaded again once it is stripped to the fields of an entry:
-  fourwire get --all --json | jq -c '{id,name,data,level,created_at}' | fourwire load -
+  fourwire get --all --json |
+    jq -c '{id,name,data,level,created_at}' | fourwire load -
 
 Fields that the store adds to an entry:
   stored_at (\"stored at\")  when the logger stored it
   transport (\"via\")        the transport that it first came by
-  attempts (\"written\")     how often this id was written: once, plus once for each retry; it is stored once all the same";
+  attempts (\"written\")     how often this id was written; it is stored once";
 
 /// See the command.
 #[derive(Debug, Args)]
@@ -42,6 +43,10 @@ pub struct Get {
     /// Print each entry as a line of JSON, exactly as stored
     #[arg(long)]
     pub json: bool,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub look: Look,
 
     /// Which entries. Last, since the heading of its flags would be that of those below it, too.
     #[command(flatten)]

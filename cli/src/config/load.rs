@@ -38,10 +38,10 @@ Examples:
   fourwire load entries.ndjson --over rabbitmq
 
 Ways (--over):
-  write-logs  one gRPC call for many entries, with one response at its end: the fastest, and the default
+  write-logs  one gRPC call for many entries: the fastest, and the default
   sync-logs   one gRPC call in which the logger acknowledges each entry
   http, rpc, rabbitmq, grpc
-              batches of up to 1,000 entries over that transport, a few in flight
+              batches of up to 1,000 entries over that transport, some in flight
 
 write-logs and sync-logs store entries in the order of the file, unless a failure makes them resend some; batches in \
 flight may overtake each other.

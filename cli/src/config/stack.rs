@@ -21,9 +21,12 @@ use crate::problem::Problem;
 /// Longer than any answer of a logger that is well.
 const MAX_DEADLINE_MS: u64 = 60_000;
 
+/// What its options stand under in `--help`.
+pub(super) const HEADING: &str = "Connection options";
+
 /// Where the logger and RabbitMQ are.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Connection options")]
+#[command(next_help_heading = HEADING)]
 pub struct Stack {
     /// Where the logger is.
     #[command(flatten)]

@@ -3,13 +3,13 @@
 use clap::Args;
 use proto::{Cursor, Filter, TailQuery};
 
-use super::{check, number};
+use super::{Look, check, number};
 use crate::problem::Problem;
 
 pub(super) const TAIL_EXAMPLES: &str = "\
 Examples:
   fourwire tail                          new entries
-  fourwire tail --name build --json      one name, as JSON with the cursor of each entry
+  fourwire tail --name build --json      one name, as JSON with cursors
   fourwire tail --from-start             everything stored, then new entries
   fourwire tail --after 4711             resume after the entry with that cursor
 
@@ -36,6 +36,10 @@ pub struct Tail {
     /// Print each entry as a line of JSON, with its `cursor`
     #[arg(long)]
     pub json: bool,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub look: Look,
 
     /// Which entries. Last, since the heading of its flags would be that of those below it, too.
     #[command(flatten)]

@@ -7,8 +7,9 @@ mod upload;
 use std::pin::pin;
 
 use futures_util::{FutureExt, StreamExt, stream};
+use gathered::Gathered;
 use proto::{
-    Code, EntryDraft, Failure, Gathered, Outcome, Receipt, TailQuery, Transport,
+    Code, EntryDraft, Failure, Outcome, Receipt, TailQuery, Transport,
     grpc::{
         BatchRequest, BatchResponse, EntryResult, FILE_DESCRIPTOR_SET, LogRequest, LogResponse, Refusal,
         SyncResponse, TailRequest, TailResponse, WriteLogsResponse,

@@ -5,12 +5,13 @@ mod metered;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use gathered::Gathered;
 use proto::{
     BatchMode, BatchReceipt, Bounded, EntryDraft, Failure, Receipt, Transport,
     limits::{FRAME_BYTES, HELD_BYTES, IN_FLIGHT_ENTRIES},
     rpc::{LogRpc, LogRpcRequest, LogRpcResponse, Traced, VERSION, serve_frames},
 };
-use service::{Acceptor, Connection, GRACE, Room, serve_each, tls::Protocol};
+use service::{Acceptor, Connection, Room, serve_each, tls::Protocol};
 use spans::{KeyValue, Span, SpanKind};
 use tarpc::{
     ServerError,
@@ -20,14 +21,11 @@ use tarpc::{
 use tokio_util::task::TaskTracker;
 
 use self::metered::Metered;
-use super::{Door, Inside};
+use super::{Door, Inside, drain};
 use crate::intake::Intake;
 
 /// A connection without a call for so long is dropped. Our client sends a keepalive every 5 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long answers that are ready may take to leave, once the last call has ended.
-const FLUSH: Duration = Duration::from_millis(100);
 
 /// Its row.
 pub(super) const DOOR: Door = Door {
@@ -41,16 +39,11 @@ async fn serve(acceptor: Acceptor, inside: Inside) {
     let Inside { intake, shutdown, .. } = inside;
     let acceptor = acceptor.with_room(Room::new(FRAME_BYTES, HELD_BYTES));
     let calls = TaskTracker::new();
-    let mut connections = serve_each(acceptor, shutdown, |connection| {
+    let connections = serve_each(acceptor, shutdown, |connection| {
         serve_connection(connection, intake.clone(), calls.clone())
     })
     .await;
-    calls.close();
-    if tokio::time::timeout(GRACE, calls.wait()).await.is_err() {
-        tracing::warn!(calls = calls.len(), "dropping rpc calls that did not finish in time");
-    }
-    tokio::time::sleep(FLUSH).await;
-    connections.shutdown().await;
+    drain("rpc", calls, connections).await;
 }
 
 /// Serves one connection until its client closes it, sends an invalid frame, or is silent for too long.
@@ -59,8 +52,8 @@ async fn serve_connection(connection: Connection, intake: Intake, calls: TaskTra
     let part = connection.client().half_sent().part();
     let connection = Metered::new(connection, part);
     let config = Config { pending_response_buffer: IN_FLIGHT_ENTRIES };
-    let channel =
-        BaseChannel::new(config, serve_frames(connection)).max_concurrent_requests(IN_FLIGHT_ENTRIES);
+    let channel = BaseChannel::new(config, serve_frames(Gathered::new(connection)))
+        .max_concurrent_requests(IN_FLIGHT_ENTRIES);
     let mut requests = std::pin::pin!(channel.requests());
     while let Ok(Some(request)) = tokio::time::timeout(IDLE_TIMEOUT, requests.next()).await {
         match request {

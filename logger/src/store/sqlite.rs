@@ -5,6 +5,8 @@
 mod access;
 mod checksum;
 mod connection;
+mod create;
+mod file;
 mod follow;
 mod judge;
 mod keeper;
@@ -90,7 +92,7 @@ impl Sqlite {
         let path =
             std::path::absolute(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         access::check(&path)?;
-        schema::prepare(&path)?;
+        create::prepare(&path)?;
         let mut names = Names::take(&path)?;
         let reserve = Reserve::open(names.real_path());
         let Opened { connection, checkpointed } = connection::open_with(&reserve, &path)?;

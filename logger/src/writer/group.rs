@@ -9,7 +9,7 @@ use proto::BatchReceipt;
 
 use spans::{Past, attribute};
 
-use super::{Request, Waiting, thread::Watch};
+use super::{Request, Shared, Waiting};
 use crate::{
     metrics::Commits,
     store::{Answer, Batch, Retention, Store},
@@ -26,7 +26,12 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until every sender is gone and the queue is empty.
-pub(super) fn run(mut store: Box<dyn Store>, retention: &Retention, queue: Receiver<Request>, watch: &Watch) {
+pub(super) fn run(
+    mut store: Box<dyn Store>,
+    retention: &Retention,
+    queue: Receiver<Request>,
+    shared: &Shared,
+) {
     let commits = Commits::new();
     let mut queue = Queue { receiver: queue, held: None };
     let mut tend_at = Instant::now();
@@ -43,7 +48,7 @@ pub(super) fn run(mut store: Box<dyn Store>, retention: &Retention, queue: Recei
             store.look();
             tend_at = Instant::now() + if more { Duration::ZERO } else { TEND_EVERY };
         }
-        watch.shared.set_standing(store.standing());
+        shared.set_standing(store.standing());
     }
     store.close();
 }
@@ -117,9 +122,20 @@ fn serve(store: &mut dyn Store, group: Vec<Request>, commits: &Commits) {
     }
     let answers = answers.unwrap_or_else(|failure| vec![Err(failure); batches.len()]);
     for (batch, answer) in batches.iter().zip(&answers) {
-        commits.answered(batch, answer);
+        count(commits, batch, answer);
     }
     waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(answer, commit));
+}
+
+/// Counts what happened to the entries of a batch.
+fn count(commits: &Commits, batch: &Batch, answer: &Answer) {
+    for (position, arrival) in batch.arrivals.iter().enumerate() {
+        match answer.as_ref().map(|results| results.get(position)) {
+            Ok(Some(Ok(outcome))) => commits.answered(arrival.came_by, Ok(*outcome)),
+            Ok(Some(Err(failure))) | Err(failure) => commits.answered(arrival.came_by, Err(failure.code)),
+            Ok(None) => {}
+        }
+    }
 }
 
 /// Answers the pings. A group that failed has answered them too.

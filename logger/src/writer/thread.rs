@@ -50,7 +50,7 @@ impl WriterThread {
         let watch = Watch { shared: Arc::clone(&shared), _ending: ending };
         let thread = thread::Builder::new()
             .name("writer".into())
-            .spawn(move || group::run(store, &retention, queue, &watch))?;
+            .spawn(move || group::run(store, &retention, queue, &watch.shared))?;
         Ok(WriterThread { shared, thread, ended })
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{Certainty, Code, Failure, Outcome, Transport};
+use crate::{Code, Failure, Outcome, Transport};
 
 /// The course's envelope, around every answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,7 +35,7 @@ impl Envelope<FailureData> {
         };
         let data = FailureData {
             code: failure.code,
-            retryable: failure.certainty() != Certainty::Rejected,
+            retryable: failure.code.is_retryable(),
             position: failure.position,
             transport,
             id,
@@ -78,6 +78,9 @@ pub struct Accepted {
     pub outcome: Option<Outcome>,
     /// Where the time went.
     pub timing_us: Timing,
+    /// What passed on the wire to the next hop; omitted where other entries were on it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire_bytes: Option<WireBytes>,
 }
 
 /// `data` of a batch that the broker accepted.
@@ -112,6 +115,16 @@ pub struct Timing {
     /// In the logger, from its queue to the commit; omitted if the response comes before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<u64>,
+}
+
+/// Bytes on the wire between the broker and the next hop: what TCP carries; via RabbitMQ the frames of the message and its
+/// confirm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WireBytes {
+    /// From the broker.
+    pub sent: u64,
+    /// To the broker.
+    pub received: u64,
 }
 
 /// `data` of an entry that the logger stored.

@@ -8,15 +8,46 @@ use super::{
     ignored::Ignored,
     part::{Part, Whole},
 };
-use crate::{EntryDraft, Failure, Level, LogEntry, Transport, limits::DATA_BYTES};
+use crate::{Code, EntryDraft, Failure, Level, LogEntry, Transport, limits::DATA_BYTES};
 
 /// Reads the body of `POST /log` on the logger, and of a message in RabbitMQ: the course's `name` and
-/// `data`, and what else [`EntryDraft`] holds.
+/// `data`, and what else [`EntryDraft`] holds. As the course's own logger does, it takes `Name` and `Data` of a Go struct
+/// without tags, no `data`, and a level in capitals.
 ///
 /// # Errors
 /// [`Code::BadJson`](crate::Code::BadJson) or [`Code::BadField`](crate::Code::BadField).
 pub fn parse_entry(body: &[u8]) -> Result<EntryDraft, Failure> {
-    draft(Whole::body(body)?.part())
+    let body = Whole::body(body)?;
+    let draft = draft(body.part()).or_else(|failure| {
+        // What is wrong is told of the usual form.
+        if failure.code == Code::BadField {
+            course_draft(body.part()).map_err(|_| failure)
+        } else {
+            Err(failure)
+        }
+    })?;
+    Ok(EntryDraft { level: draft.level.map(|level| level.to_ascii_lowercase()), ..draft })
+}
+
+/// An entry as some clients of the course send it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CourseBody<'a> {
+    #[serde(alias = "Name", alias = "NAME")]
+    name: String,
+    #[serde(borrow, default, alias = "Data", alias = "DATA")]
+    data: Option<&'a RawValue>,
+    id: Option<String>,
+    #[serde(alias = "Level", alias = "LEVEL")]
+    level: Option<String>,
+    created_at: Option<String>,
+    transport: Option<String>,
+}
+
+fn course_draft(object: Part<'_>) -> Result<EntryDraft, Failure> {
+    let CourseBody { name, data, id, level, created_at, transport } = object.parse_object()?;
+    let data = data.map_or(Ok(String::new()), |data| data_text(object.value(data)))?;
+    Ok(EntryDraft { name, data, id, level, created_at, transport })
 }
 
 /// As [`parse_entry`], of a line of a file: a mistake is told by its column alone.

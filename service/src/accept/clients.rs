@@ -73,12 +73,24 @@ impl Clients {
         Slot { reserved: false, _permit: permit }
     }
 
-    /// As [`Clients::slot`], but if there is none the connection is closed that has waited for its client for longest, and
-    /// where none does the new one gets a place of the reserve.
+    /// As [`Clients::slot`], but if there is none the connection is closed that has waited for its client for longest.
     pub(super) async fn make_slot(&self) -> Slot {
         loop {
-            if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-                return Slot { reserved: false, _permit: permit };
+            if let Some(slot) = self.try_slot() {
+                return slot;
+            }
+            self.close_longest_idle();
+            if let Ok(slot) = timeout(CLOSING, self.slot()).await {
+                return slot;
+            }
+        }
+    }
+
+    /// As [`Clients::make_slot`], but where none has waited the new one gets a place of the reserve.
+    pub(super) async fn make_slot_or_reserved(&self) -> Slot {
+        loop {
+            if let Some(slot) = self.try_slot() {
+                return slot;
             }
             if !self.close_longest_idle()
                 && let Ok(permit) = Arc::clone(&self.reserve).try_acquire_owned()
@@ -89,6 +101,11 @@ impl Clients {
                 return slot;
             }
         }
+    }
+
+    fn try_slot(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(Slot { reserved: false, _permit: permit })
     }
 
     fn close_longest_idle(&self) -> bool {

@@ -35,7 +35,7 @@ impl Opening {
     pub(super) fn of(protocol: Protocol) -> Self {
         let (needed_bytes, frame_length) = match protocol {
             Protocol::Http2 => (PREFACE_BYTES + FRAME_HEAD_BYTES, Some(0)),
-            Protocol::Http1 | Protocol::Unnamed => (1, None),
+            Protocol::Http1 | Protocol::Unnamed | Protocol::NetRpc => (1, None),
         };
         let deadline = Box::pin(tokio::time::sleep(TIMEOUT));
         Opening { deadline, needed_bytes, seen_bytes: 0, frame_length }
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_others_begin_with_a_byte() {
-        for protocol in [Protocol::Http1, Protocol::Unnamed] {
+        for protocol in [Protocol::Http1, Protocol::Unnamed, Protocol::NetRpc] {
             assert!(Opening::of(protocol).is_complete_with(b"G"));
         }
     }

@@ -161,7 +161,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{client::Cut, room::Room};
+    use crate::{cut::Cut, room::Room};
 
     fn client(half_sent: &Room, unread: &Room) -> Client {
         let cut = Cut::default();

@@ -1,5 +1,7 @@
 //! What web pages may ask of a port.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -39,12 +41,21 @@ pub fn follows_a_link(request: &Request) -> bool {
 /// made to lead here (DNS rebinding): the page reads from what it takes for its own origin. So with `own_hosts_only`,
 /// where no certificate is asked for, the host that a request is for counts as well.
 pub fn refuse_pages(router: Router, own_hosts_only: bool) -> Router {
-    router.layer(middleware::from_fn_with_state(own_hosts_only, refuse))
+    refuse_pages_but_hosts(router, own_hosts_only, Vec::new())
 }
 
-async fn refuse(State(own_hosts_only): State<bool>, request: Request, next: Next) -> Response {
+/// As [`refuse_pages`], where a request may be for one of these hosts too.
+pub fn refuse_pages_but_hosts(router: Router, own_hosts_only: bool, hosts: Vec<String>) -> Router {
+    router.layer(middleware::from_fn_with_state((own_hosts_only, Arc::<[String]>::from(hosts)), refuse))
+}
+
+type Hosts = (bool, Arc<[String]>);
+
+async fn refuse(State((own_hosts_only, hosts)): State<Hosts>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let own_host = || network::asked_host(headers).is_none_or(|host| network::is_own_host(&host));
+    let own_host = || {
+        network::asked_host(headers).is_none_or(|host| network::is_own_host(&host) || hosts.contains(&host))
+    };
     let of_a_page =
         headers.contains_key(header::ORIGIN) || (is_from_elsewhere(headers) && !follows_a_link(&request));
     if of_a_page || (own_hosts_only && !own_host()) {

@@ -215,6 +215,34 @@ async fn where_all_connections_are_taken_the_longest_idle_is_closed_for_a_new_on
 }
 
 #[tokio::test(start_paused = true)]
+async fn over_net_rpc_the_longest_idle_connection_is_closed_for_a_new_one_and_none_that_works() {
+    let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::NetRpc).expect("a port");
+    let acceptor = acceptor.with_connections(2);
+    let address = acceptor.local_addr().expect("open");
+    let dial = async || (TcpStream::connect(address).await.expect("it is open"), acceptor.accept().await);
+    let (_works, works) = dial().await;
+    let working = works.client().working();
+    let mut idle = dial().await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let closed = async {
+            let (client, mut connection) = idle;
+            let ended = connection.read(&mut [0; 1]).await.expect_err("it is closed");
+            assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionAborted);
+            drop((client, connection));
+        };
+        let (new, ()) = tokio::join!(dial(), closed);
+        idle = new;
+    }
+    let (_second, second) = idle;
+    let _also_working = second.client().working();
+    let waits = tokio::time::timeout(Duration::from_secs(60), dial()).await;
+    assert!(waits.is_err(), "both work, so a new one waits");
+    drop((working, works));
+    dial().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_all_connections_are_busy_it_is_still_told_that_the_process_is_alive() {
     let port = Port::open(|acceptor| acceptor.with_connections(3));
     let mut busy = [port.send(BUSY).await, port.send(BUSY).await, port.send(BUSY).await];

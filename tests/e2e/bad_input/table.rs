@@ -327,7 +327,7 @@ pub(super) fn bad_drafts() -> Vec<(&'static str, EntryDraft)> {
         ("long data", EntryDraft { data: "d".repeat(262_145), ..good.clone() }),
         ("the nil id", EntryDraft { id: text("00000000-0000-0000-0000-000000000000"), ..good.clone() }),
         ("no id", EntryDraft { id: text(""), ..good.clone() }),
-        ("a bad level", EntryDraft { level: text("INFO"), ..good.clone() }),
+        ("a bad level", EntryDraft { level: text("loud"), ..good.clone() }),
         ("a bad time", EntryDraft { created_at: text("noon"), ..good.clone() }),
         ("an unknown transport", EntryDraft { transport: text("amqp"), ..good }),
     ]

@@ -1,19 +1,20 @@
-//! The burst over each transport.
+//! The burst over each transport, as the page shows it.
 
 use proto::Transport;
 use serde_json::{Value, json};
-use tests::stack::Stack;
+use tests::{browser::Screen, stack::Stack};
 
 use super::Page;
 
-const IDLE: &str = "document.querySelector('#burst').dataset.runs === 'false'";
+pub(super) const IDLE: &str = "document.querySelector('#burst').dataset.runs === 'false'";
 
-/// The cells of the table by transport.
-const TABLE: &str = "Object.fromEntries([...document.querySelectorAll('#burst-table tbody tr')] \
-    .map((row) => [row.dataset.transport, [...row.querySelectorAll('td')].map((cell) => cell.textContent)]))";
+/// The values of the table by transport and column.
+const TABLE: &str = "Object.fromEntries([...document.querySelectorAll('#results tbody tr')].map((row) => \
+    [row.dataset.transport, Object.fromEntries([...row.querySelectorAll('td')].map((cell) => \
+        [cell.dataset.column, cell.lastElementChild.textContent]))]))";
 
 #[tokio::test]
-async fn so_many_as_asked_for_go_over_each_and_the_table_counts_them() {
+async fn so_many_as_asked_for_go_over_each_and_one_picture_shows_them_on_one_scale() {
     const COUNT: usize = 30;
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
@@ -22,38 +23,35 @@ async fn so_many_as_asked_for_go_over_each_and_the_table_counts_them() {
     page.click("#burst-start").await;
     page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
     assert_eq!(page.text("#burst-said").await, "Done.");
+    assert!(page.text("#results-said").await.contains("30 entries over each, concurrency 8"));
     let table = page.value(TABLE).await;
     for transport in Transport::ALL {
-        let cells = &table[transport.as_str()];
-        let count = COUNT.to_string();
-        assert_eq!(
-            json!([cells[0], cells[1], cells[2], cells[3]]),
-            json!([count, count, "0", "0"]),
+        let row = &table[transport.as_str()];
+        for column in ["answered", "stored", "p99"] {
+            let text = row[column].as_str().unwrap_or_default();
+            assert!(text.ends_with(" ms") || text.ends_with(" s"), "{transport} {column}: {table}");
+        }
+        assert!(row["bytes"].as_str().is_some_and(|bytes| bytes.contains(" + ")), "{table}");
+        assert!(
+            row["rate"].as_str().is_some_and(|rate| rate.replace(',', "").parse::<u32>().is_ok()),
             "{table}"
         );
-        let ms = |cell: &Value| -> f64 {
-            let text =
-                cell.as_str().and_then(|text| text.strip_suffix(" ms")).unwrap_or_else(|| panic!("{table}"));
-            text.replace(',', "").parse().expect("a number")
-        };
-        let times: Vec<f64> = (4..8).map(|cell| ms(&cells[cell])).collect();
-        assert!(times.is_sorted() && times[0] > 0.0, "median, p95, p99 and max: {times:?}");
-        let picture = format!("document.querySelector('#spreads .of-{transport}.spread')");
-        assert!(
-            page.value(&format!("{picture}.getAttribute('aria-label')"))
-                .await
-                .to_string()
-                .contains("30 responses")
-        );
+        let picture = format!("document.querySelector('#picture .of-{transport}.spread')");
+        let said = page.value(&format!("{picture}.getAttribute('aria-label')")).await.to_string();
+        assert!(said.contains("30 responses") && said.contains("median"), "{said}");
         let highest = format!(
             "[...{picture}.querySelectorAll('rect')].some((bar) => bar.getAttribute('height') === '100%')"
         );
         assert_eq!(page.value(&highest).await, true);
     }
-    let hint = page.text("#burst").await;
-    assert!(
-        hint.contains("demonstration") && hint.contains("make compare") && hint.contains("six connections")
-    );
+    assert_eq!(page.value("document.querySelectorAll('#picture .axis').length").await, 1, "one for all four");
+    let best =
+        "[...document.querySelectorAll('#results .best')].map((cell) => cell.closest('td').dataset.column)";
+    let best: Vec<String> = serde_json::from_value(page.value(best).await).expect("columns");
+    for column in ["answered", "stored", "p99", "bytes", "rate"] {
+        assert!(best.iter().any(|own| own == column), "{column}: {best:?}");
+    }
+    assert!(page.text("#burst").await.contains("make compare"), "it says what it is not");
     tests::eventually("all of them are stored", async || {
         (stack.all_stored().await.len() == 4 * COUNT).then_some(())
     })
@@ -62,33 +60,68 @@ async fn so_many_as_asked_for_go_over_each_and_the_table_counts_them() {
 }
 
 #[tokio::test]
-async fn it_is_cancelled_and_every_entry_on_its_way_is_still_counted() {
+async fn nothing_moves_when_a_burst_starts_runs_and_ends() {
+    let stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    let places = "[...document.querySelectorAll('#burst-start, #lanes-burst, #results, #picture, #send, #tail, .lane')] \
+        .map((node) => { const box = node.getBoundingClientRect(); return [node.id, box.top + scrollY, box.height]; })";
+    for (width, height) in [(1280, 900), (768, 900), (390, 844)] {
+        page.see(Screen { width, height, dark: false }).await;
+        for language in ["en", "ru"] {
+            page.click(&format!("[data-language={language}]")).await;
+            page.set("#burst-count", "40").await;
+            // Drawn for this width.
+            page.eventually(
+                "[...document.querySelectorAll('.way')].every((way) => \
+                Math.abs(way.firstChild.clientWidth - way.clientWidth) <= 1)",
+            )
+            .await;
+            let before = page.value(places).await;
+            page.run("window.moved = []; window.watched = new MutationObserver(() => window.moved.push(\
+                document.querySelector('#burst-start').getBoundingClientRect().top + scrollY)); \
+                window.watched.observe(document.body, { subtree: true, childList: true, characterData: true })", json!([]))
+                .await;
+            page.run("document.querySelector('#burst-start').click()", json!([])).await;
+            page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
+            let tops = "window.watched.disconnect(), [...new Set(window.moved.map(Math.round))].length";
+            assert_eq!(
+                page.value(tops).await,
+                1,
+                "the button stays under the pointer at {width}, {language}"
+            );
+            assert_eq!(page.value(places).await, before, "{width} {language}");
+        }
+    }
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn it_is_cancelled_and_the_next_one_may_start() {
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
     page.set("#burst-count", "2000").await;
-    page.set("#burst-callers", "32").await;
+    page.set("#burst-callers", "1").await;
     page.click("#burst-start").await;
-    page.eventually("Number(document.querySelector('#burst-table td').textContent) > 0").await;
-    // A second start while it runs is not possible.
-    assert_eq!(page.value("document.querySelector('#burst-start').disabled").await, true);
+    page.eventually("document.querySelector('#burst-said').textContent.includes('of 2,000')").await;
+    assert_eq!(page.value("document.querySelector('#burst-start').ariaDisabled").await, "true");
     page.click("#burst-cancel").await;
     page.eventually(IDLE).await;
-    assert_eq!(page.text("#burst-said").await, "Cancelled.");
-    let table = page.value(TABLE).await;
-    let number =
-        |cell: &Value| cell.as_str().expect("text").replace(',', "").parse::<usize>().expect("a number");
-    let http = &table["http"];
-    let sent = number(&http[0]);
-    assert!(sent < 2_000 && sent == number(&http[1]) + number(&http[2]) + number(&http[3]), "{table}");
-    assert_eq!(table["grpc"][0], "–", "the last of them was not begun");
-    assert_eq!(stack.all_stored().await.len(), number(&http[1]));
+    assert!(page.text("#burst-said").await.starts_with("Cancelled."));
+    page.set("#burst-count", "1").await;
+    tests::eventually("the broker has noticed, and the next one runs", async || {
+        page.click("#burst-start").await;
+        page.eventually(IDLE).await;
+        (page.text("#burst-said").await == "Done.").then_some(())
+    })
+    .await;
+    page.is_sound().await;
 }
 
 #[tokio::test]
 async fn more_than_it_takes_is_not_begun() {
     let stack = Stack::start_direct(&[]).await;
     let page = Page::open(&stack).await;
-    for (count, callers) in [("0", "1"), ("2001", "1"), ("1", "0"), ("1", "33"), ("", "1"), ("1.5", "1")] {
+    for (count, callers) in [("0", "1"), ("2001", "1"), ("1", "0"), ("1", "65"), ("", "1"), ("1.5", "1")] {
         page.set("#burst-count", count).await;
         page.set("#burst-callers", callers).await;
         page.click("#burst-start").await;

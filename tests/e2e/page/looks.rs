@@ -11,11 +11,12 @@ use tests::{
 
 use super::Page;
 
-const SCREENS: [Screen; 6] = [
+const SCREENS: [Screen; 7] = [
     Screen { width: 1280, height: 900, dark: false },
     Screen { width: 1280, height: 900, dark: true },
     Screen { width: 768, height: 900, dark: false },
-    Screen { width: 500, height: 800, dark: false },
+    Screen { width: 390, height: 844, dark: false },
+    Screen { width: 390, height: 844, dark: true },
     Screen { width: 360, height: 740, dark: false },
     Screen { width: 360, height: 740, dark: true },
 ];
@@ -63,7 +64,19 @@ async fn every_text_is_there_in_each_language_and_none_is_left_over() {
         }
     }
     // Some are put together: a part's role, a bar's part, what the tail says of itself.
-    let made = ["broker", "logger", "rabbitmq", "listener", "part.", "tail."];
+    let made = [
+        "broker",
+        "logger",
+        "rabbitmq",
+        "listener",
+        "part.",
+        "tail.",
+        "take.",
+        "results.",
+        "differ.",
+        "need.",
+        "commands.",
+    ];
     for key in keys("en") {
         let named = files.contains(&format!("'{key}'")) || files.contains(&format!("\"{key}\""));
         let known = ["ready", "stored", "queued", "duplicate"].contains(&key.as_str());
@@ -86,7 +99,7 @@ async fn everything_is_reached_by_the_keyboard_and_shows_that_it_is() {
     for step in 0.. {
         page.press(&[key::TAB]).await;
         let here = "(() => { const node = document.activeElement; const shown = node.closest('.choice') ?? node; \
-            return [node.id || node.name || node.dataset.language || node.className || node.getAttribute('href'), \
+            return [node.id || node.name || node.dataset.language || node.dataset.kind && 'tab-' + node.dataset.kind || node.className || node.parentElement?.parentElement?.id || node.getAttribute('href'), \
                 getComputedStyle(shown).outlineStyle, node === document.body] })()";
         let here = page.value(here).await;
         let name = here[0].as_str().unwrap_or_default().to_owned();
@@ -106,6 +119,8 @@ async fn everything_is_reached_by_the_keyboard_and_shows_that_it_is() {
         "send-data",
         "send-id",
         "send-button",
+        "lanes-send",
+        "lanes-burst",
         "curl-copy",
         "burst-count",
         "burst-callers",
@@ -117,6 +132,7 @@ async fn everything_is_reached_by_the_keyboard_and_shows_that_it_is() {
         "tail-pause",
         "tail-clear",
         "tail-rows",
+        "/page/reference.html",
         "/openapi.json",
     ] {
         assert!(reached.contains(name), "{name} is not among {reached:?}");
@@ -148,7 +164,7 @@ async fn it_fits_on_each_screen_and_is_read_on_each_ground() {
 }
 
 /// What is wider than its place.
-const SQUEEZED: &str = "[...document.querySelectorAll('.parts li, .depth, .field, .choice, button, label, .answer, figure')] \
+const SQUEEZED: &str = "[...document.querySelectorAll('.parts li, .depth, .field, .choice, button, label, .answer, figure, .lane, .results td')] \
     .filter((node) => node.scrollWidth > node.clientWidth + 1 && node.clientWidth).map((node) => node.textContent)";
 
 /// The texts whose contrast with their ground is below WCAG's level AA.

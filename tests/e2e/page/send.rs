@@ -4,7 +4,7 @@ use std::process::Command;
 
 use proto::{Level, Transport};
 use serde_json::{Value, json};
-use tests::{browser::key, stack::Stack};
+use tests::{binaries::binary, browser::key, stack::Stack};
 use uuid::Uuid;
 
 use super::Page;
@@ -120,6 +120,33 @@ async fn the_line_of_curl_means_the_same_to_a_shell_whatever_the_text() {
     page.eventually("document.querySelector('#curl-copy').textContent !== 'Copy'").await;
     let selected = page.value("getSelection().toString()").await;
     assert_eq!(selected, page.texts("#curl").await.concat());
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn the_examples_for_python_and_the_command_store_the_same_entry_whatever_the_text() {
+    let stack = Stack::start_direct(&[]).await;
+    let page = Page::open(&stack).await;
+    page.choose("grpc").await;
+    for text in
+        ["plain", "", "-", "--json", "it's \"quoted\" \\ \\n $HOME `x`", "lines\nключ 鍵 🗝 \u{202e}\u{7f}"]
+    {
+        page.set("#send-data", text).await;
+        for kind in ["Python", "fourwire"] {
+            let id = Uuid::now_v7();
+            page.set("#send-id", &id.to_string()).await;
+            page.click(&format!("#commands [data-kind={kind}]")).await;
+            let code = page.texts("#curl").await.concat();
+            let program = binary("fourwire");
+            let script = format!("fourwire() {{ {} \"$@\"; }}\n{code}", program.display());
+            let (shell, script) = if kind == "Python" { ("python3", code) } else { ("sh", script) };
+            let output = Command::new(shell).args(["-c", &script]).envs(stack.logger_urls()).output();
+            let output = output.expect("it runs");
+            assert!(output.status.success(), "{script}: {output:?}");
+            let stored = stack.eventually_stored(id).await;
+            assert_eq!((stored.data.as_str(), stored.transport), (text, Transport::Grpc), "{script}");
+        }
+    }
     page.is_sound().await;
 }
 

@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
     let wanted = |trial: &Trial| arguments.only.as_ref().is_none_or(|only| trial.to_string().contains(only));
-    let trials: Vec<Trial> = Trial::ALL.iter().copied().filter(wanted).collect();
+    let trials: Vec<Trial> = Trial::all().into_iter().filter(wanted).collect();
     if trials.is_empty() {
         eprintln!("error: no trial has that in its name; there are: {}", names());
         return Ok(ExitCode::FAILURE);
@@ -77,5 +77,5 @@ fn line(trial: Trial, report: &Report, begun: Instant) -> String {
 }
 
 fn names() -> String {
-    Trial::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    Trial::all().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ use super::{Report, Tried, under_load, under_load::Breakage};
 const BREAKAGES: u32 = 3;
 
 /// The promise that is broken on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum Control {
     /// The logger answers before it commits.
     AckBeforeCommit,

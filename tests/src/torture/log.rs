@@ -22,7 +22,7 @@ const MOST_TO_STOP: Duration = Duration::from_secs(10);
 const TALKATIVE: &str = "debug";
 
 /// What is wrong with the logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum LogFault {
     /// Their reader is gone.
     Broken,

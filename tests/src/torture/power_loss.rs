@@ -26,7 +26,7 @@ const SYNC_TIME: Duration = Duration::from_millis(1);
 const CUTS_PER_STORE: u32 = 20;
 
 /// What the store is told to sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum Syncs {
     /// `synchronous=FULL`: every commit. The product.
     Full,

@@ -47,7 +47,7 @@ const LARGE_ENTRIES: usize = 48;
 /// MiB.
 const MOST_KIB: u64 = 448 * 1024;
 
-/// How long processor time is measured while nothing but hostile clients is there, and no descriptor for most of them.
+/// How long CPU time is measured while nothing but hostile clients is there, and no descriptor for most of them.
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// Largest part of one processor that a service may take meanwhile.

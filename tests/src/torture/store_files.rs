@@ -19,7 +19,7 @@ use crate::DIRECT;
 const CALLERS: usize = 12;
 
 /// What happens to the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
 pub enum Happening {
     /// The main file, its directory, its log and its lock are deleted, in turn.
     Deleted,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use proto::Transport;
+use strum::{EnumDiscriminants, VariantArray};
 
 use super::{
     Tried, clock_leaps, confirm_ownership,
@@ -18,7 +19,8 @@ use super::{
 };
 
 /// One way to break a promise, tried over and over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(Kind), vis(), derive(VariantArray))]
 pub enum Trial {
     /// A part of the stack is broken again and again under load.
     UnderLoad(Breakage),
@@ -61,53 +63,12 @@ pub enum Trial {
 }
 
 impl Trial {
-    /// All of them.
-    pub const ALL: &[Trial] = &[
-        Trial::UnderLoad(Breakage::LoggerKilled(Transport::Http)),
-        Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rpc)),
-        Trial::UnderLoad(Breakage::LoggerKilled(Transport::Rabbitmq)),
-        Trial::UnderLoad(Breakage::LoggerKilled(Transport::Grpc)),
-        Trial::UnderLoad(Breakage::BrokerKilled),
-        Trial::UnderLoad(Breakage::ListenerKilled),
-        Trial::UnderLoad(Breakage::Stopped),
-        Trial::UnderLoad(Breakage::HopBroken(Transport::Http)),
-        Trial::UnderLoad(Breakage::HopBroken(Transport::Rpc)),
-        Trial::UnderLoad(Breakage::HopBroken(Transport::Grpc)),
-        Trial::UnderLoad(Breakage::Unbound),
-        Trial::RabbitmqKilled,
-        Trial::RabbitmqAlarm,
-        Trial::QueueDeleted,
-        Trial::ListenerRestarted,
-        Trial::NestedHeaders,
-        Trial::ConfirmOwnership,
-        Trial::PowerLoss(Syncs::Full),
-        Trial::PowerLoss(Syncs::Failing),
-        Trial::SyncOrder,
-        Trial::DiskFull,
-        Trial::Log(LogFault::Broken),
-        Trial::Log(LogFault::Blocked),
-        Trial::Log(LogFault::Full),
-        Trial::DiskWasFull,
-        Trial::StoreFiles(Happening::Deleted),
-        Trial::StoreFiles(Happening::Replaced),
-        Trial::StoreFiles(Happening::Linked),
-        Trial::StoreFiles(Happening::ReadOnly),
-        Trial::ClockLeaps,
-        Trial::Overload(Transport::Http),
-        Trial::Overload(Transport::Rpc),
-        Trial::Overload(Transport::Rabbitmq),
-        Trial::Overload(Transport::Grpc),
-        Trial::Duplicates,
-        Trial::SlowClients,
-        Trial::Soak,
-        Trial::Control(Control::AckBeforeCommit),
-        Trial::Control(Control::NoDedup),
-        Trial::Control(Control::SwappedConfirms),
-        Trial::Control(Control::AckOnReceipt),
-        Trial::PowerLoss(Syncs::Ignored),
-        Trial::PowerLoss(Syncs::Normal),
-        Trial::PowerLoss(Syncs::Off),
-    ];
+    /// All of them, in the order of the variants; those that break a promise on purpose come last.
+    pub fn all() -> Vec<Trial> {
+        let mut all: Vec<Trial> = Kind::VARIANTS.iter().flat_map(|kind| kind.trials()).collect();
+        all.sort_by_key(|trial| trial.is_control());
+        all
+    }
 
     /// Whether a promise is broken on purpose: what such a trial loses is not the system's.
     pub const fn is_control(self) -> bool {
@@ -211,6 +172,36 @@ impl Trial {
     }
 }
 
+impl Kind {
+    fn trials(self) -> Vec<Trial> {
+        match self {
+            Kind::UnderLoad => Breakage::all().into_iter().map(Trial::UnderLoad).collect(),
+            Kind::Control => each(Control::VARIANTS, Trial::Control),
+            Kind::RabbitmqKilled => vec![Trial::RabbitmqKilled],
+            Kind::RabbitmqAlarm => vec![Trial::RabbitmqAlarm],
+            Kind::QueueDeleted => vec![Trial::QueueDeleted],
+            Kind::ListenerRestarted => vec![Trial::ListenerRestarted],
+            Kind::NestedHeaders => vec![Trial::NestedHeaders],
+            Kind::ConfirmOwnership => vec![Trial::ConfirmOwnership],
+            Kind::PowerLoss => each(Syncs::VARIANTS, Trial::PowerLoss),
+            Kind::SyncOrder => vec![Trial::SyncOrder],
+            Kind::DiskFull => vec![Trial::DiskFull],
+            Kind::Log => each(LogFault::VARIANTS, Trial::Log),
+            Kind::DiskWasFull => vec![Trial::DiskWasFull],
+            Kind::StoreFiles => each(Happening::VARIANTS, Trial::StoreFiles),
+            Kind::ClockLeaps => vec![Trial::ClockLeaps],
+            Kind::Overload => each(&Transport::ALL, Trial::Overload),
+            Kind::Duplicates => vec![Trial::Duplicates],
+            Kind::SlowClients => vec![Trial::SlowClients],
+            Kind::Soak => vec![Trial::Soak],
+        }
+    }
+}
+
+fn each<T: Copy>(of: &[T], trial: impl Fn(T) -> Trial) -> Vec<Trial> {
+    of.iter().copied().map(trial).collect()
+}
+
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -234,5 +225,25 @@ impl fmt::Display for Trial {
             Trial::SlowClients => f.write_str("slow-clients"),
             Trial::Soak => f.write_str("soak"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_trial_is_there_once_by_its_name_and_the_controls_come_last() {
+        let trials = Trial::all();
+        let names: BTreeSet<String> = trials.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), trials.len(), "{names:?}");
+        for transport in Transport::ALL {
+            assert!(names.contains(&format!("overload-{transport}")), "{transport}");
+            assert!(names.contains(&format!("logger-killed-{transport}")), "{transport}");
+        }
+        let first = trials.iter().position(|trial| trial.is_control()).expect("there are some");
+        assert!(trials[first..].iter().all(|trial| trial.is_control()));
     }
 }

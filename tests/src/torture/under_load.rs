@@ -9,12 +9,13 @@ use proto::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rig::{Direction, Fault, Process, Relay, Verdict};
+use strum::{EnumDiscriminants, VariantArray};
 
 use super::{
     Report, Tried,
     load::{self, Load},
 };
-use crate::{raw::begin, stack::Stack};
+use crate::{DIRECT, raw::begin, stack::Stack};
 
 /// Callers at work in every trial.
 const CALLERS: usize = 64;
@@ -26,7 +27,8 @@ const SHORT_DEADLINE: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_millis(100);
 
 /// What is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(Kind), vis(), derive(VariantArray))]
 pub enum Breakage {
     /// `kill -9` of the logger.
     LoggerKilled(Transport),
@@ -103,6 +105,19 @@ fn report(verdict: &Verdict, rounds: u32, longest_return: Duration) -> Report {
 }
 
 impl Breakage {
+    /// All of them.
+    pub(super) fn all() -> Vec<Breakage> {
+        let each = |kind: &Kind| match kind {
+            Kind::LoggerKilled => Transport::ALL.map(Breakage::LoggerKilled).to_vec(),
+            Kind::BrokerKilled => vec![Breakage::BrokerKilled],
+            Kind::ListenerKilled => vec![Breakage::ListenerKilled],
+            Kind::Stopped => vec![Breakage::Stopped],
+            Kind::HopBroken => DIRECT.map(Breakage::HopBroken).to_vec(),
+            Kind::Unbound => vec![Breakage::Unbound],
+        };
+        Kind::VARIANTS.iter().flat_map(each).collect()
+    }
+
     /// What the callers send by.
     fn transports(&self) -> &[Transport] {
         match self {

@@ -108,7 +108,7 @@ pub struct Measured {
     pub stored: Latencies,
     /// By how much the generator itself was late.
     pub late: Latencies,
-    /// Processor time by process.
+    /// CPU time by process.
     pub processor: BTreeMap<String, Duration>,
     /// Peak memory by process, in KiB.
     pub peak_memory_kib: BTreeMap<String, u64>,

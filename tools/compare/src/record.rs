@@ -79,7 +79,7 @@ impl Row {
         all
     }
 
-    /// The processor time of each process for an accepted entry, in microseconds.
+    /// The CPU time of each process for an accepted entry, in microseconds.
     pub fn processor_us(&self) -> BTreeMap<String, f64> {
         let entries: u64 = self.repetitions.iter().map(|measured| measured.accepted).sum();
         let mut sums = BTreeMap::new();

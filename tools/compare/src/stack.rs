@@ -163,7 +163,8 @@ impl Site {
     /// As [`Site::new`].
     pub fn foreign(broker_at: SocketAddr, logger_at: SocketAddr) -> anyhow::Result<Self> {
         // Only its HTTP is asked.
-        let logger_at = LoggerAddresses { http: logger_at, rpc: logger_at, grpc: logger_at };
+        let logger_at =
+            LoggerAddresses { http: logger_at, rpc: logger_at, grpc: logger_at, netrpc: logger_at };
         let services = Services::foreign(broker_at, logger_at, rig::http()?);
         Ok(Site { services, dir: tempfile::tempdir()?, stores: 0, keeping: Keeping::Synced })
     }

@@ -22,14 +22,16 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The four transports and the baseline.
-    pub const ALL: [Subject; 5] = [
-        Subject::Transport(Transport::Http),
-        Subject::Transport(Transport::Rpc),
-        Subject::Transport(Transport::Rabbitmq),
-        Subject::Transport(Transport::Grpc),
-        Subject::Echo,
-    ];
+    /// All transports, and the baseline at the end.
+    pub const ALL: [Subject; Transport::ALL.len() + 1] = {
+        let mut all = [Subject::Echo; Transport::ALL.len() + 1];
+        let mut at = 0;
+        while at < Transport::ALL.len() {
+            all[at] = Subject::Transport(Transport::ALL[at]);
+            at += 1;
+        }
+        all
+    };
 
     /// Its word, as in the tables.
     pub const fn as_str(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use logger::store::StoreUrl;
+use proto::Direct;
 use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// A setting and its value, as `NAME=value`.
@@ -12,10 +13,17 @@ pub fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Some((name, value)) = text.split_once('=') else { return };
     match name {
-        "LOGGER_HTTP_URL" | "LISTENER_HTTP_URL" if value.parse::<HttpUrl>().is_ok() => check_url(value),
+        "LOGGER_HTTP_URL" | "LISTENER_HTTP_URL" if value.parse::<HttpUrl>().is_ok() => {
+            // Before the path, there is as much as without one.
+            let begin = value.find("://").expect("a scheme") + "://".len();
+            let end = value[begin..].find('/').map_or(value.len(), |at| begin + at);
+            assert!(!value[end..].contains(['?', '#', '@']), "{value:?}");
+            check_url(&value[..end]);
+        }
         "LOGGER_GRPC_URL" if value.parse::<GrpcUrl>().is_ok() => check_url(value),
         "LOGGER_RPC_ADDR" if value.parse::<RpcAddr>().is_ok() => {
-            check_address(value.strip_prefix("tls://").unwrap_or(value));
+            let schemes = ["tls://", "netrpc://", "netrpc+tls://"];
+            check_address(schemes.into_iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value));
         }
         "AMQP_URL" => amqp_url(value),
         "LOGGER_STORE" => {
@@ -36,7 +44,7 @@ pub fn settings(bytes: &[u8]) {
         "LISTENER_TRANSPORT" => {
             let config = listener::Config::try_parse_from(flag("listener", "--listener-transport", value));
             let accepted = config.ok().map(|config| config.listener_transport.as_str());
-            assert_eq!(accepted, ["http", "rpc", "grpc"].into_iter().find(|word| *word == value));
+            assert_eq!(accepted, Direct::ALL.map(Direct::as_str).into_iter().find(|word| *word == value));
         }
         "LOGGER_RETENTION_BYTES" => {
             let config = logger::Config::try_parse_from(flag("logger", "--logger-retention-bytes", value));

@@ -1,7 +1,12 @@
 //! A TCP relay that breaks connections on purpose. It stands between a client and its server, on loopback.
 //!
 //! A fault holds for one direction of all connections, those that are open and those to come, until the next one
-//! is set. [`Relay::reset`] and [`Relay::refuse`] act on the connections themselves.
+//! is set. [`Relay::reset`] and [`Relay::refuse`] act on the connections themselves. What passes can be kept:
+//! [`Relay::recording`].
+
+mod recording;
+
+pub use recording::{Chunk, Recording};
 
 use std::{
     io,
@@ -81,6 +86,7 @@ pub struct Relay {
     to_client: watch::Sender<Fault>,
     links: watch::Sender<Links>,
     accepted: watch::Receiver<u64>,
+    ended: watch::Receiver<u64>,
     passed: Arc<Passed>,
     _accepting: JoinSet<io::Result<()>>,
 }
@@ -91,12 +97,26 @@ impl Relay {
     /// # Errors
     /// If there is no free port.
     pub async fn open(server: SocketAddr) -> io::Result<Self> {
+        Self::start(server, None).await
+    }
+
+    /// The same, and what it passes on is kept.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn recording(server: SocketAddr) -> io::Result<(Self, Recording)> {
+        let recording = Recording::new();
+        Ok((Self::start(server, Some(recording.clone())).await?, recording))
+    }
+
+    async fn start(server: SocketAddr, recording: Option<Recording>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (to_server, _) = watch::channel(Fault::None);
         let (to_client, _) = watch::channel(Fault::None);
         let (links, _) = watch::channel(Links { generation: 0, refused: false });
         let (count, accepted) = watch::channel(0);
+        let (count_ended, ended) = watch::channel(0);
         let acceptor = Acceptor {
             server,
             address,
@@ -104,12 +124,14 @@ impl Relay {
             to_client: to_client.subscribe(),
             links: links.subscribe(),
             count: Arc::new(count),
+            ended: Arc::new(count_ended),
             passed: Arc::default(),
+            recording,
         };
         let passed = Arc::clone(&acceptor.passed);
         let mut accepting = JoinSet::new();
         accepting.spawn(acceptor.run(listener));
-        Ok(Relay { address, to_server, to_client, links, accepted, passed, _accepting: accepting })
+        Ok(Relay { address, to_server, to_client, links, accepted, ended, passed, _accepting: accepting })
     }
 
     /// Where the client is to connect.
@@ -162,6 +184,13 @@ impl Relay {
     pub fn accepted(&self) -> u64 {
         *self.accepted.borrow()
     }
+
+    /// Waits until no connection is open: all that was passed on is counted, and kept, then.
+    pub async fn idle(&self) {
+        let mut ended = self.ended.clone();
+        // Its counterpart lives as long as the relay accepts, and the relay does as long as this is borrowed.
+        let _ = ended.wait_for(|ended| *ended == self.accepted()).await;
+    }
 }
 
 struct Acceptor {
@@ -171,7 +200,9 @@ struct Acceptor {
     to_client: watch::Receiver<Fault>,
     links: watch::Receiver<Links>,
     count: Arc<watch::Sender<u64>>,
+    ended: Arc<watch::Sender<u64>>,
     passed: Arc<Passed>,
+    recording: Option<Recording>,
 }
 
 impl Acceptor {
@@ -195,8 +226,9 @@ impl Acceptor {
             tokio::select! {
                 changed = self.links.changed() => if changed.is_err() { return Ok(()) },
                 accepted = open.accept() => {
+                    let client = accepted?.0;
                     self.count.send_modify(|count| *count += 1);
-                    connections.spawn(self.connection(accepted?.0));
+                    connections.spawn(self.connection(client));
                 }
             }
             listener = Some(open);
@@ -207,29 +239,45 @@ impl Acceptor {
     fn connection(&self, client: TcpStream) -> impl Future<Output = ()> + use<> {
         let (server, mut links) = (self.server, self.links.clone());
         let (to_server, to_client) = (self.to_server.clone(), self.to_client.clone());
-        let passed = Arc::clone(&self.passed);
+        let (passed, ended) = (Arc::clone(&self.passed), Arc::clone(&self.ended));
+        let (number, recording) =
+            (u32::try_from(*self.count.borrow()).unwrap_or(u32::MAX), self.recording.clone());
         let generation = links.borrow().generation;
         async move {
-            let (mut client, Ok(mut server)) = (client, TcpStream::connect(server).await) else { return };
+            let keeping =
+                |direction| Keeping { recording: recording.as_ref(), connection: number, direction };
+            let (mut client, Ok(mut server)) = (client, TcpStream::connect(server).await) else {
+                ended.send_modify(|ended| *ended += 1);
+                return;
+            };
             // A socket that is gone already shows at the first byte.
             let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
             let (client_reader, client_writer) = client.split();
             let (server_reader, server_writer) = server.split();
-            let ended = tokio::select! {
-                ended = async {
+            let (up, down) = (keeping(Direction::ToServer), keeping(Direction::ToClient));
+            let done = tokio::select! {
+                done = async {
                     tokio::join!(
-                        pass(client_reader, server_writer, to_server, &passed.to_server),
-                        pass(server_reader, client_writer, to_client, &passed.to_client),
+                        pass(client_reader, server_writer, to_server, &passed.to_server, up),
+                        pass(server_reader, client_writer, to_client, &passed.to_client, down),
                     )
-                } => Some(ended),
+                } => Some(done),
                 _ = links.wait_for(|links| links.generation != generation) => None,
             };
-            if ended.is_none() {
+            if done.is_none() {
                 // Dropped without a linger, a socket says RST instead of FIN.
                 let _ = client.set_zero_linger().and_then(|()| server.set_zero_linger());
             }
+            ended.send_modify(|ended| *ended += 1);
         }
     }
+}
+
+/// Where the bytes of one direction are kept, if they are.
+struct Keeping<'a> {
+    recording: Option<&'a Recording>,
+    connection: u32,
+    direction: Direction,
 }
 
 /// Passes the bytes of one direction on, as the fault of the moment has it, until it ends.
@@ -238,6 +286,7 @@ async fn pass(
     mut to: WriteHalf<'_>,
     mut fault: watch::Receiver<Fault>,
     in_all: &AtomicU64,
+    keeping: Keeping<'_>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut passed = 0;
@@ -254,7 +303,12 @@ async fn pass(
             break;
         }
         let left = befall(now, &mut buffer[..read], passed).await;
+        let Keeping { recording, connection, direction } = keeping;
+        let passing = recording.map(|recording| recording.keep(connection, direction, left));
         to.write_all(left).await?;
+        if let Some(passing) = passing {
+            passing.done();
+        }
         passed += left.len() as u64;
         in_all.fetch_add(left.len() as u64, Ordering::Relaxed);
         if matches!(now, Fault::Truncate(_)) && left.len() < read {
@@ -411,6 +465,45 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         let mut client = TcpStream::connect(relay.address()).await.expect("it listens");
         assert_eq!(&round_trip(&mut client).await.expect("passed"), b"ping");
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_kept_in_its_order_and_as_much_as_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let opened = Relay::recording(listener.local_addr().expect("bound")).await;
+        let (relay, recording) = opened.expect("a port");
+        let mut client = TcpStream::connect(relay.address()).await.expect("it listens");
+        client.write_all(b"question").await.expect("passed");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        server.read_exact(&mut [0; 8]).await.expect("passed");
+        let before = recording.len();
+        server.write_all(b"answer").await.expect("passed");
+        client.read_exact(&mut [0; 6]).await.expect("passed");
+        assert!(recording.len() > before, "who has read it finds it kept");
+        drop(client);
+        drop(server);
+        relay.idle().await;
+        let kept = |direction| -> Vec<u8> {
+            let chunks = recording.chunks().into_iter().filter(|chunk| chunk.direction == direction);
+            chunks.flat_map(|chunk| chunk.bytes).collect()
+        };
+        assert_eq!(
+            (kept(Direction::ToServer), kept(Direction::ToClient)),
+            (b"question".into(), b"answer".into())
+        );
+        assert_eq!((relay.passed(Direction::ToServer), relay.passed(Direction::ToClient)), (8, 6));
+        assert!(recording.chunks().iter().all(|chunk| chunk.connection == 1));
+    }
+
+    #[tokio::test]
+    async fn it_is_idle_when_its_connections_are_gone_also_those_that_it_could_not_make() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+        let relay = Relay::open(gone).await.expect("a port");
+        relay.idle().await;
+        let mut client = TcpStream::connect(relay.address()).await.expect("it listens");
+        let _ = client.read(&mut [0]).await;
+        relay.idle().await;
+        assert_eq!(relay.accepted(), 1);
     }
 
     #[tokio::test]

@@ -46,15 +46,18 @@ pub struct LoggerAddresses {
     pub rpc: SocketAddr,
     /// gRPC.
     pub grpc: SocketAddr,
+    /// Go's net/rpc.
+    pub netrpc: SocketAddr,
 }
 
 impl LoggerAddresses {
     /// The settings by which a logger listens there.
-    pub fn listens(self) -> [(&'static str, String); 3] {
+    pub fn listens(self) -> [(&'static str, String); 4] {
         [
             ("LOGGER_HTTP_LISTEN", self.http.to_string()),
             ("LOGGER_RPC_LISTEN", self.rpc.to_string()),
             ("LOGGER_GRPC_LISTEN", self.grpc.to_string()),
+            ("LOGGER_NETRPC_LISTEN", self.netrpc.to_string()),
         ]
     }
 
@@ -80,10 +83,10 @@ impl Services {
     ) -> anyhow::Result<Self> {
         let given: BTreeMap<String, String> =
             settings.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        let ports = [(); 5].map(|()| reserve());
+        let ports = [(); 6].map(|()| reserve());
         let ports = ports.into_iter().collect::<io::Result<Vec<_>>>()?;
         let at = ports.iter().map(TcpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
-        let logger_at = LoggerAddresses { http: at[0], rpc: at[1], grpc: at[2] };
+        let logger_at = LoggerAddresses { http: at[0], rpc: at[1], grpc: at[2], netrpc: at[5] };
         let mut services = Services { _ports: ports, ..Self::foreign(at[3], logger_at, http) };
         services.launch = launch;
         services.dir = dir.to_owned();

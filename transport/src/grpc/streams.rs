@@ -18,7 +18,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::{LOGGER, Reason, Tail, client, endpoint, entry_result, is_connect};
+use super::{LOGGER, Reason, client, endpoint, entry_result, is_connect};
 use crate::{
     Settings,
     dial::Dialer,
@@ -114,11 +114,6 @@ impl Streams {
             acknowledged(response.map_err(failure)?)
         });
         Ok(acknowledgements.boxed())
-    }
-
-    /// Follows what is stored, over losses of the connection too.
-    pub fn tail(&self, query: proto::TailQuery) -> Tail {
-        Tail::new(self.clone(), query)
     }
 
     pub(super) async fn tail_logs(

@@ -61,8 +61,15 @@ enum Start {
     Begun,
 }
 
+impl Streams {
+    /// Follows what is stored, over losses of the connection too.
+    pub fn tail(&self, query: proto::TailQuery) -> Tail {
+        Tail::new(self.clone(), query)
+    }
+}
+
 impl Tail {
-    pub(super) fn new(streams: Streams, query: TailQuery) -> Self {
+    fn new(streams: Streams, query: TailQuery) -> Self {
         // A tail is no transport: those count and log their own.
         let attempts = Attempts::quiet("the logger, for a tail");
         Tail {

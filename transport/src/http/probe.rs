@@ -10,7 +10,7 @@ use proto::Failure;
 use serde::Deserialize;
 
 use super::{HttpUrl, at, client, read_json, whole};
-use crate::{Tls, dial::Dialer};
+use crate::{Tls, dial::Dialer, tls::Protocol};
 
 /// How long an answer may take, the connection included: a service that is well has it at hand.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,8 +28,8 @@ pub struct Probe {
 impl Probe {
     /// A probe of the service at `url`; it dials when it is to ask.
     pub fn new(url: &HttpUrl, tls: Option<&Tls>) -> Self {
-        let readyz = at(&url.0, "/readyz").expect("a sound URL with another path is sound");
-        Probe { client: client(tls, 1), readyz }
+        let readyz = at(url.uri(), "/readyz").expect("a sound URL with another path is sound");
+        Probe { client: client(Dialer::new(tls, Protocol::Http), 1), readyz }
     }
 
     /// What the service says of itself, ready or not.

@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use super::{
     RABBITMQ, blocked,
     connection::{PERSISTENT, refused, unroutable},
-    session::{Flow, Place, patiently},
+    frames::{CONFIRM_BYTES, publish_bytes},
+    place::{Flow, Place, patiently},
     topology::declare_bound_by,
 };
 use crate::{
     connection::Connection,
-    gather::{Group, Groups, Parcel},
+    gather::{Group, Groups, Parcel, TraceHeaders},
 };
 
 /// Takes groups and publishes them until something goes wrong; says what. Callers have their own deadline: a
@@ -73,20 +74,23 @@ async fn publish_group(
     let entries = || group.iter().flat_map(|parcel| parcel.entries.iter());
     let headers: Vec<Option<FieldTable>> = group.iter().map(trace_headers).collect();
     let parcels = group.iter().zip(&headers);
-    let messages =
-        parcels.flat_map(|(parcel, headers)| parcel.entries.iter().map(move |entry| (entry, headers)));
-    let publish = async |(entry, headers): (&LogEntry, &Option<FieldTable>)| {
+    let messages = parcels.flat_map(|(parcel, headers)| {
+        parcel.entries.iter().map(move |entry| (entry, &parcel.trace, headers))
+    });
+    let publish = async |(entry, trace, headers): (&LogEntry, &TraceHeaders, &Option<FieldTable>)| {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let id = entry.id().to_string();
+        let key = routing_key(entry.level());
+        let body = json::entry_json(entry, None);
+        place.wire.add_sent(publish_bytes(EXCHANGE, key, &id, trace, body.len()));
         let mut properties = BasicProperties::default()
-            .with_message_id(entry.id().to_string().into())
+            .with_message_id(id.into())
             .with_content_type(CONTENT_TYPE.into())
             .with_delivery_mode(PERSISTENT);
         if let Some(headers) = headers {
             properties = properties.with_headers(headers.clone());
         }
-        let body = json::entry_json(entry, None);
-        let key = routing_key(entry.level()).into();
-        channel.basic_publish(EXCHANGE.into(), key, options, body.as_bytes(), properties).await
+        channel.basic_publish(EXCHANGE.into(), key.into(), options, body.as_bytes(), properties).await
     };
     // All at once: lapin answers when a message has left, and its thread writes what is there in one go. Each is
     // numbered and queued in its first poll, so what one task polls in turn cannot get in each other's way.
@@ -95,6 +99,7 @@ async fn publish_group(
     let mut returned = HashSet::new();
     for confirm in confirms {
         let confirmation = confirm.await?;
+        place.wire.add_received(CONFIRM_BYTES);
         let acknowledged = match &confirmation {
             Confirmation::Ack(_) => Some(true),
             Confirmation::Nack(_) => Some(false),

@@ -15,10 +15,11 @@ use proto::{Failure, Transport};
 use tokio::sync::watch;
 
 use super::{
-    AmqpUrl, DECLARE_TIMEOUT, Depths, RABBITMQ, connect,
+    DECLARE_TIMEOUT, Depths, RABBITMQ, connect,
     connection::{confirming_channel, in_time},
+    place::{Flow, Place, patiently},
     publisher::publisher,
-    topology::{declare_bound_by, refusal},
+    topology::declare_bound_by,
 };
 use crate::{
     backoff::Attempts,
@@ -33,29 +34,11 @@ const PUBLISHERS: usize = 8;
 /// How often the topology is declared again, and its messages are counted.
 const DECLARE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long RabbitMQ may take to confirm or declare, unless it takes no messages at all.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where to publish: RabbitMQ, and by which key our queue is bound there.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) url: AmqpUrl,
-    pub(super) binding_key: &'static str,
-}
-
 /// How many messages there were, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counted {
     pub(super) depths: Depths,
     pub(super) at: Instant,
-}
-
-/// Whether RabbitMQ takes messages on an open connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
-    Open,
-    /// It has an alarm: it is short of memory or disk.
-    Blocked,
 }
 
 /// Connects, publishes until the connection is lost, and begins again. lapin's own recovery is off: it keeps
@@ -167,21 +150,5 @@ async fn keep_declared(
             Err(why) => return why,
         };
         tokio::time::sleep(DECLARE_INTERVAL).await;
-    }
-}
-
-/// Waits for RabbitMQ to do its part: not too long, but as long as it must while it takes no messages.
-pub(super) async fn patiently<T>(
-    place: &Place,
-    state: &watch::Sender<Connection<Flow>>,
-    work: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, Failure> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        match tokio::time::timeout(REPLY_TIMEOUT, &mut work).await {
-            Ok(result) => return result.map_err(|error| refusal(&place.url, error)),
-            Err(_) if *state.borrow() == Connection::Up(Flow::Blocked) => {}
-            Err(_) => return Err(Failure::unreachable(RABBITMQ).because("no reply in time")),
-        }
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
+use uuid::Uuid;
 
 use super::*;
 use crate::Endpoints;

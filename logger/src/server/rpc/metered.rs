@@ -4,9 +4,11 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Once,
     task::{Context, Poll, ready},
 };
 
+use proto::netrpc;
 use service::{BODY_TIMEOUT, Part};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -44,6 +46,9 @@ impl<Io> Metered<Io> {
                 self.length_read += 1;
                 if self.length_read == LENGTH_BYTES {
                     self.length_read = 0;
+                    if netrpc::begins_with(self.length) {
+                        warn_of_netrpc();
+                    }
                     self.to_come = usize::try_from(u32::from_be_bytes(self.length)).unwrap_or(usize::MAX);
                     if self.to_come == 0 {
                         self.deadline = None;
@@ -62,6 +67,14 @@ impl<Io> Metered<Io> {
         }
         Ok(())
     }
+}
+
+/// Says once where such a client belongs. As a frame it is far too long, which ends its connection.
+fn warn_of_netrpc() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!("a client speaks Go's net/rpc to the port of tarpc: send it to LOGGER_NETRPC_LISTEN");
+    });
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {

@@ -12,7 +12,7 @@ use nix::{
     unistd::{AccessFlags, Uid, User, eaccess},
 };
 
-use super::{OpenError, names::with_suffix};
+use super::{OpenError, file::with_suffix};
 
 /// Looks at the store at `path`, at what stands beside it, and at its directory, as far as they are there. Nothing is opened:
 /// others of this process may read the store, and closing a file drops the locks that its process has on it.

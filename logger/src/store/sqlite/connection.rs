@@ -6,11 +6,11 @@ use proto::Failure;
 use rusqlite::Connection;
 
 use super::{
-    OpenError, Sqlite,
+    OpenError, Sqlite, create,
     judge::{self, damaged, full},
     open::{self, Opened},
     reserve::Reserve,
-    row, schema,
+    row,
     write::Broken,
 };
 
@@ -63,7 +63,7 @@ impl Sqlite {
 
 /// Opens the file; on a full disk the reserve is given up for it.
 pub(super) fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenError> {
-    match schema::open_or_create(path) {
+    match create::open_or_create(path) {
         Ok(opened) if opened.checkpointed => Ok(opened),
         Ok(opened) => {
             reserve.release();
@@ -72,7 +72,7 @@ pub(super) fn open_with(reserve: &Reserve, path: &Path) -> Result<Opened, OpenEr
         }
         Err(OpenError::Full { .. }) => {
             reserve.release();
-            schema::open_or_create(path)
+            create::open_or_create(path)
         }
         Err(error) => Err(error),
     }

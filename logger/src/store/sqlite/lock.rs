@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     OpenError,
-    names::{Identity, with_suffix},
+    file::{Identity, with_suffix},
 };
 
 /// Held for as long as the store is open for writing.

@@ -5,7 +5,7 @@
 //! again. So the files are checked (device, inode, names) after the fsync of each group, before it is acknowledged.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -18,7 +18,12 @@ use nix::{
     libc::{self, flock},
 };
 
-use super::{OpenError, lock::Lock, lost::Lost};
+use super::{
+    OpenError,
+    file::{Identity, with_suffix},
+    lock::Lock,
+    lost::Lost,
+};
 
 /// The byte of the main file that a logger locks. SQLite's own locks end far below it, and no store grows so large. The
 /// lock is one of an open file and not of a process, so that SQLite's closing of files does not drop it, and it is of the
@@ -202,26 +207,6 @@ impl Log {
     }
 }
 
-/// By what a file is known, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Identity { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
-
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// The name of a file that stands beside another.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

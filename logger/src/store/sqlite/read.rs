@@ -17,9 +17,11 @@ use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Damage, follow,
+    Damage,
+    file::with_suffix,
+    follow,
     lost::Lost,
-    names::{Main, Names, with_suffix},
+    names::{Main, Names},
     open, page,
     row::LeftOut,
 };

@@ -17,7 +17,7 @@ use nix::{
     unistd::Uid,
 };
 
-use super::names::with_suffix;
+use super::file::with_suffix;
 
 /// There must be so much room beside the reserve for the next entry to find some: the log grows by the pages of a group,
 /// so it is the largest entry four times over.

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Sqlite, names::with_suffix, open_error::OpenError, page, prune, row::LeftOut};
+use super::{Sqlite, file::with_suffix, open_error::OpenError, page, prune, row::LeftOut};
 use crate::store::{Store, StoreUrl, fixtures::*, suite};
 
 /// A directory with a file for the suite.

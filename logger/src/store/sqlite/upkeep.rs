@@ -8,7 +8,7 @@ use std::{
 use proto::{Code, Failure};
 use rusqlite::Connection;
 
-use super::{Broken, Sqlite, full, lost::Lost, names::with_suffix, open, prune::Step};
+use super::{Broken, Sqlite, file::with_suffix, full, lost::Lost, open, prune::Step};
 use crate::{
     clock::{self, LEAP},
     store::{Answer, Batch, Retention},

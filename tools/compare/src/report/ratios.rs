@@ -1,6 +1,6 @@
 //! What a run says of the system itself, as ratios: less bound to the machine than rates.
 
-use proto::Transport;
+use proto::{Direct, Transport};
 
 use crate::{
     cell::{Measured, Part},
@@ -34,7 +34,7 @@ fn rates(record: &Record) -> Vec<Ratio> {
     };
     let pair = |of, to: Option<&Row>| by(of, &to?.each(rate));
     let mut found = Vec::new();
-    for transport in [Transport::Rpc, Transport::Http, Transport::Grpc] {
+    for transport in Direct::ALL.map(Direct::transport) {
         let row = base(record, Subject::Transport(transport));
         found.push((format!("{transport} : baseline, {BASE_CALLERS} clients, requests/s"), pair(row, echo)));
         let nothing =

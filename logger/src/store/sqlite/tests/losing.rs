@@ -22,7 +22,7 @@ fn open(path: &std::path::Path) -> Result<Sqlite, OpenError> {
 }
 
 fn beside(path: &std::path::Path, suffix: &str) -> PathBuf {
-    super::super::names::with_suffix(path, suffix)
+    super::super::file::with_suffix(path, suffix)
 }
 
 /// The first answer after it, and the second; it is told to who asks, and to who looks.

@@ -9,15 +9,15 @@ use rusqlite::Connection;
 
 use super::{
     super::{
+        create::{self, prepare},
         open,
-        schema::{self, prepare},
     },
     *,
 };
 use crate::store::migrations::VERSION;
 
 fn open_or_create(path: &std::path::Path) -> Result<Connection, OpenError> {
-    schema::open_or_create(path).map(|opened| opened.connection)
+    create::open_or_create(path).map(|opened| opened.connection)
 }
 
 fn pragma(connection: &Connection, name: &str) -> String {

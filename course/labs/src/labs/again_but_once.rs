@@ -1,0 +1,270 @@
+//! Lab 2: a client that retries, and still has each entry stored once.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use rig::{Direction, Fault, READY, Relay, eventually};
+use serde_json::{Value, json};
+
+use crate::{
+    bench::{Bench, Random},
+    probe::{HttpProbe, Reply, Seen},
+    run::Run,
+    talk::Answers,
+    verdict::{Failed, expect_all, expect_at_most, expect_count},
+};
+
+/// Lines that are sent together, so that every fault meets some.
+const BATCH: u64 = 8;
+
+/// How long a line may take in all, as the task says, and a second for the rest.
+const LINE: Duration = Duration::from_secs(6);
+
+/// What the middle half of the first pauses spans at least: 100 ms with equal jitter over 400 ms, 200 ms with full jitter.
+const SPREAD: Duration = Duration::from_millis(75);
+
+/// Most requests for a line.
+const ATTEMPTS: usize = 4;
+
+/// The check.
+///
+/// # Errors
+/// As [`crate::labs::check`].
+pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
+    if run.wants(&[1, 2]) {
+        against_broker(bench, run).await?;
+    }
+    let probe = HttpProbe::open(|_| async { Reply::now(202, accepted()) }).await?;
+    bench.program.set("BROKER_URL", format!("http://{}", probe.address));
+    let within = bench.patient(LINE);
+
+    run.property(3, async || {
+        let lines = lines(&mut bench.random(3), 1..=30);
+        probe.script(|seen: Seen| async move {
+            let (status, code) =
+                [(400, "invalid_entry"), (409, "conflict"), (413, "too_large")][seen.number % 3];
+            Reply::now(status, refused(code))
+        });
+        let answers = bench.program.start(&[])?.ask(&lines, within).await?;
+        expect_outcomes(&lines, &answers, &["rejected"])?;
+        let by_name = by_name(&probe);
+        expect_all("lines with exactly one request", &lines, |line| {
+            let count = by_name.get(name(line)).map_or(0, Vec::len);
+            (count != 1).then(|| format!("line {}: {count} requests", line["n"]))
+        })?;
+        Ok(())
+    })
+    .await?;
+
+    run.property(4, async || {
+        probe.forget();
+        let lines = lines(&mut bench.random(4), 1..=16);
+        probe.script(|seen: Seen| async move {
+            // The first of each line comes before the second of any.
+            if seen.number < 16 {
+                Reply::now(503, refused("unavailable")).with("retry-after", "1")
+            } else {
+                Reply::now(202, accepted())
+            }
+        });
+        let answers = bench.program.start(&[])?.ask(&lines, within).await?;
+        expect_outcomes(&lines, &answers, &["stored"])?;
+        let by_name = by_name(&probe);
+        expect_all("second requests at least 0.95 s after the first", &lines, |line| {
+            let times = by_name.get(name(line)).map_or(&[][..], Vec::as_slice);
+            match times {
+                [first, second, ..] if *second - *first >= Duration::from_millis(950) => None,
+                [first, second, ..] => Some(format!("line {}: after {:?}", line["n"], *second - *first)),
+                _ => Some(format!("line {}: {} requests", line["n"], times.len())),
+            }
+        })?;
+        Ok(())
+    })
+    .await?;
+
+    // One run of 64 lines that are always refused serves three properties.
+    let mut down: Option<Down> = None;
+
+    run.property(5, async || {
+        let down = Down::once(&mut down, bench, &probe).await?;
+        let gaps: Vec<_> = down.times.values().filter(|times| times.len() >= ATTEMPTS).collect();
+        if gaps.len() < 48 {
+            Err(Failed::new("four requests for at least 48 of 64 lines within 5 s", gaps.len()))?;
+        }
+        let mean = |at: usize| {
+            gaps.iter().map(|times| (times[at + 1] - times[at]).as_secs_f64()).sum::<f64>()
+                / gaps.len() as f64
+        };
+        let (first, third) = (mean(0), mean(2));
+        if third < 2.0 * first {
+            let expected = "the mean of the third pauses is at least twice that of the first";
+            Err(Failed::new(expected, format_args!("{:.0} ms and {:.0} ms", third * 1e3, first * 1e3)))?;
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(6, async || {
+        let down = Down::once(&mut down, bench, &probe).await?;
+        let mut pauses: Vec<Duration> =
+            down.times.values().filter_map(|times| Some(*times.get(1)? - *times.first()?)).collect();
+        expect_count("lines with a second request", 64, pauses.len())?;
+        pauses.sort();
+        // Of the pauses, not of the moments: a busy machine delays a first request and its second alike.
+        let spread = pauses[48] - pauses[16];
+        if spread < SPREAD {
+            let expected = format!("the middle half of 64 first pauses spans at least {SPREAD:?}");
+            Err(Failed::new(expected, format_args!("{spread:?}")))?;
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(7, async || {
+        let refused_only = Down::once(&mut down, bench, &probe).await?;
+        let requests: usize = refused_only.times.values().map(Vec::len).sum();
+        expect_at_most("requests for 64 lines", 64 * ATTEMPTS, requests)?;
+        expect_outcomes(&refused_only.lines, &refused_only.answers, &["not_stored"])?;
+        probe.forget();
+        let lines = lines(&mut bench.random(70), 1..=8);
+        // The first request of each is read, and the connection closed.
+        probe.script(|seen: Seen| async move {
+            if seen.number < 8 { Reply::Cut } else { Reply::now(503, refused("unavailable")) }
+        });
+        let answers = bench.program.start(&[])?.ask(&lines, within).await?;
+        ensure!(probe.count() >= 8, "the cut met no request");
+        expect_outcomes(&lines, &answers, &["unknown"])?;
+        Ok(())
+    })
+    .await
+}
+
+/// Properties 1 and 2, against the real broker.
+async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
+    // Without RabbitMQ: this is about http alone.
+    let mut services = bench.services("services", "amqp://guest:guest@127.0.0.1:9/none", &[])?;
+    services.start_logger().await?;
+    services.start_broker().await?;
+    let relay = Relay::open(services.broker_at).await?;
+    bench.program.set("BROKER_URL", format!("http://{}", relay.address()));
+
+    run.property(1, async || {
+        let mut random = bench.random(1);
+        let mut program = bench.program.start(&[])?;
+        let mut names = HashSet::new();
+        let swallowed = [3, 8, 13, 18, 23];
+        for batch in 0..25 {
+            let lines = lines(&mut random, batch * BATCH + 1..=(batch + 1) * BATCH);
+            names.extend(lines.iter().map(|line| name(line).to_owned()));
+            let before = relay.passed(Direction::ToServer);
+            let swallow = swallowed.contains(&batch);
+            relay.set(Direction::ToClient, if swallow { Fault::BlackHole } else { Fault::Freeze });
+            let faults = async {
+                // A request has reached the broker, and its answer does not come through.
+                let arrived = async || (relay.passed(Direction::ToServer) > before + 100).then_some(());
+                let met = eventually("a request meets the fault", Duration::from_secs(10), arrived).await;
+                if swallow {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                } else {
+                    relay.reset();
+                }
+                relay.set_both(Fault::None);
+                met
+            };
+            let (answers, met) = tokio::join!(program.ask(&lines, bench.patient(LINE)), faults);
+            let answers = answers?;
+            met?;
+            expect_outcomes(&lines, &answers, &["stored", "duplicate"])?;
+        }
+        let rows = services.logger_client().all_stored().await?;
+        expect_count("rows in the store", names.len(), rows.len())?;
+        let found: HashSet<String> = rows.iter().map(|row| row.name.clone()).collect();
+        expect_count("different entries in the store", names.len(), found.intersection(&names).count())?;
+        let attempts: u32 = rows.iter().map(|row| row.attempts).sum();
+        ensure!(attempts as usize > names.len(), "no entry was written twice: the faults met nothing");
+        Ok(())
+    })
+    .await?;
+
+    run.property(2, async || {
+        let mut program = bench.program.start(&[])?;
+        services.broker.freeze().await?;
+        let lines = lines(&mut bench.random(2), 1001..=1020);
+        let answers = program.ask(&lines, bench.patient(LINE)).await;
+        services.broker.thaw()?;
+        expect_outcomes(&lines, &answers?, &["unknown"])?;
+        Ok(())
+    })
+    .await?;
+    let client = services.broker_client();
+    let again = async || client.get("/healthz").await.is_ok().then_some(());
+    eventually("the broker goes on", READY, again).await
+}
+
+/// A run against a server that always refuses.
+struct Down {
+    lines: Vec<Value>,
+    answers: Answers,
+    /// When the requests of each line came.
+    times: BTreeMap<String, Vec<Instant>>,
+}
+
+impl Down {
+    async fn once<'a>(
+        made: &'a mut Option<Down>,
+        bench: &Bench<'_>,
+        probe: &HttpProbe,
+    ) -> anyhow::Result<&'a Down> {
+        if made.is_none() {
+            probe.forget();
+            probe.script(|_| async { Reply::now(503, refused("unavailable")) });
+            let lines = lines(&mut bench.random(5), 1..=64);
+            let answers = bench.program.start(&[])?.ask_some(&lines, bench.patient(LINE)).await?;
+            *made = Some(Down { lines, answers, times: by_name(probe) });
+        }
+        made.as_ref().ok_or_else(|| anyhow::anyhow!("it was made"))
+    }
+}
+
+fn lines(random: &mut Random, numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
+    numbers
+        .map(|n| json!({ "n": n, "name": format!("{}-{n}", random.name()), "data": random.data() }))
+        .collect()
+}
+
+fn name(line: &Value) -> &str {
+    line["name"].as_str().unwrap_or_default()
+}
+
+fn accepted() -> String {
+    json!({ "error": false, "message": "stored", "data": { "outcome": "stored" } }).to_string()
+}
+
+fn refused(code: &str) -> String {
+    json!({ "error": true, "message": code, "data": { "code": code } }).to_string()
+}
+
+/// When the requests of each entry came, by its name: an id may be a new one each time.
+fn by_name(probe: &HttpProbe) -> BTreeMap<String, Vec<Instant>> {
+    let mut times = BTreeMap::<String, Vec<Instant>>::new();
+    for seen in probe.seen() {
+        times
+            .entry(seen.json()["log"]["name"].as_str().unwrap_or_default().to_owned())
+            .or_default()
+            .push(seen.at);
+    }
+    times
+}
+
+fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
+    expect_all(&format!("lines with the outcome {}", expected.join(" or ")), lines, |line| {
+        let Some(answer) = answers.get(&line["n"].as_u64().unwrap_or_default()) else {
+            return Some(format!("line {}: no answer", line["n"]));
+        };
+        let said = answer.text("outcome");
+        (!expected.contains(&said)).then(|| format!("line {}: {said:?}", line["n"]))
+    })
+}

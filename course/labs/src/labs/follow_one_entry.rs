@@ -1,0 +1,259 @@
+//! Lab 9: a broker that goes on with the trace that a request belongs to, over three wires.
+
+mod sent;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::Context;
+use futures_util::future::join_all;
+use proto::rabbitmq::QUEUE;
+use rand::RngExt;
+use rig::eventually;
+use serde_json::json;
+
+use self::sent::{Parent, Sent};
+use crate::{
+    bench::Bench,
+    probe::{Amqp, GrpcProbe, HttpProbe, Reply, Seen},
+    run::Run,
+    verdict::{Failed, expect_all},
+};
+
+/// How it is told where to listen.
+const LISTEN: &str = "BROKER_HTTP_LISTEN";
+
+/// The wires.
+const WIRES: [&str; 3] = ["http", "grpc", "rabbitmq"];
+
+/// What is no `traceparent`.
+const MALFORMED: [&str; 8] = [
+    "hello",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+    "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+    "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
+    "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "00-4bf92f3577b34da6a3ce929d0e0e47-00f067aa0ba902b7-01",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902zz-01",
+];
+
+/// The check.
+///
+/// # Errors
+/// As [`crate::labs::check`].
+pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
+    let rabbitmq = bench.rabbitmq.virtual_host().await?;
+    let amqp_url = rabbitmq.url();
+    let amqp = Amqp::open(amqp_url).await?;
+    amqp.depths().await?;
+    let http = HttpProbe::open(|seen: Seen| async move {
+        let data = json!({ "id": seen.json()["id"], "outcome": "stored", "store_us": 1 });
+        Reply::now(202, json!({ "error": false, "message": "stored", "data": data }).to_string())
+    })
+    .await?;
+    let grpc = GrpcProbe::open()?;
+    bench.program.set("AMQP_URL", amqp_url);
+    bench.program.set("LOGGER_HTTP_URL", format!("http://{}", http.address));
+    bench.program.set("LOGGER_GRPC_URL", format!("http://{}", grpc.address));
+    let (mut program, at) = bench.program.serve(LISTEN, &[]).await?;
+    let stand = Stand { client: rig::http()?, at, amqp, http, grpc };
+    // What RabbitMQ is reached by a broker may open in the background.
+    let reached = async || {
+        let probe = Sent::new(&mut bench.random(0), "rabbitmq", None);
+        (stand.post(&probe).await.0 == 202).then_some(())
+    };
+    let ready = eventually("an entry over rabbitmq is accepted", Duration::from_secs(20), reached).await;
+    program.still_runs()?;
+    ready.map_err(|_| Failed::new("202 for an entry over rabbitmq within 20 s", "none"))?;
+
+    run.property(1, async || {
+        let sent = Sent::thirty(&mut bench.random(1));
+        let arrived = stand.send(&sent).await?;
+        expect_all("entries that arrive in the caller's trace", &sent, |sent| {
+            let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
+            let found = parent.and_then(|parent| Parent::read(parent)).map(|parent| parent.trace);
+            (found.as_deref() != Some(sent.parent().trace.as_str()))
+                .then(|| format!("over {}: {parent:?}", sent.wire))
+        })?;
+        Ok(())
+    })
+    .await?;
+
+    run.property(2, async || {
+        let sent = Sent::thirty(&mut bench.random(2));
+        let arrived = stand.send(&sent).await?;
+        let mut spans = HashSet::new();
+        for sent in &sent {
+            let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
+            let Some(parent) = parent else {
+                return Err(
+                    Failed::new("a valid traceparent", format_args!("none over {}", sent.wire)).into()
+                );
+            };
+            if parent.span == sent.parent().span {
+                return Err(Failed::new("a span id of its own", "the caller's")
+                    .first(format_args!("over {}", sent.wire))
+                    .into());
+            }
+            if !spans.insert(parent.span) {
+                return Err(Failed::new("a span id for each request", "the same one twice").into());
+            }
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(3, async || {
+        let mut random = bench.random(3);
+        let sent: Vec<Sent> = (0..64).map(|at| Sent::traced(&mut random, WIRES[at % 3], "01")).collect();
+        let arrived = stand.send(&sent).await?;
+        expect_all("entries in their own trace, of 64 at once", &sent, |sent| {
+            let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
+            let right = parent.as_ref().is_some_and(|parent| parent.trace == sent.parent().trace);
+            (!right).then(|| format!("over {}: {:?}", sent.wire, parent.map(|parent| parent.trace)))
+        })?;
+        Ok(())
+    })
+    .await?;
+
+    run.property(4, async || {
+        let mut random = bench.random(4);
+        let state = format!("lab=t{:x},other=o{:x}", random.0.random::<u32>(), random.0.random::<u32>());
+        let mut sent: Vec<Sent> = (0..12).map(|at| Sent::traced(&mut random, WIRES[at % 3], "00")).collect();
+        sent.iter_mut().for_each(|sent| sent.state = Some(state.clone()));
+        let arrived = stand.send(&sent).await?;
+        expect_all(
+            "entries with the flag 00, and over http and grpc the caller's tracestate",
+            &sent,
+            |sent| {
+                let headers = arrived.get(&sent.id)?;
+                let parent = headers.get("traceparent").and_then(|parent| Parent::read(parent));
+                let flags = parent.map(|parent| parent.flags);
+                if flags.as_deref() != Some("00") {
+                    return Some(format!("over {}: flags {flags:?}", sent.wire));
+                }
+                let kept = headers.get("tracestate");
+                (sent.wire != "rabbitmq" && kept != Some(&state))
+                    .then(|| format!("over {}: tracestate {kept:?}", sent.wire))
+            },
+        )?;
+        Ok(())
+    })
+    .await?;
+
+    run.property(5, async || {
+        let mut random = bench.random(5);
+        let parents = MALFORMED.into_iter().map(Some).chain([None]);
+        let sent: Vec<Sent> = parents
+            .flat_map(|parent| WIRES.map(|wire| (wire, parent)))
+            .map(|(wire, parent)| Sent::new(&mut random, wire, parent.map(str::to_owned)))
+            .collect();
+        let arrived = stand.send(&sent).await?;
+        expect_all("entries that go on with a valid new trace", &sent, |sent| {
+            let given = sent.traceparent.as_deref().unwrap_or("none");
+            let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
+            let valid = parent.is_some_and(|parent| Parent::read(parent).is_some() && parent != given);
+            (!valid).then(|| format!("over {}, given {given:?}: {parent:?}", sent.wire))
+        })?;
+        Ok(())
+    })
+    .await?;
+
+    run.property(6, async || {
+        let mut random = bench.random(6);
+        let sent: Vec<Sent> = (0..64).map(|at| Sent::traced(&mut random, WIRES[at % 3], "01")).collect();
+        stand.send(&sent).await?;
+        let names_all = async || {
+            let lines = bench.program.log_lines();
+            sent.iter().all(|sent| sent.is_named(&lines)).then_some(())
+        };
+        let _ = eventually("the log names all entries", Duration::from_secs(2), names_all).await;
+        let lines = bench.program.log_lines();
+        expect_all("entries that a line of JSON names, with their trace and a span", &sent, |sent| {
+            (!sent.is_named(&lines)).then(|| format!("entry {} of trace {}", sent.id, sent.parent().trace))
+        })?;
+        let log = bench.program.log_text();
+        expect_all("entries whose data is not in the log", &sent, |sent| {
+            log.contains(&sent.data).then(|| format!("{:?}", sent.data))
+        })?;
+        Ok(())
+    })
+    .await
+}
+
+/// What the program stands between.
+struct Stand {
+    client: reqwest::Client,
+    at: SocketAddr,
+    amqp: Amqp,
+    http: HttpProbe,
+    grpc: GrpcProbe,
+}
+
+impl Stand {
+    async fn post(&self, sent: &Sent) -> (u16, String) {
+        let log = json!({ "id": sent.id, "name": sent.name, "data": sent.data });
+        let body = json!({ "action": "log", "transport": sent.wire, "log": log }).to_string();
+        let mut request = self.client.post(format!("http://{}/handle", self.at)).body(body);
+        if let Some(parent) = &sent.traceparent {
+            request = request.header("traceparent", parent);
+        }
+        if let Some(state) = &sent.state {
+            request = request.header("tracestate", state);
+        }
+        match request.send().await {
+            Ok(response) => (response.status().as_u16(), response.text().await.unwrap_or_default()),
+            Err(error) => (0, format!("{error:#}")),
+        }
+    }
+
+    /// Sends all at once, expects 202, and returns the headers with which each has arrived, by its id.
+    async fn send(&self, sent: &[Sent]) -> anyhow::Result<HashMap<String, HashMap<String, String>>> {
+        let answers = join_all(sent.iter().map(|sent| self.post(sent))).await;
+        expect_all("entries answered with 202", sent.iter().zip(&answers), |(sent, (status, body))| {
+            (*status != 202)
+                .then(|| format!("over {}, traceparent {:?}: {status} {body}", sent.wire, sent.traceparent))
+        })?;
+        let mut arrived = HashMap::new();
+        for seen in self.http.seen() {
+            let id = seen.json()["id"].as_str().unwrap_or_default().to_owned();
+            arrived.insert(id, seen.headers.iter().cloned().collect());
+        }
+        for sent in sent.iter().filter(|sent| sent.wire == "grpc") {
+            arrived.extend(self.grpc.metadata(&sent.id).map(|metadata| (sent.id.clone(), metadata)));
+        }
+        let queued = sent.iter().filter(|sent| sent.wire == "rabbitmq").count();
+        let mut taken = 0;
+        let all = async || {
+            for message in self.amqp.take(QUEUE, 1_000).await.ok()? {
+                let id = message
+                    .properties
+                    .message_id()
+                    .as_ref()
+                    .map_or_else(String::new, |id| id.as_str().to_owned());
+                taken += usize::from(sent.iter().any(|sent| sent.id == id));
+                arrived.insert(id, headers(&message));
+            }
+            (taken >= queued).then_some(())
+        };
+        let came = eventually("all messages are in the queue", Duration::from_secs(5), all).await;
+        came.context("what was answered with `queued` is not in logs.entries")?;
+        expect_all("entries that arrive", sent, |sent| {
+            (!arrived.contains_key(&sent.id)).then(|| format!("over {}", sent.wire))
+        })?;
+        Ok(arrived)
+    }
+}
+
+/// The headers of a message that are text.
+fn headers(message: &lapin::message::BasicGetMessage) -> HashMap<String, String> {
+    let Some(table) = message.properties.headers() else { return HashMap::new() };
+    let text = |value: &lapin::types::AMQPValue| {
+        value.as_long_string().map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned())
+    };
+    table.inner().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect()
+}

@@ -1,0 +1,244 @@
+//! Lab 6: a logger over gRPC, written from `logs.proto` alone, behind the real broker.
+
+mod store;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use proto::grpc::{Log, LogRequest, LogResponse, log_service_client::LogServiceClient};
+use rig::READY;
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status, transport::Channel};
+
+use self::store::{Mode, Store};
+use crate::{
+    bench::{Bench, Random},
+    run::Run,
+    verdict::{Failed, expect_all, expect_at_most, expect_count},
+};
+
+/// How the program is told where to listen.
+const LISTEN: &str = "LOGGER_GRPC_LISTEN";
+
+/// Most connections to the store.
+const CONNECTIONS: usize = 64;
+
+/// The check.
+///
+/// # Errors
+/// As [`crate::labs::check`].
+pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Result<()> {
+    let store = Store::open().await?;
+    bench.program.set("STORE_HTTP_URL", format!("http://{}", store.probe.address));
+    let (mut program, at) = bench.program.serve(LISTEN, &[]).await?;
+    let url = format!("http://{at}");
+    // Without RabbitMQ, and each entry in a call of its own: the program need not know batches.
+    let settings =
+        [("LOGGER_GRPC_URL", url.as_str()), ("BROKER_COALESCE", "off"), ("BROKER_DEADLINE_MS", "3000")];
+    let mut services = bench.services("services", "amqp://guest:guest@127.0.0.1:9/none", &settings)?;
+    services.start_broker().await?;
+    let handle = format!("http://{}/handle", services.broker_at);
+    let http = rig::http()?;
+    let channel = Channel::from_shared(url)?.connect_timeout(READY).connect().await;
+    let channel = channel.map_err(|error| Failed::new("an HTTP/2 connection", error))?;
+    let client = LogServiceClient::new(channel);
+    let broker = Broker { http: &http, handle: &handle };
+
+    run.property(1, async || {
+        let mut random = bench.random(1);
+        store.answer(Mode::Stores);
+        let through: Vec<Value> = (0..100).map(|_| entry(&mut random)).collect();
+        let answers = broker.post_all(&through).await;
+        expect_all("entries that the broker answers with 202", &answers, |(status, body)| {
+            (*status != 202).then(|| format!("{status} {body}"))
+        })?;
+        let two_fields: Vec<Log> =
+            (0..10).map(|_| Log { name: random.name(), data: random.data(), ..Log::default() }).collect();
+        for log in &two_fields {
+            let written =
+                client.clone().write_log(Request::new(LogRequest { log_entry: Some(log.clone()) })).await;
+            written.map_err(|status| Failed::new("OK for an entry of name and data", said(&status)))?;
+        }
+        let sent = through.iter().map(|entry| entry["name"].as_str().unwrap_or_default());
+        let sent = sent.chain(two_fields.iter().map(|log| log.name.as_str()));
+        let kept = store.names();
+        expect_all("entries at the store", sent, |name| {
+            (!kept.contains(*name)).then(|| format!("{name} is not there"))
+        })?;
+        program.still_runs()
+    })
+    .await?;
+
+    run.property(2, async || {
+        let mut random = bench.random(2);
+        store.answer(Mode::Stores);
+        store.probe.forget();
+        let nameless = Log { name: String::new(), data: random.data(), ..Log::default() };
+        for (what, log_entry) in [("an empty name", Some(nameless)), ("no entry", None)] {
+            let answer = client.clone().write_log(Request::new(LogRequest { log_entry })).await;
+            let code = answer.as_ref().err().map(Status::code);
+            if code != Some(Code::InvalidArgument) {
+                let saw = answer.map_or_else(|status| said(&status), |_| "OK".to_owned());
+                Err(Failed::new(format_args!("INVALID_ARGUMENT for {what}"), saw))?;
+            }
+        }
+        expect_count("requests to the store for what is no entry", 0, store.probe.count())?;
+        let log_entry = Some(Log { name: random.name(), data: random.data(), ..Log::default() });
+        let written = client.clone().write_log(Request::new(LogRequest { log_entry })).await;
+        written.map_err(|status| Failed::new("OK for an entry without a level", said(&status)))?;
+        let level = store.probe.seen().last().map(|seen| seen.json()["level"].clone()).unwrap_or_default();
+        if level != "info" && !level.is_null() {
+            Err(Failed::new("the level info, or none, at the store", level))?;
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(3, async || {
+        let mut random = bench.random(3);
+        store.answer(Mode::Slow);
+        store.probe.forget();
+        let begun = Instant::now();
+        let answers = write_all(&client, &mut random, 64, Duration::from_secs(10)).await;
+        let took = begun.elapsed();
+        expect_all("calls answered with OK", &answers, |answer| answer.as_ref().err().map(said))?;
+        expect_at_most("time for 64 calls", bench.patient(Duration::from_millis(1_500)), took)?;
+        let most = store.probe.most_at_once();
+        if most < 16 {
+            Err(Failed::new("at least 16 requests at once at the store", most))?;
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(4, async || {
+        let mut random = bench.random(4);
+        for (mode, expected) in
+            [(Mode::Status(400), 400), (Mode::Status(409), 409), (Mode::Status(503), 503), (Mode::Cuts, 504)]
+        {
+            store.answer(mode);
+            let (status, body) = broker.post(&entry(&mut random)).await;
+            if status != expected {
+                let what = if mode == Mode::Cuts {
+                    "closes the connection".to_owned()
+                } else {
+                    format!("answers {expected}")
+                };
+                let expected = format!("{expected} from the broker when the store {what}");
+                Err(Failed::new(expected, format_args!("{status} {body}")))?;
+            }
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(5, async || {
+        let mut random = bench.random(5);
+        store.answer(Mode::Hangs);
+        store.probe.forget();
+        let answers = write_all(&client, &mut random, 64, Duration::from_millis(300)).await;
+        expect_all("calls answered with DEADLINE_EXCEEDED", &answers, |answer| {
+            let code = answer.as_ref().err().map(Status::code);
+            // tonic's own timeout is CANCELLED.
+            (!matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled))).then(|| format!("{code:?}"))
+        })?;
+        anyhow::ensure!(store.probe.count() > 0, "no call reached the store");
+        store.answer(Mode::Stores);
+        let limit = bench.patient(Duration::from_secs(1));
+        let next =
+            tokio::time::timeout(limit, write_all(&client, &mut random, 1, Duration::from_secs(5))).await;
+        match next {
+            Ok(answers) => expect_all("the next call answered with OK", &answers, |answer| {
+                answer.as_ref().err().map(said)
+            })?,
+            Err(_) => {
+                Err(Failed::new(format_args!("the next call is served within {limit:?}"), "it is not"))?
+            }
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(6, async || {
+        let mut random = bench.random(6);
+        store.answer(Mode::Stores);
+        let entries: Vec<Value> = (0..10).map(|_| entry(&mut random)).collect();
+        for expected in ["stored", "duplicate"] {
+            let answers = broker.post_all(&entries).await;
+            expect_all(&format!("entries with the outcome {expected}"), &answers, |(status, body)| {
+                (body["data"]["outcome"] != expected).then(|| format!("{status} {body}"))
+            })?;
+        }
+        Ok(())
+    })
+    .await?;
+
+    run.property(7, async || {
+        let mut random = bench.random(7);
+        store.answer(Mode::Stores);
+        store.probe.forget();
+        for _ in 0..10 {
+            let answers = write_all(&client, &mut random, 50, Duration::from_secs(10)).await;
+            expect_all("calls answered with OK", &answers, |answer| answer.as_ref().err().map(said))?;
+        }
+        expect_count("requests to the store", 500, store.probe.count())?;
+        expect_at_most("connections to the store for 500 calls", CONNECTIONS, store.probe.connections())?;
+        Ok(())
+    })
+    .await
+}
+
+fn entry(random: &mut Random) -> Value {
+    json!({ "id": random.id(), "name": random.name(), "data": random.data() })
+}
+
+fn said(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}
+
+/// Calls the program so many times at once.
+async fn write_all(
+    client: &LogServiceClient<Channel>,
+    random: &mut Random,
+    count: usize,
+    timeout: Duration,
+) -> Vec<Result<LogResponse, Status>> {
+    let calls = (0..count).map(|_| {
+        let log = Log {
+            name: random.name(),
+            data: random.data(),
+            id: Some(random.id().to_string()),
+            ..Log::default()
+        };
+        let mut request = Request::new(LogRequest { log_entry: Some(log) });
+        request.set_timeout(timeout);
+        let mut client = client.clone();
+        async move { client.write_log(request).await.map(tonic::Response::into_inner) }
+    });
+    join_all(calls).await
+}
+
+/// The real broker.
+struct Broker<'a> {
+    http: &'a reqwest::Client,
+    handle: &'a str,
+}
+
+impl Broker<'_> {
+    async fn post(&self, entry: &Value) -> (u16, Value) {
+        let body = json!({ "action": "log", "transport": "grpc", "log": entry }).to_string();
+        let Ok(response) = self.http.post(self.handle).body(body).send().await else {
+            return (0, Value::Null);
+        };
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// Eight at a time.
+    async fn post_all(&self, entries: &[Value]) -> Vec<(u16, Value)> {
+        let mut answers = Vec::new();
+        for part in entries.chunks(8) {
+            answers.extend(join_all(part.iter().map(|entry| self.post(entry))).await);
+        }
+        answers
+    }
+}

@@ -1,0 +1,104 @@
+//! Where a learner's program lies, and what a start is made of.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    catalogue::{Lab, Need, home},
+    config::Language,
+};
+
+/// Where learners' programs lie, unless they say otherwise.
+pub(super) fn work() -> PathBuf {
+    home().join("work")
+}
+
+/// The directory of a program.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+}
+
+impl Place {
+    pub(super) fn of(lab: &Lab, dir: Option<&Path>) -> Self {
+        Place { dir: dir.map_or_else(|| work().join(lab.name()), Path::to_owned) }
+    }
+
+    /// Where it is moved to make way for another.
+    pub(super) fn aside(&self) -> PathBuf {
+        let name = self.dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        self.dir.with_file_name(format!("{name}.bak-{}", now()))
+    }
+}
+
+/// The time, as names of files have it.
+pub(super) fn now() -> String {
+    jiff::Zoned::now().strftime("%Y%m%dT%H%M%S").to_string()
+}
+
+/// Copies a start, and says which file is to be edited.
+pub(super) fn copy_start(lab: &Lab, language: Language, to: &Path) -> anyhow::Result<PathBuf> {
+    let from = lab.dir.join("start").join(language.as_str());
+    let languages: Vec<&str> = lab.languages().collect();
+    ensure!(from.is_dir(), "lab {} has a start in {}", lab.number, languages.join(", "));
+    match language {
+        Language::Python | Language::Go => {
+            copy_files(&from, to)?;
+            Ok(to.join(if language == Language::Go { "main.go" } else { "main.py" }))
+        }
+        // A project of its own: what does not compile there breaks nothing here.
+        Language::Rust => {
+            let template = home().join("rust/learner");
+            fs::create_dir_all(to.join("src"))?;
+            for file in ["build", "run"] {
+                fs::copy(template.join(file), to.join(file))?;
+            }
+            let manifest = fs::read_to_string(template.join("Cargo.toml.in"))?;
+            fs::write(to.join("Cargo.toml"), manifest.replace("NAME", &format!("lab-{:02}", lab.number)))?;
+            fs::copy(home().join("../../Cargo.lock"), to.join("Cargo.lock"))?;
+            fs::copy(from.join("main.rs"), to.join("src/main.rs"))?;
+            Ok(to.join("src/main.rs"))
+        }
+    }
+}
+
+/// Copies the files of a directory.
+///
+/// # Errors
+/// If one cannot be copied.
+pub(crate) fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a lab needs and this machine does not have, each with the command that installs it.
+pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
+    let python = std::env::var("LAB_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+    let imports = |module: &str| {
+        let mut command = Command::new(&python);
+        command
+            .args(["-c", &format!("import {module}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let missing = lab.needs.iter().filter_map(|need| match need {
+        Need::Rabbitmq => (!Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists())
+            .then_some("RabbitMQ: sudo deploy/rabbitmq.sh install"),
+        Need::Pika => (!imports("pika")).then_some("pika, for Python: sudo apt-get install python3-pika"),
+        Need::Grpc => (!imports("grpc")).then_some("gRPC for Python: sudo deploy/tools.sh"),
+    });
+    missing.collect()
+}

@@ -1,0 +1,54 @@
+//! The command `lab`.
+
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use labs::{
+    config::{Arguments, Command},
+    grade, learner, verify,
+    words::Locale,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = tokio::select! {
+        ended = act(arguments) => ended,
+        // What was started is ended as it is dropped.
+        stopped = stopped() => stopped.and_then(|()| anyhow::bail!("stopped by a signal")),
+    };
+    ended.unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> anyhow::Result<()> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}
+
+async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let locale = arguments.locale.unwrap_or_else(Locale::of_environment);
+    match arguments.command {
+        Command::List => learner::list(locale)?,
+        Command::Start(start) => learner::start(&start, locale)?,
+        Command::Reset(start) => learner::reset(&start, locale)?,
+        Command::Hint { number } => learner::hint(number, locale)?,
+        Command::Solution { number, spoil } => learner::solution(number, spoil, locale)?,
+        Command::Check(check) => return learner::check(&check, locale).await,
+        Command::Verify(arguments) => return verify::verify(&arguments).await,
+        Command::Grade(arguments) => return grade::grade(&arguments, locale).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,203 @@
+//! A learner's program: built, started in a process group of its own, spoken to in lines of JSON, and ended.
+
+mod running;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use nix::unistd::Pid;
+use tokio::{net::TcpStream, process::Command, sync::mpsc, task::JoinSet};
+
+pub use self::running::{Line, Running, ended_how};
+use self::running::{read_lines, watch_memory};
+use crate::{
+    catalogue::{beside, home},
+    ports,
+    verdict::Failed,
+};
+
+/// How long a build may take.
+const BUILD: Duration = Duration::from_secs(300);
+
+/// How long a server may take until it listens.
+const LISTENS: Duration = Duration::from_secs(20);
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// What is passed on of our own environment.
+const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "TMPDIR", "LAB_PYTHON", "LAB_LANGUAGE", "GOCACHE"];
+
+/// A directory with an executable `run`.
+#[derive(Debug)]
+pub struct Program {
+    dir: PathBuf,
+    log: PathBuf,
+    settings: BTreeMap<String, String>,
+}
+
+impl Program {
+    /// The program in `dir`; what it writes to standard error goes to `log`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn new(dir: &Path, log: PathBuf) -> anyhow::Result<Self> {
+        let dir = dir.canonicalize().with_context(|| format!("the program: {}", dir.display()))?;
+        let is_executable = |name: &str| {
+            dir.join(name)
+                .metadata()
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        };
+        ensure!(
+            is_executable("run"),
+            "{} has no executable `run`: PROTOCOL.md says what it is",
+            dir.display()
+        );
+        ensure!(
+            !dir.join("build").exists() || is_executable("build"),
+            "`build` is not executable: chmod +x build"
+        );
+        File::create(&log)?;
+        let mut settings: BTreeMap<String, String> = INHERITED
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+            .collect();
+        settings.insert("LAB_HOME".to_owned(), home().display().to_string());
+        settings.insert("LAB_BINARIES".to_owned(), beside()?.display().to_string());
+        Ok(Program { dir, log, settings })
+    }
+
+    /// A setting for all that is started from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Runs `build`, if there is one.
+    ///
+    /// # Errors
+    /// With its output, if it fails.
+    pub async fn build(&self) -> anyhow::Result<()> {
+        if !self.dir.join("build").exists() {
+            return Ok(());
+        }
+        let mut command = Command::new("./build");
+        command.current_dir(&self.dir).env("LAB_HOME", home()).stdin(Stdio::null()).kill_on_drop(true);
+        let built = tokio::time::timeout(BUILD, command.output()).await;
+        let built = built.with_context(|| format!("`build` took longer than {BUILD:?}"))??;
+        let output = [built.stdout, built.stderr].concat();
+        ensure!(built.status.success(), "`build` failed:\n{}", String::from_utf8_lossy(&output));
+        Ok(())
+    }
+
+    /// All that it has written to standard error so far.
+    pub fn log_text(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The lines of standard error that are JSON.
+    pub fn log_lines(&self) -> Vec<serde_json::Value> {
+        self.log_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If `run` cannot be executed.
+    pub fn start(&self, settings: &[(&str, String)]) -> anyhow::Result<Running> {
+        let log = File::options().append(true).open(&self.log)?;
+        // A limit on descriptors, and no core files.
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "ulimit -n 1024; ulimit -c 0; exec ./run"])
+            .env_clear()
+            .envs(&self.settings)
+            .envs(settings.iter().map(|(name, value)| (*name, value)))
+            .current_dir(&self.dir)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting `run`")?;
+        let pid = i32::try_from(child.id().context("it has an id")?)?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().context("a pipe")?);
+        let (sender, lines) = mpsc::channel(4_096);
+        let peak_kib = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read_lines(stdout, sender));
+        tasks.spawn(watch_memory(pid, Arc::clone(&peak_kib)));
+        let log = self.log.clone();
+        Ok(Running {
+            child,
+            group: Pid::from_raw(pid),
+            stdin,
+            lines,
+            asked: BTreeMap::new(),
+            peak_kib,
+            log,
+            _tasks: tasks,
+        })
+    }
+
+    /// Starts a server, and waits until it listens at the address that the setting `listen` tells it.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not.
+    pub async fn serve(
+        &self,
+        listen: &str,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<(Running, SocketAddr)> {
+        let mut attempts = 0;
+        loop {
+            let address = ports::free()?;
+            let begun = std::fs::metadata(&self.log)?.len();
+            match self.serve_at(address, listen, settings).await {
+                Ok(running) => return Ok((running, address)),
+                Err(_) if attempts < 2 && said_in_use(&self.log, begun) => attempts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// As [`Program::serve`], at an address that it had before.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not listen.
+    pub async fn serve_at(
+        &self,
+        at: SocketAddr,
+        listen: &str,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Running> {
+        let settings = [settings, &[(listen, at.to_string())]].concat();
+        let mut running = self.start(&settings)?;
+        let begun = Instant::now();
+        while TcpStream::connect(at).await.is_err() {
+            running.still_runs()?;
+            if begun.elapsed() > LISTENS {
+                Err(Failed::new(
+                    format_args!("the program listens at {listen}={at} within {LISTENS:?}"),
+                    "it does not",
+                ))?;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(running)
+    }
+}
+
+fn said_in_use(log: &Path, from: u64) -> bool {
+    let text = std::fs::read(log).unwrap_or_default();
+    let said = text.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
+    String::from_utf8_lossy(said).to_lowercase().contains("in use")
+}

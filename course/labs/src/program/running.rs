@@ -1,0 +1,191 @@
+//! A program that runs.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStdin, ChildStdout},
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use crate::verdict::Failed;
+
+/// How long a program may take to end after SIGTERM.
+const ENDS: Duration = Duration::from_secs(5);
+
+/// Most memory that it may take, in KiB.
+const MEMORY_KIB: u64 = 512 * 1024;
+
+/// Longest line of its standard output, in bytes.
+const LINE_BYTES: u64 = 1024 * 1024;
+
+/// How often its memory is looked at.
+const SAMPLE: Duration = Duration::from_millis(50);
+
+pub(super) async fn read_lines(stdout: ChildStdout, lines: mpsc::Sender<Line>) {
+    let mut reader = BufReader::new(stdout);
+    loop {
+        let mut bytes = Vec::new();
+        match (&mut reader).take(LINE_BYTES).read_until(b'\n', &mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        if lines.send(Line { at: Instant::now(), text }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends a program that takes more memory than it may.
+pub(super) async fn watch_memory(pid: i32, peak_kib: Arc<AtomicU64>) {
+    while let Some(kib) = memory_kib(pid) {
+        peak_kib.fetch_max(kib, Ordering::Relaxed);
+        if kib > MEMORY_KIB {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+            return;
+        }
+        tokio::time::sleep(SAMPLE).await;
+    }
+}
+
+/// Resident memory of a process; `None` once it has ended.
+fn memory_kib(pid: i32) -> Option<u64> {
+    procfs::process::Process::new(pid).ok()?.status().ok()?.vmrss
+}
+
+/// A line of its standard output.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// When it was read.
+    pub at: Instant,
+    /// What it says.
+    pub text: String,
+}
+
+/// A program that runs. Its whole group is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) child: Child,
+    pub(super) group: Pid,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) lines: mpsc::Receiver<Line>,
+    /// What was asked, by `n`, and whether it was answered.
+    pub(crate) asked: BTreeMap<u64, bool>,
+    pub(super) peak_kib: Arc<AtomicU64>,
+    pub(super) log: PathBuf,
+    pub(super) _tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Expects that it runs.
+    ///
+    /// # Errors
+    /// [`Failed`] if it has ended, with the last line that it wrote to standard error.
+    pub fn still_runs(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(self.ended_as(status))?,
+        }
+    }
+
+    /// That it has ended, as a failure.
+    pub(crate) fn ended_as(&self, status: ExitStatus) -> Failed {
+        if self.peak_kib.load(Ordering::Relaxed) > MEMORY_KIB {
+            return Failed::new(
+                format_args!("at most {} MiB of memory", MEMORY_KIB / 1024),
+                "more: it was killed",
+            );
+        }
+        let failed = Failed::new("the program keeps running", format_args!("it ended: {status}"));
+        match self.last_words() {
+            Some(words) => failed.first(words),
+            None => failed,
+        }
+    }
+
+    /// The last line of its standard error.
+    fn last_words(&self) -> Option<String> {
+        let text = std::fs::read(&self.log).ok()?;
+        let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4_096)..]).into_owned();
+        text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| line.chars().take(200).collect())
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn wait(&mut self, within: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => Ok(Some(status?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Sends SIGTERM, and expects that it ends with 0 in time.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.still_runs()?;
+        killpg(self.group, Signal::SIGTERM)?;
+        let expected = format!("exit status 0 within {} s of SIGTERM", ENDS.as_secs());
+        match self.wait(ENDS).await? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Failed::new(expected, ended_how(status)))?,
+            None => Err(Failed::new(expected, "it still runs"))?,
+        }
+    }
+
+    /// `kill -9` of the whole group; waits until the program is gone.
+    ///
+    /// # Errors
+    /// [`Failed`] if it had ended before.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.still_runs()?;
+        killpg(self.group, Signal::SIGKILL)?;
+        self.child.wait().await?;
+        Ok(())
+    }
+
+    /// Its resident memory, in KiB.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        memory_kib(self.group.as_raw()).context("the program has ended")
+    }
+
+    /// The most resident memory that was seen, in KiB. It is looked at every 50 ms.
+    pub fn peak_memory_kib(&self) -> u64 {
+        self.peak_kib.load(Ordering::Relaxed)
+    }
+}
+
+/// How a process ended, in words.
+pub fn ended_how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("it died of signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
+    }
+}

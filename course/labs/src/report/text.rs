@@ -1,0 +1,104 @@
+//! What a learner sees on the terminal.
+
+use std::{
+    fmt::Display,
+    io::{Write, stdout},
+    path::Path,
+};
+
+use crate::{
+    catalogue::Lab,
+    check::Outcome,
+    verdict::{Finding, Status},
+    words::{Locale, say},
+};
+
+/// Shows a check in one language.
+#[derive(Debug, Clone, Copy)]
+pub struct Text(pub Locale);
+
+impl Text {
+    /// What is about to be checked.
+    pub fn head(self, lab: &Lab, seed: u64) {
+        let word = say(self.0, "Lab", "Задание");
+        put(format_args!("{word} {} · {}    seed {seed}", lab.number, lab.title.of(self.0)));
+    }
+
+    /// A property, as soon as it was tried.
+    pub fn finding(self, lab: &Lab, finding: &Finding) {
+        let locale = self.0;
+        let sign = match finding.status {
+            Status::Pass => '✓',
+            Status::Fail => '✗',
+            Status::Unknown => '?',
+            Status::NotTried => '–',
+        };
+        let title = lab.property(finding.id).map_or("", |property| property.title.of(locale));
+        let unit = say(locale, "s", "с");
+        put(format_args!("  {sign} {} {title}    {:.1} {unit}", finding.id, finding.took.as_secs_f64()));
+        let row = |name: &str, text: &dyn Display| put(format_args!("      {name:<9} {text}"));
+        if let Some(failed) = &finding.failed {
+            row(say(locale, "expected", "ожидали"), &failed.expected);
+            row(say(locale, "saw", "увидели"), &failed.saw);
+            if let Some(first) = &failed.first {
+                row(say(locale, "first", "первое"), first);
+            }
+        }
+        if let Some(message) = &finding.message {
+            row(say(locale, "because", "почему"), message);
+        }
+    }
+
+    /// What came out, and what to do next.
+    pub fn end(self, lab: &Lab, outcome: &Outcome, out: &Path) {
+        let locale = self.0;
+        if let Some(message) = &outcome.message {
+            put(format_args!("  ? {message}"));
+        }
+        let number = lab.number;
+        if let Some(failed) = outcome.findings.iter().find(|finding| finding.status == Status::Fail) {
+            let again = format!("lab check {number} --seed {} --only {}", outcome.seed, failed.id);
+            put(format_args!(
+                "      {:<9} {}",
+                say(locale, "look", "смотрите"),
+                out.join("program.log").display()
+            ));
+            let data = say(locale, "again with the same data", "ещё раз на тех же данных");
+            put(format_args!(
+                "      {:<9} lab hint {number}    {data}: {again}",
+                say(locale, "next", "дальше")
+            ));
+            let rest = outcome.findings.iter().any(|finding| finding.status == Status::NotTried);
+            if rest {
+                put(say(
+                    locale,
+                    "  – the others were not tried: the first failure comes first (--all tries them)",
+                    "  – остальное не проверялось: сначала первая ошибка (--all проверит всё)",
+                ));
+            }
+        }
+        let (score, max) = (outcome.score(), outcome.findings.len());
+        let (of, points, unit) =
+            (say(locale, "of", "из"), say(locale, "points", "баллов"), say(locale, "s", "с"));
+        put(format_args!(
+            "{score} {of} {max} {points} · {:.1} {unit} · {}",
+            outcome.took.as_secs_f64(),
+            out.display()
+        ));
+        if outcome.status == Status::Unknown {
+            put(say(
+                locale,
+                "Unknown: this says nothing about your program. Run it again on a quieter machine.",
+                "Неизвестно: о вашей программе это ничего не говорит. Повторите, когда машина свободнее.",
+            ));
+        }
+        if outcome.status == Status::Pass && score == max {
+            put(say(locale, "Passed.", "Сдано."));
+        }
+    }
+}
+
+/// Writes a line. That nobody reads it is no failure of the check.
+fn put(text: impl Display) {
+    let _ = writeln!(stdout(), "{text}");
+}

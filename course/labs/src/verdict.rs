@@ -1,0 +1,158 @@
+//! What came out of a check: of each property, and of all together.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What came out of a property, or of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not, and the program is why.
+    Fail,
+    /// Nobody knows: something of ours failed, or the machine stalled.
+    Unknown,
+    /// It was not looked at.
+    NotTried,
+}
+
+impl Status {
+    /// The word for it in JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Pass => "pass",
+            Status::Fail => "fail",
+            Status::Unknown => "unknown",
+            Status::NotTried => "not_tried",
+        }
+    }
+}
+
+/// What came out of a property.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The property.
+    pub id: u32,
+    /// Whether it holds.
+    pub status: Status,
+    /// What was expected, and seen instead, if it does not.
+    pub failed: Option<Failed>,
+    /// Why nobody knows, or why it was not tried.
+    pub message: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Finding {
+    /// One that was not looked at.
+    pub const fn not_tried(id: u32) -> Self {
+        Finding { id, status: Status::NotTried, failed: None, message: None, took: Duration::ZERO }
+    }
+}
+
+/// What all findings come to: a failure counts more than what nobody knows.
+pub fn overall(findings: &[Finding]) -> Status {
+    let any = |status| findings.iter().any(|finding| finding.status == status);
+    if any(Status::Fail) {
+        Status::Fail
+    } else if any(Status::Unknown) {
+        Status::Unknown
+    } else if any(Status::Pass) {
+        Status::Pass
+    } else {
+        Status::NotTried
+    }
+}
+
+/// The program did not do what it should. Every other error of a check is our own, and then nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// What was expected.
+    pub expected: String,
+    /// What was seen.
+    pub saw: String,
+    /// The first that was wrong.
+    pub first: Option<String>,
+}
+
+impl Failed {
+    /// Expected one thing, and saw another.
+    pub fn new(expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
+        Failed { expected: expected.to_string(), saw: saw.to_string(), first: None }
+    }
+
+    /// Names the first that was wrong.
+    #[must_use]
+    pub fn first(self, first: impl fmt::Display) -> Self {
+        Failed { first: Some(first.to_string()), ..self }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, saw {}", self.expected, self.saw)?;
+        self.first.as_ref().map_or(Ok(()), |first| write!(f, "; first: {first}"))
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// The property cannot be tried on this program or machine, and nobody is to blame.
+#[derive(Debug)]
+pub struct NotTried(pub String);
+
+impl fmt::Display for NotTried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotTried {}
+
+/// Expects so many of so many.
+///
+/// # Errors
+/// If it is another number.
+pub fn expect_count(what: &str, expected: usize, saw: usize) -> Result<(), Failed> {
+    if expected == saw { Ok(()) } else { Err(Failed::new(format_args!("{what}: {expected}"), saw)) }
+}
+
+/// Expects at most so much.
+///
+/// # Errors
+/// If it is more.
+pub fn expect_at_most<T: PartialOrd + fmt::Debug>(what: &str, limit: T, saw: T) -> Result<(), Failed> {
+    if saw <= limit {
+        Ok(())
+    } else {
+        Err(Failed::new(format_args!("{what}: at most {limit:?}"), format_args!("{saw:?}")))
+    }
+}
+
+/// Expects that none of those looked at is wrong; names the first, and how many of how many are.
+///
+/// # Errors
+/// If there is one.
+pub fn expect_all<T>(
+    what: &str,
+    items: impl IntoIterator<Item = T>,
+    wrong: impl Fn(&T) -> Option<String>,
+) -> Result<(), Failed> {
+    let (mut all, mut first, mut bad) = (0, None, 0);
+    for item in items {
+        all += 1;
+        if let Some(why) = wrong(&item) {
+            bad += 1;
+            first.get_or_insert(why);
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some(first) => {
+            Err(Failed::new(format_args!("{what}: {all} of {all}"), format_args!("{} of {all}", all - bad))
+                .first(first))
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Text in the two languages of the course.
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+/// A language that texts are shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Locale {
+    /// English.
+    En,
+    /// Russian.
+    Ru,
+}
+
+impl Locale {
+    /// That of the environment: Russian if `LC_ALL`, `LC_MESSAGES` or `LANG` says so.
+    pub fn of_environment() -> Self {
+        let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
+        let set = names.iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty());
+        if set.is_some_and(|value| value.starts_with("ru")) { Locale::Ru } else { Locale::En }
+    }
+}
+
+/// A text in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// English.
+    pub en: String,
+    /// Russian.
+    pub ru: String,
+}
+
+impl Text {
+    /// The text in one of them.
+    pub fn of(&self, locale: Locale) -> &str {
+        match locale {
+            Locale::En => &self.en,
+            Locale::Ru => &self.ru,
+        }
+    }
+}
+
+/// One of two texts that stand in the code.
+pub const fn say(locale: Locale, en: &'static str, ru: &'static str) -> &'static str {
+    match locale {
+        Locale::En => en,
+        Locale::Ru => ru,
+    }
+}

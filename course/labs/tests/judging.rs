@@ -1,0 +1,165 @@
+//! The command as a process: it notices a check with a property missing, and blames no program for a machine that stood
+//! still.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// How long anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn lab(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> (i32, String) {
+    let Output { status, stdout, stderr } = lab(arguments).output().expect("it runs");
+    let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    (status.code().expect("it ends by itself"), text)
+}
+
+/// A directory with a program that answers every call of lab 3, and with what the script does besides.
+fn program(script: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = dir.path().join("run");
+    fs::write(&run, script).expect("writable");
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    dir
+}
+
+#[test]
+fn a_check_without_one_of_its_properties_is_noticed() {
+    for property in ["3:3", "3:4", "3:7"] {
+        let (code, text) = output(&["verify", "3", "--without", property]);
+        assert_eq!(code, 1, "without {property}:\n{text}");
+        assert!(text.contains("WRONG"), "without {property}:\n{text}");
+    }
+}
+
+#[test]
+fn a_checker_that_stood_still_knows_nothing_and_says_so() {
+    let dir = program("#!/bin/sh\nexec sleep 600\n");
+    let out = dir.path().join("out");
+    let arguments = ["check", "3", dir.path().to_str().expect("text"), "--out", out.to_str().expect("text")];
+    let mut child = lab(&arguments).stdout(Stdio::null()).spawn().expect("it runs");
+    // The program answers nothing, which would be a failure. Twice the checker is stopped while it waits.
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("it has one"));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
+        stand_still(pid);
+    };
+    assert_eq!(status.code(), Some(3), "unknown");
+    let result: Value =
+        serde_json::from_slice(&fs::read(out.join("result.json")).expect("written")).expect("JSON");
+    assert_eq!(result["status"], "unknown");
+    assert!(result["machine"]["stalled_ms"].as_u64().expect("a number") >= 250, "{result}");
+    assert!(
+        result["tests"].as_array().expect("a list").iter().all(|test| test["status"] != "fail"),
+        "{result}"
+    );
+    let junit = fs::read_to_string(out.join("junit.xml")).expect("written");
+    assert!(junit.contains("<error") && !junit.contains("<failure"), "{junit}");
+}
+
+/// Stops a process for longer than a stall, and lets it run for a moment.
+fn stand_still(pid: Pid) {
+    // It may have ended meanwhile.
+    let _ = kill(pid, Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(400));
+    let _ = kill(pid, Signal::SIGCONT);
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+#[test]
+fn exit_codes_say_failed_and_unusable() {
+    let chatter = program("#!/bin/sh\necho ready\nexec cat >/dev/null\n");
+    let out = tempfile::tempdir().expect("a directory");
+    let to = ["--out", out.path().to_str().expect("text")];
+    let (code, text) = output(&[&["check", "3", chatter.path().to_str().expect("text")], &to[..]].concat());
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("standard error"), "it asks whether it was meant for it:\n{text}");
+    fs::write(chatter.path().join("build"), "#!/bin/sh\necho broken; exit 1\n").expect("writable");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(chatter.path().join("build"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let (code, text) = output(&[&["check", "3", chatter.path().to_str().expect("text")], &to[..]].concat());
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("broken"), "{text}");
+    let (code, _) = output(&["check", "99"]);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn a_class_is_graded_in_one_table() {
+    let class = tempfile::tempdir().expect("a directory");
+    let labs = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (student, kind) in [("ada", "solution"), ("bob", "start")] {
+        let to = class.path().join(student).join("03-own-rpc");
+        fs::create_dir_all(&to).expect("writable");
+        for file in ["run", "main.py"] {
+            fs::copy(labs.join("03-own-rpc").join(kind).join("python").join(file), to.join(file))
+                .expect("readable");
+        }
+    }
+    let path = |name: &str| class.path().join(name).to_str().expect("text").to_owned();
+    let (csv, out) = (path("grades.csv"), path("grades"));
+    let (code, text) = output(&[
+        "grade",
+        &path("bob"),
+        &path("ada"),
+        "--csv",
+        &csv,
+        "--out",
+        &out,
+        "--seed",
+        "1",
+        "--patience",
+        "3",
+    ]);
+    assert_eq!(code, 0, "{text}");
+    let table = fs::read_to_string(csv).expect("written");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_eq!(rows[1][..6], ["ada", "03-own-rpc", "python", "pass", "7", "7"], "{table}");
+    assert_eq!(rows[2][..4], ["bob", "03-own-rpc", "python", "fail"], "{table}");
+    assert!(Path::new(&out).join("bob/03-own-rpc/result.json").exists());
+}
+
+#[test]
+fn nothing_is_left_when_the_checker_is_told_to_end() {
+    let dir = program("#!/bin/sh\necho $$ >pid\nexec sleep 600\n");
+    let out = dir.path().join("out");
+    let arguments = ["check", "3", dir.path().to_str().expect("text"), "--out", out.to_str().expect("text")];
+    let mut child: Child =
+        lab(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let begun = Instant::now();
+    let started = loop {
+        let pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        if let Ok(pid) = pid.trim().parse::<i32>() {
+            break pid;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the program is not started");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("one")), Signal::SIGTERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(2));
+    while kill(Pid::from_raw(started), None).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "the program is left");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

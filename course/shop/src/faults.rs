@@ -1,0 +1,157 @@
+//! What a network and a process do, on a button: refusals, slowness, lost answers, a `kill -9`. They break no promise.
+//! And, in a build with the feature `faults` alone, what does break one, so that the tests are seen to notice.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    pb::{FaultReply, FaultRequest, faults_server},
+    refusal::Refusal,
+};
+
+/// Longest a call is made slow, and an answer withheld: beyond every deadline.
+const MOST_DELAY_MS: u32 = 30_000;
+
+/// What happens to the calls of this process, until something else is set.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    refuse: AtomicU32,
+    slow_ms: AtomicU32,
+    lose_percent: AtomicU32,
+    calls: AtomicU64,
+}
+
+impl Faults {
+    /// Whether money is refused for no reason of the buyer's.
+    pub fn refuses(&self) -> bool {
+        self.0.refuse.load(Ordering::Relaxed) > 0
+    }
+
+    /// Does the work of a call, as the fault of the moment has it.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn around<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let slow = self.0.slow_ms.load(Ordering::Relaxed);
+        if slow > 0 {
+            tokio::time::sleep(Duration::from_millis(slow.into())).await;
+        }
+        let done = work.await;
+        if self.is_lost() {
+            // The caller gives up before; its call is dropped then.
+            tokio::time::sleep(Duration::from_millis(MOST_DELAY_MS.into())).await;
+        }
+        done
+    }
+
+    /// Spread evenly: of a hundred calls exactly so many.
+    fn is_lost(&self) -> bool {
+        let percent = u64::from(self.0.lose_percent.load(Ordering::Relaxed));
+        let call = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        percent > 0 && (call * percent) % 100 < percent
+    }
+
+    fn set(&self, request: &FaultRequest) -> Result<(), Refusal> {
+        let FaultRequest { fault, percent, delay_ms } = request;
+        if *percent > 100 || *delay_ms > MOST_DELAY_MS {
+            return Err(Refusal::Invalid(format!(
+                "expected a percent of at most 100 and a delay of at most {MOST_DELAY_MS} ms"
+            )));
+        }
+        let (refuse, slow, lose) = match fault.as_str() {
+            "none" => (0, 0, 0),
+            "refuse" => (1, 0, 0),
+            "slow" => (0, *delay_ms, 0),
+            "lose" => (0, 0, *percent),
+            "kill" => {
+                // As the kernel does it when memory is short: without a chance to say goodbye.
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+                (0, 0, 0)
+            }
+            _ => {
+                return Err(Refusal::Invalid(
+                    "`fault`: expected none, refuse, slow, lose or kill".to_owned(),
+                ));
+            }
+        };
+        self.0.refuse.store(refuse, Ordering::Relaxed);
+        self.0.slow_ms.store(slow, Ordering::Relaxed);
+        self.0.lose_percent.store(lose, Ordering::Relaxed);
+        tracing::warn!(fault, "a fault is set");
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl faults_server::Faults for Faults {
+    async fn set(&self, request: Request<FaultRequest>) -> Result<Response<FaultReply>, Status> {
+        let request = request.into_inner();
+        Faults::set(self, &request)?;
+        Ok(Response::new(FaultReply { fault: request.fault }))
+    }
+}
+
+/// A promise that a build with the feature `faults` can break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Broken {
+    /// An order is compensated before it is decided.
+    DecideLast,
+    /// A cancellation of what is not known leaves nothing.
+    NoTombstone,
+    /// A capture that is asked for again takes the money again.
+    CaptureTwice,
+    /// Money is looked at first, and taken later.
+    CheckThenPay,
+}
+
+#[cfg(feature = "faults")]
+static CHOSEN: std::sync::OnceLock<Broken> = std::sync::OnceLock::new();
+
+/// Breaks it for the life of the process.
+#[cfg(feature = "faults")]
+pub fn choose(broken: Option<Broken>) {
+    if let Some(broken) = broken {
+        tracing::error!(?broken, "THIS BUILD BREAKS A PROMISE ON PURPOSE: use it for nothing but tests");
+        let _ = CHOSEN.set(broken);
+    }
+}
+
+/// Whether it is broken.
+#[cfg(feature = "faults")]
+pub fn is(broken: Broken) -> bool {
+    CHOSEN.get() == Some(&broken)
+}
+
+/// Never, in this build.
+#[cfg(not(feature = "faults"))]
+pub const fn is(_: Broken) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_lost_evenly() {
+        let faults = Faults::default();
+        let lose = |percent| FaultRequest { fault: "lose".to_owned(), percent, delay_ms: 0 };
+        faults.set(&lose(20)).expect("valid");
+        assert_eq!((0..200).filter(|_| faults.is_lost()).count(), 40);
+        assert!(faults.set(&lose(101)).is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! Products: the catalogue and the stock. Pieces are reserved for an order, and then shipped or released.
+
+mod stock;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::BoxStream};
+use rusqlite::Connection;
+use service::Shutdown;
+use tokio::sync::{Semaphore, mpsc};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
+
+use crate::{
+    calls::{trace_id, traced},
+    check::{self, Line},
+    config::Config,
+    faults::Faults,
+    grpc,
+    money::{self, euro},
+    outbox,
+    pb::{
+        ImportSummary, ListProductsRequest, OrderId, Product, Refused, Reservation, ReserveRequest,
+        products_server::{Products, ProductsServer},
+    },
+    refusal::Refusal,
+    store::Store,
+};
+
+/// Most readers of the catalogue at a time, how long one may take, and how many products are ready for it.
+const READERS: usize = 32;
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READY: usize = 64;
+
+/// Products of an import that are committed together.
+const IMPORTED_TOGETHER: usize = 200;
+
+/// Most refusals that an import names; the others it only counts.
+const NAMED: usize = 100;
+
+/// Most pieces of a product.
+const PIECES: i64 = 1_000_000_000;
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// If the store or the port cannot be opened.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = Store::open(&config.shop_data_dir, "product", &[outbox::SCHEMA, stock::SCHEMA])?;
+    let faults = Faults::default();
+    let readers = Arc::new(Semaphore::new(READERS));
+    let own = Warehouse { store: store.clone(), faults: faults.clone(), readers };
+    let own = ProductsServer::new(own).max_decoding_message_size(grpc::MESSAGE_BYTES);
+    grpc::serve(&config, store, Routes::new(own), stock::figures, faults, shutdown).await
+}
+
+struct Warehouse {
+    store: Store,
+    faults: Faults,
+    readers: Arc<Semaphore>,
+}
+
+impl Warehouse {
+    async fn reserve(&self, request: ReserveRequest) -> Result<Reservation, Refusal> {
+        let order = check::id(&request.order_id, "order_id")?.to_string();
+        let lines: Vec<Line> = check::lines(&request.items)?;
+        let trace = trace_id();
+        self.store.write(move |connection| stock::reserve(connection, order, &lines, trace)).await
+    }
+
+    async fn release(&self, request: OrderId) -> Result<Reservation, Refusal> {
+        let order = check::id(&request.order_id, "order_id")?.to_string();
+        let trace = trace_id();
+        self.store.write(move |connection| stock::release(connection, order, trace)).await
+    }
+
+    async fn ship(&self, request: OrderId) -> Result<Reservation, Refusal> {
+        let order = check::id(&request.order_id, "order_id")?.to_string();
+        let trace = trace_id();
+        self.store.write(move |connection| stock::ship(connection, order, trace)).await
+    }
+
+    /// Takes products as they come, and commits many at a time: nothing grows with the length of the catalogue.
+    async fn import(&self, mut products: Streaming<Product>) -> Result<ImportSummary, Status> {
+        let mut summary = ImportSummary::default();
+        let (mut position, mut together) = (0, Vec::with_capacity(IMPORTED_TOGETHER));
+        loop {
+            let product = products.message().await?;
+            let ended = product.is_none();
+            if let Some(product) = product {
+                match valid(product) {
+                    Ok(product) => together.push((position, product)),
+                    Err((sku, refusal)) => refuse(&mut summary, position, sku, refusal.to_string()),
+                }
+                position += 1;
+            }
+            if together.len() == IMPORTED_TOGETHER || ended {
+                let group = std::mem::take(&mut together);
+                let count = group.len() as u64;
+                let refused = self.store.write(move |connection| stock::import(connection, group)).await?;
+                summary.accepted += count - refused.len() as u64;
+                refused
+                    .into_iter()
+                    .for_each(|(position, sku, reason)| refuse(&mut summary, position, sku, reason));
+            }
+            if ended {
+                return Ok(summary);
+            }
+        }
+    }
+
+    fn list(&self) -> Result<BoxStream<'static, Result<Product, Status>>, Status> {
+        let full = || Status::from(Refusal::Unavailable("too many readers of the catalogue: retry"));
+        let place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
+        let reader = self.store.reader()?;
+        let (ready, mut products) = mpsc::channel(READY);
+        // It ends with its reader: a place in the channel is only waited for while that is there.
+        tokio::task::spawn_blocking(move || {
+            read_all(&reader, &ready);
+            drop(place);
+        });
+        let deadline = tokio::time::Instant::now() + READ_TIMEOUT;
+        let products = futures_util::stream::poll_fn(move |cx| products.poll_recv(cx));
+        let late = async move {
+            tokio::time::sleep_until(deadline).await;
+            Err(Status::deadline_exceeded("the catalogue was not read in 30 s"))
+        };
+        Ok(until(products, late).boxed())
+    }
+}
+
+/// A stream that ends with an error when `late` is over.
+fn until<T: Send + 'static>(
+    stream: impl futures_util::Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+    late: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> impl futures_util::Stream<Item = Result<T, Status>> + Send {
+    futures_util::stream::unfold(Some((stream, Box::pin(late))), |state| async {
+        let (mut stream, mut late) = state?;
+        tokio::select! {
+            next = stream.next() => next.map(|item| (item, Some((stream, late)))),
+            error = &mut late => Some((error, None)),
+        }
+    })
+}
+
+fn read_all(reader: &Connection, ready: &mpsc::Sender<Result<Product, Status>>) {
+    // One statement is one snapshot.
+    let read = || -> Result<(), Refusal> {
+        let mut select =
+            reader.prepare("SELECT sku, name, price, stock, reserved FROM product ORDER BY sku")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let product = Product {
+                sku: row.get(0)?,
+                name: row.get(1)?,
+                price: Some(euro(row.get(2)?)),
+                stock: row.get(3)?,
+                reserved: row.get(4)?,
+            };
+            if ready.blocking_send(Ok(product)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    if let Err(refusal) = read() {
+        let _ = ready.blocking_send(Err(refusal.into()));
+    }
+}
+
+fn valid(product: Product) -> Result<stock::Imported, (String, Refusal)> {
+    let sku = product.sku.clone();
+    let checked = || {
+        check::sku(&product.sku)?;
+        let price = money::minor(product.price.as_ref(), "price")?;
+        if !(0..=PIECES).contains(&product.stock) {
+            return Err(Refusal::Invalid(format!("`stock`: expected 0 to {PIECES}")));
+        }
+        let name = check::text(product.name.clone(), check::PRODUCT_NAME_BYTES, "name")?;
+        Ok(stock::Imported { sku: product.sku.clone(), name, price, stock: product.stock })
+    };
+    // No more of it is repeated than a valid one could have.
+    checked().map_err(|refusal| (sku.chars().take(64).collect(), refusal))
+}
+
+fn refuse(summary: &mut ImportSummary, position: u64, sku: String, reason: String) {
+    summary.refused_count += 1;
+    if summary.refused.len() < NAMED {
+        summary.refused.push(Refused { position, sku, reason });
+    }
+}
+
+#[tonic::async_trait]
+impl Products for Warehouse {
+    type ListProductsStream = BoxStream<'static, Result<Product, Status>>;
+
+    async fn list_products(
+        &self,
+        _: Request<ListProductsRequest>,
+    ) -> Result<Response<Self::ListProductsStream>, Status> {
+        self.list().map(Response::new)
+    }
+
+    async fn import(&self, request: Request<Streaming<Product>>) -> Result<Response<ImportSummary>, Status> {
+        Warehouse::import(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<Reservation>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let work = self.faults.around(Warehouse::reserve(self, request));
+        traced("shop.v1.Products/Reserve", &metadata, work).await
+    }
+
+    async fn release(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let work = self.faults.around(Warehouse::release(self, request));
+        traced("shop.v1.Products/Release", &metadata, work).await
+    }
+
+    async fn ship(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let work = self.faults.around(Warehouse::ship(self, request));
+        traced("shop.v1.Products/Ship", &metadata, work).await
+    }
+}

@@ -1,0 +1,155 @@
+//! The lanes: one entry over each transport, and what becomes of it.
+
+use proto::Transport;
+use serde_json::json;
+use tests::{eventually, stack::Stack};
+
+use super::{Page, burst::IDLE};
+
+const DONE: &str = "document.querySelector('#lanes').dataset.runs === 'false'";
+
+/// The states of a lane since the button was pressed, in order.
+async fn states(page: &Page, transport: Transport) -> String {
+    let states = format!("document.querySelector('.lane[data-transport={transport}]').dataset.states ?? ''");
+    page.value(&states).await.as_str().expect("text").to_owned()
+}
+
+async fn text(page: &Page, transport: Transport) -> String {
+    page.text(&format!(".lane[data-transport={transport}] .lane-result")).await
+}
+
+/// Whether the disk of a lane is full.
+async fn is_stored(page: &Page, transport: Transport) -> bool {
+    let disk = format!(
+        "document.querySelector('.lane[data-transport={transport}] .disk').classList.contains('hit')"
+    );
+    page.value(&disk).await == true
+}
+
+async fn send(page: &Page) {
+    page.click("#lanes-send").await;
+    page.eventually(DONE).await;
+}
+
+#[tokio::test]
+async fn over_three_the_answer_comes_after_the_disk_and_over_rabbitmq_before() {
+    let stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    // So that it is the listener, and no chance, that has not stored it.
+    stack.listener.freeze().await.expect("it runs");
+    send(&page).await;
+    for transport in tests::DIRECT {
+        assert_eq!(states(&page, transport).await, "sending stored answered", "{transport}");
+        assert!(text(&page, transport).await.contains("202 stored"), "{transport}");
+        assert!(is_stored(&page, transport).await);
+    }
+    let rabbitmq = Transport::Rabbitmq;
+    assert_eq!(states(&page, rabbitmq).await, "sending answered");
+    assert!(text(&page, rabbitmq).await.contains("202 queued: not stored yet"));
+    assert!(!is_stored(&page, rabbitmq).await);
+    assert!(page.texts(".lane[data-transport=rabbitmq] .wire").await.concat().contains("queue: 1"));
+    stack.listener.thaw().expect("it is there");
+    eventually("it is stored", async || {
+        (states(&page, rabbitmq).await == "sending answered stored").then_some(())
+    })
+    .await;
+    assert!(text(&page, rabbitmq).await.contains("on the disk after"));
+    assert!(is_stored(&page, rabbitmq).await);
+    // A keepalive may have been on the wire meanwhile: then it is nobody's.
+    eventually("the bytes of each are counted", async || {
+        send(&page).await;
+        let shown = page.texts(".lane .bytes").await;
+        (shown.iter().filter(|text| text.contains(" B there, ")).count() == 4).then_some(())
+    })
+    .await;
+    assert!(page.text("#lanes-slow").await.contains("Slowed down"));
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn without_the_logger_three_are_refused_one_waits_and_is_stored_when_it_is_back() {
+    let mut stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    stack.logger.kill().await.expect("it runs");
+    let mut sent = 0;
+    // The first may meet a connection that nobody knows to be dead.
+    eventually("three are refused", async || {
+        send(&page).await;
+        sent += 1;
+        let mut refused = 0;
+        for transport in tests::DIRECT {
+            let text = text(&page, transport).await;
+            refused += usize::from(text.contains("503") && text.contains("not stored"));
+        }
+        (refused == tests::DIRECT.len()).then_some(())
+    })
+    .await;
+    for transport in tests::DIRECT {
+        assert_eq!(states(&page, transport).await, "sending refused", "{transport}");
+        assert!(!is_stored(&page, transport).await);
+    }
+    assert_eq!(states(&page, Transport::Rabbitmq).await, "sending answered");
+    page.eventually("document.querySelector('#part-listener').className === 'bad'").await;
+    stack.start_logger().await.expect("it starts");
+    eventually("the queue is drained", async || {
+        (states(&page, Transport::Rabbitmq).await == "sending answered stored").then_some(())
+    })
+    .await;
+    // Each with its warm-up, and nothing of what was refused.
+    eventually("all that waited is stored", async || {
+        (stack.all_stored().await.len() == 2 * sent).then_some(())
+    })
+    .await;
+    assert!(stack.all_stored().await.iter().all(|entry| entry.transport == Transport::Rabbitmq));
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn a_hundred_over_each_are_a_stream_and_then_a_row_of_the_table() {
+    let stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    page.click("#lanes-burst").await;
+    page.eventually("document.querySelector('.lane[data-state=streams] .wire.streams')").await;
+    page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
+    for transport in Transport::ALL {
+        assert!(states(&page, transport).await.ends_with("streams measured"), "{transport}");
+        assert!(text(&page, transport).await.contains("entries/s"), "{transport}");
+    }
+    assert_eq!(page.value("document.querySelectorAll('.wire.streams').length").await, 0);
+    assert_eq!(stack.all_stored().await.len(), 400);
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn who_wants_no_motion_sees_the_end() {
+    let stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    page.prefers_still().await;
+    page.run("window.moves = 0; const own = Element.prototype.animate; \
+        Element.prototype.animate = function (...given) { window.moves += 1; return own.apply(this, given); }", json!([]))
+        .await;
+    send(&page).await;
+    for transport in tests::DIRECT {
+        assert_eq!(states(&page, transport).await, "sending stored answered", "{transport}");
+    }
+    eventually("the fourth is stored", async || {
+        (states(&page, Transport::Rabbitmq).await == "sending answered stored").then_some(())
+    })
+    .await;
+    assert_eq!(page.value("window.moves").await, 0);
+}
+
+#[tokio::test]
+async fn without_the_broker_the_lanes_say_so_in_red() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let page = Page::open(&stack).await;
+    stack.broker.kill().await.expect("it runs");
+    send(&page).await;
+    for transport in Transport::ALL {
+        let text = text(&page, transport).await;
+        assert!(text.contains('✕') && text.contains("no response"), "{transport}: {text}");
+    }
+    page.click("#send-button").await;
+    page.eventually("document.querySelectorAll('#answers .bad b').length === 4").await;
+    assert!(page.text("#answers").await.contains("✕"));
+}
