@@ -19,6 +19,7 @@ mod connection;
 mod dial;
 mod endpoints;
 mod gather;
+mod kept;
 mod metrics;
 mod receipts;
 mod settings;

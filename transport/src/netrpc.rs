@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,28 +14,18 @@ use proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinSet,
 };
 
 use crate::{
     HANDSHAKE_TIMEOUT, Receipts, Settings,
     address::RpcAddr,
-    backoff::Attempts,
-    connection::{Connection, NOT_YET},
     dial::{Dialer, Stream},
-    metrics::reconnects,
+    kept::{Driver, Kept, Peer},
     receipts::NoBatchCall,
-    tls::Protocol,
     wire::Wire,
 };
-
-/// Connections to the logger, as over tarpc.
-const CONNECTIONS: usize = 2;
-
-/// How often a connection is tried, and how long the answer may take: net/rpc has no keepalive of its own.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is read at a time.
 const READ_BYTES: usize = 8 * 1024;
@@ -55,16 +42,13 @@ const SETTING: &str = "LOGGER_RPC_ADDR";
 /// The client.
 #[derive(Debug)]
 pub struct NetRpc {
-    connections: Vec<watch::Receiver<Connection<Peer>>>,
-    turn: AtomicUsize,
+    kept: Kept<GoServer>,
     came_by: Option<Transport>,
-    wire: Arc<Wire>,
-    _supervisors: JoinSet<()>,
 }
 
 /// Where an open connection takes its calls from.
 #[derive(Debug, Clone)]
-struct Peer(mpsc::Sender<Outgoing>);
+struct GoServer(mpsc::Sender<Outgoing>);
 
 /// A call that is to be sent.
 #[derive(Debug)]
@@ -94,22 +78,7 @@ struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Ending>>>);
 impl NetRpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
-        let mut supervisors = JoinSet::new();
-        let wire = Arc::default();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc).counting(&wire);
-        let connections = (0..CONNECTIONS).map(|_| {
-            let (publish, connection) = watch::channel(Connection::Connecting);
-            let address = settings.endpoints.logger_rpc_addr.clone();
-            supervisors.spawn(keep_connected(dialer.clone(), address, publish, Arc::clone(&wire)));
-            connection
-        });
-        NetRpc {
-            connections: connections.collect(),
-            turn: AtomicUsize::new(0),
-            came_by: settings.came_by,
-            wire,
-            _supervisors: supervisors,
-        }
+        NetRpc { kept: Kept::new(settings), came_by: settings.came_by }
     }
 
     /// Delivers an entry. There is no call for more.
@@ -140,49 +109,32 @@ impl NetRpc {
 
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
-        self.connections.iter().any(|connection| connection.borrow().is_up())
+        self.kept.reachable()
     }
 
     /// What passes on its connections.
     pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
+        self.kept.wire()
     }
 
     /// Waits until each connection is there, or could not be made at the first attempt.
     pub async fn tried(&self) {
-        for connection in &self.connections {
-            // Without its supervisor, which ends with this client alone, there would be no more attempts.
-            let _ = connection.clone().wait_for(Connection::was_tried).await;
-        }
+        self.kept.tried().await;
     }
 
     /// What was answered: nothing, or the text of an error.
     async fn call(&self, question: Question) -> Result<Result<(), String>, Failure> {
         let not_sent =
             || Failure::unreachable(LOGGER).because("the connection was lost before the call was sent");
-        match self.connection()?.ask(question).await {
+        match self.kept.next()?.ask(question).await {
             Ok(Ending::Answered(answer)) => Ok(answer),
             Ok(Ending::NotSent) => Err(not_sent()),
             Err(_) => Err(Failure::unknown(LOGGER).because("the connection was lost")),
         }
     }
-
-    /// The next connection in turn that is open.
-    fn connection(&self) -> Result<Peer, Failure> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut lost = None;
-        for offset in 0..CONNECTIONS {
-            match &*self.connections[turn.wrapping_add(offset) % CONNECTIONS].borrow() {
-                Connection::Up(peer) => return Ok(peer.clone()),
-                Connection::Down(reason) => lost = Some(reason.clone()),
-                Connection::Connecting => {}
-            }
-        }
-        Err(Failure::unreachable(LOGGER).because(lost.unwrap_or_else(|| NOT_YET.to_owned())))
-    }
 }
 
-impl Peer {
+impl GoServer {
     /// # Errors
     /// If the connection is lost after the call was sent.
     async fn ask(&self, question: Question) -> Result<Ending, oneshot::error::RecvError> {
@@ -191,12 +143,6 @@ impl Peer {
             return Ok(Ending::NotSent);
         }
         answered.await
-    }
-
-    /// Whether an answer comes in time, whatever it is.
-    async fn is_alive(&self, limit: Duration) -> bool {
-        let asked = tokio::time::timeout(limit, self.ask(Question::Alive));
-        matches!(asked.await, Ok(Ok(Ending::Answered(_))))
     }
 }
 
@@ -215,67 +161,29 @@ impl Waiting {
     }
 }
 
-/// Dials, publishes the connection, waits until it is lost, and begins again.
-async fn keep_connected(
-    dialer: Dialer,
-    address: RpcAddr,
-    publish: watch::Sender<Connection<Peer>>,
-    wire: Arc<Wire>,
-) {
-    let mut attempts = Attempts::new(LOGGER, reconnects(Transport::Rpc));
-    loop {
-        let reason = match dial(&dialer, &address).await {
-            Ok((peer, driver)) => {
-                attempts.succeeded();
-                publish.send_modify(|connection| *connection = Connection::Up(peer.clone()));
-                lost(peer, driver, &wire).await
-            }
-            Err(reason) => reason,
-        };
-        publish.send_modify(|connection| *connection = Connection::Down(reason.clone()));
-        tokio::time::sleep(attempts.failed(&reason)).await;
-    }
-}
-
-/// What drives a connection; it ends when the connection does, with the reason.
-type Driver = JoinSet<String>;
-
-async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Peer, Driver), String> {
-    let stream = dialer
-        .dial(&address.host, address.port, address.is_encrypted())
-        .await
-        .map_err(|error| error.to_string())?;
-    let (calls, queue) = mpsc::channel(IN_FLIGHT_CALLS);
-    let mut driver = JoinSet::new();
-    driver.spawn(drive(stream, queue));
-    let peer = Peer(calls);
-    if peer.is_alive(HANDSHAKE_TIMEOUT).await {
-        return Ok((peer, driver));
-    }
-    // It may have said why; if it is silent, it will not.
-    let ended = tokio::time::timeout(Duration::from_millis(100), driver.join_next()).await.ok().flatten();
-    let reason =
-        ended.map_or_else(|| "no answer".to_owned(), |ended| ended.unwrap_or_else(|error| error.to_string()));
-    Err(format!("{reason}: is there a server of Go's net/rpc at LOGGER_RPC_ADDR?"))
-}
-
-/// Waits until the connection ends, or stays silent for too long; says why.
-async fn lost(peer: Peer, mut driver: Driver, wire: &Wire) -> String {
-    let silent = async {
-        loop {
-            tokio::time::sleep(KEEPALIVE_INTERVAL).await;
-            // Its bytes are nobody else's.
-            let _call = wire.call();
-            if !peer.is_alive(KEEPALIVE_TIMEOUT).await {
-                return "no answer to keepalive".to_owned();
-            }
+impl Peer for GoServer {
+    async fn dial(dialer: &Dialer, address: &RpcAddr) -> Result<(Self, Driver), String> {
+        let stream = dialer
+            .dial(&address.host, address.port, address.is_encrypted())
+            .await
+            .map_err(|error| error.to_string())?;
+        let (calls, queue) = mpsc::channel(IN_FLIGHT_CALLS);
+        let mut driver = JoinSet::new();
+        driver.spawn(drive(stream, queue));
+        let peer = GoServer(calls);
+        if peer.is_alive(HANDSHAKE_TIMEOUT).await {
+            return Ok((peer, driver));
         }
-    };
-    tokio::select! {
-        ended = driver.join_next() => {
-            ended.map_or_else(|| "closed".to_owned(), |ended| ended.unwrap_or_else(|error| error.to_string()))
-        }
-        reason = silent => reason,
+        // It may have said why; if it is silent, it will not.
+        let ended = tokio::time::timeout(Duration::from_millis(100), driver.join_next()).await.ok().flatten();
+        let reason = ended
+            .map_or_else(|| "no answer".to_owned(), |ended| ended.unwrap_or_else(|error| error.to_string()));
+        Err(format!("{reason}: is there a server of Go's net/rpc at LOGGER_RPC_ADDR?"))
+    }
+
+    async fn is_alive(&self, limit: Duration) -> bool {
+        let asked = tokio::time::timeout(limit, self.ask(Question::Alive));
+        matches!(asked.await, Ok(Ok(Ending::Answered(_))))
     }
 }
 
