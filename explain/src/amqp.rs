@@ -43,21 +43,10 @@ pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget) -> Vec<Annotation>
         told.push(Annotation::leaf(reader.since(0), Purpose::Connection, "protocol header, AMQP 0 0 9 1"));
     }
     let mut reading = Reading { to, bodies: Vec::new(), open: HashMap::new() };
-    let mut frames = Vec::new();
-    let mut rest = None;
-    while !reader.is_empty() {
-        let before = reader;
-        match reading.frame(&mut reader) {
-            Some(frame) => frames.push(frame),
-            None => {
-                rest = Some(unread(before.offset()..before.end()));
-                break;
-            }
-        }
-    }
+    let (frames, rest) = reader.all(|reader| reading.frame(reader));
     reading.tell_bodies(budget);
     told.extend(frames.into_iter().map(|frame| frame.told(&reading.bodies)));
-    told.extend(rest);
+    told.extend(rest.map(unread));
     told
 }
 

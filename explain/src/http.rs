@@ -21,18 +21,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
 
 /// What went one way on a connection.
 pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget) -> Vec<Annotation> {
-    let mut reader = Reader::new(bytes, 0, budget);
-    let mut messages = Vec::new();
-    while !reader.is_empty() {
-        let rest = reader;
-        match message(&mut reader, to) {
-            Some(message) => messages.push(message),
-            None => {
-                messages.push(unread(rest.offset()..rest.end()));
-                break;
-            }
-        }
-    }
+    let (mut messages, rest) = Reader::new(bytes, 0, budget).all(|reader| message(reader, to));
+    messages.extend(rest.map(unread));
     messages
 }
 

@@ -71,21 +71,10 @@ pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget, calls: &mut Calls)
         open: None,
         streams: HashMap::new(),
     };
-    let mut frames = Vec::new();
-    let mut rest = None;
-    while !reader.is_empty() {
-        let before = reader;
-        match reading.frame(&mut reader) {
-            Some(frame) => frames.push(frame),
-            None => {
-                rest = Some(unread(before.offset()..before.end()));
-                break;
-            }
-        }
-    }
+    let (frames, rest) = reader.all(|reader| reading.frame(reader));
     reading.tell_messages(budget);
     told.extend(frames.into_iter().map(|frame| frame.told(&reading.wholes)));
-    told.extend(rest);
+    told.extend(rest.map(unread));
     told
 }
 

@@ -21,19 +21,9 @@ const TYPES: usize = 1_024;
 
 /// What went one way on a connection.
 pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget) -> Vec<Annotation> {
-    let mut reader = Reader::new(bytes, 0, budget);
     let mut stream = Stream { to, types: built_in() };
-    let mut messages = Vec::new();
-    while !reader.is_empty() {
-        let rest = reader;
-        match stream.message(&mut reader) {
-            Some(message) => messages.push(message),
-            None => {
-                messages.push(unread(rest.offset()..rest.end()));
-                break;
-            }
-        }
-    }
+    let (mut messages, rest) = Reader::new(bytes, 0, budget).all(|reader| stream.message(reader));
+    messages.extend(rest.map(unread));
     messages
 }
 

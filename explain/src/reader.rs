@@ -76,6 +76,22 @@ impl<'a> Reader<'a> {
         Some(Reader { bytes: self.take(bytes)?, base, at: 0, budget: self.budget })
     }
 
+    /// Reads things of one kind until the end; and where the rest is from the first that cannot be read.
+    pub(crate) fn all<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Option<T>,
+    ) -> (Vec<T>, Option<Range<usize>>) {
+        let mut things = Vec::new();
+        while !self.is_empty() {
+            let start = self.offset();
+            match read(self) {
+                Some(thing) => things.push(thing),
+                None => return (things, Some(start..self.end())),
+            }
+        }
+        (things, None)
+    }
+
     pub(crate) fn byte(&mut self) -> Option<u8> {
         self.take(1).map(|bytes| bytes[0])
     }

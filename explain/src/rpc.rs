@@ -41,18 +41,8 @@ const RESPONSE: Shape = Fields(&[("id", &Any), ("message", &OneOf(&[("Ok", &ANSW
 
 /// What went one way on a connection.
 pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget) -> Vec<Annotation> {
-    let mut reader = Reader::new(bytes, 0, budget);
-    let mut frames = Vec::new();
-    while !reader.is_empty() {
-        let rest = reader;
-        match frame(&mut reader, to) {
-            Some(frame) => frames.push(frame),
-            None => {
-                frames.push(unread(rest.offset()..rest.end()));
-                break;
-            }
-        }
-    }
+    let (mut frames, rest) = Reader::new(bytes, 0, budget).all(|reader| frame(reader, to));
+    frames.extend(rest.map(unread));
     frames
 }
 

@@ -12,18 +12,8 @@ pub(crate) fn is_tls(bytes: &[u8]) -> bool {
 
 /// What went one way on a connection.
 pub(crate) fn annotate(bytes: &[u8], budget: &Budget) -> Vec<Annotation> {
-    let mut reader = Reader::new(bytes, 0, budget);
-    let mut records = Vec::new();
-    while !reader.is_empty() {
-        let rest = reader;
-        match record(&mut reader) {
-            Some(record) => records.push(record),
-            None => {
-                records.push(unread(rest.offset()..rest.end()));
-                break;
-            }
-        }
-    }
+    let (mut records, rest) = Reader::new(bytes, 0, budget).all(record);
+    records.extend(rest.map(unread));
     records
 }
 
