@@ -1,65 +1,51 @@
-//! The page, and a reference of the API: plain files in `broker/page/`, compiled in, so that they need no build step, no network and no directory.
+//! The page, and a reference of the API: plain files in `broker/page/`, compiled in, so that they need no build step,
+//! no network and no directory.
 //!
-//! What they show was written by strangers. The policy below lets a browser run our own files and nothing else, even if
-//! a text became markup by mistake.
+//! What they show was written by strangers. The policy of a [`PageFile`] lets a browser run our own files and nothing
+//! else, even if a text became markup by mistake.
 
 use axum::{
     extract::{Path, rejection::PathRejection},
-    http::header,
     response::{IntoResponse, Response},
 };
 use proto::{Code, Failure};
+use service::http::PageFile;
 
 use crate::answer::Refusal;
 
 /// Where the files are routed.
 pub(crate) const FILE_PATH: &str = "/page/{file}";
 
-/// No script and no style but our files, no address but the broker's, in no frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
-struct File {
-    name: &'static str,
-    media_type: &'static str,
-    text: &'static str,
-}
-
 macro_rules! file {
-    ($name:literal, $media_type:expr) => {
-        File { name: $name, media_type: $media_type, text: include_str!(concat!("../page/", $name)) }
+    ($name:literal) => {
+        PageFile { name: $name, text: include_str!(concat!("../page/", $name)) }
     };
 }
 
-const INDEX: File = file!("index.html", HTML);
+const INDEX: PageFile = file!("index.html");
 
-const FILES: [File; 21] = [
-    file!("page.css", CSS),
-    file!("icon.svg", SVG),
-    file!("reference.html", HTML),
-    file!("api.js", SCRIPT),
-    file!("burst.js", SCRIPT),
-    file!("commands.js", SCRIPT),
-    file!("difference.js", SCRIPT),
-    file!("dom.js", SCRIPT),
-    file!("health.js", SCRIPT),
-    file!("i18n.js", SCRIPT),
-    file!("lanes.js", SCRIPT),
-    file!("main.js", SCRIPT),
-    file!("marks.js", SCRIPT),
-    file!("reference.js", SCRIPT),
-    file!("results.js", SCRIPT),
-    file!("send.js", SCRIPT),
-    file!("stream.js", SCRIPT),
-    file!("strings.js", SCRIPT),
-    file!("tail.js", SCRIPT),
-    file!("waterfall.js", SCRIPT),
-    file!("wire.js", SCRIPT),
+const FILES: [PageFile; 21] = [
+    file!("page.css"),
+    file!("icon.svg"),
+    file!("reference.html"),
+    file!("api.js"),
+    file!("burst.js"),
+    file!("commands.js"),
+    file!("difference.js"),
+    file!("dom.js"),
+    file!("health.js"),
+    file!("i18n.js"),
+    file!("lanes.js"),
+    file!("main.js"),
+    file!("marks.js"),
+    file!("reference.js"),
+    file!("results.js"),
+    file!("send.js"),
+    file!("stream.js"),
+    file!("strings.js"),
+    file!("tail.js"),
+    file!("waterfall.js"),
+    file!("wire.js"),
 ];
 
 /// The page: send entries, watch them arrive, see how each part is.
@@ -75,20 +61,6 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Re
     let no_such = || Failure::new(Code::NotFound, "no such file: the page is at /");
     let file = FILES.into_iter().find(|file| file.name == name).ok_or_else(no_such)?;
     Ok(file.into_response())
-}
-
-impl IntoResponse for File {
-    fn into_response(self) -> Response {
-        let headers = [
-            (header::CONTENT_TYPE, self.media_type),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            // Files of two versions of the broker do not fit together, and all of them are small.
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        (headers, self.text).into_response()
-    }
 }
 
 #[cfg(test)]
@@ -129,7 +101,7 @@ mod tests {
         // What the policy forbids would fail in silence.
         let inline =
             [" style=", "<style", " onclick=", " onload=", " onerror=", "'style'", "\"style\"", "cssText"];
-        for File { name, text, .. } in FILES.iter().chain([&INDEX]) {
+        for PageFile { name, text, .. } in FILES.iter().chain([&INDEX]) {
             for word in ways.iter().chain(&inline) {
                 assert!(!text.contains(word), "{name} has {word}");
             }
@@ -138,7 +110,7 @@ mod tests {
 
     #[test]
     fn it_asks_nobody_but_the_broker() {
-        for File { name, text, .. } in FILES.iter().chain([&INDEX]) {
+        for PageFile { name, text, .. } in FILES.iter().chain([&INDEX]) {
             // The name of SVG's language is no address.
             let text = text.replace("http://www.w3.org/2000/svg", "");
             assert!(!text.contains("http://") && !text.contains("https://"), "{name}");

@@ -1,11 +1,13 @@
 //! Serves a router over HTTP/1.1, with a limit on everything that a slow or hostile client could hold open.
 
 mod answer;
+mod files;
 mod own_words;
 mod pages;
 #[cfg(test)]
 mod tests;
 
+pub use files::PageFile;
 pub use pages::{follows_a_link, is_from_elsewhere, refuse_pages, refuse_pages_but_hosts};
 
 use std::{any::Any, convert::Infallible, time::Duration};

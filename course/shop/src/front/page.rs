@@ -8,44 +8,30 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use service::{
-    http::{follows_a_link, is_from_elsewhere},
+    http::{PageFile, follows_a_link, is_from_elsewhere},
     network,
 };
 
 use super::answer::Failure;
 
-/// No script and no style but our files, no address but the front's, in no frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-struct File {
-    name: &'static str,
-    media_type: &'static str,
-    text: &'static str,
-}
-
 macro_rules! file {
-    ($name:literal, $media_type:expr) => {
-        File { name: $name, media_type: $media_type, text: include_str!(concat!("../../page/", $name)) }
+    ($name:literal) => {
+        PageFile { name: $name, text: include_str!(concat!("../../page/", $name)) }
     };
 }
 
-const INDEX: File = file!("index.html", HTML);
+const INDEX: PageFile = file!("index.html");
 
-const FILES: [File; 9] = [
-    file!("shop.css", CSS),
-    file!("main.js", SCRIPT),
-    file!("api.js", SCRIPT),
-    file!("catalogue.js", SCRIPT),
-    file!("checks.js", SCRIPT),
-    file!("dom.js", SCRIPT),
-    file!("i18n.js", SCRIPT),
-    file!("order.js", SCRIPT),
-    file!("strings.js", SCRIPT),
+const FILES: [PageFile; 9] = [
+    file!("shop.css"),
+    file!("main.js"),
+    file!("api.js"),
+    file!("catalogue.js"),
+    file!("checks.js"),
+    file!("dom.js"),
+    file!("i18n.js"),
+    file!("order.js"),
+    file!("strings.js"),
 ];
 
 pub(super) async fn index() -> Response {
@@ -54,21 +40,7 @@ pub(super) async fn index() -> Response {
 
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Failure> {
     let file = FILES.into_iter().find(|file| file.name == name);
-    file.map(File::into_response).ok_or_else(|| Failure::not_found("no such file: the page is at /"))
-}
-
-impl IntoResponse for File {
-    fn into_response(self) -> Response {
-        let headers = [
-            (header::CONTENT_TYPE, self.media_type),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            // Files of two versions do not fit together, and all of them are small.
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        (headers, self.text).into_response()
-    }
+    file.map(PageFile::into_response).ok_or_else(|| Failure::not_found("no such file: the page is at /"))
 }
 
 /// Lets the shop's own page ask, and clients that are no pages. The page of anybody else could buy with the money of a
@@ -127,7 +99,7 @@ mod tests {
             "http://",
             "https://",
         ];
-        for File { name, text, .. } in FILES.iter().chain([&INDEX]) {
+        for PageFile { name, text, .. } in FILES.iter().chain([&INDEX]) {
             for word in ways {
                 assert!(!text.contains(word), "{name} has {word}");
             }
