@@ -71,7 +71,7 @@ function show(own) {
   else own.wire.bytes('is', { text: '' });
 }
 
-// Says how far a lane is. The order of its states is kept, for whoever wants to know what came first.
+// Says how far a lane is. The order of its states is kept: it shows what came first.
 function state(own, name) {
   own.node.dataset.state = name;
   own.node.dataset.states = `${own.node.dataset.states ?? ''} ${name}`.trim();
@@ -83,7 +83,7 @@ function tell(own, time, key, values) {
 }
 
 async function sendOverEach() {
-  // A disabled button would drop the focus of whoever pressed it.
+  // A disabled button would lose the keyboard focus.
   if (busy || burst.isRunning()) return;
   runs(true);
   looks.abort();

@@ -48,7 +48,7 @@ function chosen() {
 }
 
 async function send() {
-  // A disabled button would drop the focus of whoever pressed it.
+  // A disabled button would lose the keyboard focus.
   if (busy) return;
   runs(true);
   looks.abort();

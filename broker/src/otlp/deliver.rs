@@ -1,4 +1,4 @@
-//! Hands the records of a request over in parts: whoever exports thousands is answered once.
+//! Hands the records of a request over in parts; an exporter that sends thousands gets one response.
 
 use std::{iter, slice, time::Duration};
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_export_again_may() {
+    fn an_exporter_that_was_refused_may_retry() {
         for code in Code::ALL {
             let told = again(Failure::new(code, "what happened"));
             assert_ne!(told.certainty(), Certainty::Rejected, "{code}");
