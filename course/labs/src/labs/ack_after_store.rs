@@ -54,8 +54,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         // Once stored an entry is acknowledged at once; what is not is back when the listener is gone.
         tokio::time::sleep(bench.patient(Duration::from_millis(500))).await;
         stand.kill(&mut listener).await?;
-        let gone = async || (stand.amqp.depths().await.ok()?.consumers == 0).then_some(());
-        eventually("RabbitMQ notices that the consumer is gone", STORED, gone).await?;
+        stand.alone().await?;
         expect_count(
             "messages that were stored and not acknowledged",
             0,
@@ -213,6 +212,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     run.property(8, async || {
         let mut random = bench.random(8);
         let http = Relay::open(stand.proxy.probe.address).await?;
+        stand.alone().await?;
         let _listener = stand.start_at(&format!("http://{}", http.address())).await?;
         let mut all = Vec::new();
         for round in 0..4 {

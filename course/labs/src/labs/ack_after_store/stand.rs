@@ -107,15 +107,26 @@ pub(super) struct Stand<'a, 'b> {
 }
 
 impl Stand<'_, '_> {
-    /// Starts the program, and waits until the queue has one more consumer.
+    /// Starts the program once it is the only one, and waits until the queue has a consumer.
     pub(super) async fn start(&self) -> anyhow::Result<Running> {
+        self.alone().await?;
         self.start_with(&self.proxy).await
     }
 
+    /// Waits until RabbitMQ no longer counts the consumer of a program that was killed: the next one could not be told
+    /// from it.
+    pub(super) async fn alone(&self) -> anyhow::Result<()> {
+        self.relay.reset();
+        let gone = async || (self.amqp.depths().await.ok()?.consumers == 0).then_some(());
+        eventually("RabbitMQ notices that the consumer is gone", self.bench.patient(CONSUMES), gone).await
+    }
+
+    /// Starts one more, and waits until the queue has one more consumer.
     pub(super) async fn start_with(&self, proxy: &Proxy) -> anyhow::Result<Running> {
         self.start_at(&format!("http://{}", proxy.probe.address)).await
     }
 
+    /// The same, with the logger at that URL.
     pub(super) async fn start_at(&self, logger: &str) -> anyhow::Result<Running> {
         self.relay.set_both(Fault::None);
         let before = self.amqp.depths().await?.consumers;
