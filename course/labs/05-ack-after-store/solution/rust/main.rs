@@ -99,7 +99,7 @@ async fn handle(channel: &Channel, logger: &Logger, delivery: &Delivery) -> Resu
             Ok(()) => break,
             Err(NotStored::Never(why)) => {
                 eprintln!("dead letter: {why}");
-                set_aside(channel, delivery, &why).await?;
+                tokio::time::timeout(TIMEOUT, set_aside(channel, delivery, &why)).await??;
                 break;
             }
             Err(NotStored::Now(why)) => {
@@ -108,8 +108,9 @@ async fn handle(channel: &Channel, logger: &Logger, delivery: &Delivery) -> Resu
             }
         }
     }
-    // Only now may RabbitMQ forget it.
-    delivery.acker.ack(BasicAckOptions::default()).await?;
+    // Only now may RabbitMQ forget it. An acknowledgement that is not sent in time is of a lost connection: lapin may
+    // not notice by itself.
+    tokio::time::timeout(TIMEOUT, delivery.acker.ack(BasicAckOptions::default())).await??;
     Ok(())
 }
 
