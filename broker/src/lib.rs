@@ -42,7 +42,7 @@ use proto::{
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
 use service::{
-    Acceptor, Reloads, Room, Shutdown, Telemetry,
+    Acceptor, Probe, Reloads, Room, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     tls::{Callers, Certificates, Protocol},
@@ -112,6 +112,15 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     )
     .asking_for_keys(guard.is_some());
     Ok(Broker { http, otlp, app, origins, guard, reloads, serving: config.http, telemetry })
+}
+
+/// Asks the broker that runs with the same settings whether it is live or ready.
+///
+/// # Errors
+/// If it is not, or a setting cannot be used.
+pub async fn health(config: &Config, probe: Probe) -> anyhow::Result<()> {
+    let Checked { certificates, .. } = config.check()?;
+    probe.ask(config.broker_http_listen, certificates.as_ref().map(Certificates::identity)).await
 }
 
 impl Broker {

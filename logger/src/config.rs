@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use service::{
-    telemetry,
+    Probe, telemetry,
     tls::{Certificates, Name},
 };
 
@@ -71,6 +71,10 @@ pub struct Config {
     /// Serve other machines without TLS: anyone who can reach a port may write and read all entries
     #[arg(long, env)]
     pub allow_insecure_network: bool,
+
+    /// Ask the logger that runs with these settings whether it is live or ready; exit with 0 if so, else with 1 and the reason
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "ready")]
+    pub health: Option<Probe>,
 
     /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]

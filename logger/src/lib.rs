@@ -22,11 +22,11 @@ use std::{io, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 use anyhow::{Context, bail};
 use axum::Router;
 use service::{
-    Acceptor, Reloads, Shutdown, Telemetry,
+    Acceptor, Probe, Reloads, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     telemetry::LogFormat,
-    tls::Callers,
+    tls::{Callers, Certificates},
 };
 use tokio::task::JoinSet;
 
@@ -110,6 +110,15 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
         "stored_at of entries ahead of the clock was set to now; their order is unchanged"
     );
     Ok(())
+}
+
+/// Asks the logger that runs with the same settings whether it is live or ready.
+///
+/// # Errors
+/// If it is not, or a setting cannot be used.
+pub async fn health(config: &Config, probe: Probe) -> anyhow::Result<()> {
+    let certificates = config.certificates()?;
+    probe.ask(config.logger_http_listen, certificates.as_ref().map(Certificates::identity)).await
 }
 
 impl Logger {

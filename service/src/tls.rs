@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::Context;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
@@ -96,6 +96,20 @@ impl Identity {
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .context("certificate and key do not match")?;
         config.alpn_protocols = protocol.alpn();
+        Ok(Arc::new(config))
+    }
+
+    /// How to call a server whose certificate our CA has signed, over HTTP/1.1.
+    ///
+    /// # Errors
+    /// If certificate and key do not belong together.
+    pub fn client(&self) -> anyhow::Result<Arc<ClientConfig>> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(&self.ca))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .context("certificate and key do not match")?;
+        config.alpn_protocols = Protocol::Http1.alpn();
         Ok(Arc::new(config))
     }
 

@@ -47,6 +47,7 @@ mod delivery;
 mod demo;
 mod draining;
 mod examples;
+mod health;
 mod hurts;
 mod keys;
 mod limits;
