@@ -79,6 +79,11 @@ pub struct Config {
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
     pub broker_cors_origins: Vec<String>,
 
+    /// Host names besides localhost that HTTP may be called by without keys and TLS, comma-separated, such as broker. On loopback
+    /// others are always refused, on a wider address if this is set
+    #[arg(long, env, value_delimiter = ',', value_parser = service::host_name)]
+    pub broker_http_hosts: Vec<String>,
+
     /// File of API keys, as `make key` writes it; reloaded on SIGHUP. Without it no key is required
     #[arg(long, env)]
     pub broker_keys_file: Option<PathBuf>,

@@ -44,7 +44,6 @@ use proto::{
 use service::{
     Acceptor, Probe, Reloads, Room, Shutdown, Telemetry,
     health::{self, Readiness},
-    network,
     tls::{Callers, Certificates, Protocol},
 };
 use tracing::field::display;
@@ -79,8 +78,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let listen = config.broker_http_listen;
     // Keys or a certificate keep out the page of a name that was made to lead here.
     let protected = guard.is_some() || certificates.is_some();
-    let own_hosts_only = network::is_loopback(listen) && !protected;
-    let origins = Origins::new(config.broker_cors_origins.clone(), own_hosts_only, protected);
+    let origins = Origins::new(config.broker_cors_origins, config.broker_http_hosts, protected);
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(guard) = &guard {
@@ -92,8 +90,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let otlp = otlp::Ports::bind(
         &config.otlp,
         certificates.as_mut(),
-        config.broker_cors_origins,
-        protected,
+        &origins,
         Duration::from_millis(config.broker_deadline_ms),
     )?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
@@ -101,6 +98,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
         });
     }
+    let origins = origins.at(listen);
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen, Protocol::Http1)?
         .with_tls(tls)
         .with_room(Room::new(BODY_BYTES, IN_FLIGHT_BYTES));

@@ -20,8 +20,9 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]
     pub logger_http_listen: SocketAddr,
 
-    /// Host names besides localhost that HTTP may be called by on loopback without TLS, comma-separated, such as logger-service
-    #[arg(long, env, value_delimiter = ',', value_parser = parse_host)]
+    /// Host names besides localhost that HTTP may be called by without TLS, comma-separated, such as logger-service. On loopback
+    /// others are always refused, on a wider address if this is set
+    #[arg(long, env, value_delimiter = ',', value_parser = service::host_name)]
     pub logger_http_hosts: Vec<String>,
 
     /// Address to serve rpc (tarpc) on
@@ -111,17 +112,6 @@ impl Config {
             max_age: (hours > 0).then(|| Duration::from_secs(hours * 3_600)),
             max_bytes: (self.logger_retention_bytes > 0).then_some(self.logger_retention_bytes),
         }
-    }
-}
-
-fn parse_host(text: &str) -> Result<String, String> {
-    let host = text.trim().to_ascii_lowercase();
-    let sound =
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if sound {
-        Ok(host)
-    } else {
-        Err("expected comma-separated host names such as logger-service".to_owned())
     }
 }
 

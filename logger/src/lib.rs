@@ -68,7 +68,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
     server::check_exposure(&config, certificates.is_some())?;
-    let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
+    let named = !config.logger_http_hosts.is_empty();
+    let own_hosts_only = certificates.is_none() && (named || network::is_loopback(config.logger_http_listen));
     let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());
         certificates.as_mut().map(|own| own.serve(clients, door.protocol)).transpose()

@@ -39,7 +39,7 @@ pub use places::{Place, Places};
 pub use probe::Probe;
 pub use reload::Reloads;
 pub use room::{NoRoom, Part, Room, Share};
-pub use settings::{listen_address, secret};
+pub use settings::{host_name, listen_address, secret};
 pub use shutdown::{GRACE, Shutdown};
 pub use start::{exit_code, settings};
 pub use telemetry::Telemetry;
