@@ -16,7 +16,7 @@ use service::{
 };
 use transport::{Endpoints, Tls, http::HttpUrl, rabbitmq::AmqpUrl};
 
-use crate::otlp;
+use crate::{bursts::Bursters, otlp};
 
 /// Shorter than the grace period of a shutdown, so that every request in flight is answered, and the last that is taken.
 const MAX_DEADLINE_MS: u64 = 7_000;
@@ -70,6 +70,10 @@ pub struct Config {
     /// queues for up to half of it, then gets 503
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
+
+    /// Whose bursts run without API keys: those of clients on the broker's own machine, or of all
+    #[arg(long, env, value_enum, default_value = "local")]
+    pub broker_bursts: Bursters,
 
     /// OTLP logs in.
     #[command(flatten)]

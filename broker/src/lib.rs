@@ -30,6 +30,7 @@ mod tails;
 mod tally;
 
 pub use app::App;
+pub use bursts::Bursters;
 pub use config::Config;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -108,7 +109,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         config.broker_default_transport,
         config.broker_listeners,
     )
-    .asking_for_keys(guard.is_some());
+    .asking_for_keys(guard.is_some())
+    .bursting_for(config.broker_bursts);
     Ok(Broker { http, otlp, app, origins, guard, reloads, serving: config.http, telemetry })
 }
 
