@@ -17,7 +17,8 @@ BUILD_LABS := cargo build --locked --workspace --bin broker --bin listener --bin
 LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
 # What `make test` judges. Labs 2, 6 and 10 are about time, and lab 5 is long: `make labs-full` judges all.
 JUDGED := 1 3 4 7 8 9
-.PHONY: help run shop demo key certs docs lab labs-full test check schemathesis torture compare fuzz bench bench-store
+.PHONY: help run shop demo key certs docs lab labs-full test check container-test schemathesis torture compare fuzz \
+  bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
@@ -60,10 +61,17 @@ docs: ## writes the README's decision table from docs/results/figures.json
 
 check: ## format, clippy and docs, with warnings denied
 	docs/tables.py --check
+	deploy/check.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+container-test: ## compose, Swarm and the units of systemd, really run, with images that are made here; needs an engine and root
+	$(BUILD)
+	tests/containers/compose.sh "$(RELEASE)"
+	tests/containers/swarm.sh "$(RELEASE)"
+	tests/containers/systemd.sh "$(RELEASE)"
 
 schemathesis: ## requests that a test suite of others makes of /openapi.json, against a stack of its own
 	deploy/tools.sh schemathesis

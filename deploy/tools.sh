@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
-# `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another language and the
-# labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, and Node, for clients in other
-# languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's SDK, which exports logs.
-# With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with `packages` Debian's packages
-# alone.
+# Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the
+# trial `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another
+# language and the labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, and Node, for
+# clients in other languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's
+# SDK, which exports logs. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with
+# `kubernetes` kubernetes-validate, into .run/kubernetes; with `pictures` Pillow, into .run/pictures; with `packages`
+# Debian's packages alone.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -23,10 +24,10 @@ environment() {
   fi
 }
 
-if [[ ${1:-} == schemathesis ]]; then
-  environment schemathesis schemathesis==4.32.5
-  exit
-fi
+case ${1:-} in
+  schemathesis) environment schemathesis schemathesis==4.32.5 && exit ;;
+  kubernetes) environment kubernetes kubernetes-validate==1.37.0 && exit ;;
+esac
 
 missing=() # Debian's packages
 
