@@ -7,6 +7,8 @@ pub mod browser;
 mod circles;
 pub mod clock;
 pub mod collector;
+#[cfg(test)]
+mod deploy;
 pub mod disk;
 #[cfg(test)]
 mod documents;
