@@ -17,7 +17,7 @@ BUILD_LABS := cargo build --locked --workspace --bin broker --bin listener --bin
 LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
 # What `make test` judges. Labs 2, 6 and 10 are about time, and lab 5 is long: `make labs-full` judges all.
 JUDGED := 1 3 4 7 8 9
-.PHONY: help run shop demo key certs docs lab labs-full test check container-test schemathesis torture compare fuzz \
+.PHONY: help run shop demo key certs docs pictures lab labs-full test check container-test schemathesis torture compare fuzz \
   bench bench-store
 
 help: ## lists the targets
@@ -59,8 +59,14 @@ test: check ## everything: check, then all tests beside a RabbitMQ of their own
 docs: ## writes the README's decision table from docs/results/figures.json
 	docs/tables.py
 
+pictures: ## films the README's pictures from the stack that runs (URL=http://localhost:8080)
+	@deploy/tools.sh
+	@deploy/tools.sh pictures
+	.run/pictures/bin/python docs/pictures.py $(or $(URL),http://localhost:8080)
+
 check: ## format, clippy and docs, with warnings denied
 	docs/tables.py --check
+	docs/pictures.py --check
 	deploy/check.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
