@@ -22,7 +22,7 @@ fn commit(criterion: &mut Criterion) {
     let stores =
         [("synced", StoreUrl::Sqlite(directory.path().join("logs.db"))), ("nothing", StoreUrl::Nothing)];
     for (name, url) in stores {
-        let mut store = store::open(&url).expect("a store");
+        let mut store = store::open(&url, None).expect("a store");
         let mut benches = criterion.benchmark_group(format!("commit, {name}"));
         for entries in [1, 8, 64, 512] {
             benches.throughput(Throughput::Elements(entries as u64));

@@ -142,7 +142,7 @@ struct Measured {
 
 impl Measured {
     fn open(path: &Path, entries: u64, options: &Options, runtime: &Runtime) -> Result<Self> {
-        let mut store = store::open(&StoreUrl::Sqlite(path.to_owned()))?;
+        let mut store = store::open(&StoreUrl::Sqlite(path.to_owned()), None)?;
         let reader = store.reader();
         let newest = runtime.block_on(reader.page(Query { limit: 1, ..Query::default() }))?;
         if newest.entries.is_empty() {

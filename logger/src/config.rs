@@ -1,14 +1,21 @@
 //! The logger's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-
-use clap::Parser;
-use service::{
-    telemetry,
-    tls::{Certificates, Name},
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::store::{Retention, StoreUrl};
+use anyhow::{Context, bail};
+use clap::Parser;
+use rustls::ClientConfig;
+use service::{
+    secret, telemetry,
+    tls::{Certificates, Identity, Name},
+};
+
+use crate::store::{self, Retention, Store, StoreUrl, StoreUrlParser};
 
 /// Stores log entries durably: accepts them over HTTP, rpc and gRPC, and responds after the commit is synced.
 ///
@@ -36,9 +43,19 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:5001", value_parser = service::listen_address)]
     pub logger_netrpc_listen: SocketAddr,
 
-    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); or `nothing`, which discards entries, for benchmarks
-    #[arg(long, env, default_value = "sqlite:data/logs.db")]
+    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); postgres://user:password@host:5432/database, for
+    /// several loggers, with more hosts after commas and sslmode=require for TLS; or `nothing`, which discards entries, for
+    /// benchmarks
+    #[arg(long, env, default_value = "sqlite:data/logs.db", value_parser = StoreUrlParser, hide_env_values = true)]
     pub logger_store: StoreUrl,
+
+    /// File that contains LOGGER_STORE, which it overrides; only its owner may be able to read it
+    #[arg(long, env)]
+    pub logger_store_file: Option<PathBuf>,
+
+    /// CA certificate that signed PostgreSQL's (PEM); without it LOGGER_TLS_CA did
+    #[arg(long, env)]
+    pub logger_store_ca: Option<PathBuf>,
 
     /// Delete entries older than this many hours (0: keep forever)
     #[arg(long, env, default_value_t = 0)]
@@ -100,6 +117,43 @@ impl Config {
         )
     }
 
+    /// Where entries are kept, and with what an encrypted connection there is opened. `own` is the logger's certificate.
+    ///
+    /// # Errors
+    /// If it cannot be used; the message names the setting.
+    pub(crate) fn store(&self, own: Option<&Identity>) -> anyhow::Result<Place> {
+        let url = match &self.logger_store_file {
+            Some(file) => read_store(file).context("LOGGER_STORE_FILE")?,
+            None => self.logger_store.clone(),
+        };
+        let StoreUrl::Postgres(database) = &url else { return Ok(Place { url, tls: None }) };
+        if let Some(host) = database.far_hosts().first()
+            && !database.is_encrypted()
+            && !self.allow_insecure_network
+        {
+            bail!(
+                "LOGGER_STORE leads to {host} without TLS: add sslmode=require and set LOGGER_STORE_CA, or \
+                 ALLOW_INSECURE_NETWORK=true if anyone in that network may read all entries"
+            );
+        }
+        if own.is_some() && database.is_over_tcp() && !database.is_encrypted() {
+            bail!(
+                "LOGGER_STORE: add sslmode=require, since LOGGER_TLS_CERT is set: TLS is on for every hop or for none"
+            );
+        }
+        let tls = database.is_encrypted().then(|| self.store_tls(own)).transpose()?;
+        Ok(Place { url, tls })
+    }
+
+    fn store_tls(&self, own: Option<&Identity>) -> anyhow::Result<Arc<ClientConfig>> {
+        let ca = match (&self.logger_store_ca, own) {
+            (Some(file), _) => secret::read_public_file(file).context("LOGGER_STORE_CA")?,
+            (None, Some(own)) => own.ca_pem().to_owned(),
+            (None, None) => bail!("LOGGER_STORE asks for TLS: set LOGGER_STORE_CA"),
+        };
+        service::tls::client(&ca, own).context("LOGGER_STORE_CA")
+    }
+
     /// What is kept, and for how long.
     pub fn retention(&self) -> Retention {
         let hours = u64::from(self.logger_retention_hours);
@@ -108,6 +162,26 @@ impl Config {
             max_bytes: (self.logger_retention_bytes > 0).then_some(self.logger_retention_bytes),
         }
     }
+}
+
+/// Where entries are kept.
+pub(crate) struct Place {
+    pub(crate) url: StoreUrl,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Place {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As [`store::open`].
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Store>> {
+        store::open(&self.url, self.tls.clone()).context("LOGGER_STORE")
+    }
+}
+
+fn read_store(file: &Path) -> anyhow::Result<StoreUrl> {
+    Ok(secret::read_file(file)?.parse()?)
 }
 
 fn parse_host(text: &str) -> Result<String, String> {

@@ -1,0 +1,80 @@
+//! What the database contains: by what it is known as ours, and how it comes to the version of today.
+
+use tokio_postgres::Client;
+
+use super::cause::Cause;
+use crate::store::migrations::{self, VERSION};
+
+/// Of the advisory lock under which tables are made and changed: "fourwire" in ASCII.
+const LOCK: i64 = 0x666f_7572_7769_7265;
+
+/// What is done about an older version of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// It is brought up to date, at start.
+    BringUpToDate,
+    /// It is refused: somebody has replaced the database while the logger runs.
+    MustBeThere,
+}
+
+/// Why the tables of a database cannot be used. Nothing is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// Tables of these names are somebody else's.
+    #[error(
+        "the database has tables named entries or counter that are not of this logger: use a database of its own"
+    )]
+    Foreign,
+    /// A later version has written them.
+    #[error(
+        "the database has schema version {found}, and this logger supports up to {VERSION}: use a newer logger"
+    )]
+    Newer {
+        /// Its version.
+        found: i32,
+    },
+    /// It was there, and is no more.
+    #[error("the tables of the database are not what they were when this logger was started: restart it")]
+    Changed,
+}
+
+/// Looks at the version of the tables. Loggers that start together take turns.
+///
+/// # Errors
+/// [`Unfit`], or what the server says.
+pub(super) async fn look(client: &mut Client, schema: Schema) -> Result<(), Cause> {
+    match (version(client).await?, schema) {
+        (found, _) if found == VERSION => return Ok(()),
+        (found, _) if found > VERSION => return Err(Unfit::Newer { found }.into()),
+        (_, Schema::MustBeThere) => return Err(Unfit::Changed.into()),
+        (_, Schema::BringUpToDate) => {}
+    }
+    let transaction = client.transaction().await?;
+    // Another logger may be at it, and a large table takes its time.
+    transaction.batch_execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    let found = version(transaction.client()).await?;
+    let missing = migrations::after(found).ok_or(Unfit::Newer { found })?;
+    for migration in missing {
+        transaction.batch_execute(migration.postgres).await?;
+    }
+    transaction.execute("UPDATE counter SET version = $1", &[&VERSION]).await?;
+    transaction.commit().await?;
+    if let Some(last) = missing.last() {
+        tracing::info!(version = VERSION, with = last.what, "the database is brought up to date");
+    }
+    Ok(())
+}
+
+/// The version of the tables; 0 where there are none.
+async fn version(client: &Client) -> Result<i32, Cause> {
+    let ours = "
+        SELECT to_regclass('counter') IS NOT NULL, to_regclass('entries') IS NOT NULL,
+            EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('counter') AND attname = 'version')";
+    let row = client.query_one(ours, &[]).await?;
+    match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
+        (true, true, true) => Ok(client.query_one("SELECT version FROM counter", &[]).await?.try_get(0)?),
+        (false, false, _) => Ok(0),
+        (_, _, _) => Err(Unfit::Foreign.into()),
+    }
+}
