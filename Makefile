@@ -47,9 +47,10 @@ labs-full: ## shows at length that the labs judge: all mutants, three seeds, a b
 	"$(LAB)" verify --full
 
 # With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
-test: check ## everything: check, then all tests beside a RabbitMQ of their own
+test: check ## everything: check, then all tests beside a RabbitMQ and a PostgreSQL of their own
 	deploy/tools.sh
-	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
+	deploy/postgres.sh with-test-server deploy/rabbitmq.sh with-test-node \
+		cargo test --workspace --locked -- --skip torture:: --skip alone::
 	$(BUILD_LABS) --test judging
 	"$(LAB)" verify $(JUDGED)
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e --test shop -- torture:: alone:: --test-threads 1
@@ -72,6 +73,7 @@ schemathesis: ## requests that a test suite of others makes of /openapi.json, ag
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/tools.sh
+	deploy/postgres.sh install
 	cargo build --release --workspace --locked --bin torture
 	deploy/rabbitmq.sh with-test-node "$(RELEASE)/torture" \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
@@ -92,5 +94,6 @@ bench: ## what reading, writing and committing entries costs in CPU time
 	cargo bench --locked -p proto --bench wire
 	cargo bench --locked -p logger --bench commit
 
-bench-store: ## what reading costs in a store of a thousand entries and of ten million
-	cargo bench --locked -p logger --bench read_cost
+bench-store: ## what reading costs in a store of a thousand entries and of ten million (STORE=postgres)
+	$(if $(filter postgres,$(STORE)),deploy/postgres.sh with-test-server )cargo bench --locked -p logger --bench read_cost -- \
+		$(if $(STORE),--store $(STORE)) $(ARGS)

@@ -59,6 +59,7 @@ mod otlp;
 mod outage;
 mod page;
 mod ports;
+mod postgres;
 mod reading;
 mod settings;
 mod status;

@@ -101,7 +101,7 @@ impl Postgres {
         let unopened = |cause| Unopened { place: url.to_string(), cause };
         let session = session.map_err(unopened)?;
         let seen = runtime.block_on(upkeep::look(&session, true)).map_err(unopened)?;
-        let (news, vitals, bytes) = (Arc::new(News::new()), Vitals::default(), Arc::default());
+        let (news, vitals, bytes) = (Arc::new(News::new(seen.last)), Vitals::default(), Arc::default());
         let listening = listen::start(Arc::clone(&servers), Arc::clone(&news)).map_err(system)?;
         let reader = PostgresReader::new(Arc::clone(&servers), &vitals, &bytes);
         let mut postgres = Postgres {

@@ -125,6 +125,11 @@ pub struct Builds {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_after: Vec<(String, String)>,
 
+    /// The kind of store of AFTER: sqlite, as BEFORE has it, or postgres, a server of its own from Debian's package, whose CPU
+    /// time is not counted
+    #[arg(long, value_name = "KIND", default_value = "sqlite")]
+    pub store_after: StoreKind,
+
     /// Entries in the store of AFTER at start: what a large store costs
     #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
     pub fill_after: u64,
@@ -152,6 +157,15 @@ pub struct Builds {
     /// Random seed (payloads)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Where a side keeps its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreKind {
+    /// A file.
+    Sqlite,
+    /// A database.
+    Postgres,
 }
 
 /// The calls of gRPC beside each other.

@@ -34,6 +34,11 @@ impl Cause {
         severity == Some(Severity::Error)
     }
 
+    /// Whether the connection is lost. One that is only silent is not.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(self, Cause::Driver(_)) && !self.is_refusal()
+    }
+
     /// Whether the server refuses the rows themselves: their data, a constraint, a trigger. A number or an id that is
     /// there, though we have looked, is not their fault.
     fn is_of_an_entry(&self) -> bool {

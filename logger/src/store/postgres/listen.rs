@@ -37,8 +37,9 @@ pub(super) struct News {
 }
 
 impl News {
-    pub(super) fn new() -> Self {
-        News { last: AtomicI64::new(0), commits: watch::Sender::new(()) }
+    /// The newest entry is this one.
+    pub(super) fn new(last: i64) -> Self {
+        News { last: AtomicI64::new(last), commits: watch::Sender::new(()) }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<()> {
@@ -64,10 +65,9 @@ impl News {
     }
 
     /// After a failover the newest entry may be an older one.
-    fn begins_at(&self, last: i64) {
-        if self.last.swap(last, Ordering::Relaxed) != last {
-            self.look();
-        }
+    fn begins_again_at(&self, last: i64) {
+        self.last.store(last, Ordering::Relaxed);
+        self.look();
     }
 }
 
@@ -98,17 +98,19 @@ pub(super) fn start(servers: Arc<Servers>, news: Arc<News>) -> io::Result<Listen
 }
 
 async fn listen_on(servers: &Servers, news: &News) -> std::convert::Infallible {
+    let mut again = false;
     loop {
-        if let Err(cause) = listen(servers, news).await {
+        if let Err(cause) = listen(servers, news, again).await {
             tracing::debug!(%cause, "nothing is heard of commits: readers look for themselves");
         }
+        again = true;
         news.look();
         sleep(POLL).await;
     }
 }
 
-/// Listens until the connection is lost.
-async fn listen(servers: &Servers, news: &News) -> Result<(), Cause> {
+/// Listens until the connection is lost; `again`, if one was lost before.
+async fn listen(servers: &Servers, news: &News, again: bool) -> Result<(), Cause> {
     let (told, mut heard) = mpsc::unbounded_channel();
     let tell = move |message| {
         if let AsyncMessage::Notification(notification) = message {
@@ -121,7 +123,12 @@ async fn listen(servers: &Servers, news: &News) -> Result<(), Cause> {
     let _driver = super::session::AbortOnDrop(driver);
     client.batch_execute("SET idle_session_timeout = 0; LISTEN entries").await?;
     // What was committed before the LISTEN is not notified.
-    news.begins_at(newest(&client).await?);
+    let last = newest(&client).await?;
+    if again {
+        news.begins_again_at(last)
+    } else {
+        news.reached(last)
+    }
     loop {
         match timeout(LOOK, heard.recv()).await {
             Ok(Some(last)) => news.reached(last),

@@ -60,18 +60,46 @@ pub(super) async fn step(
 ) -> Result<Done, Cause> {
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     session.client.batch_execute(begin).await?;
-    let done = delete(session, horizon, max_bytes, oldest).await;
-    let end = if done.as_ref().is_ok_and(|done| done.deleted.is_some()) { "COMMIT" } else { "ROLLBACK" };
-    session.client.batch_execute(end).await?;
-    done
+    let Some(doomed) = find_doomed(session, horizon, max_bytes, oldest).await? else {
+        session.client.batch_execute("ROLLBACK").await?;
+        return Ok(Done::default());
+    };
+    let Session { client, statements, .. } = session;
+    // It takes its turn before it locks a row: those who write lock rows while the turn is theirs.
+    let (turn, gone, finished, committed) = tokio::join! {
+        biased;
+        client.query_one(&statements.take_turn, &[]),
+        async { client.query_one(DELETE, &[&doomed.last, &ROW_BYTES]).await },
+        client.execute(&statements.finish, &[&""]),
+        client.batch_execute("COMMIT"),
+    };
+    turn?;
+    let gone: i64 = gone?.try_get(0)?;
+    finished?;
+    committed?;
+    let entries = u64::try_from(gone).unwrap_or_default();
+    let deleted = Deleted { entries, from_us: doomed.from_us, to_us: doomed.to_us };
+    Ok(Done { more: doomed.more, deleted: Some(deleted) })
 }
 
-async fn delete(
+/// The entries that a step deletes.
+struct Doomed {
+    /// Up to and with this one.
+    last: i64,
+    /// When the first was stored, and the last.
+    from_us: i64,
+    to_us: i64,
+    /// Whether there are more than one step may delete.
+    more: bool,
+}
+
+/// What is to go; `None` if nothing is, or another logger is deleting.
+async fn find_doomed(
     session: &Session,
     horizon: Option<Time>,
     max_bytes: Option<i64>,
     oldest: Option<i64>,
-) -> Result<Done, Cause> {
+) -> Result<Option<Doomed>, Cause> {
     let client = &session.client;
     let sql = format!(
         "SELECT seq, stored_at, (octet_length(name) + octet_length(data) + {ROW_BYTES})::bigint FROM entries
@@ -85,7 +113,7 @@ async fn delete(
     };
     let (alone, used, rows) = (alone?, used?, rows?);
     if !alone.try_get(0)? {
-        return Ok(Done::default());
+        return Ok(None);
     }
     let excess_bytes = max_bytes.map_or(i64::MIN, |max_bytes| used.get::<_, i64>(0) - max_bytes);
     let horizon_us = horizon.map_or(i64::MIN, Time::as_microsecond);
@@ -109,11 +137,6 @@ async fn delete(
             break;
         }
     }
-    let Some((last, to_us)) = last else { return Ok(Done::default()) };
     let more = entries == STEP || freed_bytes >= STEP_BYTES;
-    // Here it takes its turn with those who write.
-    let gone: i64 = client.query_one(DELETE, &[&last, &ROW_BYTES]).await?.try_get(0)?;
-    client.execute(&session.statements.finish, &[&""]).await?;
-    let entries = u64::try_from(gone).unwrap_or_default();
-    Ok(Done { more, deleted: Some(Deleted { entries, from_us, to_us }) })
+    Ok(last.map(|(last, to_us)| Doomed { last, from_us, to_us, more }))
 }

@@ -152,6 +152,10 @@ impl Opening {
         prove::prove(client).await?;
         schema::look(client, schema).await?;
         client.batch_execute(WRITER_SETTINGS).await?;
+        #[cfg(feature = "faults")]
+        if crate::faults::Fault::SynchronousOff.is_on() {
+            client.batch_execute("SET synchronous_commit = off").await?;
+        }
         Statements::prepare(client).await
     }
 }

@@ -24,7 +24,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// What may change while nothing is written.
 const LOOK: &str = "
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, last_stored_at, current_setting('fsync'),
-        current_setting('synchronous_commit')
+        current_setting('synchronous_commit'), last
     FROM counter";
 
 const MEASURE: &str = "SELECT pg_total_relation_size('entries') + pg_total_relation_size('counter')";
@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) now: Time,
     /// When the newest entry was stored.
     pub(super) last_stored_at: Time,
+    /// Its number.
+    pub(super) last: i64,
     /// What the tables take, if they were measured.
     bytes: Option<u64>,
 }
@@ -47,7 +49,12 @@ pub(super) struct Seen {
 pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause> {
     let looked = async {
         let row = session.client.query_one(LOOK, &[]).await?;
-        for (column, setting) in [(2, "fsync"), (3, "synchronous_commit")] {
+        let settings = [(2, "fsync"), (3, "synchronous_commit")];
+        // What was taken back on purpose must not be found out here.
+        #[cfg(feature = "faults")]
+        let settings =
+            if crate::faults::Fault::SynchronousOff.is_on() { &settings[..1] } else { &settings[..] };
+        for (column, setting) in settings.iter().copied() {
             prove::check(setting, row.try_get(column)?)?;
         }
         let bytes = match measure {
@@ -56,7 +63,8 @@ pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause
         };
         let time = |us| Time::from_microsecond(us).unwrap_or(Time::MAX);
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
-        Ok(Seen { now: time(row.try_get(0)?), last_stored_at: time(row.try_get(1)?), bytes })
+        let (now, last_stored_at) = (time(row.try_get(0)?), time(row.try_get(1)?));
+        Ok(Seen { now, last_stored_at, last: row.try_get(4)?, bytes })
     };
     timeout(ANSWER, looked).await.map_err(|_| Cause::Silent("to a look"))?
 }
