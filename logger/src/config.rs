@@ -43,9 +43,9 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:5001", value_parser = service::listen_address)]
     pub logger_netrpc_listen: SocketAddr,
 
-    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); postgres://user:password@host:5432/database, for
-    /// several loggers, with more hosts after commas and sslmode=require for TLS; or `nothing`, which discards entries, for
-    /// benchmarks
+    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); postgres://user:password@host:5432/database,
+    /// for several loggers, with more hosts after commas and sslmode=require for TLS; or `nothing`, which discards
+    /// entries, for benchmarks
     #[arg(long, env, default_value = "sqlite:data/logs.db", value_parser = StoreUrlParser, hide_env_values = true)]
     pub logger_store: StoreUrl,
 
@@ -117,7 +117,7 @@ impl Config {
         )
     }
 
-    /// Where entries are kept, and with what an encrypted connection there is opened. `own` is the logger's certificate.
+    /// Where entries are kept, and how an encrypted connection there is opened. `own` is the logger's certificate.
     ///
     /// # Errors
     /// If it cannot be used; the message names the setting.

@@ -31,8 +31,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
                 attempts   INTEGER NOT NULL,
                 data       TEXT    NOT NULL
             ) STRICT;",
-        // The numbers are given by the counter, the one row whose lock is the turn to write; `bytes` are those of names and
-        // data, with what a row takes beside them. Words and microseconds are as in SQLite, and so is their checksum.
+        // The numbers are given by the counter, the one row whose lock is the turn to write; `bytes` are those of names
+        // and data, with what a row takes beside them. Words and microseconds are as in SQLite, as is their checksum.
         postgres: "
             CREATE TABLE entries (
                 seq        bigint PRIMARY KEY,

@@ -5,6 +5,7 @@
 //! from a runtime of the writer's thread; it is closed and opened again whenever its state is uncertain.
 
 mod cause;
+mod commit;
 mod follow;
 mod listen;
 mod open_error;
@@ -12,6 +13,7 @@ mod page;
 mod prove;
 mod prune;
 mod read;
+mod reopening;
 mod row;
 mod schema;
 mod servers;
@@ -28,7 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::Failure;
 use rustls::ClientConfig;
 use tokio::{runtime::Runtime, time::timeout};
@@ -40,22 +41,16 @@ use self::{
     open_error::Unopened,
     prune::ROW_BYTES,
     read::PostgresReader,
+    reopening::Reopening,
     schema::Schema,
     servers::Servers,
     session::Session,
-    write::{Broken, Committed, Witness},
 };
 use super::{Answer, Batch, OpenError, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
 use crate::{clock::Clock, metrics::ClockLeaps};
 
 /// How long a successful commit is taken as evidence that the next one will succeed.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// When a group is answered at the latest of which it is not known whether it was committed. Clients wait for 5 s.
-const ANSWER: Duration = Duration::from_millis(4_500);
-
-/// Between two tries to look one up.
-const LOOK_UP_AGAIN: Duration = Duration::from_millis(50);
 
 /// The write end of a database.
 #[derive(Debug)]
@@ -129,6 +124,16 @@ impl Postgres {
         self.runtime.as_ref().expect("it is there until the store is closed").block_on(work)
     }
 
+    /// As [`Postgres::run`], for so long at most.
+    fn run_within<T>(
+        &self,
+        most: Duration,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        // The timer is made where it runs.
+        self.run(async { timeout(most, work).await.unwrap_or(Err(Cause::Silent("in time"))) })
+    }
+
     /// The connection, opened again if it was closed. The caller puts it back if it is still good.
     fn take_session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = self.session.take().filter(|session| !session.client.is_closed()) {
@@ -160,85 +165,6 @@ impl Postgres {
             self.committed_at = None;
         }
         result
-    }
-
-    fn store(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
-        let begun = Instant::now();
-        let stored = self.try_store(group, begun);
-        match stored {
-            Ok(committed) => {
-                self.committed_at = Some(Instant::now());
-                self.news.committed(committed.last);
-                Ok(committed.answers)
-            }
-            Err(failure) => {
-                // They find nothing new, or what it has stored anyway.
-                self.news.look();
-                Err(failure)
-            }
-        }
-    }
-
-    fn try_store(&mut self, group: &[Batch], begun: Instant) -> Result<Committed, Failure> {
-        let session = self.take_session()?;
-        let committed = match self.run(write::commit(&session, group)) {
-            Err(Broken::NotStored(cause)) if !cause.is_refusal() => {
-                // It may have been closed long ago. Nothing was written: another connection may begin anew.
-                drop(session);
-                let session =
-                    self.take_session().inspect_err(|_| tracing::debug!(%cause, "the connection is lost"))?;
-                let committed = self.run(write::commit(&session, group));
-                self.session = Some(session);
-                committed
-            }
-            committed => {
-                self.session = Some(session);
-                committed
-            }
-        };
-        match committed {
-            Ok(committed) => Ok(committed),
-            Err(Broken::NotStored(cause)) => {
-                if !cause.is_refusal() {
-                    self.session = None;
-                }
-                Err(cause.not_stored())
-            }
-            Err(Broken::AtCommit { cause, then, witness }) => {
-                self.session = None;
-                tracing::warn!(error = %cause, "a commit is unknown: it is looked up");
-                match self.look_up(witness, begun) {
-                    Some(true) => Ok(then),
-                    Some(false) => Err(cause.not_stored()),
-                    None => Err(cause.unknown()),
-                }
-            }
-        }
-    }
-
-    /// Whether a transaction was committed of which nothing was heard; `None` if it cannot be told in time.
-    fn look_up(&mut self, witness: Witness, begun: Instant) -> Option<bool> {
-        loop {
-            let left = ANSWER.saturating_sub(begun.elapsed()).max(LOOK_UP_AGAIN);
-            let looked = self.run(timeout(left, async {
-                let session = Session::open(&self.servers, Schema::MustBeThere).await?;
-                let found = write::look_up(&session, witness).await?;
-                Ok::<_, Cause>((session, found))
-            }));
-            let looked = looked.unwrap_or(Err(Cause::Silent("to the look-up")));
-            match looked {
-                Ok((session, found)) => {
-                    tracing::info!(committed = found, "a commit that was unknown is looked up");
-                    self.session = Some(session);
-                    return Some(found);
-                }
-                Err(cause) if begun.elapsed() + LOOK_UP_AGAIN >= ANSWER => {
-                    tracing::error!(error = %cause, "a commit stays unknown: its clients are told so");
-                    return None;
-                }
-                Err(_) => thread::sleep(LOOK_UP_AGAIN),
-            }
-        }
     }
 }
 
@@ -293,36 +219,6 @@ impl Drop for Postgres {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// When the connection may be opened again, and what those are told who come before that.
-#[derive(Debug, Default)]
-struct Reopening {
-    backoff: Option<backon::ExponentialBackoff>,
-    next: Option<(Instant, Failure)>,
-}
-
-impl Reopening {
-    fn too_early(&self) -> Option<Failure> {
-        self.next.as_ref().filter(|(at, _)| Instant::now() < *at).map(|(_, why)| why.clone())
-    }
-
-    fn failed(&mut self, why: &Failure) {
-        /// Between the first two tries.
-        const FIRST: Duration = Duration::from_millis(50);
-        /// At most: a server that is back is used within a second.
-        const MOST: Duration = Duration::from_secs(1);
-        let backoff = self.backoff.get_or_insert_with(|| {
-            ExponentialBuilder::new()
-                .with_min_delay(FIRST)
-                .with_max_delay(MOST)
-                .with_jitter()
-                .without_max_times()
-                .build()
-        });
-        let delay = backoff.next().unwrap_or(MOST);
-        self.next = Some((Instant::now() + delay, why.clone()));
     }
 }
 

@@ -16,8 +16,8 @@ use crate::{rabbitmq::VirtualHost, stack::Stack};
 /// Callers at work.
 const CALLERS: usize = 64;
 
-/// Kills it so often. Every kill comes after a random while under load, and so does its restart; `seed` makes the whiles
-/// and the entries the same again.
+/// Kills it so often. Every kill comes after a random while under load, and so does its restart; `seed` makes the
+/// whiles and the entries the same again.
 pub async fn run(rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
     let database = Database::start().await?;
     let (verdict, resumed) = kill_often(database, &[], rounds, seed, progress).await?;
@@ -26,7 +26,8 @@ pub async fn run(rounds: u32, seed: u64, progress: impl FnMut(u32)) -> Tried {
     Ok(report)
 }
 
-/// Kills a server that commits before it syncs, where the logger was made to take it: something is expected to be missing.
+/// Kills a server that commits before it syncs, where the logger was made to take it: something is expected to be
+/// missing.
 pub(super) async fn run_expecting_violations(rounds: u32, seed: u64) -> anyhow::Result<Verdict> {
     let database = Database::start().await?;
     let settings = [("LOGGER_FAULT", "synchronous-off")];

@@ -125,8 +125,8 @@ pub struct Builds {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_after: Vec<(String, String)>,
 
-    /// The kind of store of AFTER: sqlite, as BEFORE has it, or postgres, a server of its own from Debian's package, whose CPU
-    /// time is not counted
+    /// The kind of store of AFTER: sqlite, as BEFORE has it, or postgres, a server of its own from Debian's package,
+    /// whose CPU time is not counted
     #[arg(long, value_name = "KIND", default_value = "sqlite")]
     pub store_after: StoreKind,
 

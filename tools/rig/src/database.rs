@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 
 use crate::script::Script;
 
-/// A server, with one database. It is ended, and its directory removed, when this is dropped, and also when this process
-/// is gone in any other way: the script then finds its stdin at an end.
+/// A server, with one database. It is ended, and its directory removed, when this is dropped, and also when this
+/// process is gone in any other way: the script then finds its stdin at an end.
 #[derive(Debug)]
 pub struct Database {
     script: Script,

@@ -27,8 +27,8 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Whether the server has refused a statement, and has said so over a connection that goes on. What it belongs to is
-    /// then certainly not committed.
+    /// Whether the server has refused a statement, and has said so over a connection that goes on. What it belongs to
+    /// is then certainly not committed.
     pub(super) fn is_refusal(&self) -> bool {
         let severity = self.database().and_then(|error| error.parsed_severity());
         severity == Some(Severity::Error)

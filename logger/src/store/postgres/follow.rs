@@ -65,8 +65,8 @@ pub(super) async fn follow(
     Ok(found.followed(missed, last))
 }
 
-/// The numbers from just above `after` to `top`: so many entries at most, and so many bytes of name and data, with the one
-/// that exceeds them.
+/// The numbers from just above `after` to `top`: so many entries at most, and so many bytes of name and data, with the
+/// one that exceeds them.
 async fn search(
     client: &ClientWrapper,
     filter: &Filter,

@@ -102,8 +102,8 @@ impl Window {
     }
 }
 
-/// The numbers from `bottom` to just below `below`: so many entries at most, and so many bytes of name and data, with the
-/// one that exceeds them.
+/// The numbers from `bottom` to just below `below`: so many entries at most, and so many bytes of name and data, with
+/// the one that exceeds them.
 async fn search(
     client: &ClientWrapper,
     filter: &Filter,

@@ -20,7 +20,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresUrl;
 
-/// How long a server may take to let us in, before the next one is tried: a frozen one accepts connections, and no more.
+/// How long a server may take to let us in, before the next one is tried: a frozen one accepts connections, and no
+/// more.
 const LET_IN: Duration = Duration::from_secs(2);
 
 /// The servers of a URL.

@@ -1,5 +1,5 @@
-//! What is PostgreSQL's own. What every store must do is in `store::suite`, which has two places here: a database on the
-//! server of the run, and a server of its own that is killed.
+//! What is PostgreSQL's own. What every store must do is in `store::suite`, which has two places here: a database on
+//! the server of the run, and a server of its own that is killed.
 
 mod cut;
 mod failing;

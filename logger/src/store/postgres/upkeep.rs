@@ -94,8 +94,8 @@ impl Postgres {
             tracing::error!(
                 seconds = leap.seconds,
                 now = %leap.to,
-                "the database's clock has jumped by {}: nothing is deleted by age until it has run for an hour without a \
-                 jump. stored_at never goes back: entries stored ahead of the clock keep theirs",
+                "the database's clock has jumped by {}: nothing is deleted by age until it has run for an hour without \
+                 a jump. stored_at never goes back: entries stored ahead of the clock keep theirs",
                 clock::in_words(leap.seconds.unsigned_abs()),
             );
         }
@@ -131,8 +131,7 @@ impl Postgres {
     }
 
     fn prune(&mut self, session: &Session) -> Result<bool, Cause> {
-        let late = || Cause::Silent("to a step of deleting");
-        let oldest = self.run(timeout(ANSWER, prune::oldest(session))).map_err(|_| late())??;
+        let oldest = self.run_within(ANSWER, prune::oldest(session))?;
         let oldest_stored_at = oldest.map(|(_, stored_at)| stored_at);
         let Ok(horizon) =
             self.keeper.horizon(&self.clock, || Ok::<_, std::convert::Infallible>(oldest_stored_at));
@@ -143,13 +142,13 @@ impl Postgres {
         }
         let oldest = oldest.map(|(sequence, _)| sequence);
         let step = prune::step(session, horizon, max_bytes, oldest);
-        let done = self.run(timeout(ANSWER, step)).map_err(|_| late())??;
+        let done = self.run_within(ANSWER, step)?;
         self.keeper.note(done.deleted);
         Ok(done.more)
     }
 
-    /// Stores a group; one of which the server refuses some rows, entry by entry. No valid entry is refused today; if one
-    /// ever is, its neighbours must not suffer.
+    /// Stores a group; one of which the server refuses some rows, entry by entry. No valid entry is refused today; if
+    /// one ever is, its neighbours must not suffer.
     pub(super) fn store_what_fits(&mut self, group: &[Batch]) -> Result<Vec<Answer>, Failure> {
         match self.store(group) {
             Err(failure) if failure.code == Code::InvalidEntry => {}

@@ -135,7 +135,7 @@ pub struct BadUrl(&'static str);
 
 impl BadUrl {
     const FORM: BadUrl = BadUrl(
-        "expected a URL such as postgres://user:password@127.0.0.1:5432/fourwire, with several hosts separated by commas",
+        "expected a URL such as postgres://user:password@127.0.0.1:5432/fourwire, several hosts separated by commas",
     );
 }
 

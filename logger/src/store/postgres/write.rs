@@ -190,8 +190,8 @@ async fn write(session: &Session, plan: &Plan<'_>, last: i64, stored_at: Time) -
     Ok(())
 }
 
-/// Whether a transaction was committed of which nothing was heard. It takes the turn first, which the lost one holds until
-/// it has ended; and it writes, so that what it has seen is at the standby when it is answered.
+/// Whether a transaction was committed of which nothing was heard. It takes the turn first, which the lost one holds
+/// until it has ended; and it writes, so that what it has seen is at the standby when it is answered.
 ///
 /// # Errors
 /// Why it cannot be told.

@@ -7,8 +7,8 @@ use proto::{Code, Cursor, Filter, Query, TailQuery, Time};
 use super::*;
 use crate::store::{Retention, fixtures::*};
 
-/// What may happen to a row, in SQL. Without a checksum it is the conversion that finds it; a word may also be one that a
-/// newer version knows.
+/// What may happen to a row, in SQL. Without a checksum it is the conversion that finds it; a word may also be one
+/// that a newer version knows.
 const SPOILT: [&str; 8] = [
     "data = 'other'",
     "level = 'infp'",
@@ -36,7 +36,8 @@ fn a_row_that_cannot_be_read_is_left_out_and_the_others_are_read() {
         for row in [1, 3, ROWS] {
             let what = format!("row {row}: {change}");
             place.sql(&format!(
-                "TRUNCATE entries; INSERT INTO entries SELECT * FROM sound; UPDATE entries SET {change} WHERE seq = {row}"
+                "TRUNCATE entries; INSERT INTO entries SELECT * FROM sound;
+                 UPDATE entries SET {change} WHERE seq = {row}"
             ));
             let others: Vec<_> = (1..=ROWS).filter(|number| *number != row).map(id).collect();
             let mut reader = store.reader();
