@@ -19,7 +19,7 @@ use super::{
     servers::Servers,
 };
 
-/// How long it may take to find the primary, log in, and prepare what is needed. A client's deadline is 5 s.
+/// How long it may take to find the primary and log in, and then to prepare what is needed. A client's deadline is 5 s.
 const OPEN: Duration = Duration::from_secs(3);
 
 /// For every connection: what a role or a database may have set otherwise.
@@ -128,7 +128,15 @@ impl Session {
         let connected = timeout(OPEN, servers.connect(told)).await;
         let (client, driver) = connected.map_err(|_| Cause::Silent("to a connection"))??;
         let mut session = Opening { client, driver: AbortOnDrop(driver) };
-        let statements = session.prepare(schema).await?;
+        let prepared = session.prepare(schema);
+        let statements = match schema {
+            // A large table takes its time to be changed, and so do other loggers that are at it.
+            Schema::BringUpToDate => prepared.await,
+            Schema::MustBeThere => {
+                timeout(OPEN, prepared).await.unwrap_or(Err(Cause::Silent("to its settings")))
+            }
+        };
+        let statements = statements?;
         Ok(Session { client: session.client, statements, warned, _driver: session.driver })
     }
 
@@ -154,8 +162,7 @@ struct Opening {
 impl Opening {
     async fn prepare(&mut self, schema: Schema) -> Result<Statements, Cause> {
         let client = &mut self.client;
-        let settled = timeout(OPEN, client.batch_execute(SETTINGS)).await;
-        settled.map_err(|_| Cause::Silent("to its settings"))??;
+        client.batch_execute(SETTINGS).await?;
         prove::prove(client).await?;
         schema::look(client, schema).await?;
         client.batch_execute(WRITER_SETTINGS).await?;
