@@ -1,6 +1,6 @@
 //! PostgreSQL as the store, with the real services. Each test has a server of its own.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Filter, TailEvent, TailQuery, Transport};
 use rand::{SeedableRng, rngs::StdRng};
@@ -132,7 +132,7 @@ async fn output(arguments: &[&str], store: &str) -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
     let settings = BTreeMap::from([("LOGGER_STORE", store.to_owned())]);
     let mut command = tokio::process::Command::new(tests::binaries::binary("logger"));
-    command.args(arguments).env_clear().envs(&settings).current_dir(Path::new(dir.path()));
+    command.args(arguments).env_clear().envs(&settings).current_dir(dir.path());
     let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await??;
     Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }

@@ -22,7 +22,7 @@ use super::PostgresUrl;
 
 /// How long a server may take to let us in, before the next one is tried: a frozen one accepts connections, and no
 /// more.
-const LET_IN: Duration = Duration::from_secs(2);
+const LET_IN: Duration = Duration::from_millis(2_500);
 
 /// The servers of a URL.
 pub(super) struct Servers {

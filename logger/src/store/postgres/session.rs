@@ -22,6 +22,9 @@ use super::{
 /// How long it may take to find the primary and log in, and then to prepare what is needed. A client's deadline is 5 s.
 const OPEN: Duration = Duration::from_secs(3);
 
+/// The same at start, when no client waits yet.
+const START: Duration = Duration::from_secs(20);
+
 /// For every connection: what a role or a database may have set otherwise.
 pub(super) const SETTINGS: &str = "
     -- What is cut off is waited for no longer than this, by those who wait for the turn that it holds.
@@ -125,7 +128,11 @@ impl Session {
             let warned = Arc::clone(&warned);
             move |message| note(&message, &warned)
         };
-        let connected = timeout(OPEN, servers.connect(told)).await;
+        let most = match schema {
+            Schema::BringUpToDate => START,
+            Schema::MustBeThere => OPEN,
+        };
+        let connected = timeout(most, servers.connect(told)).await;
         let (client, driver) = connected.map_err(|_| Cause::Silent("to a connection"))??;
         let mut session = Opening { client, driver: AbortOnDrop(driver) };
         let prepared = session.prepare(schema);

@@ -22,9 +22,16 @@ const WAITS_FOR_ITS_TURN: &str = "wait_event_type = 'Lock'";
 struct Cut {
     store: Postgres,
     relay: Relay,
-    place: Place,
+    place: Watched,
     /// Drives the relay on a thread of its own.
     _runtime: Runtime,
+}
+
+/// A database, and a connection that is there before it is needed: logging in takes longer than some states last.
+struct Watched {
+    place: Place,
+    client: tokio_postgres::Client,
+    runtime: Runtime,
 }
 
 impl Cut {
@@ -39,14 +46,14 @@ impl Cut {
         let relay = runtime.block_on(Relay::open(address)).expect("a relay");
         let url = format!("{login}@{}/{}", relay.address(), place.name);
         let store = Postgres::open(&url.parse().expect("a URL"), None).expect("opened");
-        Cut { store, relay, place, _runtime: runtime }
+        Cut { store, relay, place: Watched::new(place), _runtime: runtime }
     }
 
     /// Stores an entry while `meanwhile` happens on another thread.
     fn store_while(
         &mut self,
         number: u128,
-        meanwhile: impl FnOnce(&Relay, &Place) + Send,
+        meanwhile: impl FnOnce(&Relay, &Watched) + Send,
     ) -> Result<Outcome, Failure> {
         let Cut { store, relay, place, .. } = self;
         let (relay, place) = (&*relay, &*place);
@@ -57,17 +64,36 @@ impl Cut {
     }
 }
 
-impl Place {
+impl Watched {
+    fn new(place: Place) -> Self {
+        let server = server();
+        let (server, _) = server.rsplit_once('/').expect("a database");
+        let url = format!("{server}/{}", place.name);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let client = runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
+            tokio::spawn(connection);
+            client
+        });
+        Watched { place, client, runtime }
+    }
+
+    fn ask(&self, question: &str) -> i64 {
+        self.runtime.block_on(self.client.query_one(question, &[])).expect("an answer").get(0)
+    }
+
     /// Waits until one of its sessions is in this state.
     fn until(&self, state: &str) {
-        let asked =
-            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND {state}", self.name);
-        until(|| ask(&server(), &asked) > 0);
+        let name = &self.place.name;
+        let asked = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND {state}");
+        until(|| self.ask(&asked) > 0);
     }
 
     /// Makes its inserts take a while.
     fn slow_down(&self) {
-        self.sql(
+        self.place.sql(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
              CREATE TRIGGER slow AFTER INSERT ON entries EXECUTE FUNCTION slow()",
@@ -75,9 +101,7 @@ impl Place {
     }
 
     fn entries(&self) -> i64 {
-        let server = server();
-        let (server, _) = server.rsplit_once('/').expect("a database");
-        ask(&format!("{server}/{}", self.name), "SELECT count(*) FROM entries")
+        self.ask("SELECT count(*) FROM entries")
     }
 }
 
@@ -99,7 +123,7 @@ fn ask(url: &str, question: &str) -> i64 {
 }
 
 /// Lets what the server answers vanish from its second round trip on, and waits until it has committed.
-fn lose_the_answer(relay: &Relay, place: &Place) {
+fn lose_the_answer(relay: &Relay, place: &Watched) {
     let before = place.entries();
     place.until(SLEEPS);
     relay.set(Direction::ToClient, Fault::BlackHole);
@@ -117,7 +141,7 @@ fn a_commit_whose_answer_is_lost_is_looked_up_and_its_entry_is_stored() {
     });
     assert_eq!(stored, Ok(Outcome::Stored));
     // The same for a group that stores nothing, and counts.
-    it.place.sql("CREATE TRIGGER slow_again AFTER UPDATE ON entries EXECUTE FUNCTION slow()");
+    it.place.place.sql("CREATE TRIGGER slow_again AFTER UPDATE ON entries EXECUTE FUNCTION slow()");
     let again = it.store_while(1, |relay, place| {
         place.until(SLEEPS);
         relay.set(Direction::ToClient, Fault::BlackHole);
@@ -133,7 +157,7 @@ fn a_commit_whose_answer_is_lost_is_looked_up_and_its_entry_is_stored() {
 #[test]
 fn a_commit_that_has_not_arrived_is_looked_up_and_its_entry_is_not_stored() {
     let mut it = Cut::start();
-    let holder = it.place.open();
+    let holder = it.place.place.open();
     let session = holder.session.as_ref().expect("connected");
     holder.run(session.client.batch_execute("BEGIN; SELECT FROM counter FOR UPDATE")).expect("held");
     let refused = it.store_while(1, |relay, place| {
@@ -141,11 +165,7 @@ fn a_commit_that_has_not_arrived_is_looked_up_and_its_entry_is_not_stored() {
         // The first round trip is at the server; the second will vanish.
         relay.set(Direction::ToServer, Fault::BlackHole);
         holder.run(session.client.batch_execute("ROLLBACK")).expect("given back");
-        until(|| {
-            let idle =
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = ";
-            ask(&server(), &format!("{idle}'{}'", place.name)) > 0
-        });
+        place.until("state = 'idle in transaction'");
         relay.set(Direction::ToServer, Fault::None);
         relay.reset();
     });
