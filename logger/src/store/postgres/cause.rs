@@ -3,8 +3,7 @@
 use proto::{Code, Failure};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::{prove::Unproved, schema::Unfit};
-use crate::store::decide;
+use crate::store::{decide, migrations::VERSION};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +23,51 @@ pub(super) enum Cause {
     /// The tables are not ours, or of another version.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+}
+
+/// Why a server cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unproved {
+    /// It may forget what it has committed.
+    #[error(
+        "the database has {setting}={value}: an entry that is stored would not be synced. Set {setting}=on"
+    )]
+    NotDurable {
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// It is a standby.
+    #[error("the database is a standby (pg_is_in_recovery), and takes no entries: name the primary as well")]
+    Standby,
+    /// It would take bytes that are no text, or refuse letters.
+    #[error("the database has server_encoding={0}: create one with ENCODING 'UTF8' from template0")]
+    Encoding(String),
+    /// It is too old.
+    #[error("the database is PostgreSQL {0}: 14 or a later one is needed (server_version)")]
+    TooOld(String),
+}
+
+/// Why the tables of a database cannot be used. Nothing is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// Tables of these names are somebody else's.
+    #[error(
+        "the database has tables named entries or counter that are not of this logger: use a database of its own"
+    )]
+    Foreign,
+    /// A later version has written them.
+    #[error(
+        "the database has schema version {found}, and this logger supports up to {VERSION}: use a newer logger"
+    )]
+    Newer {
+        /// Its version.
+        found: i32,
+    },
+    /// It was there, and is no more.
+    #[error("the tables of the database are not what they were when this logger was started: restart it")]
+    Changed,
 }
 
 impl Cause {

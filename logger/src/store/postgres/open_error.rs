@@ -1,6 +1,6 @@
 //! Why a database cannot be opened, for the kinds of reasons that every store has.
 
-use super::{cause::Cause, prove::Unproved, schema::Unfit};
+use super::cause::{Cause, Unfit, Unproved};
 use crate::store::OpenError;
 
 /// A database that cannot be used, by its hosts and its name.

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::cause::Cause;
+use super::cause::{Cause, Unproved};
 
 /// The oldest server whose settings are known here.
 const OLDEST: i32 = 140_000;
@@ -13,30 +13,6 @@ const ASK: &str = "
         current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding'),
         current_setting('synchronous_standby_names'),
         (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
-
-/// Why a server cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unproved {
-    /// It may forget what it has committed.
-    #[error(
-        "the database has {setting}={value}: an entry that is stored would not be synced. Set {setting}=on"
-    )]
-    NotDurable {
-        /// The setting.
-        setting: &'static str,
-        /// What it is.
-        value: String,
-    },
-    /// It is a standby.
-    #[error("the database is a standby (pg_is_in_recovery), and takes no entries: name the primary as well")]
-    Standby,
-    /// It would take bytes that are no text, or refuse letters.
-    #[error("the database has server_encoding={0}: create one with ENCODING 'UTF8' from template0")]
-    Encoding(String),
-    /// It is too old.
-    #[error("the database is PostgreSQL {0}: 14 or a later one is needed (server_version)")]
-    TooOld(String),
-}
 
 /// Asks the server of a connection, and tells the log whether a standby has what is committed.
 ///

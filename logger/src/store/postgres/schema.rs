@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::cause::Cause;
+use super::cause::{Cause, Unfit};
 use crate::store::migrations::{self, VERSION};
 
 /// Of the advisory lock under which tables are made and changed: "fourwire" in ASCII.
@@ -15,27 +15,6 @@ pub(super) enum Schema {
     BringUpToDate,
     /// It is refused: somebody has replaced the database while the logger runs.
     MustBeThere,
-}
-
-/// Why the tables of a database cannot be used. Nothing is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
-    /// Tables of these names are somebody else's.
-    #[error(
-        "the database has tables named entries or counter that are not of this logger: use a database of its own"
-    )]
-    Foreign,
-    /// A later version has written them.
-    #[error(
-        "the database has schema version {found}, and this logger supports up to {VERSION}: use a newer logger"
-    )]
-    Newer {
-        /// Its version.
-        found: i32,
-    },
-    /// It was there, and is no more.
-    #[error("the tables of the database are not what they were when this logger was started: restart it")]
-    Changed,
 }
 
 /// Looks at the version of the tables. Loggers that start together take turns.
