@@ -1,4 +1,7 @@
-//! `compare` against a system of which it is known what is wrong with it.
+//! `compare` against a system of which it is known what is wrong with it, and its report.
+
+mod report;
+mod sample;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use proto::{Transport, limits::BATCH_ENTRIES};
 use rig::Node;
 
 use crate::{
-    cell::{Cell, Keeping, Latencies, Measured, Part},
+    cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
     config,
     load::{Load, MAX_CALLERS},
     measure::{self, GENERATOR},
@@ -92,6 +92,7 @@ async fn measure(
     let cell = Cell {
         subject,
         store: Keeping::Synced,
+        calls: Calls::Shared,
         payload_bytes: arguments.payload,
         batch: 1,
         shape: Shape::Closed { callers: arguments.callers },

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use proto::Transport;
 
-use crate::workload::{BASE_CALLERS, BASE_PAYLOAD};
+use crate::{
+    outage::RATE,
+    workload::{BASE_CALLERS, BASE_PAYLOAD},
+};
 
 /// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
 ///
@@ -104,7 +107,7 @@ pub struct Faults {
     pub common: Common,
 
     /// Requests per second over each transport
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = RATE)]
     pub rate: f64,
 }
 
