@@ -77,9 +77,10 @@ torture: ## breaks the stack under load, over and over (ONLY=name of a trial, RO
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 	$(if $(ONLY),,cargo test --release --workspace --locked --test shop -- --ignored --nocapture over_30_kills)
 
-compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)
+compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults, ARGS=peer)
 	@deploy/rabbitmq.sh install
 	$(BUILD)
+	$(if $(filter peer,$(ARGS)),deploy/tools.sh packages && tools/compare/peer/build.sh "$(RELEASE)")
 	@"$(RELEASE)/compare" $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)

@@ -1,5 +1,6 @@
-//! `compare` against a system of which it is known what is wrong with it, and its report.
+//! `compare` against a system of which it is known what is wrong with it; its report, and the peer.
 
+mod peer;
 mod report;
 mod sample;
 

@@ -7,7 +7,7 @@ use proto::Transport;
 
 use crate::{
     outage::RATE,
-    workload::{BASE_CALLERS, BASE_PAYLOAD},
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Subject},
 };
 
 /// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
@@ -35,6 +35,8 @@ pub enum Command {
     Builds(Builds),
     /// The gRPC calls side by side, and what a tail costs the writers
     Streams(Streams),
+    /// The same system in Go beside ours, in turn: ratios
+    Peer(Peer),
     /// Compares two reports
     Diff {
         /// A directory with a report.json, or the file
@@ -171,6 +173,48 @@ pub struct Streams {
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
+}
+
+/// The peer beside ours.
+#[derive(Debug, Clone, Args)]
+pub struct Peer {
+    /// Concurrency: connections, one number after the other
+    #[arg(default_values_t = [64, 16, 1])]
+    pub connections: Vec<usize>,
+
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// The program that tools/compare/peer/build.sh builds; by default gopeer, where our binaries are
+    #[arg(long, value_name = "FILE")]
+    pub gopeer: Option<PathBuf>,
+
+    /// How often each cell is measured
+    #[arg(long, default_value_t = 3)]
+    pub repetitions: usize,
+
+    /// Duration of each measurement, in whole seconds
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+
+    /// This transport, or echo; repeatable. By default all
+    #[arg(long = "transport", value_name = "TRANSPORT", value_parser = parse_subject)]
+    pub subjects: Vec<Subject>,
+
+    /// Measure although this is a debug build or one of `make run`, or a busy machine
+    #[arg(long)]
+    pub force: bool,
+}
+
+fn parse_subject(text: &str) -> Result<Subject, String> {
+    let all = Subject::ALL.iter();
+    let found = all.copied().find(|subject| subject.as_str() == text);
+    found.ok_or_else(|| format!("expected one of {}", Subject::ALL.map(Subject::as_str).join(", ")))
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -120,3 +120,18 @@ async fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
     let unfit = profile.filter(|profile| *profile != "release");
     Ok(unfit.map(|profile| format!("the broker at {broker} is a {profile} build, {NOT_FOR_MEASURING}")))
 }
+
+/// Refuses a build that is not for measuring and a busy machine, unless it is forced.
+///
+/// # Errors
+/// The refusal; or if a service does not tell its version.
+pub(crate) fn ensure_fit(binaries: &Path, circumstances: &Circumstances, force: bool) -> anyhow::Result<()> {
+    let busy = circumstances.busy * 100.0;
+    let busy =
+        (circumstances.busy > MOST_BUSY).then(|| format!("the machine is busy: {busy:.0} % CPU in use"));
+    for unfit in [built_to_be_tried(binaries)?, busy].into_iter().flatten() {
+        ensure!(force, "{unfit}: use a release build on a quiet machine, or --force");
+        say!("warning: {unfit} (--force)");
+    }
+    Ok(())
+}

@@ -10,7 +10,7 @@ mod figures;
 mod grid;
 mod html;
 mod look;
-mod numbers;
+pub(crate) mod numbers;
 mod peak;
 mod plot;
 mod ratios;

@@ -1,7 +1,7 @@
 //! Numbers as they are read.
 
 /// A whole number with a comma before each three digits: `14,532`.
-pub(super) fn count(value: f64) -> String {
+pub(crate) fn count(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
