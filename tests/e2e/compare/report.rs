@@ -86,7 +86,8 @@ async fn each_transport_has_its_colour_and_shape_in_both_schemes() {
             Transport::ALL.into_iter().zip(colours).zip(["circle", "path", "rect", "path"])
         {
             let drawn = "const [name, shape] = arguments; \
-                return [...document.querySelectorAll(`figure svg.wide .of-${name} .shape > *, .mark.of-${name} svg > *`)] \
+                return [...document.querySelectorAll(`figure svg.wide .of-${name} .shape > *, \
+                    .mark.of-${name} svg > *`)] \
                     .map((mark) => `${mark.tagName} ${getComputedStyle(mark).fill}`)";
             let drawn = report.browser.run(drawn, json!([transport.as_str(), shape])).await;
             let drawn: Vec<String> = serde_json::from_value(drawn).expect("a list of words");
@@ -108,7 +109,8 @@ async fn everything_can_be_read_on_every_screen() {
             .filter(([, height]) => height > 0 && height < 11).map(([text, height]) => `${text}: ${height} px`)";
         assert_eq!(report.wrong(small).await, Vec::<String>::new(), "{screen:?}: too small to read");
         let twice = "return [...document.querySelectorAll('figure svg')].flatMap((picture) => { \
-            const ticks = [...picture.querySelectorAll('.tick')].map((text) => `${text.textContent} ${text.getAttribute('text-anchor')}`); \
+            const ticks = [...picture.querySelectorAll('.tick')] \
+                .map((text) => `${text.textContent} ${text.getAttribute('text-anchor')}`); \
             return ticks.filter((tick, at) => ticks.indexOf(tick) !== at || ticks.length < 4); })";
         assert_eq!(
             report.wrong(twice).await,
@@ -116,7 +118,8 @@ async fn everything_can_be_read_on_every_screen() {
             "{screen:?}: an axis names a value twice, or none"
         );
         let over = "return [...document.querySelectorAll('figure svg')].flatMap((picture) => { \
-            const texts = [...picture.querySelectorAll('text')].map((text) => [text.textContent, text.getBoundingClientRect()]) \
+            const texts = [...picture.querySelectorAll('text')] \
+                .map((text) => [text.textContent, text.getBoundingClientRect()]) \
                 .filter(([, box]) => box.width > 0); \
             return texts.flatMap(([name, a], at) => texts.slice(at + 1).filter(([, b]) => \
                 a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3) \
@@ -124,8 +127,10 @@ async fn everything_can_be_read_on_every_screen() {
         assert_eq!(report.wrong(over).await, Vec::<String>::new(), "{screen:?}: texts lie over each other");
         let outside = "return [...document.querySelectorAll('figure')].flatMap((figure) => { \
             const edge = figure.getBoundingClientRect(); \
-            return [...figure.querySelectorAll('svg text')].filter((text) => { const box = text.getBoundingClientRect(); \
-                return box.width > 0 && (box.right > edge.right || box.left < edge.left); }).map((text) => text.textContent); })";
+            return [...figure.querySelectorAll('svg text')].filter((text) => { \
+                const box = text.getBoundingClientRect(); \
+                return box.width > 0 && (box.right > edge.right || box.left < edge.left); }) \
+                .map((text) => text.textContent); })";
         assert_eq!(report.wrong(outside).await, Vec::<String>::new(), "{screen:?}: outside of its picture");
     }
 }
@@ -141,7 +146,8 @@ async fn cpu_time_is_one_figure_in_the_picture_the_table_and_the_terminal() {
         let line = terminal.lines().find(|line| line.starts_with(subject.as_str())).expect("a row");
         assert!(line.contains(&figure), "{line} has {figure}");
         let shown = "const name = arguments[0]; \
-            const bars = [...document.querySelectorAll('figure')].find((figure) => figure.innerText.startsWith('CPU time')); \
+            const bars = [...document.querySelectorAll('figure')] \
+                .find((figure) => figure.innerText.startsWith('CPU time')); \
             const rows = [...bars.querySelectorAll('svg.wide .name')].map((text) => text.textContent); \
             const sums = [...bars.querySelectorAll('svg.wide .sum')].map((text) => text.textContent); \
             const table = [...document.querySelectorAll('td')].map((cell) => cell.textContent); \
@@ -154,7 +160,8 @@ async fn cpu_time_is_one_figure_in_the_picture_the_table_and_the_terminal() {
 #[tokio::test]
 async fn the_parts_of_a_bar_are_told_apart_without_any_colour() {
     let report = Report::open(&sample::record(Plan::usual())).await;
-    let fills = "return [0, 1, 2, 3].map((part) => getComputedStyle(document.querySelector(`.legend .part-${part}`)).fill)";
+    let fills = "return [0, 1, 2, 3] \
+        .map((part) => getComputedStyle(document.querySelector(`.legend .part-${part}`)).fill)";
     let fills = report.wrong(fills).await;
     assert!(fills[2].contains("#lines") && fills[3].contains("#dots"), "{fills:?}");
     assert_eq!((fills[0].as_str(), fills[1].as_str()), ("rgb(26, 33, 48)", "rgb(255, 255, 255)"));

@@ -37,9 +37,6 @@ const KNEE_STEPS: [f64; 11] = [1.05, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 
 /// Parts of its own knee at which each is measured.
 const OWN_PARTS: [f64; 2] = [0.5, 0.75];
 
-/// Payloads whose bytes on the wire are counted: what a transport adds to a small entry, and to a large one.
-const WIRE_PAYLOADS: [usize; 2] = [BASE_PAYLOAD, 16 * 1_024];
-
 /// Above this part of one core for each core the generator, and not the system, may be the limit.
 const MOST_GENERATOR: f64 = 0.8;
 
@@ -145,7 +142,7 @@ impl Run {
         }
         self.say("counting bytes on the wire");
         if let (System::Own(stack), Some(binaries)) = (&mut self.system, binaries) {
-            self.record.wire = wire::count(stack, binaries, &WIRE_PAYLOADS).await?;
+            self.record.wire = wire::count(stack, binaries).await?;
             self.record.anew = wire::anew(&stack.synced).await?;
         }
         self.break_things(&plan.faults).await

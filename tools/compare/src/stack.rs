@@ -1,8 +1,8 @@
 //! The system under measurement: the release binaries, as they are shipped, on free ports with a store of their own.
 //!
 //! Three sites share one RabbitMQ node, each with a virtual host of its own: one stores and syncs as it is shipped, one
-//! does so with a call for each entry, and one keeps nothing. A site that is not asked costs next to nothing, so all stand
-//! ready and their cells can take turns.
+//! does so with a call for each entry, and one keeps nothing. A site that is not asked costs next to nothing, so all
+//! stand ready and their cells can take turns.
 
 use std::{
     collections::BTreeMap,

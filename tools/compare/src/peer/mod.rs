@@ -1,7 +1,7 @@
 //! `compare peer`: our services beside the same system in Go, `tools/compare/peer`, in turn on one machine.
 //!
-//! Each side has processes, ports, a store and a virtual host of its own, and only one is under load at a time. The order
-//! changes with each repetition, so that the machine's moods befall all, and what is compared is the ratio within one.
+//! Each side has processes, ports, a store and a virtual host of its own, and only one is under load at a time. The
+//! order changes with each repetition, so that the machine's moods befall all, and what is compared is the ratio within one.
 
 mod side;
 mod table;
@@ -243,7 +243,8 @@ impl Contest {
     }
 }
 
-/// Waits until all that was accepted is stored, and nothing more comes; says how much there is, and for how long it came.
+/// Waits until all that was accepted is stored, and nothing more comes; says how much there is, and for how long it
+/// came.
 async fn settled(side: &Running, wanted: u64, begun: Instant) -> anyhow::Result<(u64, Duration)> {
     let (mut stored, mut last) = (side.stored().await?, Instant::now());
     let deadline = last + DRAIN;

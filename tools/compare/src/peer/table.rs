@@ -22,8 +22,8 @@ fn write_tables(record: &PeerRecord, text: &mut String) -> std::fmt::Result {
     let go = own.versions.get("Go").map_or("", String::as_str);
     writeln!(
         text,
-        "Commit {}, {}; {} B, {} s per repetition; {} cores, {:.0} % CPU in use before the run; {}. Medians; the ratios \
-         pair by pair, with the lowest and the highest.\n",
+        "Commit {}, {}; {} B, {} s per repetition; {} cores, {:.0} % CPU in use before the run; {}. Medians; the \
+         ratios pair by pair, with the lowest and the highest.\n",
         own.commit,
         own.date.strftime("%Y-%m-%d %H:%M UTC"),
         record.payload_bytes,

@@ -55,7 +55,8 @@ fn throughput(cells: &[GridCell]) -> String {
     let named: usize = won.iter().map(|(_, cells)| cells.len()).sum();
     if won.is_empty() {
         return format!(
-            "No transport stores more entries per second than all others in any of the {} cells: choose by what you need.",
+            "No transport stores more entries per second than all others in any of the {} cells: choose by what you \
+             need.",
             cells.len()
         );
     }

@@ -76,9 +76,12 @@ fn connections(record: &Record) -> Markup {
 fn memory(record: &Record) -> Markup {
     html! {
         div.wide { table {
-            caption { "The most memory, MiB, over all cells of " (bytes(BASE_PAYLOAD)) " with " (BASE_CALLERS) " clients" }
+            caption {
+                "The most memory, MiB, over all cells of " (bytes(BASE_PAYLOAD)) " with " (BASE_CALLERS) " clients"
+            }
             thead { tr { th {} @for name in PROCESSES { th { (name) } } } }
-            tbody { @for subject in Subject::ALL { @if let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) {
+            tbody { @for subject in Subject::ALL {
+                @if let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) {
                 @let peaks = row.peak_memory_mib();
                 tr { td { (look::named(subject)) }
                     @for name in PROCESSES { td { (count(peaks.get(name).copied().unwrap_or_default())) } } }

@@ -96,8 +96,8 @@ pub fn write_faults(record: &FaultsRecord, directory: &Path) -> anyhow::Result<(
 /// Each failure with its pictures and its table, and before them what the words mean.
 pub(super) fn sections(faults: &[Broken]) -> Markup {
     html! {
-        p { "All four transports at once at the same rate, with the same arrivals. Latency counts from the moment that a "
-            "request was due. Refused: 503, certainly not stored. Unknown: 504 or no answer, so it may be stored. Well "
+        p { "All four transports at once at the same rate, with the same arrivals. Latency counts from the moment that "
+            "a request was due. Refused: 503, certainly not stored. Unknown: 504 or no answer, so it may be stored. Well "
             "after: from when all processes ran again to the last request that was not accepted within half a second." }
         @for broken in faults { (section(broken)) }
     }

@@ -68,8 +68,8 @@ pub(super) fn section(record: &Record) -> Markup {
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     html! {
         h2 { "Peak throughput: " (BASE_CALLERS) " clients, " (bytes(BASE_PAYLOAD)) }
-        p { "A closed loop: each client sends the next entry when the last is answered. As shipped, entries that are in "
-            "flight together share calls (coalescing); beside it each entry has a call of its own ("
+        p { "A closed loop: each client sends the next entry when the last is answered. As shipped, entries that are "
+            "in flight together share calls (coalescing); beside it each entry has a call of its own ("
             code { "BROKER_COALESCE=off" } "), which is what the transport costs. " code { "echo" } " is the baseline: "
             "decoded, checked and answered, delivered nowhere. " code { "rabbitmq" } " answers when RabbitMQ has "
             "confirmed; what counts for all alike is the time to stored." }
@@ -113,9 +113,9 @@ pub(super) fn section(record: &Record) -> Markup {
                 }
             } }
         } }
-        p.note { "Gain, and of the baseline: the median of the ratios within each repetition, which is not the ratio of "
-            "the medians. Stored: until the logger's stamp, which it takes as a commit begins; so it is earlier than the "
-            "answer, and stored/s, which counts until the last stamp, is a little above requests/s. CPU per entry is that "
-            "of the system, without the generator." }
+        p.note { "Gain, and of the baseline: the median of the ratios within each repetition, which is not the ratio "
+            "of the medians. Stored: until the logger's stamp, which it takes as a commit begins; so it is earlier than "
+            "the answer, and stored/s, which counts until the last stamp, is a little above requests/s. CPU per entry is "
+            "that of the system, without the generator." }
     }
 }

@@ -91,11 +91,13 @@ pub(super) fn rates(record: &Record) -> Markup {
         h2 { "Latency at a fixed rate" }
         p { "An open loop: requests are due as independent clients have them, whatever became of those before, and "
             "latency counts from the moment that a request was due. The same rates for all are parts of the slowest "
-            "knee; the knee is the highest of the rates that were tried at which each window had at most 0.1 % errors and a p99 of at most "
-            "50 ms, for the response and to stored." }
-        p { "Runs behind each cell: " (record.plan.open_repetitions) ". A percentile is the median of those of the runs, with "
-            "the lowest and the highest in brackets: a single pause of the machine is the p99 of one run alone." }
-        p { "Knees: " @for (transport, knee) in &record.knees { (look::transport(*transport)) " " (count(*knee)) "/s. " } }
+            "knee; the knee is the highest of the rates that were tried at which each window had at most 0.1 % errors "
+            "and a p99 of at most 50 ms, for the response and to stored." }
+        p { "Runs behind each cell: " (record.plan.open_repetitions) ". A percentile is the median of those of the "
+            "runs, with the lowest and the highest in brackets: a single pause of the machine is the p99 of one run alone." }
+        p { "Knees: "
+            @for (transport, knee) in &record.knees { (look::transport(*transport)) " " (count(*knee)) "/s. " }
+        }
         div.wide { table {
             thead { tr {
                 th {} th { "due/s" } th { "response, p50" } th { "p99" } th { "to stored, p50" } th { "p99" }
@@ -103,7 +105,10 @@ pub(super) fn rates(record: &Record) -> Markup {
             } }
             tbody { @for row in rows {
                 tr {
-                    td { (look::named(row.cell.subject)) @if let Some(part) = own_part(row) { ", " (format!("{:.0}", part * 100.0)) " % of its own knee" } }
+                    td {
+                        (look::named(row.cell.subject))
+                        @if let Some(part) = own_part(row) { ", " (format!("{:.0}", part * 100.0)) " % of its own knee" }
+                    }
                     td { (count(rate(row))) }
                     @for part in [0.5, 0.99] { td { (spread(row.percentile(|m| &m.answered, part))) } }
                     @for part in [0.5, 0.99] { td { (spread(row.percentile(|m| &m.stored, part))) } }
@@ -149,9 +154,13 @@ pub(super) fn environment(record: &Record) -> Markup {
     html! {
         h2 { "Environment" }
         dl {
-            dt { "Machine" } dd { (own.processor) ", " (own.cores) " cores, " (count(own.memory_mib as f64)) " MiB, " (own.kernel)
-                ", " (format!("{:.0} %", own.busy * 100.0)) " CPU in use before the run" }
-            dt { "Versions" } dd { "commit " (own.commit) ". " @for (name, version) in &own.versions { (name) " " (version) ". " } }
+            dt { "Machine" } dd {
+                (own.processor) ", " (own.cores) " cores, " (count(own.memory_mib as f64)) " MiB, " (own.kernel) ", "
+                 (format!("{:.0} %", own.busy * 100.0)) " CPU in use before the run"
+            }
+            dt { "Versions" } dd {
+                "commit " (own.commit) ". " @for (name, version) in &own.versions { (name) " " (version) ". " }
+            }
             dt { "Arguments" } dd { code { "compare " (own.arguments.join(" ")) } }
             dt { "Settings" } dd {
                 @if own.foreign { "a system that ran already: its build, settings and store are not known" }
