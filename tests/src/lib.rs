@@ -5,6 +5,8 @@ pub mod binaries;
 pub mod browser;
 #[cfg(test)]
 mod circles;
+#[cfg(test)]
+mod claims;
 pub mod clock;
 pub mod collector;
 pub mod disk;

@@ -32,6 +32,8 @@ pub enum Command {
     Builds(Builds),
     /// The gRPC calls side by side, and what a tail costs the writers
     Streams(Streams),
+    /// What the lectures of the course claim, and what a run shows of it; about seven minutes
+    Claims(Claims),
     /// Compares two reports
     Diff {
         /// A directory with a report.json, or the file
@@ -87,7 +89,7 @@ pub struct Common {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Where the report goes; by default compare-DATE, or faults-DATE, in the current directory
+    /// Where the report goes; by default compare-DATE, faults-DATE or claims-DATE in the current directory
     #[arg(long)]
     pub out: Option<PathBuf>,
 
@@ -168,6 +170,38 @@ pub struct Streams {
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
+}
+
+/// Which claims to measure.
+#[derive(Debug, Clone, Args)]
+pub struct Claims {
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Only this claim, by its number in docs/claims.md; repeatable
+    #[arg(long, value_name = "NUMBER")]
+    pub only: Vec<u8>,
+
+    /// Two minutes, with shorter measurements: a smoke test, no evidence
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Measure nothing: judge the claims.json of a directory again, and write its pages
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["only", "quick"])]
+    pub draw: Option<PathBuf>,
+
+    /// Measure although this is a debug build or one of `make run`, or a busy machine (which --quick does not refuse); the
+    /// pages say so
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Claims {
+    /// Whether a claim is to be measured.
+    pub fn chooses(&self, id: u8) -> bool {
+        self.only.is_empty() || self.only.contains(&id)
+    }
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

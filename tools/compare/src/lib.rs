@@ -3,7 +3,7 @@
 //! A [`stack::Stack`] is the system as it is shipped, on free ports; [`workload`] has the words for what is asked of it,
 //! and a [`load`] asks it; [`cell`] is one thing that is measured, and [`run`] measures all of them in turn;
 //! [`reconcile`] verifies every entry against the store; [`record`] is what a run leaves, and [`report`] shows it.
-//! [`streams`] and [`builds`] are measurements of their own. docs/comparing.md says how it measures, and why.
+//! [`streams`] and [`builds`] are measurements of their own; [`claims`] says what a run shows of the lectures. docs/comparing.md says how it measures, and why.
 
 /// As `eprintln!`, which ends the process in a panic where nobody can read it: a measurement goes on.
 macro_rules! say {
@@ -16,6 +16,7 @@ macro_rules! say {
 pub mod bare;
 pub mod builds;
 pub mod cell;
+pub mod claims;
 pub mod config;
 pub mod diff;
 pub mod faults;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use compare::{
-    builds,
+    builds, claims,
     config::{Arguments, Command},
     diff, faults,
     record::Record,
@@ -68,6 +68,11 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Builds(arguments)) => put(builds::run(&arguments).await?)?,
         Some(Command::Streams(arguments)) => put(streams::run(&arguments).await?)?,
+        Some(Command::Claims(arguments)) => {
+            let (record, directory) = claims::run(&arguments).await?;
+            put(claims::summary(&record))?;
+            put(format_args!("The pages are in {}", directory.display()))?;
+        }
         Some(Command::Diff { before, after }) => {
             put(diff::diff(&Record::read(&before)?, &Record::read(&after)?))?;
         }

@@ -33,7 +33,7 @@ use crate::{
 const SERVICES: [&str; 3] = ["broker", "logger", "listener"];
 
 /// The part of the processors above which a machine is busy with something else.
-const MOST_BUSY: f64 = 0.15;
+pub(crate) const MOST_BUSY: f64 = 0.15;
 
 /// What a transport must keep at a rate, to carry it.
 const MOST_ERRORS: f64 = 0.001;
@@ -164,13 +164,25 @@ pub fn out(wanted: Option<&Path>, kind: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// If they are not there.
 pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    binaries_with(wanted, &[])
+}
+
+/// The same, if others are there as well.
+///
+/// # Errors
+/// If one of them is not.
+pub(crate) fn binaries_with(wanted: Option<&Path>, others: &[&str]) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = wanted.or_else(|| own.parent()).context("a directory")?;
     // The services run in directories of their own.
     let directory = std::path::absolute(directory)?;
-    for service in SERVICES {
-        let path = directory.join(service);
-        ensure!(path.is_file(), "{} is missing: `cargo build --release --bins` makes it", path.display());
+    for name in SERVICES.iter().chain(others) {
+        let path = directory.join(name);
+        ensure!(
+            path.is_file(),
+            "{} is missing: `cargo build --release --workspace --bins` makes it",
+            path.display()
+        );
     }
     Ok(directory)
 }
