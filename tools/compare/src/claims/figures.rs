@@ -45,7 +45,7 @@ pub struct Figures {
 
 /// A ratio, and which side of 1 it is on for certain.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Its interval lies above the noise.
     Above(Estimate),
     /// Its interval lies below the noise.
@@ -55,7 +55,7 @@ pub enum Side {
 }
 
 /// On which side the ratio of two things is that were measured in the same repetitions.
-pub fn side(of: &[f64], to: &[f64], noise: f64) -> Side {
+pub(crate) fn side(of: &[f64], to: &[f64], noise: f64) -> Side {
     match paired_ratio(of, to) {
         Some(by) if of.len() < LEAST_REPETITIONS => Side::Unclear(Some(by)),
         Some(by) if by.low > noise => Side::Above(by),

@@ -110,7 +110,7 @@ impl Warning {
 }
 
 /// The measured claims of a record, each with its verdict.
-fn judged<'a>(record: &'a Record) -> impl Iterator<Item = (&'static Claim, Verdict)> + 'a {
+fn judged(record: &Record) -> impl Iterator<Item = (&'static Claim, Verdict)> {
     record.claims.iter().filter_map(|judged| {
         let claim = rules::all().find(|claim| claim.id == judged.id)?;
         Some((claim, judged.verdict))

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -85,7 +86,7 @@ async fn remote(settings: &Settings) -> anyhow::Result<u64> {
 /// Settings that lead through a relay of their own over one transport.
 async fn through_relay(settings: &Settings, transport: Transport) -> anyhow::Result<(Relay, Settings)> {
     let mut through = settings.clone();
-    let address = |(host, port): (String, u16)| format!("{host}:{port}").parse();
+    let address = |(host, port): (String, u16)| format!("{host}:{port}").parse::<SocketAddr>();
     let relay = match Direct::try_from(transport) {
         Ok(direct) => {
             let relay = Relay::open(address(settings.endpoints.authority(direct))?).await?;

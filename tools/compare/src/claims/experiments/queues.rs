@@ -130,6 +130,7 @@ async fn left_by_the_dead(amqp_url: &str, no_ack: bool) -> anyhow::Result<u64> {
         // A quorum queue takes a moment to have them back.
         (no_ack || declared.message_count() > 0).then(|| u64::from(declared.message_count()))
     };
+    // Without acknowledgements there is nothing to wait for: time enough to have them back, if it had kept any.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let left = rig::eventually("RabbitMQ has its messages back", PATIENCE, ready).await?;
     connection.close(200, "".into()).await?;

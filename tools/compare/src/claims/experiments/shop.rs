@@ -21,7 +21,10 @@ use shop::{
 };
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, sync::mpsc, task::JoinSet};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Uri},
+};
 use uuid::Uuid;
 
 use super::Bench;
@@ -186,7 +189,7 @@ async fn both_ways(shop: &Shop) -> anyhow::Result<([u64; 2], [u64; 2])> {
     let id = Uuid::now_v7();
     buy(shop.orders()?, id, user).await?;
     let relays = [Relay::open(authority(shop)?).await?, Relay::open(authority(shop)?).await?];
-    let clients = relays.each_ref().map(|relay| format!("http://{}", relay.address()).parse());
+    let clients = relays.each_ref().map(|relay| format!("http://{}", relay.address()).parse::<Uri>());
     let [one, many] = clients.map(|url| url.map(|url| OrdersClient::new(channel(&url))));
     let (mut one, mut many) = (one?, many?);
     let mut watched = one.watch_order(within(DEADLINE, watch(id))).await?.into_inner();
