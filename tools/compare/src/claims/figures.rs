@@ -117,7 +117,6 @@ impl Grid {
 
 /// Entries stored per second by the calls of gRPC, once for each round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the calls of logs.proto")]
 pub struct Streams {
     pub write_log: Vec<f64>,
     pub write_batch: Vec<f64>,

@@ -36,9 +36,9 @@ const SERVICES: [&str; 3] = ["product", "payment", "order"];
 /// How long a call may take, and an order.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Pairs of orders with money for one, and orders that are followed.
+/// Pairs of orders with money for one, and orders that are followed: a p99 takes a thousand events.
 const PAIRS: u64 = 64;
-const FOLLOWED: usize = 100;
+const FOLLOWED: usize = 400;
 
 const PRICE: i64 = 1_000;
 const SKU: &str = "mug";

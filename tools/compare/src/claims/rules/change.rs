@@ -71,16 +71,16 @@ fn one_more_field(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "On the wire and on the reader. An old client with the course's two fields is taken by {old}, refused by {not_old}. An \
-             entry with a field that the service does not know is taken by {new}, refused by {not_new}. Protocol Buffers skip \
-             what they do not know; tarpc's MessagePack is positional, so it has a version; the broker refuses unknown fields on \
-             purpose, so that a typing error is noticed."
+            "On the wire and on the reader. An old client with the course's two fields is taken by {old}, refused by \
+             {not_old}. An entry with a field that the service does not know is taken by {new}, refused by {not_new}. \
+             Protocol Buffers skip what they do not know; tarpc's MessagePack is positional, so it has a version; where our \
+             services read JSON they refuse unknown fields on purpose, so that a typing error is noticed."
         ),
         format!(
-            "Зависит от протокола и от того, кто читает. Старого клиента с двумя полями из курса принимают: {old}; отклоняют: \
-             {not_old}. Запись с полем, которого сервис не знает, принимают: {new}; отклоняют: {not_new}. Protocol Buffers \
-             пропускают незнакомое; MessagePack в tarpc позиционный, поэтому у него есть версия; broker отклоняет незнакомые поля \
-             намеренно, чтобы опечатка не прошла незамеченной."
+            "Зависит от протокола и от того, кто читает. Старого клиента с двумя полями из курса принимают: {old}; \
+             отклоняют: {not_old}. Запись с полем, которого сервис не знает, принимают: {new}; отклоняют: {not_new}. \
+             Protocol Buffers пропускают незнакомое; MessagePack в tarpc позиционный, поэтому у него есть версия; в JSON наши \
+             сервисы отклоняют незнакомые поля намеренно, чтобы опечатка не прошла незамеченной."
         ),
     )
 }
