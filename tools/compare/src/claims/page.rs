@@ -91,8 +91,14 @@ fn circumstances(record: &Record, language: Language) -> String {
     let warnings = record.warnings.iter().map(|warning| warning.text(language)).collect::<Vec<_>>();
     let warnings = if warnings.is_empty() { String::new() } else { format!(" **{}**", warnings.join(" ")) };
     language.pick(
-        format!("Measured {date} at commit {commit}: {processor}, {cores} cores, {mib} MiB, {kernel}, {rustc}.{warnings}"),
-        format!("Измерено {date} на коммите {commit}: {processor}, ядер: {cores}, {mib} МиБ, {kernel}, {rustc}.{warnings}"),
+        format!(
+            "Measured {date} at commit {commit}: {processor}, {cores} cores, {mib} MiB, {kernel}, \
+                 {rustc}.{warnings}"
+        ),
+        format!(
+            "Измерено {date} на коммите {commit}: {processor}, ядер: {cores}, {mib} МиБ, {kernel}, \
+                 {rustc}.{warnings}"
+        ),
     )
 }
 

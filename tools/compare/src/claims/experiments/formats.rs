@@ -145,8 +145,8 @@ async fn over_rabbitmq(site: &Site, more: bool) -> anyhow::Result<bool> {
     Ok(stored)
 }
 
-/// Entries with a mistake in each as messages of Protocol Buffers: how many there are, how many cannot be decoded, and how
-/// many of the others the check refuses.
+/// Entries with a mistake in each as messages of Protocol Buffers: how many there are, how many cannot be decoded, and
+/// how many of the others the check refuses.
 fn mistakes() -> (u64, u64, u64) {
     let sound = || grpc::log(&entry("mistake"), None);
     let wrong = [

@@ -1,4 +1,5 @@
-//! Clients in Python: the solutions of labs 1 and 4, which know HTTP and AMQP alone, and one that knows logs.proto alone.
+//! Clients in Python: the solutions of labs 1 and 4, which know HTTP and AMQP alone, and one that knows logs.proto
+//! alone.
 
 use std::{path::Path, process::Stdio};
 

@@ -1,4 +1,5 @@
-//! What passes on each wire: `fourwire explain` sends the entries and accounts for every byte; here its recordings are read.
+//! What passes on each wire: `fourwire explain` sends the entries and accounts for every byte; its recordings are read
+//! here.
 
 use std::{collections::BTreeMap, path::Path};
 

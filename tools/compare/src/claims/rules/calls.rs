@@ -10,7 +10,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 1,
         quotes: &[(
             Lecture::RpcGrpc,
-            "позволяет программе вызывать функции, находящиеся на других компьютерах в сети, как если бы они были локальными",
+            "позволяет программе вызывать функции, находящиеся на других компьютерах в сети, как если бы они были \
+             локальными",
         )],
         quotes_en: &["a program calls functions on other computers as if they were local"],
         asks: &[Ask::Calls],
@@ -64,8 +65,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 30,
         quotes: &[(
             Lecture::WaysToTalk,
-            "Ключевое различие между gRPC и классическим RPC заключается в том, что для gRPC нет необходимости, чтобы обе \
-             стороны (клиент и сервер) были написаны на одном языке",
+            "Ключевое различие между gRPC и классическим RPC заключается в том, что для gRPC нет необходимости, чтобы \
+             обе стороны (клиент и сервер) были написаны на одном языке",
         )],
         quotes_en: &["the key difference from classic RPC: both ends need not be written in one language"],
         asks: &[Ask::Languages, Ask::Calls],
@@ -77,8 +78,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 32,
         quotes: &[(
             Lecture::WaysToTalk,
-            "gRPC предоставляет возможность писать одну из сторон на любом другом языке, и это реализуется довольно просто с \
-             помощью proto-файлов",
+            "gRPC предоставляет возможность писать одну из сторон на любом другом языке, и это реализуется довольно \
+             просто с помощью proto-файлов",
         )],
         quotes_en: &["one end can be written in any other language, quite simply, with .proto files"],
         asks: &[Ask::Languages],
@@ -101,9 +102,10 @@ fn as_if_local(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "In syntax only. A call in the process takes {local}, an empty call over `rpc` on loopback {remote}, {times} times as \
-             long. And it has a third outcome: with the answers swallowed, {} of {} calls ended as “unknown”, and {} of these \
-             entries were stored. Sent again with the same id they added {} rows, with a new id {}.",
+            "In syntax only. A call in the process takes {local}, an empty call over `rpc` on loopback {remote}, \
+             {times} times as long. And it has a third outcome: with the answers swallowed, {} of {} calls ended as \
+             “unknown”, and {} of these entries were stored. Sent again with the same id they added {} rows, with a \
+             new id {}.",
             calls.unknown,
             calls.unanswered,
             calls.unknown_but_stored,
@@ -111,9 +113,9 @@ fn as_if_local(figures: &Figures, language: Language) -> Option<Finding> {
             calls.again_new_id
         ),
         format!(
-            "Только по синтаксису. Вызов внутри процесса — {local}, пустой вызов через `rpc` на loopback — {remote}, в {times} \
-             раз дольше. И у него есть третий исход: когда ответы терялись, «неизвестно» вернули {} вызовов из {}, а записей из \
-             них сохранилось {}. Повтор с тем же id добавил строк: {}, с новым id — {}.",
+            "Только по синтаксису. Вызов внутри процесса — {local}, пустой вызов через `rpc` на loopback — {remote}, в \
+             {times} раз дольше. И у него есть третий исход: когда ответы терялись, «неизвестно» вернули {} вызовов из \
+             {}, а записей из них сохранилось {}. Повтор с тем же id добавил строк: {}, с новым id — {}.",
             calls.unknown,
             calls.unanswered,
             calls.unknown_but_stored,
@@ -130,14 +132,14 @@ fn only_go(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "The lectures contradict each other, and each is half right. Go's net/rpc is bound to Go by its encoding, gob, \
-             for which nobody generates code in other languages. But gob can be written: a client and a logger in Rust \
-             spoke net/rpc with each other, {stored} of {sent} entries stored."
+            "The lectures contradict each other, and each is half right. Go's net/rpc is bound to Go by its encoding, \
+             gob, for which nobody generates code in other languages. But gob can be written: a client and a logger in \
+             Rust spoke net/rpc with each other, {stored} of {sent} entries stored."
         ),
         format!(
-            "Лекции противоречат друг другу, и каждая права наполовину. net/rpc привязан к Go кодировкой gob: код для неё на \
-             других языках никто не генерирует. Но написать его можно: клиент и logger на Rust общались друг с другом по \
-             net/rpc, сохранено {stored} записей из {sent}."
+            "Лекции противоречат друг другу, и каждая права наполовину. net/rpc привязан к Go кодировкой gob: код для \
+             неё на других языках никто не генерирует. Но написать его можно: клиент и logger на Rust общались друг с \
+             другом по net/rpc, сохранено {stored} записей из {sent}."
         ),
     )
 }
@@ -158,7 +160,8 @@ fn many_languages(figures: &Figures, language: Language) -> Option<Finding> {
             "A client in {python} with nothing but `logs.proto` made {went} of the {calls} calls of a logger in Rust."
         ),
         format!(
-            "Клиент на {python}, у которого есть только `logs.proto`, выполнил {went} вызовов из {calls} у logger на Rust."
+            "Клиент на {python}, у которого есть только `logs.proto`, выполнил {went} вызовов из {calls} у logger на \
+             Rust."
         ),
     )
 }
@@ -192,14 +195,14 @@ fn parallel_calls(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "It does, and it is nothing special: all four transports carry {calls} calls in parallel. Over a hop with 20 ms of \
-             latency each way, where one call over `grpc` takes {alone} ms, {calls} calls took: {said}. What differs is the \
-             number of connections."
+            "It does, and it is nothing special: all four transports carry {calls} calls in parallel. Over a hop with \
+             20 ms of latency each way, where one call over `grpc` takes {alone} ms, {calls} calls took: {said}. What \
+             differs is the number of connections."
         ),
         format!(
-            "Поддерживает, но это не его особенность: все четыре транспорта выполняют {calls} вызова параллельно. При задержке \
-             20 мс в каждую сторону, когда один вызов через `grpc` занимает {alone} мс, {calls} вызова заняли: {said}. \
-             Разница — в числе соединений."
+            "Поддерживает, но это не его особенность: все четыре транспорта выполняют {calls} вызова параллельно. При \
+             задержке 20 мс в каждую сторону, когда один вызов через `grpc` занимает {alone} мс, {calls} вызова \
+             заняли: {said}. Разница — в числе соединений."
         ),
     )
 }
@@ -217,14 +220,15 @@ fn key_difference(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "True of gRPC, and no difference from the others: from Python {http} of {http_sent} entries were stored as JSON over \
-             HTTP and {amqp} of {amqp_sent} over AMQP, both against services in Rust. Of the course's ways only net/rpc ties \
-             both ends to one encoding, and even that was spoken from Rust ({netrpc} entries)."
+            "True of gRPC, and no difference from the others: from Python {http} of {http_sent} entries were stored as \
+             JSON over HTTP and {amqp} of {amqp_sent} over AMQP, both against services in Rust. Of the course's ways \
+             only net/rpc ties both ends to one encoding, and even that was spoken from Rust ({netrpc} entries)."
         ),
         format!(
-            "О gRPC это верно, но от остальных это его не отличает: из Python сохранено {http} записей из {http_sent} в JSON по \
-             HTTP и {amqp} из {amqp_sent} по AMQP — и там и там сервисы на Rust. Из способов курса только net/rpc привязывает \
-             обе стороны к одной кодировке, да и на нём удалось говорить из Rust (записей: {netrpc})."
+            "О gRPC это верно, но от остальных это его не отличает: из Python сохранено {http} записей из {http_sent} \
+             в JSON по HTTP и {amqp} из {amqp_sent} по AMQP — и там и там сервисы на Rust. Из способов курса только \
+             net/rpc привязывает обе стороны к одной кодировке, да и на нём удалось говорить из Rust (записей: \
+             {netrpc})."
         ),
     )
 }
@@ -237,12 +241,14 @@ fn from_the_proto(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "{went} of {calls} calls, unary and all kinds of streams, by code that protoc generated from one file. What the .proto \
-             does not say: deadlines, which statuses are certain, and what an absent field means. Lab 6 asks for that."
+            "{went} of {calls} calls, unary and all kinds of streams, by code that protoc generated from one file. \
+             What the .proto does not say: deadlines, which statuses are certain, and what an absent field means. Lab \
+             6 asks for that."
         ),
         format!(
-            "{went} вызовов из {calls} — унарные и все виды потоков — кодом, который protoc сгенерировал по одному файлу. Чего в \
-             .proto нет: дедлайнов, какие статусы что гарантируют и что значит отсутствующее поле. Об этом задание 6."
+            "{went} вызовов из {calls} — унарные и все виды потоков — кодом, который protoc сгенерировал по одному \
+             файлу. Чего в .proto нет: дедлайнов, какие статусы что гарантируют и что значит отсутствующее поле. Об \
+             этом задание 6."
         ),
     )
 }

@@ -73,14 +73,14 @@ fn one_more_field(figures: &Figures, language: Language) -> Option<Finding> {
         format!(
             "On the wire and on the reader. An old client with the course's two fields is taken by {old}, refused by \
              {not_old}. An entry with a field that the service does not know is taken by {new}, refused by {not_new}. \
-             Protocol Buffers skip what they do not know; tarpc's MessagePack is positional, so it has a version; where our \
-             services read JSON they refuse unknown fields on purpose, so that a typing error is noticed."
+             Protocol Buffers skip what they do not know; tarpc's MessagePack is positional, so it has a version; \
+             where our services read JSON they refuse unknown fields on purpose, so that a typing error is noticed."
         ),
         format!(
             "Зависит от протокола и от того, кто читает. Старого клиента с двумя полями из курса принимают: {old}; \
              отклоняют: {not_old}. Запись с полем, которого сервис не знает, принимают: {new}; отклоняют: {not_new}. \
-             Protocol Buffers пропускают незнакомое; MessagePack в tarpc позиционный, поэтому у него есть версия; в JSON наши \
-             сервисы отклоняют незнакомые поля намеренно, чтобы опечатка не прошла незамеченной."
+             Protocol Buffers пропускают незнакомое; MessagePack в tarpc позиционный, поэтому у него есть версия; в \
+             JSON наши сервисы отклоняют незнакомые поля намеренно, чтобы опечатка не прошла незамеченной."
         ),
     )
 }
@@ -98,14 +98,16 @@ fn types(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Of {tried} mistakes in an entry the types of logs.proto caught {by_types}; {by_check} were well-typed and were caught by \
-             the check behind them, such as an empty name: proto3 gives \"\" for what is missing. And no type helps against \
-             sending twice: {doubled} entries whose answers were lost, sent again with new ids, became {doubled} rows too many."
+            "Of {tried} mistakes in an entry the types of logs.proto caught {by_types}; {by_check} were well-typed and \
+             were caught by the check behind them, such as an empty name: proto3 gives \"\" for what is missing. And \
+             no type helps against sending twice: {doubled} entries whose answers were lost, sent again with new ids, \
+             became {doubled} rows too many."
         ),
         format!(
-            "Из {tried} ошибок в записи типы logs.proto поймали {by_types}; ещё {by_check} по типам корректны, и их поймала проверка \
-             значений — например, пустое имя: отсутствующее поле в proto3 — это \"\". А от повторной отправки типы не спасают: \
-             записи, ответы на которые потерялись, отправили ещё раз с новыми id — лишних строк стало {doubled}."
+            "Из {tried} ошибок в записи типы logs.proto поймали {by_types}; ещё {by_check} по типам корректны, и их \
+             поймала проверка значений — например, пустое имя: отсутствующее поле в proto3 — это \"\". А от повторной \
+             отправки типы не спасают: записи, ответы на которые потерялись, отправили ещё раз с новыми id — лишних \
+             строк стало {doubled}."
         ),
     )
 }
@@ -127,14 +129,14 @@ fn additional_work(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "On what to. Lines of our clients that are neither comments nor tests: `http` {http}, `rpc` {rpc}, `grpc` {grpc} with {proto} \
-             of logs.proto for all its calls, `rabbitmq` {rabbitmq}. gRPC is no more work than another direct transport done \
-             right; a queue is."
+            "On what to. Lines of our clients that are neither comments nor tests: `http` {http}, `rpc` {rpc}, `grpc` \
+             {grpc} with {proto} of logs.proto for all its calls, `rabbitmq` {rabbitmq}. gRPC is no more work than \
+             another direct transport done right; a queue is."
         ),
         format!(
-            "Смотря на что переходить. Строк кода наших клиентов без комментариев и тестов: `http` — {http}, `rpc` — {rpc}, `grpc` — \
-             {grpc} и {proto} в logs.proto на все вызовы, `rabbitmq` — {rabbitmq}. gRPC не требует больше работы, чем другой \
-             прямой транспорт, сделанный как следует; очередь — требует."
+            "Смотря на что переходить. Строк кода наших клиентов без комментариев и тестов: `http` — {http}, `rpc` — \
+             {rpc}, `grpc` — {grpc} и {proto} в logs.proto на все вызовы, `rabbitmq` — {rabbitmq}. gRPC не требует \
+             больше работы, чем другой прямой транспорт, сделанный как следует; очередь — требует."
         ),
     )
 }

@@ -55,7 +55,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 16,
         quotes: &[(
             Lecture::RpcGrpc,
-            "Клиент отправляет множество сообщений на сервер и получает один ответ, что полезно для отправки большого объёма данных",
+            "Клиент отправляет множество сообщений на сервер и получает один ответ, что полезно для отправки большого \
+             объёма данных",
         )],
         quotes_en: &["client streaming is useful for sending large amounts of data"],
         asks: &[Ask::Streams, Ask::Load],
@@ -109,7 +110,8 @@ fn streaming(figures: &Figures, language: Language) -> Option<Finding> {
         ),
         format!(
             "Один поток `WriteLogs` сохраняет в {stream} раза больше записей, чем 64 параллельных вызова `WriteLog`: \
-             {many} против {one}. Но почти то же дают пакеты безо всякого стриминга: `WriteBatch` по 256 — в {batch} раза."
+             {many} против {one}. Но почти то же дают пакеты безо всякого стриминга: `WriteBatch` по 256 — в {batch} \
+             раза."
         ),
     )
 }
@@ -138,12 +140,12 @@ fn waiting(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Whoever has many requests is done with all of them sooner: over `grpc` {slow} one after the other, {fast} with \
-             64 in parallel. But each single one takes longer, not shorter: p50 {alone} alone, {among} among 64."
+            "Whoever has many requests is done with all of them sooner: over `grpc` {slow} one after the other, {fast} \
+             with 64 in parallel. But each single one takes longer, not shorter: p50 {alone} alone, {among} among 64."
         ),
         format!(
-            "Все запросы вместе заканчиваются раньше: через `grpc` — {slow} по одному и {fast} по 64 параллельно. Но каждый \
-             отдельный запрос ждёт дольше: p50 {alone} в одиночку и {among} среди 64."
+            "Все запросы вместе заканчиваются раньше: через `grpc` — {slow} по одному и {fast} по 64 параллельно. Но \
+             каждый отдельный запрос ждёт дольше: p50 {alone} в одиночку и {among} среди 64."
         ),
     )
 }
@@ -159,12 +161,12 @@ fn usual_approach(figures: &Figures, language: Language) -> Option<Finding> {
         Verdict::Refuted,
         language,
         format!(
-            "Plain HTTP with JSON takes orders in parallel, too: {slow} with one client, {fast} with 64, {by} times as many. \
-             It uses a connection for each request in flight, where gRPC uses one for all."
+            "Plain HTTP with JSON takes orders in parallel, too: {slow} with one client, {fast} with 64, {by} times as \
+             many. It uses a connection for each request in flight, where gRPC uses one for all."
         ),
         format!(
-            "Обычный HTTP с JSON тоже принимает заказы параллельно: {slow} с одним клиентом и {fast} с 64 — в {by} раза \
-             больше. Только на каждый одновременный запрос нужно своё соединение, а у gRPC оно одно на всех."
+            "Обычный HTTP с JSON тоже принимает заказы параллельно: {slow} с одним клиентом и {fast} с 64 — в {by} \
+             раза больше. Только на каждый одновременный запрос нужно своё соединение, а у gRPC оно одно на всех."
         ),
     )
 }
@@ -184,13 +186,15 @@ fn large_amounts(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "`fourwire load` sends a file in one stream: {} lines in {seconds} s, and the client's memory stays flat, {} MiB \
-             for {} lines and {} MiB for {}. Flow control holds it back when the logger is slower. Claim 5 says what a batch does.",
+            "`fourwire load` sends a file in one stream: {} lines in {seconds} s, and the client's memory stays flat, \
+             {} MiB for {} lines and {} MiB for {}. Flow control holds it back when the logger is slower. Claim 5 says \
+             what a batch does.",
             lines[1], mib[0], lines[0], mib[1], lines[1]
         ),
         format!(
-            "`fourwire load` отправляет файл одним потоком: {} строк за {seconds} с, и память клиента не растёт — {} МиБ на \
-             {} строк и {} МиБ на {}. Если logger медленнее, клиента притормаживает управление потоком. Что даёт пакет — в тезисе 5.",
+            "`fourwire load` отправляет файл одним потоком: {} строк за {seconds} с, и память клиента не растёт — {} \
+             МиБ на {} строк и {} МиБ на {}. Если logger медленнее, клиента притормаживает управление потоком. Что \
+             даёт пакет — в тезисе 5.",
             lines[1], mib[0], lines[0], mib[1], lines[1]
         ),
     )
@@ -210,13 +214,14 @@ fn because_binary(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Encoding and decoding an entry takes {protobuf} as Protocol Buffers, {part} % of a request of {request} over \
-             `grpc`; as JSON it takes {json}. A single fsync takes {sync}: what a request waits for is the disk and the \
-             hand-overs between threads and processes."
+            "Encoding and decoding an entry takes {protobuf} as Protocol Buffers, {part} % of a request of {request} \
+             over `grpc`; as JSON it takes {json}. A single fsync takes {sync}: what a request waits for is the disk \
+             and the hand-overs between threads and processes."
         ),
         format!(
-            "Закодировать и разобрать запись в Protocol Buffers — {protobuf}, это {part} % запроса через `grpc` ({request}); \
-             в JSON — {json}. Один fsync — {sync}: запрос ждёт диска и передачи между потоками и процессами, а не формата."
+            "Закодировать и разобрать запись в Protocol Buffers — {protobuf}, это {part} % запроса через `grpc` \
+             ({request}); в JSON — {json}. Один fsync — {sync}: запрос ждёт диска и передачи между потоками и \
+             процессами, а не формата."
         ),
     )
 }
@@ -240,12 +245,12 @@ fn resources(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "CPU time per entry, one client → 64 clients: {said}. One commit and one fsync serve all that wait, and calls \
-             share system calls. It holds over every direct transport, not only over gRPC."
+            "CPU time per entry, one client → 64 clients: {said}. One commit and one fsync serve all that wait, and \
+             calls share system calls. It holds over every direct transport, not only over gRPC."
         ),
         format!(
-            "Время CPU на запись, один клиент → 64: {said}. Один коммит и один fsync обслуживают всех ожидающих, а вызовы \
-             делят системные вызовы. Так у каждого прямого транспорта, не только у gRPC."
+            "Время CPU на запись, один клиент → 64: {said}. Один коммит и один fsync обслуживают всех ожидающих, а \
+             вызовы делят системные вызовы. Так у каждого прямого транспорта, не только у gRPC."
         ),
     )
 }

@@ -1,7 +1,7 @@
 //! The claims, each with the rule of its verdict: a topic is a file.
 //!
-//! A rule reads nothing but figures. Where a ratio decides, it speaks only if the interval is clear: all of it beyond what
-//! the same cell differs from itself, and 3 % at the least.
+//! A rule reads nothing but figures. Where a ratio decides, it speaks only if the interval is clear: all of it beyond
+//! what the same cell differs from itself, and 3 % at the least.
 
 mod calls;
 mod change;

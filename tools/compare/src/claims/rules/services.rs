@@ -77,16 +77,17 @@ fn complexity(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "It trades one kind for another (“monolithic” is meant). A hop costs: the broker alone answers {alone}, and with a logger \
-             behind it {hops}. It adds failures: with the logger killed, the direct transports accepted {direct} of {} entries. It can \
-             also contain one: `rabbitmq` accepted {queued} of {sent}, of which {stored} were stored once the logger was back.",
+            "It trades one kind for another (“monolithic” is meant). A hop costs: the broker alone answers {alone}, \
+             and with a logger behind it {hops}. It adds failures: with the logger killed, the direct transports \
+             accepted {direct} of {} entries. It can also contain one: `rabbitmq` accepted {queued} of {sent}, of \
+             which {stored} were stored once the logger was back.",
             sent * Direct::ALL.len() as u64
         ),
         format!(
-            "Одни сложности меняются на другие (в лекции имелись в виду «монолитные»). Переход по сети стоит: broker сам по себе \
-             отвечает {alone}, а с logger за ним — {hops}. Появляются новые отказы: при убитом logger прямые транспорты приняли {direct} \
-             записей из {}. Зато отказ можно и локализовать: `rabbitmq` принял {queued} из {sent}, и после возвращения logger \
-             сохранено {stored}.",
+            "Одни сложности меняются на другие (в лекции имелись в виду «монолитные»). Переход по сети стоит: broker \
+             сам по себе отвечает {alone}, а с logger за ним — {hops}. Появляются новые отказы: при убитом logger \
+             прямые транспорты приняли {direct} записей из {}. Зато отказ можно и локализовать: `rabbitmq` принял \
+             {queued} из {sent}, и после возвращения logger сохранено {stored}.",
             sent * Direct::ALL.len() as u64
         ),
     )
@@ -118,8 +119,9 @@ fn deployed_apart(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Deployed, yes: broker and listener were started before the logger, and {order}. Scaled is another matter: a second \
-             listener brings {by} times ({one} to {two}) where both share the cores and the one logger that they write to."
+            "Deployed, yes: broker and listener were started before the logger, and {order}. Scaled is another matter: \
+             a second listener brings {by} times ({one} to {two}) where both share the cores and the one logger that \
+             they write to."
         ),
         format!(
             "Развёрнут — да: broker и listener запустили раньше logger, и {order}. С масштабированием сложнее: второй \
@@ -142,13 +144,14 @@ fn to_a_queue(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Not in the detail that matters: `basic.publish` names `{to}` and no queue. Where no queue is bound, the message is in \
-             none: of {all} mandatory ones {returned} were returned, of {all} others {confirmed} were confirmed, and are gone."
+            "Not in the detail that matters: `basic.publish` names `{to}` and no queue. Where no queue is bound, the \
+             message is in none: of {all} mandatory ones {returned} were returned, of {all} others {confirmed} were \
+             confirmed, and are gone."
         ),
         format!(
-            "В важной детали — нет: в `basic.publish` указано `{to}`, а очередь не указана. Если к обменнику ничего не привязано, \
-             сообщения нет нигде: из {all} с флагом mandatory вернулось {returned}, из {all} без него подтверждено {confirmed} — \
-             и все они пропали."
+            "В важной детали — нет: в `basic.publish` указано `{to}`, а очередь не указана. Если к обменнику ничего не \
+             привязано, сообщения нет нигде: из {all} с флагом mandatory вернулось {returned}, из {all} без него \
+             подтверждено {confirmed} — и все они пропали."
         ),
     )
 }
@@ -168,14 +171,14 @@ fn listener(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "On the acknowledgement. A consumer with automatic acknowledgements, as the course's, died after {handled} of {delivered} \
-             messages: {gone} are gone. With manual ones RabbitMQ had {kept} back. Our listener, killed under load: of {accepted} \
-             accepted entries {lost} were lost and {doubled} stored twice."
+            "On the acknowledgement. A consumer with automatic acknowledgements, as the course's, died after {handled} \
+             of {delivered} messages: {gone} are gone. With manual ones RabbitMQ had {kept} back. Our listener, killed \
+             under load: of {accepted} accepted entries {lost} were lost and {doubled} stored twice."
         ),
         format!(
-            "Зависит от подтверждений. Потребитель с автоматическими подтверждениями, как в курсе, умер, обработав {handled} сообщений \
-             из {delivered}: пропало {gone}. При ручных в очередь вернулись {kept}. Наш listener убили под нагрузкой: из {accepted} \
-             принятых записей потеряно {lost}, сохранено дважды {doubled}."
+            "Зависит от подтверждений. Потребитель с автоматическими подтверждениями, как в курсе, умер, обработав \
+             {handled} сообщений из {delivered}: пропало {gone}. При ручных в очередь вернулись {kept}. Наш listener \
+             убили под нагрузкой: из {accepted} принятых записей потеряно {lost}, сохранено дважды {doubled}."
         ),
     )
 }

@@ -56,15 +56,17 @@ fn enough_money(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Asking is not enough. {pairs} times two orders came at once, with money for one: {passed} of {} looks at the account \
-             found enough. The shop sets money aside in the transaction that checks it (`Hold`), so {paid} orders were paid and \
-             {rejected} refused. By the check alone {more} more would have been paid with the same money.",
+            "Asking is not enough. {pairs} times two orders came at once, with money for one: {passed} of {} looks at \
+             the account found enough. The shop sets money aside in the transaction that checks it (`Hold`), so {paid} \
+             orders were paid and {rejected} refused. By the check alone {more} more would have been paid with the \
+             same money.",
             2 * pairs
         ),
         format!(
-            "Одной проверки мало. {pairs} раза приходили сразу два заказа, а денег было на один: из {} проверок счёта денег хватало \
-             в {passed}. Магазин резервирует деньги в той же транзакции, что и проверяет (`Hold`), поэтому оплачено {paid} заказа, \
-             отклонено {rejected}. По одной проверке теми же деньгами оплатили бы ещё {more}.",
+            "Одной проверки мало. {pairs} раза приходили сразу два заказа, а денег было на один: из {} проверок счёта \
+             денег хватало в {passed}. Магазин резервирует деньги в той же транзакции, что и проверяет (`Hold`), \
+             поэтому оплачено {paid} заказа, отклонено {rejected}. По одной проверке теми же деньгами оплатили бы ещё \
+             {more}.",
             2 * pairs
         ),
     )
@@ -78,16 +80,16 @@ fn notify(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "It can, and it is not needed for that. A server stream (`WatchOrder`) told {events} events of an order, and `OrderUpdates` \
-             in both directions told {alike} of them alike; after the opening the client sent {one} bytes on the one and {both} on the \
-             other. Both directions pay when one stream serves many orders. A browser has no bidirectional streaming over gRPC-Web at \
-             all: the shop's page reads server-sent events."
+            "It can, and it is not needed for that. A server stream (`WatchOrder`) told {events} events of an order, \
+             and `OrderUpdates` in both directions told {alike} of them alike; after the opening the client sent {one} \
+             bytes on the one and {both} on the other. Both directions pay when one stream serves many orders. A \
+             browser has no bidirectional streaming over gRPC-Web at all: the shop's page reads server-sent events."
         ),
         format!(
-            "Может, но для этого он не нужен. Серверный поток (`WatchOrder`) передал {events} событий заказа, двунаправленный \
-             `OrderUpdates` — столько же таких же: {alike}; после открытия клиент отправил {one} байт в первом и {both} во втором. \
-             Двунаправленный поток окупается, когда один обслуживает много заказов. В браузере через gRPC-Web его и вовсе нет: \
-             страница магазина читает server-sent events."
+            "Может, но для этого он не нужен. Серверный поток (`WatchOrder`) передал {events} событий заказа, \
+             двунаправленный `OrderUpdates` — столько же таких же: {alike}; после открытия клиент отправил {one} байт \
+             в первом и {both} во втором. Двунаправленный поток окупается, когда один обслуживает много заказов. В \
+             браузере через gRPC-Web его и вовсе нет: страница магазина читает server-sent events."
         ),
     )
 }
@@ -108,12 +110,14 @@ fn as_soon_as(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "From the stamp of a change, just before its commit, to its event at the watcher: p50 {half}, p99 {most} of {events} events, \
-             commit included. What the lecture leaves out is what comes after a cut: a watcher resumes by position."
+            "From the stamp of a change, just before its commit, to its event at the watcher: p50 {half}, p99 {most} \
+             of {events} events, commit included. What the lecture leaves out is what comes after a cut: a watcher \
+             resumes by position."
         ),
         format!(
-            "От отметки времени изменения, прямо перед коммитом, до события у наблюдателя: p50 {half}, p99 {most} по {events} событиям, \
-             вместе с коммитом. О чём лекция молчит — что будет после обрыва: наблюдатель продолжает с позиции."
+            "От отметки времени изменения, прямо перед коммитом, до события у наблюдателя: p50 {half}, p99 {most} по \
+             {events} событиям, вместе с коммитом. О чём лекция молчит — что будет после обрыва: наблюдатель \
+             продолжает с позиции."
         ),
     )
 }

@@ -17,7 +17,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 4,
         quotes: &[(
             Lecture::RpcGrpc,
-            "обеспечивают высокую производительность и низкую задержку благодаря использованию бинарного формата передачи данных",
+            "обеспечивают высокую производительность и низкую задержку благодаря использованию бинарного формата \
+             передачи данных",
         )],
         quotes_en: &["high performance and low latency thanks to a binary format"],
         asks: &[Ask::Grid, Ask::Wires],
@@ -164,8 +165,8 @@ fn binary(figures: &Figures, language: Language) -> Option<Finding> {
              clients {many}."
         ),
         format!(
-            "Бинарный формат короче: запись с пятью буквами текста занимает по пути к logger {grpc} байт через `grpc` и \
-             {http} через `http` в JSON. Но решает не он: {said} При 64 Б: один клиент — {one}; 64 клиента — {many}."
+            "Бинарный формат короче: запись с пятью буквами текста занимает по пути к logger {grpc} байт через `grpc` \
+             и {http} через `http` в JSON. Но решает не он: {said} При 64 Б: один клиент — {one}; 64 клиента — {many}."
         ),
     )
 }
@@ -184,8 +185,8 @@ fn faster_than_rpc(figures: &Figures, language: Language) -> Option<Finding> {
         places.verdict(),
         language,
         format!(
-            "{said} With 64 B and 64 clients: {many}; CPU time per entry {rpc} and {grpc}. `rpc` is tarpc here, Rust at \
-             both ends. “Better” is not measured: clients in other languages and streams are real advantages."
+            "{said} With 64 B and 64 clients: {many}; CPU time per entry {rpc} and {grpc}. `rpc` is tarpc here, Rust \
+             at both ends. “Better” is not measured: clients in other languages and streams are real advantages."
         ),
         format!(
             "{said} При 64 Б и 64 клиентах: {many}; время CPU на запись — {rpc} и {grpc}. `rpc` здесь — tarpc, Rust с \
@@ -213,13 +214,13 @@ fn some_cases(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "{said} Nor does it help to dial for each call, as the course does; p50 of an entry: {anew}, and on a kept \
-             connection {kept}. Elsewhere it does happen: an experiment \
-             with Consul in 2019 saved [40 % of CPU](https://github.com/hashicorp/consul/pull/5656), and was not merged."
+             connection {kept}. Elsewhere it does happen: an experiment with Consul in 2019 saved [40 % of \
+             CPU](https://github.com/hashicorp/consul/pull/5656), and was not merged."
         ),
         format!(
-            "{said} Не помогает и новое соединение на каждый вызов, как в курсе; p50 одной записи: {anew}, а на постоянном \
-             соединении — {kept}. В других системах так бывает: эксперимент с \
-             Consul в 2019 году сэкономил [40 % CPU](https://github.com/hashicorp/consul/pull/5656), но принят не был."
+            "{said} Не помогает и новое соединение на каждый вызов, как в курсе; p50 одной записи: {anew}, а на \
+             постоянном соединении — {kept}. В других системах так бывает: эксперимент с Consul в 2019 году сэкономил \
+             [40 % CPU](https://github.com/hashicorp/consul/pull/5656), но принят не был."
         ),
     )
 }
@@ -246,7 +247,8 @@ fn many_situations(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "{said} That is so for log entries of 64 B to 128 KiB over loopback; a network that loses packets was not tried."
+            "{said} That is so for log entries of 64 B to 128 KiB over loopback; a network that loses packets was not \
+             tried."
         ),
         format!(
             "{said} Это о записях лога от 64 Б до 128 КиБ через loopback; сеть с потерями не проверялась."

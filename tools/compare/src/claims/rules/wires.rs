@@ -26,8 +26,8 @@ pub(super) const CLAIMS: &[Claim] = &[
         id: 15,
         quotes: &[(
             Lecture::RpcGrpc,
-            "Клиент отправляет один запрос и получает поток ответов… отправляет множество сообщений на сервер и получает \
-             один ответ… могут отправлять данные друг другу одновременно",
+            "Клиент отправляет один запрос и получает поток ответов… отправляет множество сообщений на сервер и \
+             получает один ответ… могут отправлять данные друг другу одновременно",
         )],
         quotes_en: &["the three kinds of streaming: server, client, both"],
         asks: &[Ask::Wires],
@@ -67,14 +67,14 @@ fn compression(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "Not by itself. A text of {text} times the same letter took {sent} bytes to the logger; {compressed} of \
-             {messages} messages had the flag of a compressed one, and {} header said `grpc-encoding`. gRPC can compress, if \
-             both ends ask for it. What it always packs is headers (HPACK).",
+             {messages} messages had the flag of a compressed one, and {} header said `grpc-encoding`. gRPC can \
+             compress, if both ends ask for it. What it always packs is headers (HPACK).",
             if wires.encodings == 0 { "no".to_owned() } else { wires.encodings.to_string() }
         ),
         format!(
             "Само по себе — нет. Текст из {text} одинаковых букв занял по пути к logger {sent} байт; флаг сжатия был у \
-             {compressed} сообщений из {messages}, заголовков `grpc-encoding` — {}. gRPC умеет сжимать, если это включить с \
-             обеих сторон. Всегда упаковываются только заголовки (HPACK).",
+             {compressed} сообщений из {messages}, заголовков `grpc-encoding` — {}. gRPC умеет сжимать, если это \
+             включить с обеих сторон. Всегда упаковываются только заголовки (HPACK).",
             wires.encodings
         ),
     )
@@ -87,12 +87,13 @@ fn both_directions(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "On one `SyncLogs` stream {before} acknowledgements came back before the last of {entries} entries was sent. What \
-             the lecture leaves out: flow control in each direction, and where to resume after a cut."
+            "On one `SyncLogs` stream {before} acknowledgements came back before the last of {entries} entries was \
+             sent. What the lecture leaves out: flow control in each direction, and where to resume after a cut."
         ),
         format!(
-            "В одном потоке `SyncLogs` вернулось подтверждений: {before} — ещё до отправки последней из {entries} записей. \
-             О чём лекция молчит: управление потоком в каждую сторону и с какого места продолжать после обрыва."
+            "В одном потоке `SyncLogs` вернулось подтверждений: {before} — ещё до отправки последней из {entries} \
+             записей. О чём лекция молчит: управление потоком в каждую сторону и с какого места продолжать после \
+             обрыва."
         ),
     )
 }
@@ -125,8 +126,8 @@ fn json_over_http(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "The request is a POST, and the content types of request and response are {said}. What the lecture leaves out is \
-             what the answer promises: stored, queued, or nothing certain."
+            "The request is a POST, and the content types of request and response are {said}. What the lecture leaves \
+             out is what the answer promises: stored, queued, or nothing certain."
         ),
         format!(
             "Запрос — POST, типы содержимого запроса и ответа — {said}. О чём лекция молчит: что обещает ответ — \
