@@ -42,14 +42,15 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<Option<Languages>> 
     }
     let site = bench.site("languages").await?;
     let directory = site.directory();
-    for (name, text) in [("http.py", HTTP), ("amqp.py", AMQP), ("grpc_calls.py", GRPC), ("logs.proto", PROTO)]
+    for (name, text) in
+        [("http_client.py", HTTP), ("amqp_client.py", AMQP), ("grpc_calls.py", GRPC), ("logs.proto", PROTO)]
     {
         std::fs::write(directory.join(name), text)?;
     }
     let version = Command::new(PYTHON).arg("--version").output().await?;
     let broker = format!("http://{}", site.broker_at);
-    let http = through(&site, "http.py", ("BROKER_URL", &broker), "http").await?;
-    let amqp = through(&site, "amqp.py", ("AMQP_URL", site.setting("AMQP_URL")?), "rabbitmq").await?;
+    let http = through(&site, "http_client.py", ("BROKER_URL", &broker), "http").await?;
+    let amqp = through(&site, "amqp_client.py", ("AMQP_URL", site.setting("AMQP_URL")?), "rabbitmq").await?;
     Ok(Some(Languages {
         python: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
         http: [ENTRIES, http],
