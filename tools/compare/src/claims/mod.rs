@@ -1,8 +1,8 @@
 //! `compare claims`: what the two lectures of `course/lectures/` say, and what a run shows of it.
 //!
 //! The experiments measure, each once, and leave their [`Figures`]; [`rules`] has the claims, each with the rule that
-//! makes its verdict of the figures; [`page`] writes docs/claims.md and its Russian twin of the record. What is opinion or
-//! history has no experiment: it stands in the templates of the pages, with its source.
+//! makes its verdict of the figures; [`page`] writes docs/claims.md and its Russian twin. What is opinion or history has
+//! no experiment: it stands in the templates of the pages, with its source.
 
 mod claim;
 mod experiments;

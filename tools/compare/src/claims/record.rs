@@ -66,6 +66,8 @@ impl Record {
         let claims = ids.into_iter().map(|id| Judged { id, verdict: Verdict::NotShown }).collect();
         let Circumstances { date, commit, processor, cores, memory_mib, kernel, versions, .. } =
             circumstances;
+        // Its version; what comes after it is the machine's own business.
+        let kernel = kernel.split('-').next().unwrap_or_default().to_owned();
         let record = Record {
             date,
             commit,

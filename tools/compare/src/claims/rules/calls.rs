@@ -113,8 +113,8 @@ fn as_if_local(figures: &Figures, language: Language) -> Option<Finding> {
             calls.again_new_id
         ),
         format!(
-            "Только по синтаксису. Вызов внутри процесса — {local}, пустой вызов через `rpc` на loopback — {remote}, в \
-             {times} раз дольше. И у него есть третий исход: когда ответы терялись, «неизвестно» вернули {} вызовов из \
+            "Только по синтаксису. Вызов внутри процесса — {local}, пустой вызов через `rpc` на loopback — {remote}, \
+             это {times} к 1. И у него есть третий исход: когда ответы терялись, «неизвестно» вернули {} вызовов из \
              {}, а записей из них сохранилось {}. Повтор с тем же id добавил строк: {}, с новым id — {}.",
             calls.unknown,
             calls.unanswered,
@@ -195,14 +195,14 @@ fn parallel_calls(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "It does, and it is nothing special: all four transports carry {calls} calls in parallel. Over a hop with \
-             20 ms of latency each way, where one call over `grpc` takes {alone} ms, {calls} calls took: {said}. What \
-             differs is the number of connections."
+            "Over a hop with 20 ms of latency each way, where one call over `grpc` takes {alone} ms, {calls} calls at \
+             a time took: {said}. In turn it would be {calls} times one call. Parallel calls are no privilege of gRPC; \
+             what differs is the number of connections."
         ),
         format!(
-            "Поддерживает, но это не его особенность: все четыре транспорта выполняют {calls} вызова параллельно. При \
-             задержке 20 мс в каждую сторону, когда один вызов через `grpc` занимает {alone} мс, {calls} вызова \
-             заняли: {said}. Разница — в числе соединений."
+            "При задержке 20 мс в каждую сторону, когда один вызов через `grpc` занимает {alone} мс, {calls} \
+             одновременных вызова заняли: {said}. По очереди вышло бы в {calls} раза больше, чем один вызов. \
+             Параллельность — не привилегия gRPC; разница — в числе соединений."
         ),
     )
 }

@@ -141,11 +141,11 @@ fn waiting(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "Whoever has many requests is done with all of them sooner: over `grpc` {slow} one after the other, {fast} \
-             with 64 in parallel. But each single one takes longer, not shorter: p50 {alone} alone, {among} among 64."
+             with 64 in parallel. What a single one waits is another matter: p50 {alone} alone, {among} among 64."
         ),
         format!(
-            "Все запросы вместе заканчиваются раньше: через `grpc` — {slow} по одному и {fast} по 64 параллельно. Но \
-             каждый отдельный запрос ждёт дольше: p50 {alone} в одиночку и {among} среди 64."
+            "Все запросы вместе заканчиваются раньше: через `grpc` — {slow} по одному и {fast} по 64 параллельно. \
+             Сколько ждёт отдельный запрос — дело другое: p50 {alone} в одиночку и {among} среди 64."
         ),
     )
 }
@@ -186,15 +186,15 @@ fn large_amounts(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "`fourwire load` sends a file in one stream: {} lines in {seconds} s, and the client's memory stays flat, \
-             {} MiB for {} lines and {} MiB for {}. Flow control holds it back when the logger is slower. Claim 5 says \
+            "`fourwire load` sends a file in one stream: {} lines in {seconds} s, and the client's memory peaked at {} \
+             MiB for {} lines and {} MiB for {}. Flow control holds it back when the logger is slower. Claim 5 says \
              what a batch does.",
             lines[1], mib[0], lines[0], mib[1], lines[1]
         ),
         format!(
-            "`fourwire load` отправляет файл одним потоком: {} строк за {seconds} с, и память клиента не растёт — {} \
-             МиБ на {} строк и {} МиБ на {}. Если logger медленнее, клиента притормаживает управление потоком. Что \
-             даёт пакет — в тезисе 5.",
+            "`fourwire load` отправляет файл одним потоком: {} строк за {seconds} с, пик памяти клиента — {} МиБ на {} \
+             строк и {} МиБ на {}. Если logger медленнее, клиента притормаживает управление потоком. Что даёт пакет — \
+             в тезисе 5.",
             lines[1], mib[0], lines[0], mib[1], lines[1]
         ),
     )
@@ -246,11 +246,11 @@ fn resources(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "CPU time per entry, one client → 64 clients: {said}. One commit and one fsync serve all that wait, and \
-             calls share system calls. It holds over every direct transport, not only over gRPC."
+             calls share system calls. Neither is gRPC's own."
         ),
         format!(
             "Время CPU на запись, один клиент → 64: {said}. Один коммит и один fsync обслуживают всех ожидающих, а \
-             вызовы делят системные вызовы. Так у каждого прямого транспорта, не только у gRPC."
+             вызовы делят системные вызовы. Ни то ни другое — не особенность gRPC."
         ),
     )
 }

@@ -161,12 +161,13 @@ fn binary(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "The binary format is smaller: an entry with five letters of text takes {grpc} bytes to the logger over \
-             `grpc`, and {http} over `http` as JSON. It is not what decides: {said} With 64 B: one client {one}; 64 \
+             `grpc`, and {http} over `http` as JSON. Speed is another matter: {said} With 64 B: one client {one}; 64 \
              clients {many}."
         ),
         format!(
             "Бинарный формат короче: запись с пятью буквами текста занимает по пути к logger {grpc} байт через `grpc` \
-             и {http} через `http` в JSON. Но решает не он: {said} При 64 Б: один клиент — {one}; 64 клиента — {many}."
+             и {http} через `http` в JSON. Скорость — дело другое: {said} При 64 Б: один клиент — {one}; 64 клиента — \
+             {many}."
         ),
     )
 }
@@ -213,14 +214,14 @@ fn some_cases(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "{said} Nor does it help to dial for each call, as the course does; p50 of an entry: {anew}, and on a kept \
-             connection {kept}. Elsewhere it does happen: an experiment with Consul in 2019 saved [40 % of \
+            "{said} Dialled anew for each call, as in the course, an entry takes (p50) {anew}; on a kept connection \
+             {kept}. Elsewhere: an experiment with Consul in 2019 saved [40 % of \
              CPU](https://github.com/hashicorp/consul/pull/5656), and was not merged."
         ),
         format!(
-            "{said} Не помогает и новое соединение на каждый вызов, как в курсе; p50 одной записи: {anew}, а на \
-             постоянном соединении — {kept}. В других системах так бывает: эксперимент с Consul в 2019 году сэкономил \
-             [40 % CPU](https://github.com/hashicorp/consul/pull/5656), но принят не был."
+            "{said} С новым соединением на каждый вызов, как в курсе, запись занимает (p50): {anew}; на постоянном — \
+             {kept}. В других системах: эксперимент с Consul в 2019 году сэкономил [40 % \
+             CPU](https://github.com/hashicorp/consul/pull/5656), но принят не был."
         ),
     )
 }
