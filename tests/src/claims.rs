@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::CommandFactory;
+use clap::{CommandFactory, error::ErrorKind};
 use compare::{
     claims::{Language, Lecture, Record, page, rules},
     stats::median,
@@ -137,14 +137,14 @@ fn every_quotation_is_in_its_lecture() {
         }
     }
     let both = [Lecture::RpcGrpc, Lecture::WaysToTalk].map(lecture);
-    // In tables the sentence is the first thing between such marks; the labs' teachers get some, too.
+    // In tables the sentence is the beginning of a cell; the labs' teachers get some, too.
     for page in
         ["docs/claims.md", "docs/claims.ru.md", "course/labs/TEACHING.md", "course/labs/TEACHING.ru.md"]
     {
         let text = read(page);
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let quotes: Vec<&str> =
-            rows.filter_map(|row| Some(row.split_once('«')?.1.split_once('»')?.0)).collect();
+            rows.filter_map(|row| Some(row.split_once("| «")?.1.split_once('»')?.0)).collect();
         assert!(quotes.len() > 5, "{page} quotes the lectures");
         for quote in quotes {
             assert!(both.iter().any(|lecture| is_quoted(quote, lecture)), "{page}: {quote}");
@@ -199,7 +199,11 @@ fn every_command_that_the_pages_name_exists() {
                 }
                 _ => continue,
             };
-            parsed.unwrap_or_else(|error| panic!("{name}: {command}: {error}"));
+            // A command may be named without its file.
+            let names = |error: &clap::Error| error.kind() == ErrorKind::MissingRequiredArgument;
+            if let Err(error) = parsed {
+                assert!(names(&error), "{name}: {command}: {error}");
+            }
             tried += 1;
         }
     }

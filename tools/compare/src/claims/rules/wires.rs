@@ -45,7 +45,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             Lecture::WaysToTalk,
             "отправка JSON-запросов через HTTP POST… отправляет ответ в виде JSON",
         )],
-        quotes_en: &["JSON requests by HTTP POST, answered with JSON"],
+        quotes_en: &["JSON requests over HTTP POST, answered with JSON"],
         asks: &[Ask::Wires],
         rule: json_over_http,
         lab: Some(1),
