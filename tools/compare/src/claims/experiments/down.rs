@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proto::Transport;
 use serde_json::json;
 
-use super::{Bench, DEADLINE};
+use super::{Bench, stored};
 use crate::{cell::Keeping, stack::Site};
 
 /// Entries over each transport while the logger is down.
@@ -52,16 +52,4 @@ async fn post(site: &Site, transport: Transport, name: &str) -> anyhow::Result<b
         json!({ "action": "log", "transport": transport, "log": { "name": name, "data": "some data" } });
     let request = rig::http()?.post(format!("http://{}/handle", site.broker_at));
     Ok(request.body(body.to_string()).send().await?.status() == 202)
-}
-
-/// How many of that name are stored, once it is as many as were expected, or it has taken too long.
-async fn stored(site: &Site, name: &str, expected: u64) -> anyhow::Result<u64> {
-    let client = site.logger_client();
-    let count = async || {
-        let all = client.all_stored().await.ok()?;
-        Some(all.iter().filter(|stored| stored.name == name).count() as u64)
-    };
-    let all = async || count().await.filter(|count| *count >= expected);
-    let _ = rig::eventually("all are stored", 4 * DEADLINE, all).await;
-    Ok(count().await.unwrap_or_default())
 }

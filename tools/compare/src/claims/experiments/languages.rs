@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{Bench, DEADLINE};
+use super::{Bench, stored};
 use crate::{claims::figures::Languages, stack::Site};
 
 /// Debian's own, which has Debian's packages.
@@ -81,14 +81,7 @@ async fn through(site: &Site, program: &str, setting: (&str, &str), way: &str) -
     child.stdin.take().context("a pipe")?.write_all(lines.as_bytes()).await?;
     let output = timeout(PATIENCE, child.wait_with_output()).await.context("the client does not end")??;
     ensure!(output.status.success(), "{program} ended with {}", output.status);
-    let client = site.logger_client();
-    let count = async || {
-        let all = client.all_stored().await.ok()?;
-        Some(all.iter().filter(|stored| stored.name == name).count() as u64)
-    };
-    let all = async || count().await.filter(|count| *count >= ENTRIES);
-    let _ = rig::eventually("all are stored", 2 * DEADLINE, all).await;
-    Ok(count().await.unwrap_or_default())
+    stored(site, &name, ENTRIES).await
 }
 
 /// All five calls of logs.proto: how many there are, and how many went as they should.

@@ -147,3 +147,15 @@ fn batch_of_one(name: &str) -> Batch<LogEntry> {
 fn settings(site: &Site, deadline: Duration) -> anyhow::Result<Settings> {
     site.transport_settings(deadline)
 }
+
+/// How many of that name are stored, once it is as many as were expected, or it has taken too long.
+async fn stored(site: &Site, name: &str, expected: u64) -> anyhow::Result<u64> {
+    let client = site.logger_client();
+    let count = async || {
+        let all = client.all_stored().await.ok()?;
+        Some(all.iter().filter(|stored| stored.name == name).count() as u64)
+    };
+    let all = async || count().await.filter(|count| *count >= expected);
+    let _ = rig::eventually("all are stored", 4 * DEADLINE, all).await;
+    Ok(count().await.unwrap_or_default())
+}
