@@ -17,7 +17,8 @@ BUILD_LABS := cargo build --locked --workspace --bin broker --bin listener --bin
 LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
 # What `make test` judges. Labs 2, 6 and 10 are about time, and lab 5 is long: `make labs-full` judges all.
 JUDGED := 1 3 4 7 8 9
-.PHONY: help run shop demo key certs docs lab labs-full test check schemathesis torture compare fuzz bench bench-store
+.PHONY: help run shop demo key certs docs pictures lab labs-full test check container-test schemathesis torture compare claims \
+  fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
@@ -47,9 +48,10 @@ labs-full: ## shows at length that the labs judge: all mutants, three seeds, a b
 	"$(LAB)" verify --full
 
 # With --workspace throughout: for one package alone cargo would choose other features and build nearly everything again.
-test: check ## everything: check, then all tests beside a RabbitMQ of their own
+test: check ## everything: check, then all tests beside a RabbitMQ and a PostgreSQL of their own
 	deploy/tools.sh
-	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked -- --skip torture:: --skip alone::
+	deploy/postgres.sh with-test-server deploy/rabbitmq.sh with-test-node \
+		cargo test --workspace --locked -- --skip torture:: --skip alone::
 	$(BUILD_LABS) --test judging
 	"$(LAB)" verify $(JUDGED)
 	deploy/rabbitmq.sh with-test-node cargo test --workspace --locked --test e2e --test shop -- torture:: alone:: --test-threads 1
@@ -58,12 +60,25 @@ test: check ## everything: check, then all tests beside a RabbitMQ of their own
 docs: ## writes the README's decision table from docs/results/figures.json
 	docs/tables.py
 
+pictures: ## films the README's pictures from the stack that runs (URL=http://localhost:8080)
+	@deploy/tools.sh
+	@deploy/tools.sh pictures
+	.run/pictures/bin/python docs/pictures.py $(or $(URL),http://localhost:8080)
+
 check: ## format, clippy and docs, with warnings denied
 	docs/tables.py --check
+	docs/pictures.py --check
+	deploy/check.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+container-test: ## compose, Swarm and the units of systemd, really run, with images that are made here; needs an engine and root
+	$(BUILD)
+	tests/containers/compose.sh "$(RELEASE)"
+	tests/containers/swarm.sh "$(RELEASE)"
+	tests/containers/systemd.sh "$(RELEASE)"
 
 schemathesis: ## requests that a test suite of others makes of /openapi.json, against a stack of its own
 	deploy/tools.sh schemathesis
@@ -72,15 +87,22 @@ schemathesis: ## requests that a test suite of others makes of /openapi.json, ag
 
 torture: ## breaks the stack under load, over and over (ONLY=name of a trial, ROUNDS=n, SEED=n)
 	deploy/tools.sh
+	deploy/postgres.sh install
 	cargo build --release --workspace --locked --bin torture
 	deploy/rabbitmq.sh with-test-node "$(RELEASE)/torture" \
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 	$(if $(ONLY),,cargo test --release --workspace --locked --test shop -- --ignored --nocapture over_30_kills)
 
-compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults)
+compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults, ARGS=peer)
 	@deploy/rabbitmq.sh install
 	$(BUILD)
+	$(if $(filter peer,$(ARGS)),deploy/tools.sh packages && tools/compare/peer/build.sh "$(RELEASE)")
 	@"$(RELEASE)/compare" $(ARGS)
+
+claims: ## measures what the course's lectures claim, in about seven minutes (ARGS="--only 4"): docs/claims.md
+	@deploy/rabbitmq.sh install
+	cargo build --release --workspace --bins --locked
+	@"$(RELEASE)/compare" claims $(ARGS)
 
 fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
 	@tools/fuzz/run.sh "$(TARGET)" $(SECONDS)
@@ -92,5 +114,6 @@ bench: ## what reading, writing and committing entries costs in CPU time
 	cargo bench --locked -p proto --bench wire
 	cargo bench --locked -p logger --bench commit
 
-bench-store: ## what reading costs in a store of a thousand entries and of ten million
-	cargo bench --locked -p logger --bench read_cost
+bench-store: ## what reading costs in a store of a thousand entries and of ten million (STORE=postgres)
+	$(if $(filter postgres,$(STORE)),deploy/postgres.sh with-test-server )cargo bench --locked -p logger --bench read_cost -- \
+		$(if $(STORE),--store $(STORE)) $(ARGS)

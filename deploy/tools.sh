@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the trial
-# `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another language and the
-# labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, and Node, for clients in other
-# languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's SDK, which exports logs.
-# With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with `packages` Debian's packages
-# alone.
+# Installs what the tests need besides Rust and RabbitMQ, where it is missing and that is permitted: strace, for the
+# trial `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another
+# language and the labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, with SQLite
+# for the peer that `compare peer` measures beside them, and wrk, which loads both; Node, for clients in other
+# languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's SDK, which exports
+# logs. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with `kubernetes`
+# kubernetes-validate, into .run/kubernetes; with `pictures` Pillow, into .run/pictures; with `packages` Debian's
+# packages alone.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -23,10 +25,11 @@ environment() {
   fi
 }
 
-if [[ ${1:-} == schemathesis ]]; then
-  environment schemathesis schemathesis==4.32.5
-  exit
-fi
+case ${1:-} in
+  schemathesis) environment schemathesis schemathesis==4.32.5 && exit ;;
+  kubernetes) environment kubernetes kubernetes-validate==1.37.0 && exit ;;
+  pictures) environment pictures pillow==12.0.0 && exit ;;
+esac
 
 missing=() # Debian's packages
 
@@ -49,6 +52,9 @@ need golang-go command -v go
 need golang-google-grpc-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
 need golang-github-golang-protobuf-1-5-dev dpkg --status golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev
 need golang-github-rabbitmq-amqp091-go-dev test -d /usr/share/gocode/src/github.com/rabbitmq/amqp091-go
+need golang-github-mattn-go-sqlite3-dev test -d /usr/share/gocode/src/github.com/mattn/go-sqlite3
+need libsqlite3-dev test -e /usr/include/sqlite3.h
+need wrk command -v wrk
 need python3-pika /usr/bin/python3 -c 'import pika'
 need protobuf-compiler command -v protoc
 need protobuf-compiler-grpc command -v grpc_python_plugin

@@ -1,10 +1,12 @@
-//! Compiles `logs.proto` in Rust alone, so that nobody has to install `protoc`, and tells `release.rs` the profile.
+//! Compiles `logs.proto` in Rust alone, so that nobody has to install `protoc`, and tells `release.rs` the profile and the
+//! commit.
 
 use std::{
     env,
     error::Error,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use prost::Message;
@@ -30,11 +32,34 @@ fn describe_the_build(out: &Path) -> Result<(), Box<dyn Error>> {
     let directory = out.ancestors().nth(3).and_then(Path::file_name).ok_or("the directory of the profile")?;
     let profile = directory.to_string_lossy();
     let version = env::var("CARGO_PKG_VERSION")?;
-    let version = match profile.as_ref() {
-        "release" => version,
-        other => format!("{version} ({other} build, not for measuring)"),
+    // With the commit, each commit would compile the workspace anew: a debug build is none that anybody has to tell apart.
+    let commit = if profile == "debug" { None } else { commit() };
+    let version = match (profile.as_ref(), commit) {
+        ("release", None) => version,
+        ("release", Some(commit)) => format!("{version} ({commit})"),
+        (other, None) => format!("{version} ({other} build, not for measuring)"),
+        (other, Some(commit)) => format!("{version} ({commit}, {other} build, not for measuring)"),
     };
     println!("cargo::rustc-env=FOURWIRE_PROFILE={profile}");
     println!("cargo::rustc-env=FOURWIRE_VERSION={version}");
     Ok(())
+}
+
+/// The commit and its day, `0123456789 of 2026-11-21`: from the environment where there is no repository, as in the build
+/// of an image. Without either there is none.
+fn commit() -> Option<String> {
+    println!("cargo::rerun-if-env-changed=FOURWIRE_COMMIT");
+    if let Some(given) = env::var("FOURWIRE_COMMIT").ok().filter(|given| !given.is_empty()) {
+        return Some(given);
+    }
+    let head = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])?;
+    println!("cargo::rerun-if-changed={head}");
+    let commit = git(&["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"])?;
+    let day = git(&["show", "--no-patch", "--format=%cs", "HEAD"])?;
+    Some(format!("{commit} of {day}"))
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let said = Command::new("git").args(arguments).output().ok().filter(|said| said.status.success())?;
+    Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }

@@ -4,7 +4,12 @@ use proto::Transport;
 use service::Shutdown;
 use transport::{Settings, Transports, http::HttpUrl};
 
-use crate::{bursts::Bursts, metrics::Requests, services::Services, tails::Tails};
+use crate::{
+    bursts::{Bursters, Bursts},
+    metrics::Requests,
+    services::Services,
+    tails::Tails,
+};
 
 /// What every handler may use. It is shared as one: axum clones it for each request.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct App {
     pub(crate) bursts: Bursts,
     /// Whether who calls must have a key.
     pub(crate) asks_for_keys: bool,
+    /// Whose bursts run without keys.
+    pub(crate) bursters: Bursters,
 }
 
 impl App {
@@ -41,12 +48,18 @@ impl App {
             listeners,
             bursts: Bursts::default(),
             asks_for_keys: false,
+            bursters: Bursters::Local,
         }
     }
 
     /// The same, which only who has a key may call.
     pub(crate) fn asking_for_keys(self, asks_for_keys: bool) -> Self {
         App { asks_for_keys, ..self }
+    }
+
+    /// The same, which runs the bursts of these.
+    pub(crate) fn bursting_for(self, bursters: Bursters) -> Self {
+        App { bursters, ..self }
     }
 
     /// The same, which takes no new work from `shutdown` on.

@@ -59,7 +59,7 @@ const NAME: &str = "burst";
 /// Events: `begun`, with the `transports` in their order; `progress` of a transport, ten times a second; `measured`, what it
 /// came to; `ended`, with `why`: `done`, or `draining` where the broker shuts down. One burst runs at a time, and entries
 /// are sent for at most 10 s over each transport. A client that hangs up ends it. Without API keys it is for clients on the
-/// broker's own machine. The entries are stored like others, with the name `burst`.
+/// broker's own machine, unless `BROKER_BURSTS=all`. The entries are stored like others, with the name `burst`.
 #[utoipa::path(
     post, path = "/burst", request_body = BurstBody,
     responses(
@@ -79,9 +79,9 @@ pub async fn burst(
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    if !app.asks_for_keys && !client.peer().is_loopback() {
-        let message =
-            "without API keys a burst is for clients on the broker's own machine: set BROKER_KEYS_FILE";
+    if !app.asks_for_keys && !app.bursters.include(client.peer()) {
+        let message = "without API keys a burst is for clients on the broker's own machine: set BROKER_KEYS_FILE, or \
+            BROKER_BURSTS=all";
         return Err(Failure::new(Code::Forbidden, message).into());
     }
     let burst = Burst::parse(&Held::read(request).await.map_err(about_body)?)?;

@@ -1,7 +1,8 @@
 //! What a burst is: how many entries over which transports, within limits, and one at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use clap::ValueEnum;
 use proto::{Code, Failure, Transport};
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -41,6 +42,24 @@ pub(crate) struct BurstBody {
 impl Default for BurstBody {
     fn default() -> Self {
         BurstBody { entries: 200, concurrency: 4, transports: Transport::ALL.to_vec() }
+    }
+}
+
+/// Whose bursts run where no keys are required: a burst is a load, and for those who could load the machine anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bursters {
+    /// Clients on the broker's own machine.
+    Local,
+    /// All that reach its port: in a container even its own machine's clients come from elsewhere.
+    All,
+}
+
+impl Bursters {
+    pub(crate) const fn include(self, client: IpAddr) -> bool {
+        match self {
+            Bursters::Local => client.is_loopback(),
+            Bursters::All => true,
+        }
     }
 }
 
@@ -102,6 +121,13 @@ impl Bursts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_keys_bursts_are_for_this_machine_unless_all_are_let_in() {
+        let (own, other) = ([127, 0, 0, 1].into(), [172, 18, 0, 1].into());
+        assert!(Bursters::Local.include(own) && !Bursters::Local.include(other));
+        assert!(Bursters::All.include(own) && Bursters::All.include(other));
+    }
 
     #[test]
     fn what_is_left_out_has_a_default_and_a_transport_comes_once() {

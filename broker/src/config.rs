@@ -11,14 +11,14 @@ use proto::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use service::{
-    network, secret, telemetry,
+    Probe, network, secret, telemetry,
     tls::{Certificates, Identity},
 };
 use transport::{Endpoints, Tls, http::HttpUrl, rabbitmq::AmqpUrl};
 
-use crate::otlp;
+use crate::{bursts::Bursters, otlp};
 
-/// Shorter than the grace period of a shutdown, so that every request in flight is answered.
+/// Shorter than the grace period of a shutdown, so that every request in flight is answered, and the last that is taken.
 const MAX_DEADLINE_MS: u64 = 7_000;
 
 /// More than this machine answers, and still whole nanoseconds apart.
@@ -71,6 +71,10 @@ pub struct Config {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 
+    /// Whose bursts run without API keys: those of clients on the broker's own machine, or of all
+    #[arg(long, env, value_enum, default_value = "local")]
+    pub broker_bursts: Bursters,
+
     /// OTLP logs in.
     #[command(flatten)]
     pub otlp: otlp::Settings,
@@ -78,6 +82,11 @@ pub struct Config {
     /// Origins of web pages that may call the broker, besides those on this machine; comma-separated
     #[arg(long, env, value_delimiter = ',', value_parser = parse_origin)]
     pub broker_cors_origins: Vec<String>,
+
+    /// Host names besides localhost that HTTP may be called by without keys and TLS, comma-separated, such as broker. On loopback
+    /// others are always refused, on a wider address if this is set
+    #[arg(long, env, value_delimiter = ',', value_parser = service::host_name)]
+    pub broker_http_hosts: Vec<String>,
 
     /// File of API keys, as `make key` writes it; reloaded on SIGHUP. Without it no key is required
     #[arg(long, env)]
@@ -103,6 +112,10 @@ pub struct Config {
     /// Serve other machines without TLS or keys: anyone who can reach the port may write and read all entries
     #[arg(long, env)]
     pub allow_insecure_network: bool,
+
+    /// Ask the broker that runs with these settings whether it is live or ready; exit with 0 if so, else with 1 and the reason
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "ready")]
+    pub health: Option<Probe>,
 
     /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]

@@ -1,6 +1,6 @@
 //! Which pages of other origins may call the broker from a browser.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -29,16 +29,24 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
     others: Arc<[String]>,
+    hosts: Arc<[String]>,
     own_hosts_only: bool,
     protected: bool,
 }
 
 impl Origins {
-    /// `own_hosts_only`: nothing else stands between a page and the entries, so the host that a request is for counts
-    /// as well. A page of a name that was made to lead here (DNS rebinding) reads without naming its origin.
-    /// `protected`: such a page would get nowhere, for it has no key, or the broker no certificate of its name.
-    pub(crate) fn new(others: Vec<String>, own_hosts_only: bool, protected: bool) -> Self {
-        Origins { others: others.into(), own_hosts_only, protected }
+    /// `hosts` are the names that a port may be called by. A page of a name that was made to lead here (DNS rebinding)
+    /// reads without naming its origin; `protected`: it would get nowhere, for it has no key, or the broker no
+    /// certificate of its name. Else the host that a request is for counts as well, if there are names to go by.
+    pub(crate) fn new(others: Vec<String>, hosts: Vec<String>, protected: bool) -> Self {
+        let own_hosts_only = !protected && !hosts.is_empty();
+        Origins { others: others.into(), hosts: hosts.into(), own_hosts_only, protected }
+    }
+
+    /// The same for a port that listens there: on loopback there are always names to go by.
+    pub(crate) fn at(&self, listen: SocketAddr) -> Self {
+        let own_hosts_only = self.own_hosts_only || (!self.protected && network::is_loopback(listen));
+        Origins { own_hosts_only, ..self.clone() }
     }
 
     /// Puts the check before a router.
@@ -64,7 +72,8 @@ impl Origins {
         }
         let host = self.own_hosts_only.then(|| network::asked_host(headers)).flatten();
         if host.is_some_and(|host| !self.allow_host(&host)) {
-            let message = "host name not allowed: use 127.0.0.1 or localhost, or list the origin in BROKER_CORS_ORIGINS";
+            let message =
+                "host name not allowed: use 127.0.0.1 or localhost, or list the name in BROKER_HTTP_HOSTS";
             return Err(refusal(message));
         }
         Ok(())
@@ -88,7 +97,9 @@ impl Origins {
 
     fn allow_host(&self, host: &str) -> bool {
         let mut others = self.others.iter().filter_map(|other| other.parse::<Uri>().ok());
-        network::is_own_host(host) || others.any(|other| other.host() == Some(host))
+        network::is_own_host(host)
+            || self.hosts.iter().any(|name| name == host)
+            || others.any(|other| other.host() == Some(host))
     }
 
     /// What answers a browser that asks before it sends.
@@ -132,6 +143,8 @@ fn is_local(origin: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     #[test]
@@ -139,7 +152,7 @@ mod tests {
         let own = |protected: bool, origin: &str, host: &str| {
             let value = |text: &str| HeaderValue::from_str(text).expect("a value");
             let headers = HeaderMap::from_iter([(header::HOST, value(host))]);
-            Origins::new(Vec::new(), false, protected).is_own_page(&value(origin), &headers)
+            Origins::new(Vec::new(), Vec::new(), protected).is_own_page(&value(origin), &headers)
         };
         for protected in [false, true] {
             assert!(own(protected, "http://192.168.1.7:8080", "192.168.1.7:8080"));
@@ -152,6 +165,25 @@ mod tests {
             assert!(!own(protected, "null", "null"));
             assert_eq!(own(protected, "https://logs.example.org", "logs.example.org"), protected);
         }
+    }
+
+    #[test]
+    fn a_name_that_nobody_listed_is_refused_on_loopback_and_wherever_names_are_listed() {
+        let asked = |hosts: &[&str], protected: bool, listen: &str, host: &str| {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let listen = listen.parse().expect("an address");
+            let request = Request::get("/logs").header(header::HOST, host).body(Body::empty());
+            let origins = Origins::new(Vec::new(), hosts, protected).at(listen);
+            origins.check(&request.expect("a request")).is_ok()
+        };
+        let (narrow, wide) = ("127.0.0.1:8080", "0.0.0.0:8080");
+        for (listen, hosts) in [(narrow, &[][..]), (narrow, &["broker"]), (wide, &["broker"])] {
+            assert!(asked(hosts, false, listen, "localhost:8080"), "{listen} {hosts:?}");
+            assert!(!asked(hosts, false, listen, "evil.example:8080"), "{listen} {hosts:?}");
+            assert!(asked(hosts, true, listen, "logs.example.org"), "{listen} {hosts:?}: keys protect");
+            assert_eq!(asked(hosts, false, listen, "broker:8080"), !hosts.is_empty(), "{listen}");
+        }
+        assert!(asked(&[], false, wide, "logs.example.org"), "no names to go by");
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl Delivered {
 }
 
 async fn deliver(app: &App, batch: Batch<LogEntry>, transport: Transport) -> Result<Delivered, Failure> {
-    if app.shutdown.has_begun() {
+    if app.shutdown.refuses_work() {
         return Err(Failure::draining("the broker"));
     }
     let delivered = app.transports.write(transport, batch, BatchMode::AllOrNone).await?;

@@ -30,6 +30,7 @@ mod tails;
 mod tally;
 
 pub use app::App;
+pub use bursts::Bursters;
 pub use config::Config;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -42,9 +43,8 @@ use proto::{
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
 use service::{
-    Acceptor, Reloads, Room, Shutdown, Telemetry,
+    Acceptor, Probe, Reloads, Room, Shutdown, Telemetry,
     health::{self, Readiness},
-    network,
     tls::{Callers, Certificates, Protocol},
 };
 use tracing::field::display;
@@ -79,8 +79,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let listen = config.broker_http_listen;
     // Keys or a certificate keep out the page of a name that was made to lead here.
     let protected = guard.is_some() || certificates.is_some();
-    let own_hosts_only = network::is_loopback(listen) && !protected;
-    let origins = Origins::new(config.broker_cors_origins.clone(), own_hosts_only, protected);
+    let origins = Origins::new(config.broker_cors_origins, config.broker_http_hosts, protected);
     let mut reloads = Reloads::on_hangup()?;
     telemetry.reload_with(&mut reloads);
     if let Some(guard) = &guard {
@@ -92,8 +91,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
     let otlp = otlp::Ports::bind(
         &config.otlp,
         certificates.as_mut(),
-        config.broker_cors_origins,
-        protected,
+        &origins,
         Duration::from_millis(config.broker_deadline_ms),
     )?;
     if let Some((own, calls)) = certificates.zip(transports.tls.clone()) {
@@ -101,6 +99,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
             own.reload(|new| Ok(calls.replace(new.chain_pem(), new.key_pem(), new.ca_pem())?))
         });
     }
+    let origins = origins.at(listen);
     let http = Acceptor::bind("BROKER_HTTP_LISTEN", listen, Protocol::Http1)?
         .with_tls(tls)
         .with_room(Room::new(BODY_BYTES, IN_FLIGHT_BYTES));
@@ -110,8 +109,18 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Broker> {
         config.broker_default_transport,
         config.broker_listeners,
     )
-    .asking_for_keys(guard.is_some());
+    .asking_for_keys(guard.is_some())
+    .bursting_for(config.broker_bursts);
     Ok(Broker { http, otlp, app, origins, guard, reloads, serving: config.http, telemetry })
+}
+
+/// Asks the broker that runs with the same settings whether it is live or ready.
+///
+/// # Errors
+/// If it is not, or a setting cannot be used.
+pub async fn health(config: &Config, probe: Probe) -> anyhow::Result<()> {
+    let Checked { certificates, .. } = config.check()?;
+    probe.ask(config.broker_http_listen, certificates.as_ref().map(Certificates::identity)).await
 }
 
 impl Broker {

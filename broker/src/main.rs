@@ -13,6 +13,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    if let Some(probe) = config.health {
+        return broker::health(&config, probe).await;
+    }
     let telemetry = Telemetry::init(&config.telemetry, "broker", config.allow_insecure_network)?;
     let shutdown = Shutdown::on_signal()?;
     let result = broker::bind(config, telemetry.clone())?.run(shutdown).await;

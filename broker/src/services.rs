@@ -61,6 +61,9 @@ pub(crate) struct Logger {
     pub(crate) reachable: bool,
     /// Whether it can store entries.
     pub(crate) ready: bool,
+    /// The kind of its store: `sqlite`, `postgres` or `nothing`; `null` if it does not say.
+    #[schema(value_type = Option<String>)]
+    pub(crate) store: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
@@ -89,7 +92,11 @@ struct Ready<D> {
 
 /// What the logger says besides is its own affair.
 #[derive(Debug, Deserialize)]
-struct LoggerDetail {}
+struct LoggerDetail {
+    /// What an older logger does not say.
+    #[serde(default)]
+    store_kind: Option<String>,
+}
 
 #[derive(Debug, Deserialize)]
 struct ListenerDetail {
@@ -106,7 +113,8 @@ struct ListenerDetail {
 
 impl From<Ready<LoggerDetail>> for Logger {
     fn from(said: Ready<LoggerDetail>) -> Self {
-        Logger { reachable: true, ready: said.ready }
+        let known = |word: String| ["sqlite", "postgres", "nothing"].into_iter().find(|known| *known == word);
+        Logger { reachable: true, ready: said.ready, store: said.detail.store_kind.and_then(known) }
     }
 }
 

@@ -132,7 +132,7 @@ mod tests {
     fn what_does_not_answer_is_named() {
         let mut status = Status {
             broker: Broker { ready: true, draining: false, profile: PROFILE },
-            logger: Logger { reachable: true, ready: true },
+            logger: Logger { reachable: true, ready: true, store: Some("sqlite") },
             listener: Listener { reachable: true, consuming: true, unacked: Some(0), ..Listener::default() },
             rabbitmq: Rabbitmq {
                 reachable: true,

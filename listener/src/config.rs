@@ -10,7 +10,7 @@ use proto::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use service::{
-    network, secret, telemetry,
+    Probe, network, secret, telemetry,
     tls::{Certificates, Identity, Name},
 };
 use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
@@ -71,6 +71,10 @@ pub struct Config {
     /// Serve other machines without TLS
     #[arg(long, env)]
     pub allow_insecure_network: bool,
+
+    /// Ask the listener that runs with these settings whether it is live or ready; exit with 0 if so, else with 1 and the reason
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "ready")]
+    pub health: Option<Probe>,
 
     /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]

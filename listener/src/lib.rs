@@ -26,7 +26,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use proto::Code;
 use service::{
-    Acceptor, GRACE, Reloads, Shutdown, Telemetry, health, network,
+    Acceptor, GRACE, Probe, Reloads, Shutdown, Telemetry, health, network,
     tls::{Callers, Certificates, Protocol},
 };
 use transport::{Transports, rabbitmq::AmqpUrl};
@@ -92,6 +92,15 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Listener> {
     let consumer = Consumer::new(amqp_url.clone(), config.listener_prefetch, hand_over, Arc::clone(&state));
     metrics::begin(Code::ALL.into_iter().filter(|code| code.is_about_the_entry()));
     Ok(Listener { front, work: Work { consumer, dead_letters, amqp_url, state }, reloads })
+}
+
+/// Asks the listener that runs with the same settings whether it is live or ready.
+///
+/// # Errors
+/// If it is not, or a setting cannot be used.
+pub async fn health(config: &Config, probe: Probe) -> anyhow::Result<()> {
+    let Checked { certificates, .. } = config.check()?;
+    probe.ask(config.listener_http_listen, certificates.as_ref().map(Certificates::identity)).await
 }
 
 impl Listener {

@@ -18,6 +18,9 @@ async fn serve() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    if let Some(probe) = config.health {
+        return listener::health(&config, probe).await;
+    }
     let telemetry = Telemetry::init(&config.telemetry, "listener", config.allow_insecure_network)?;
     let shutdown = Shutdown::on_signal()?;
     let result = listener::bind(config, telemetry.clone())?.run(shutdown).await;

@@ -19,10 +19,14 @@ fn group(entries: usize, payload_bytes: usize) -> Vec<Batch> {
 
 fn commit(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a directory");
-    let stores =
-        [("synced", StoreUrl::Sqlite(directory.path().join("logs.db"))), ("nothing", StoreUrl::Nothing)];
+    let mut stores =
+        vec![("synced", StoreUrl::Sqlite(directory.path().join("logs.db"))), ("nothing", StoreUrl::Nothing)];
+    // By `deploy/postgres.sh with-test-server`.
+    if let Ok(url) = std::env::var("FOURWIRE_TEST_POSTGRES") {
+        stores.push(("postgres", url.parse().expect("a URL")));
+    }
     for (name, url) in stores {
-        let mut store = store::open(&url).expect("a store");
+        let mut store = store::open(&url, None).expect("a store");
         let mut benches = criterion.benchmark_group(format!("commit, {name}"));
         for entries in [1, 8, 64, 512] {
             benches.throughput(Throughput::Elements(entries as u64));

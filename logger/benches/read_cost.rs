@@ -2,7 +2,8 @@
 //! entries and one of ten million, then asks both the same things in turn and compares the medians.
 //!
 //! `--entries N` chooses the size of the large one, `--ids v4` gives random ids instead of UUIDv7, `--keep`
-//! leaves the stores in place and uses them again. See README.md.
+//! leaves the stores in place and uses them again, `--store postgres` asks databases of the server of
+//! FOURWIRE_TEST_POSTGRES. See README.md.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,9 +35,9 @@ fn main() -> Result<()> {
     let runtime = Runtime::new()?;
     let place = options.place();
     let mut random = Random(0x5eed);
-    let mut small = Measured::open(&place.join("small.db"), SMALL_ENTRIES, &options, &runtime)?;
-    let mut large = Measured::open(&place.join("large.db"), options.entries, &options, &runtime)?;
-    println!("SQLite {}, {} ids, {} rounds of each", rusqlite::version(), options.ids.as_str(), ROUNDS);
+    let mut small = Measured::open(options.kind.url(&place, "small")?, SMALL_ENTRIES, &options, &runtime)?;
+    let mut large = Measured::open(options.kind.url(&place, "large")?, options.entries, &options, &runtime)?;
+    println!("{}, {} ids, {} rounds of each", options.kind.title(), options.ids.as_str(), ROUNDS);
     println!("{:<34}{:>14}{:>14}{:>8}", "median", small.title(), large.title(), "ratio");
     for question in Question::ALL {
         let mut times = [Vec::new(), Vec::new()];
@@ -51,7 +52,7 @@ fn main() -> Result<()> {
         println!("{:<34}{:>11.1} us{:>11.1} us{ratio:>8.2}", question.title(), us(small), us(large));
     }
     drop((small, large));
-    if !options.keep {
+    if !options.keep && place.exists() {
         std::fs::remove_dir_all(&place).with_context(|| format!("removing {}", place.display()))?;
     }
     Ok(())
@@ -60,7 +61,45 @@ fn main() -> Result<()> {
 struct Options {
     entries: u64,
     ids: Ids,
+    kind: Kind,
     keep: bool,
+}
+
+/// The kind of store that is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// A store of this name; in PostgreSQL a schema of its own.
+    fn url(self, place: &Path, name: &str) -> Result<StoreUrl> {
+        match self {
+            Kind::Sqlite => Ok(StoreUrl::Sqlite(place.join(name).with_extension("db"))),
+            Kind::Postgres => {
+                let server = std::env::var("FOURWIRE_TEST_POSTGRES")
+                    .context("FOURWIRE_TEST_POSTGRES is not set: use deploy/postgres.sh with-test-server")?;
+                let made = std::process::Command::new("psql")
+                    .args([
+                        server.as_str(),
+                        "--quiet",
+                        "--command",
+                        &format!("CREATE SCHEMA IF NOT EXISTS {name}"),
+                    ])
+                    .status()?;
+                anyhow::ensure!(made.success(), "psql cannot make a schema");
+                Ok(format!("{server}?options=-c%20search_path%3D{name}").parse()?)
+            }
+        }
+    }
+
+    fn title(self) -> String {
+        match self {
+            Kind::Sqlite => format!("SQLite {}", rusqlite::version()),
+            Kind::Postgres => "PostgreSQL".to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +119,7 @@ impl Ids {
 
 impl Options {
     fn from_args() -> Result<Self> {
-        let mut options = Options { entries: LARGE_ENTRIES, ids: Ids::V7, keep: false };
+        let mut options = Options { entries: LARGE_ENTRIES, ids: Ids::V7, kind: Kind::Sqlite, keep: false };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -92,10 +131,19 @@ impl Options {
                         Some(_) | None => bail!("--ids needs v7 or v4"),
                     }
                 }
+                "--store" => {
+                    options.kind = match args.next().as_deref() {
+                        Some("sqlite") => Kind::Sqlite,
+                        Some("postgres") => Kind::Postgres,
+                        Some(_) | None => bail!("--store needs sqlite or postgres"),
+                    }
+                }
                 "--keep" => options.keep = true,
                 // Cargo adds it to every benchmark.
                 "--bench" => {}
-                other => bail!("unknown option {other}: use --entries N, --ids v4 or --keep"),
+                other => {
+                    bail!("unknown option {other}: use --entries N, --ids v4, --store postgres or --keep")
+                }
             }
         }
         Ok(options)
@@ -141,15 +189,16 @@ struct Measured {
 }
 
 impl Measured {
-    fn open(path: &Path, entries: u64, options: &Options, runtime: &Runtime) -> Result<Self> {
-        let mut store = store::open(&StoreUrl::Sqlite(path.to_owned()))?;
+    fn open(url: StoreUrl, entries: u64, options: &Options, runtime: &Runtime) -> Result<Self> {
+        let mut store = store::open(&url, None)?;
         let reader = store.reader();
         let newest = runtime.block_on(reader.page(Query { limit: 1, ..Query::default() }))?;
         if newest.entries.is_empty() {
             fill(&mut *store, entries, options.ids)?;
         }
-        let bytes = std::fs::metadata(path)?.len();
-        println!("{}: {:.2} GB", path.display(), bytes as f64 / 1e9);
+        // The store measures itself now and then.
+        store.look();
+        println!("{url:?}: {:.2} GB", reader.disk_bytes().unwrap_or_default() as f64 / 1e9);
         Ok(Measured { store, reader, entries })
     }
 

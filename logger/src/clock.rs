@@ -60,6 +60,13 @@ impl Clock {
         Self::of(Source::System)
     }
 
+    /// That of another machine, which [`Clock::tell`] is told of. It is compared with how long this one runs.
+    pub(crate) fn told(now: Time) -> Self {
+        let mut clock = Self::of(Source::System);
+        clock.last.wall_us = now.as_microsecond();
+        clock
+    }
+
     /// One that is set by hand.
     #[cfg(test)]
     pub(crate) fn by_hand(reading: std::sync::Arc<std::sync::Mutex<Reading>>) -> Self {
@@ -74,6 +81,16 @@ impl Clock {
     /// Reads it; returns the leap that it has made since it was last read.
     pub(crate) fn read(&mut self) -> Option<Leap> {
         let now = self.source.read();
+        self.note(now)
+    }
+
+    /// What the other machine's clock says now; returns the leap that it has made since this was last told.
+    pub(crate) fn tell(&mut self, now: Time) -> Option<Leap> {
+        let running = self.source.read().running;
+        self.note(Reading { wall_us: now.as_microsecond(), running })
+    }
+
+    fn note(&mut self, now: Reading) -> Option<Leap> {
         let ran =
             i128::try_from(now.running.saturating_sub(self.last.running).as_micros()).unwrap_or(i128::MAX);
         let leapt_us = i128::from(now.wall_us) - i128::from(self.last.wall_us) - ran;

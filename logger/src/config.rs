@@ -1,14 +1,21 @@
 //! The logger's settings. Its environment is read here and nowhere else.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-
-use clap::Parser;
-use service::{
-    telemetry,
-    tls::{Certificates, Name},
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::store::{Retention, StoreUrl};
+use anyhow::{Context, bail};
+use clap::Parser;
+use rustls::ClientConfig;
+use service::{
+    Probe, secret, telemetry,
+    tls::{Certificates, Identity, Name},
+};
+
+use crate::store::{self, Retention, Store, StoreUrl, StoreUrlParser};
 
 /// Stores log entries durably: accepts them over HTTP, rpc and gRPC, and responds after the commit is synced.
 ///
@@ -20,8 +27,9 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8082", value_parser = service::listen_address)]
     pub logger_http_listen: SocketAddr,
 
-    /// Host names besides localhost that HTTP may be called by on loopback without TLS, comma-separated, such as logger-service
-    #[arg(long, env, value_delimiter = ',', value_parser = parse_host)]
+    /// Host names besides localhost that HTTP may be called by without TLS, comma-separated, such as logger-service. On loopback
+    /// others are always refused, on a wider address if this is set
+    #[arg(long, env, value_delimiter = ',', value_parser = service::host_name)]
     pub logger_http_hosts: Vec<String>,
 
     /// Address to serve rpc (tarpc) on
@@ -36,9 +44,19 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:5001", value_parser = service::listen_address)]
     pub logger_netrpc_listen: SocketAddr,
 
-    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); or `nothing`, which discards entries, for benchmarks
-    #[arg(long, env, default_value = "sqlite:data/logs.db")]
+    /// Store: sqlite:PATH, for one logger at a time (lock file PATH.lock); postgres://user:password@host:5432/database,
+    /// for several loggers, with more hosts after commas and sslmode=require for TLS; or `nothing`, which discards
+    /// entries, for benchmarks
+    #[arg(long, env, default_value = "sqlite:data/logs.db", value_parser = StoreUrlParser, hide_env_values = true)]
     pub logger_store: StoreUrl,
+
+    /// File that contains LOGGER_STORE, which it overrides; only its owner may be able to read it
+    #[arg(long, env)]
+    pub logger_store_file: Option<PathBuf>,
+
+    /// CA certificate that signed PostgreSQL's (PEM); without it LOGGER_TLS_CA did
+    #[arg(long, env)]
+    pub logger_store_ca: Option<PathBuf>,
 
     /// Delete entries older than this many hours (0: keep forever)
     #[arg(long, env, default_value_t = 0)]
@@ -72,6 +90,10 @@ pub struct Config {
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 
+    /// Ask the logger that runs with these settings whether it is live or ready; exit with 0 if so, else with 1 and the reason
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "ready")]
+    pub health: Option<Probe>,
+
     /// Promise that this build breaks on purpose
     #[cfg(feature = "faults")]
     #[arg(long, env)]
@@ -100,6 +122,43 @@ impl Config {
         )
     }
 
+    /// Where entries are kept, and how an encrypted connection there is opened. `own` is the logger's certificate.
+    ///
+    /// # Errors
+    /// If it cannot be used; the message names the setting.
+    pub(crate) fn store(&self, own: Option<&Identity>) -> anyhow::Result<Place> {
+        let url = match &self.logger_store_file {
+            Some(file) => read_store(file).context("LOGGER_STORE_FILE")?,
+            None => self.logger_store.clone(),
+        };
+        let StoreUrl::Postgres(database) = &url else { return Ok(Place { url, tls: None }) };
+        if let Some(host) = database.far_hosts().first()
+            && !database.is_encrypted()
+            && !self.allow_insecure_network
+        {
+            bail!(
+                "LOGGER_STORE leads to {host} without TLS: add sslmode=require and set LOGGER_STORE_CA, or \
+                 ALLOW_INSECURE_NETWORK=true if anyone in that network may read all entries"
+            );
+        }
+        if own.is_some() && database.is_over_tcp() && !database.is_encrypted() {
+            bail!(
+                "LOGGER_STORE: add sslmode=require, since LOGGER_TLS_CERT is set: TLS is on for every hop or for none"
+            );
+        }
+        let tls = database.is_encrypted().then(|| self.store_tls(own)).transpose()?;
+        Ok(Place { url, tls })
+    }
+
+    fn store_tls(&self, own: Option<&Identity>) -> anyhow::Result<Arc<ClientConfig>> {
+        let ca = match (&self.logger_store_ca, own) {
+            (Some(file), _) => secret::read_public_file(file).context("LOGGER_STORE_CA")?,
+            (None, Some(own)) => own.ca_pem().to_owned(),
+            (None, None) => bail!("LOGGER_STORE asks for TLS: set LOGGER_STORE_CA"),
+        };
+        service::tls::client(&ca, own).context("LOGGER_STORE_CA")
+    }
+
     /// What is kept, and for how long.
     pub fn retention(&self) -> Retention {
         let hours = u64::from(self.logger_retention_hours);
@@ -110,15 +169,24 @@ impl Config {
     }
 }
 
-fn parse_host(text: &str) -> Result<String, String> {
-    let host = text.trim().to_ascii_lowercase();
-    let sound =
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if sound {
-        Ok(host)
-    } else {
-        Err("expected comma-separated host names such as logger-service".to_owned())
+/// Where entries are kept.
+pub(crate) struct Place {
+    pub(crate) url: StoreUrl,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Place {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As [`store::open`].
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Store>> {
+        store::open(&self.url, self.tls.clone()).context("LOGGER_STORE")
     }
+}
+
+fn read_store(file: &Path) -> anyhow::Result<StoreUrl> {
+    Ok(secret::read_file(file)?.parse()?)
 }
 
 fn parse_retention_bytes(text: &str) -> Result<u64, String> {

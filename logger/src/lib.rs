@@ -22,11 +22,11 @@ use std::{io, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 use anyhow::{Context, bail};
 use axum::Router;
 use service::{
-    Acceptor, Reloads, Shutdown, Telemetry,
+    Acceptor, Probe, Reloads, Shutdown, Telemetry,
     health::{self, Readiness},
     network,
     telemetry::LogFormat,
-    tls::Callers,
+    tls::{Callers, Certificates},
 };
 use tokio::task::JoinSet;
 
@@ -49,6 +49,8 @@ const DAMAGED: u8 = 3;
 pub struct Logger {
     /// As [`DOORS`] has them.
     doors: Vec<Acceptor>,
+    /// The word for the kind of store.
+    kind: &'static str,
     reader: Reader,
     writer: Writer,
     thread: WriterThread,
@@ -68,7 +70,9 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     faults::choose(config.logger_fault);
     let mut certificates = config.certificates()?;
     server::check_exposure(&config, certificates.is_some())?;
-    let own_hosts_only = certificates.is_none() && network::is_loopback(config.logger_http_listen);
+    let place = config.store(certificates.as_ref().map(Certificates::identity))?;
+    let named = !config.logger_http_hosts.is_empty();
+    let own_hosts_only = certificates.is_none() && (named || network::is_loopback(config.logger_http_listen));
     let tls = DOORS.iter().map(|door| {
         let clients = Callers::Named(config.logger_tls_clients.clone());
         certificates.as_mut().map(|own| own.serve(clients, door.protocol)).transpose()
@@ -80,7 +84,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
         // It has no clients of its own.
         reloads.add("the certificates", move || own.reload(|_| Ok(())));
     }
-    let store = store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let (store, kind) = (place.open()?, place.url.kind());
     let reader = store.reader();
     let (writer, thread) = Writer::start(store, config.retention())?;
     let doors = DOORS.iter().zip(tls).map(|(door, tls)| {
@@ -88,7 +92,7 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
     });
     let doors = doors.collect::<anyhow::Result<_>>()?;
     let (hosts, serving) = (config.logger_http_hosts, config.http);
-    Ok(Logger { doors, reader, writer, thread, reloads, telemetry, own_hosts_only, hosts, serving })
+    Ok(Logger { doors, kind, reader, writer, thread, reloads, telemetry, own_hosts_only, hosts, serving })
 }
 
 /// Sets the `stored_at` of entries that lies ahead of the clock to now, and logs which. No logger may use the store
@@ -97,7 +101,8 @@ pub fn bind(config: Config, telemetry: Telemetry) -> anyhow::Result<Logger> {
 /// # Errors
 /// If the store cannot be opened or changed; the message says what to do.
 pub fn reset_times(config: &Config) -> anyhow::Result<()> {
-    let mut store = store::open(&config.logger_store).context("LOGGER_STORE")?;
+    let certificates = config.certificates()?;
+    let mut store = config.store(certificates.as_ref().map(Certificates::identity))?.open()?;
     let ResetTimes { entries, before, now, unreadable } = store.reset_times().context("--reset-times")?;
     store.close();
     let (first, last) = before.unzip();
@@ -110,6 +115,15 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
         "stored_at of entries ahead of the clock was set to now; their order is unchanged"
     );
     Ok(())
+}
+
+/// Asks the logger that runs with the same settings whether it is live or ready.
+///
+/// # Errors
+/// If it is not, or a setting cannot be used.
+pub async fn health(config: &Config, probe: Probe) -> anyhow::Result<()> {
+    let certificates = config.certificates()?;
+    probe.ask(config.logger_http_listen, certificates.as_ref().map(Certificates::identity)).await
 }
 
 impl Logger {
@@ -130,8 +144,9 @@ impl Logger {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let [http, rpc, grpc, netrpc] = self.addresses()?;
         tracing::info!(%http, %rpc, %grpc, %netrpc, "logger ready");
-        let telemetry = reading_off(self.telemetry, self.writer.clone(), self.reader.clone());
-        let health = health_routes(self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
+        let telemetry = reading_off(self.telemetry, self.kind, self.writer.clone(), self.reader.clone());
+        let health =
+            health_routes(self.kind, self.writer.clone(), self.reader.vitals(), telemetry, shutdown.clone());
         let inside = Inside {
             intake: Intake::new(self.writer, shutdown.clone()),
             reader: self.reader,
@@ -201,20 +216,27 @@ pub fn exit_code(result: anyhow::Result<()>, format: LogFormat) -> ExitCode {
     if damaged { ExitCode::from(DAMAGED) } else { code }
 }
 
-fn reading_off(telemetry: Telemetry, writer: Writer, reader: Reader) -> Telemetry {
-    let (gauges, vitals) = (Gauges::new(), reader.vitals());
+fn reading_off(telemetry: Telemetry, kind: &'static str, writer: Writer, reader: Reader) -> Telemetry {
+    let (gauges, vitals) = (Gauges::new(kind), reader.vitals());
     telemetry.reading_off(move || {
         gauges.set(writer.queued_entries(), reader.disk_bytes(), writer.healthy(), &vitals);
     })
 }
 
-fn health_routes(writer: Writer, vitals: Vitals, telemetry: Telemetry, shutdown: Shutdown) -> Router {
+fn health_routes(
+    kind: &'static str,
+    writer: Writer,
+    vitals: Vitals,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+) -> Router {
     let readiness = move || {
         let (trouble, draining) = (writer.trouble(), shutdown.has_begun());
         Readiness {
             ready: trouble.is_none() && !draining,
             detail: serde_json::json!({
                 "store": trouble.is_none(),
+                "store_kind": kind,
                 "store_trouble": trouble,
                 "store_links": vitals.other_links(),
                 "clock_trouble": vitals.clock_trouble(),

@@ -13,6 +13,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    if let Some(probe) = config.health {
+        return logger::health(&config, probe).await;
+    }
     let telemetry = Telemetry::init(&config.telemetry, "logger", config.allow_insecure_network)?;
     if config.reset_times {
         return logger::reset_times(&config);

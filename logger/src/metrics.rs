@@ -16,6 +16,7 @@ const ENTRIES: &str = "logger_entries_total";
 const COMMIT_ENTRIES: &str = "logger_commit_entries";
 const COMMIT_SECONDS: &str = "logger_commit_seconds";
 const QUEUE_ENTRIES: &str = "logger_queue_entries";
+const STORE_INFO: &str = "logger_store_info";
 const STORE_BYTES: &str = "logger_store_bytes";
 const STORE_HEALTHY: &str = "logger_store_healthy";
 const STORE_LOST: &str = "logger_store_lost";
@@ -211,8 +212,10 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Call it after the metrics recorder is installed.
-    pub(crate) fn new() -> Self {
+    /// Call it after the metrics recorder is installed. `kind` is the word for the kind of store.
+    pub(crate) fn new(kind: &'static str) -> Self {
+        describe_gauge!(STORE_INFO, Unit::Count, "1, with the kind of store as a label");
+        gauge!(STORE_INFO, "kind" => kind).set(1.0);
         describe_gauge!(QUEUE_ENTRIES, Unit::Count, "Accepted entries waiting for their commit");
         describe_gauge!(STORE_BYTES, Unit::Bytes, "Size of the store on disk, including its write-ahead log");
         describe_gauge!(STORE_HEALTHY, Unit::Count, "1 if the store accepts entries");

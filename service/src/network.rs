@@ -47,7 +47,7 @@ pub fn is_own_host(host: &str) -> bool {
 }
 
 /// Whether a host is this machine, by its name or address.
-pub(crate) fn is_this_machine(host: &str) -> bool {
+pub fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost")
         || address.is_ok_and(|address| address.to_canonical().is_loopback())

@@ -1,6 +1,9 @@
 //! When to stop, and how long that may take.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -9,9 +12,17 @@ use tokio_util::sync::CancellationToken;
 /// container engines wait between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(8);
 
+/// How long after its beginning work is still taken that arrives on connections which are open: a client that had one
+/// could not know. A moment later it does, since every response says `Connection: close`. With the longest deadline of
+/// the broker, 7 s, it ends within [`GRACE`].
+pub const LAST_CALL: Duration = Duration::from_millis(500);
+
 /// Tells every part of a service when to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    begun: CancellationToken,
+    at: Arc<OnceLock<Instant>>,
+}
 
 impl Shutdown {
     /// Begins on SIGTERM or SIGINT. From now on SIGHUP does not end the process: see [`Reloads`](crate::Reloads).
@@ -40,16 +51,22 @@ impl Shutdown {
 
     /// Begins it.
     pub fn begin(&self) {
-        self.0.cancel();
+        self.at.get_or_init(Instant::now);
+        self.begun.cancel();
     }
 
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
-        self.0.is_cancelled()
+        self.begun.is_cancelled()
+    }
+
+    /// Whether it is too late for new work: [`LAST_CALL`] has passed since it began.
+    pub fn refuses_work(&self) -> bool {
+        self.at.get().is_some_and(|at| at.elapsed() > LAST_CALL)
     }
 
     /// Waits until it begins.
     pub async fn begun(&self) {
-        self.0.cancelled().await;
+        self.begun.cancelled().await;
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::Context;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
@@ -99,6 +99,20 @@ impl Identity {
         Ok(Arc::new(config))
     }
 
+    /// How to call a server whose certificate our CA has signed, over HTTP/1.1.
+    ///
+    /// # Errors
+    /// If certificate and key do not belong together.
+    pub fn client(&self) -> anyhow::Result<Arc<ClientConfig>> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(&self.ca))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .context("certificate and key do not match")?;
+        config.alpn_protocols = Protocol::Http1.alpn();
+        Ok(Arc::new(config))
+    }
+
     /// The certificate and its chain in PEM.
     pub fn chain_pem(&self) -> &str {
         &self.chain_pem
@@ -130,6 +144,25 @@ impl Protocol {
             Protocol::Unnamed | Protocol::NetRpc => Vec::new(),
         }
     }
+}
+
+/// How a server is called that is none of ours, a database: its certificate must be signed by the CA in `ca_pem` and be
+/// for the host that is called. `own` is shown if it asks for a certificate.
+///
+/// # Errors
+/// If there is no certificate in it.
+pub fn client(ca_pem: &str, own: Option<&Identity>) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut ca = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        ca.add(certificate?).context("the CA certificate cannot be used")?;
+    }
+    anyhow::ensure!(!ca.is_empty(), "no certificate in PEM found");
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(ca);
+    Ok(Arc::new(match own {
+        Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    }))
 }
 
 fn provider() -> Arc<CryptoProvider> {

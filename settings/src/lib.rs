@@ -63,6 +63,20 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Reads the name of a host without a port, in lower case.
+///
+/// # Errors
+/// With an example, if it is none.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let host = text.trim().to_ascii_lowercase();
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !host.is_empty() && host.bytes().all(is_of_names) {
+        Ok(host)
+    } else {
+        Err("expected comma-separated host names such as logger-service".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 /// Far above a private key, some certificates or a URL; a mistaken path must not fill the memory.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Reads a secret from a file that nobody but its owner may read; without trailing line feeds.
+/// Reads a secret from a file that nobody but its owner may read, or, where that is root, its group, as a Kubernetes
+/// volume and systemd's credentials have it; without trailing line feeds.
 ///
 /// # Errors
 /// If it cannot be read, is empty or too large, or others may read it; the message names the file.
@@ -60,10 +61,39 @@ pub fn value_or_file(value: &SecretString, file: Option<&Path>) -> anyhow::Resul
 #[cfg(unix)]
 fn readable_by_others(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    metadata.mode() & 0o077 != 0
+    is_open(metadata.mode(), metadata.uid())
 }
 
 #[cfg(not(unix))]
 fn readable_by_others(_: &Metadata) -> bool {
     false
+}
+
+/// Whether more may use a file of this mode than its owner; root says by the group who may read it.
+#[cfg(unix)]
+const fn is_open(mode: u32, owner: u32) -> bool {
+    const ROOT: u32 = 0;
+    mode & if owner == ROOT { 0o037 } else { 0o077 } != 0
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_its_owners_alone_or_of_a_group_that_root_has_chosen() {
+        for (mode, owner, open) in [
+            (0o100_600, 1000, false),
+            (0o100_400, 0, false),
+            (0o100_440, 0, false),
+            (0o100_640, 0, false),
+            (0o100_440, 1000, true),
+            (0o100_660, 0, true),
+            (0o100_644, 0, true),
+            (0o100_604, 1000, true),
+            (0o100_601, 0, true),
+        ] {
+            assert_eq!(is_open(mode, owner), open, "{mode:o} of {owner}");
+        }
+    }
 }

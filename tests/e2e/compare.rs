@@ -1,9 +1,15 @@
-//! `compare` against a system of which it is known what is wrong with it.
+//! `compare` against a system of which it is known what is wrong with it; its report, and the peer.
 
-use std::time::Duration;
+mod peer;
+mod report;
+mod sample;
+
+use std::{path::Path, time::Duration};
 
 use ::compare::{
     cell::Keeping,
+    claims::{self, Record, Verdict},
+    config::{Claims, Common},
     load::{Load, Seen},
     reconcile::{self, Found, Place},
     stack::Site,
@@ -11,7 +17,10 @@ use ::compare::{
 };
 use anyhow::Context;
 use proto::Transport;
-use tests::{binaries::faulty_binary, rabbitmq::VirtualHost};
+use tests::{
+    binaries::{binary, faulty_binary},
+    rabbitmq::VirtualHost,
+};
 
 /// How long a load takes.
 const LOAD: Duration = Duration::from_secs(3);
@@ -58,5 +67,24 @@ async fn a_thousandth_that_is_lost_is_found() -> anyhow::Result<()> {
         let altered = verified(&site, &load, &other).await?.kept.altered;
         assert_eq!(altered, found.kept.stored, "altered entries are found");
     }
+    Ok(())
+}
+
+/// Claims that are judged by what passes on the wires: no machine is too slow or too busy for them.
+const BY_THE_WIRE: [(u8, Verdict); 4] =
+    [(9, Verdict::Refuted), (11, Verdict::Supported), (15, Verdict::Supported), (24, Verdict::Supported)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_measured_and_its_verdict_is_made_of_the_figures() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let binaries = binary("fourwire").parent().map(Path::to_owned);
+    let common = Common { seed: 1, out: Some(directory.path().to_owned()), binaries };
+    let only = BY_THE_WIRE.map(|(id, _)| id).into();
+    let arguments = Claims { common, only, quick: true, draw: None, force: true };
+    let (record, _) = claims::run(&arguments).await?;
+    let judged: Vec<(u8, Verdict)> = record.claims.iter().map(|judged| (judged.id, judged.verdict)).collect();
+    assert_eq!(judged, BY_THE_WIRE);
+    assert_eq!(Record::read(directory.path())?.claims, record.claims, "claims.json keeps the verdicts");
+    assert!(!directory.path().join("claims.md").exists(), "a page is of all claims");
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rig::Process;
+use service::LAST_CALL;
 use tests::{
     SOON, eventually,
     raw::{self, begin},
@@ -17,12 +18,25 @@ use tokio::{
 const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const ALIVE: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
+const LOG: &str = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
+
+#[tokio::test]
+async fn a_broker_that_was_just_told_to_stop_takes_what_arrives_on_an_open_connection() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let answers = drained(&mut stack.broker, Signal::SIGTERM, Duration::ZERO, &[&post("/handle", LOG)]).await;
+    let (work, head) = &answers[0];
+    assert_eq!(work.status, 202, "{}", work.body);
+    assert!(head.contains("connection: close"), "its client opens another one: {head}");
+    stack.start_broker().await.expect("it starts");
+    assert_eq!(stack.all_stored().await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
     let mut stack = Stack::start_direct(&[]).await;
-    let log = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
-    let work = post("/handle", log);
-    is_draining(&drained(&mut stack.broker, Signal::SIGTERM, &[READY, ALIVE, &work]).await);
+    let work = post("/handle", LOG);
+    let late = LAST_CALL + Duration::from_millis(100);
+    is_draining(&drained(&mut stack.broker, Signal::SIGTERM, late, &[READY, ALIVE, &work]).await);
     stack.start_broker().await.expect("it starts");
     assert!(stack.all_stored().await.is_empty(), "what was refused is not stored");
 }
@@ -31,14 +45,14 @@ async fn a_broker_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
 async fn a_logger_that_drains_is_alive_and_not_ready_and_refuses_new_work() {
     let mut stack = Stack::start_direct(&[]).await;
     let work = post("/log", r#"{"name":"event","data":""}"#);
-    is_draining(&drained(&mut stack.logger, Signal::SIGINT, &[READY, ALIVE, &work]).await);
+    is_draining(&drained(&mut stack.logger, Signal::SIGINT, Duration::ZERO, &[READY, ALIVE, &work]).await);
 }
 
 #[tokio::test]
 async fn a_listener_that_drains_is_alive_and_not_ready() {
     let mut stack = Stack::start().await;
     let listener = &mut stack.listener;
-    is_draining(&drained(listener, Signal::SIGTERM, &[READY, ALIVE]).await);
+    is_draining(&drained(listener, Signal::SIGTERM, Duration::ZERO, &[READY, ALIVE]).await);
 }
 
 fn post(path: &str, body: &str) -> String {
@@ -57,9 +71,14 @@ fn is_draining(answers: &[(Answer, String)]) {
     }
 }
 
-/// Sends the first half of each request, tells the process to stop, and then sends the rest: the answers, and
-/// their texts. The process must end well, and in time.
-async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Vec<(Answer, String)> {
+/// Sends the first half of each request, tells the process to stop, and sends the rest `later`: the answers, and their
+/// texts. The process must end well, and in time.
+async fn drained(
+    process: &mut Process,
+    signal: Signal,
+    later: Duration,
+    requests: &[&str],
+) -> Vec<(Answer, String)> {
     /// Between SIGTERM and SIGKILL container engines wait so long.
     const MOST: Duration = Duration::from_secs(10);
     let address = process.ready().await.expect("it is ready")["http"];
@@ -78,6 +97,7 @@ async fn drained(process: &mut Process, signal: Signal, requests: &[&str]) -> Ve
         TcpStream::connect(address).await.is_err().then_some(())
     })
     .await;
+    tokio::time::sleep(later.saturating_sub(begun.elapsed())).await;
     let mut answers = Vec::new();
     for (mut stream, (_, second)) in streams.into_iter().zip(halves) {
         stream.write_all(second.as_bytes()).await.expect("it is still open");

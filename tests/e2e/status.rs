@@ -22,7 +22,7 @@ async fn while_all_is_well_every_part_says_so() {
     }
     let expected = json!({
         "broker": { "ready": true, "draining": false, "profile": proto::release::PROFILE },
-        "logger": { "reachable": true, "ready": true },
+        "logger": { "reachable": true, "ready": true, "store": "sqlite" },
         "listener": {
             "reachable": true, "consuming": true, "waiting_for": null, "unacked": 0, "dead_letters_refused": false,
         },
@@ -38,7 +38,7 @@ async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     const ENTRIES: u64 = 12;
     let mut stack = Stack::start_with(&[("LISTENER_PREFETCH", "2")]).await;
     stack.logger.kill().await.expect("it runs");
-    let gone = json!({ "reachable": false, "ready": false });
+    let gone = json!({ "reachable": false, "ready": false, "store": null });
     until(&stack, "the logger is gone", |data| data["logger"] == gone).await;
     for _ in 0..ENTRIES {
         let answer = stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": "" })).await;
@@ -52,7 +52,7 @@ async fn without_the_logger_the_queue_grows_and_with_it_it_drains() {
     says(&stack, "no answer: logger; the listener is not consuming, waiting for logger").await;
     stack.start_logger().await.expect("it starts");
     let drained = |data: &Value| ready(data) == Some(0) && data["listener"]["unacked"] == 0;
-    let back = json!({ "reachable": true, "ready": true });
+    let back = json!({ "reachable": true, "ready": true, "store": "sqlite" });
     until(&stack, "the queue drains", |data| drained(data) && data["logger"] == back).await;
 }
 

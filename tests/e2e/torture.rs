@@ -8,7 +8,9 @@ const SEED: u64 = 1;
 
 #[tokio::test]
 async fn whatever_breaks_nothing_that_was_accepted_is_lost() -> anyhow::Result<()> {
-    for trial in Trial::all().into_iter().filter(|trial| !trial.is_control()) {
+    let is_ours = |trial: &Trial| !trial.is_control() && !matches!(trial, Trial::PostgresKilled);
+    // Those of a store that not everybody has are in `postgres.rs`.
+    for trial in Trial::all().into_iter().filter(is_ours) {
         let report = run(trial).await?;
         assert!(report.accepted > 100, "{trial}: {}", report.figures);
     }

@@ -7,11 +7,12 @@ use std::{
 };
 
 /// The endings of the files that documents name. What has none of them, or no slash at its end, is no path of ours.
-const ENDINGS: [&str; 13] =
-    ["rs", "md", "sh", "proto", "toml", "yml", "json", "js", "py", "html", "css", "c", "lock"];
+const ENDINGS: [&str; 14] =
+    ["rs", "md", "sh", "proto", "toml", "yml", "yaml", "json", "js", "py", "html", "css", "c", "lock"];
 
 /// Made at run time or by a build, or not ours: documents name what is in them all the same.
-const MADE: [&str; 7] = [".git", ".run", "data", "target", "report.json", "report.html", "result.json"];
+const MADE: [&str; 8] =
+    [".git", ".run", "data", "target", "report.json", "report.html", "result.json", "peer.md"];
 
 #[test]
 fn every_file_that_the_documents_name_exists() {
@@ -91,6 +92,7 @@ fn the_rules_find_what_they_should() {
         assert!(!exists(&tree, missing), "{missing}");
     }
     assert_eq!(links("a [b](c.md#d) and [e](f)"), ["c.md#d", "f"]);
+    assert_eq!(links("<img src=\"a.svg\"> <source srcset=\"b.webp\">"), ["a.svg", "b.webp"]);
     assert!(anchors("# One\n## What a 202 guarantees\n### `load`, \"x\"").contains("what-a-202-guarantees"));
     assert!(anchors("### `load`, \"x\"").contains("load-x"));
 }
@@ -190,10 +192,13 @@ fn tree() -> BTreeSet<String> {
     found
 }
 
-/// The targets of the links.
+/// The targets of the links, and the pictures.
 fn links(text: &str) -> Vec<String> {
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    targets.map(|(target, _)| target.to_owned()).collect()
+    let between = |before: &str, after: char| {
+        let targets = text.split(before).skip(1).filter_map(|rest| rest.split_once(after));
+        targets.map(|(target, _)| target.to_owned()).collect::<Vec<_>>()
+    };
+    [between("](", ')'), between(" src=\"", '"'), between(" srcset=\"", '"')].concat()
 }
 
 /// What links to the headings of a page are called.

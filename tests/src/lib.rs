@@ -5,8 +5,12 @@ pub mod binaries;
 pub mod browser;
 #[cfg(test)]
 mod circles;
+#[cfg(test)]
+mod claims;
 pub mod clock;
 pub mod collector;
+#[cfg(test)]
+mod deploy;
 pub mod disk;
 #[cfg(test)]
 mod documents;

@@ -15,6 +15,7 @@ pub mod log;
 pub mod lone;
 pub mod nested_headers;
 pub mod overload;
+pub mod postgres_killed;
 pub mod power_loss;
 pub mod queue_deleted;
 pub mod rabbitmq_alarm;

@@ -59,7 +59,7 @@ impl Door {
             })?,
             None => self.transport,
         };
-        if self.app.shutdown.has_begun() {
+        if self.app.shutdown.refuses_work() {
             return Err(Failure::draining("the broker"));
         }
         Ok(Admitted { transport })

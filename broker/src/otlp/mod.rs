@@ -22,7 +22,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use proto::{Failure, LogEntry, Transport};
 use service::{
-    Acceptor, Shutdown, network,
+    Acceptor, Shutdown,
     tls::{Callers, Certificates, Protocol},
 };
 
@@ -88,16 +88,15 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Opens those that are set. `protected`: by keys or a certificate. `deadline`: for all records of a request. What is
-    /// counted is there while they are closed too.
+    /// Opens those that are set. `deadline`: for all records of a request. What is counted is there while they are closed
+    /// too.
     ///
     /// # Errors
     /// If one cannot be opened; the message names the setting.
     pub(crate) fn bind(
         settings: &Settings,
         mut certificates: Option<&mut Certificates>,
-        pages: Vec<String>,
-        protected: bool,
+        origins: &Origins,
         deadline: Duration,
     ) -> anyhow::Result<Self> {
         let mut open = |setting: &str, address: Option<SocketAddr>, protocol, room| -> anyhow::Result<_> {
@@ -107,12 +106,11 @@ impl Ports {
             let acceptor = Acceptor::bind(setting, address, protocol)?.with_tls(tls).with_room(room);
             Ok(Some(acceptor))
         };
-        let own_hosts_only = settings.broker_otlp_http_listen.is_some_and(network::is_loopback) && !protected;
         Ok(Ports {
             grpc: open(grpc::SETTING, settings.broker_otlp_grpc_listen, Protocol::Http2, grpc::room())?,
             http: open(http::SETTING, settings.broker_otlp_http_listen, Protocol::Http1, http::room())?,
             transport: settings.broker_otlp_transport,
-            origins: Origins::new(pages, own_hosts_only, protected),
+            origins: settings.broker_otlp_http_listen.map_or_else(|| origins.clone(), |at| origins.at(at)),
             deadline,
             metrics: Otlp::new(),
         })

@@ -13,7 +13,7 @@ use super::{Arrival, Batch, Store, StoreUrl};
 pub(crate) fn new_store() -> (TempDir, StoreUrl, Box<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let url = StoreUrl::Sqlite(directory.path().join("logs.db"));
-    let store = super::open(&url).expect("a new store");
+    let store = super::open(&url, None).expect("a new store");
     (directory, url, store)
 }
 

@@ -7,6 +7,8 @@ pub(super) struct Migration {
     pub(super) what: &'static str,
     /// The statements for SQLite, to be run in a transaction.
     pub(super) sqlite: &'static str,
+    /// Those for PostgreSQL, to be run in a transaction.
+    pub(super) postgres: &'static str,
 }
 
 /// All of them, the first of which makes version 1 of an empty store. What was released is not changed any more: a change
@@ -29,10 +31,32 @@ pub(super) const MIGRATIONS: &[Migration] = &[
                 attempts   INTEGER NOT NULL,
                 data       TEXT    NOT NULL
             ) STRICT;",
+        // The numbers are given by the counter, the one row whose lock is the turn to write; `bytes` are those of names
+        // and data, with what a row takes beside them. Words and microseconds are as in SQLite, as is their checksum.
+        postgres: "
+            CREATE TABLE entries (
+                seq        bigint PRIMARY KEY,
+                id         uuid   NOT NULL UNIQUE,
+                name       text   NOT NULL,
+                level      text   NOT NULL,
+                transport  text   NOT NULL,
+                created_at bigint NOT NULL,
+                stored_at  bigint NOT NULL,
+                attempts   bigint NOT NULL,
+                data       text   NOT NULL
+            );
+            CREATE TABLE counter (
+                version        int    NOT NULL,
+                last           bigint NOT NULL,
+                last_stored_at bigint NOT NULL,
+                bytes          bigint NOT NULL
+            ) WITH (fillfactor = 10);
+            INSERT INTO counter VALUES (0, 0, 0, 0);",
     },
     Migration {
         what: "a checksum for each entry; those that are there get none",
         sqlite: "ALTER TABLE entries ADD COLUMN checksum INTEGER;",
+        postgres: "ALTER TABLE entries ADD COLUMN checksum bigint;",
     },
 ];
 

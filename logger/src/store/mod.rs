@@ -13,37 +13,47 @@
 //!
 //! An id is remembered as long as its entry is kept: what [`Retention`] has deleted can be stored again.
 
+mod checksum;
+mod decide;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod keeper;
 mod migrations;
 mod nothing;
 mod open_error;
+mod postgres;
 mod reader;
+mod reading;
+mod row;
 mod sqlite;
 #[cfg(test)]
 mod suite;
 mod url;
 mod vitals;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use proto::{BatchMode, Cursor, Failure, LogEntry, Outcome, StoredEntry, Time, Transport};
 
 pub use self::{
     open_error::{Cause, OpenError},
+    postgres::{BadUrl, PostgresUrl},
     reader::{Read, Reader},
-    url::{StoreUrl, UnknownStore},
+    url::{StoreUrl, StoreUrlParser, UnknownStore},
     vitals::Vitals,
 };
 
 /// Opens a store, and creates it if it is missing. Looks for damage for at most a second. Call it after the recorder of
 /// the metrics is installed.
 ///
+/// `tls` is how a database is called whose URL asks for it.
+///
 /// # Errors
 /// [`OpenError`], which says what to do.
-pub fn open(url: &StoreUrl) -> Result<Box<dyn Store>, OpenError> {
+pub fn open(url: &StoreUrl, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Box<dyn Store>, OpenError> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Box::new(sqlite::Sqlite::open(path)?)),
+        StoreUrl::Postgres(url) => Ok(Box::new(postgres::Postgres::open(url, tls)?)),
         StoreUrl::Nothing => Ok(Box::new(nothing::Nothing::open())),
     }
 }

@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_stored_and_nothing_is_there() {
-        let mut store = super::super::open(&StoreUrl::Nothing).expect("nothing to open");
+        let mut store = super::super::open(&StoreUrl::Nothing, None).expect("nothing to open");
         let group = [each(vec![arrival(1, "a"), arrival(2, "b")]), all_or_none(vec![arrival(1, "c")])];
         let answers = store.commit(&group).expect("no disk that could fail");
         assert_eq!(answers, [Ok(vec![Ok(Outcome::Stored); 2]), Ok(vec![Ok(Outcome::Stored)])]);

@@ -3,13 +3,11 @@
 //! One connection writes; it is closed and reopened whenever its state is uncertain.
 
 mod access;
-mod checksum;
 mod connection;
 mod create;
 mod file;
 mod follow;
 mod judge;
-mod keeper;
 mod lock;
 mod lost;
 mod names;
@@ -37,7 +35,6 @@ use tokio::sync::watch;
 
 use self::{
     judge::{Damage, damaged, full},
-    keeper::Keeper,
     lost::Lost,
     names::Names,
     open::Opened,
@@ -46,7 +43,7 @@ use self::{
     reserve::Reserve,
     write::Broken,
 };
-use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals};
+use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
 use crate::{clock::Clock, metrics::ClockLeaps};
 
 /// How long a successful commit is taken as evidence that the next one will succeed.

@@ -209,7 +209,7 @@ async fn a_drain_answers_all_that_was_let_in_and_lets_no_more_in() {
     let path = file(&it.url);
     let wal = std::fs::metadata(path.with_file_name("logs.db-wal")).map_or(0, |file| file.len());
     assert_eq!(wal, 0, "everything is in the main file");
-    let mut again = store::open(&it.url).expect("opened again");
+    let mut again = store::open(&it.url, None).expect("opened again");
     assert_eq!(store_one(&mut *again, arrival(99, "text")), Ok(Outcome::Duplicate));
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use proto::Transport;
 use rig::Verdict;
 
-use super::{Report, Tried, under_load, under_load::Breakage};
+use super::{Report, Tried, postgres_killed, under_load, under_load::Breakage};
 
 /// How often something is broken before the checker is asked.
 const BREAKAGES: u32 = 3;
@@ -24,6 +24,8 @@ pub enum Control {
     SwappedConfirms,
     /// The listener acknowledges before it stores.
     AckOnReceipt,
+    /// PostgreSQL answers a commit before it syncs it.
+    UnsyncedDatabase,
 }
 
 impl Control {
@@ -36,6 +38,9 @@ impl Control {
             Control::NoDedup => ("LOGGER_FAULT", "no-dedup", Breakage::HopBroken(Transport::Http)),
             Control::SwappedConfirms => ("BROKER_FAULT", "swap-confirms", Breakage::Unbound),
             Control::AckOnReceipt => ("LISTENER_FAULT", "ack-on-receipt", Breakage::ListenerKilled),
+            Control::UnsyncedDatabase => {
+                return postgres_killed::run_expecting_violations(BREAKAGES, seed).await;
+            }
         };
         under_load::run_expecting_violations(breakage, &[(setting, fault)], BREAKAGES, seed).await
     }
@@ -43,7 +48,9 @@ impl Control {
     /// What of a verdict the fault explains: the counts and their name.
     fn expected(self, verdict: &mut Verdict) -> Vec<(&'static str, &mut usize)> {
         match self {
-            Control::AckBeforeCommit | Control::AckOnReceipt => vec![("lost", &mut verdict.lost)],
+            Control::AckBeforeCommit | Control::AckOnReceipt | Control::UnsyncedDatabase => {
+                vec![("lost", &mut verdict.lost)]
+            }
             Control::NoDedup => vec![("duplicated", &mut verdict.duplicated)],
             Control::SwappedConfirms => {
                 vec![("lost", &mut verdict.lost), ("resurrected", &mut verdict.resurrected)]
@@ -106,6 +113,7 @@ impl fmt::Display for Control {
             Control::NoDedup => "control-no-dedup",
             Control::SwappedConfirms => "control-swapped-confirms",
             Control::AckOnReceipt => "control-ack-on-receipt",
+            Control::UnsyncedDatabase => "control-unsynced-database",
         })
     }
 }

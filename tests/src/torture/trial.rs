@@ -10,7 +10,7 @@ use super::{
     control::{self, Control},
     disk_full, disk_was_full, duplicates, listener_restarted,
     log::{self, LogFault},
-    nested_headers, overload,
+    nested_headers, overload, postgres_killed,
     power_loss::{self, Syncs},
     queue_deleted, rabbitmq_alarm, rabbitmq_killed, slow_clients, soak,
     store_files::{self, Happening},
@@ -28,6 +28,8 @@ pub enum Trial {
     Control(Control),
     /// RabbitMQ is killed, stopped and frozen.
     RabbitmqKilled,
+    /// PostgreSQL is killed while it is the store.
+    PostgresKilled,
     /// RabbitMQ is short of memory, then of disk.
     RabbitmqAlarm,
     /// The queue in RabbitMQ is deleted.
@@ -77,6 +79,7 @@ impl Trial {
             Trial::PowerLoss(syncs) => syncs.is_control(),
             Trial::UnderLoad(_)
             | Trial::RabbitmqKilled
+            | Trial::PostgresKilled
             | Trial::RabbitmqAlarm
             | Trial::QueueDeleted
             | Trial::ListenerRestarted
@@ -102,7 +105,7 @@ impl Trial {
                 50
             }
             Trial::UnderLoad(Breakage::ListenerKilled) | Trial::RabbitmqKilled => 40,
-            Trial::UnderLoad(Breakage::Unbound) => 20,
+            Trial::UnderLoad(Breakage::Unbound) | Trial::PostgresKilled => 20,
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm => 24,
             Trial::QueueDeleted => 15,
@@ -127,7 +130,7 @@ impl Trial {
     /// How many rounds `make test` runs: enough to break each thing once or twice.
     pub const fn short_rounds(self) -> u32 {
         match self {
-            Trial::UnderLoad(_) | Trial::RabbitmqKilled => 3,
+            Trial::UnderLoad(_) | Trial::RabbitmqKilled | Trial::PostgresKilled => 3,
             Trial::Control(_) => 5,
             Trial::RabbitmqAlarm | Trial::QueueDeleted => 2,
             // The 21st loss of a delivery makes a dead letter of it.
@@ -152,6 +155,7 @@ impl Trial {
             Trial::UnderLoad(breakage) => under_load::run(breakage, rounds, seed, progress).await,
             Trial::Control(control) => control::run(control, rounds, seed, progress).await,
             Trial::RabbitmqKilled => rabbitmq_killed::run(rounds, seed, progress).await,
+            Trial::PostgresKilled => postgres_killed::run(rounds, seed, progress).await,
             Trial::RabbitmqAlarm => rabbitmq_alarm::run(rounds, seed, progress).await,
             Trial::QueueDeleted => queue_deleted::run(rounds, seed, progress).await,
             Trial::ListenerRestarted => listener_restarted::run(rounds, progress).await,
@@ -178,6 +182,7 @@ impl Kind {
             Kind::UnderLoad => Breakage::all().into_iter().map(Trial::UnderLoad).collect(),
             Kind::Control => each(Control::VARIANTS, Trial::Control),
             Kind::RabbitmqKilled => vec![Trial::RabbitmqKilled],
+            Kind::PostgresKilled => vec![Trial::PostgresKilled],
             Kind::RabbitmqAlarm => vec![Trial::RabbitmqAlarm],
             Kind::QueueDeleted => vec![Trial::QueueDeleted],
             Kind::ListenerRestarted => vec![Trial::ListenerRestarted],
@@ -208,6 +213,7 @@ impl fmt::Display for Trial {
             Trial::UnderLoad(breakage) => breakage.fmt(f),
             Trial::Control(control) => control.fmt(f),
             Trial::RabbitmqKilled => f.write_str("rabbitmq-killed"),
+            Trial::PostgresKilled => f.write_str("postgres-killed"),
             Trial::RabbitmqAlarm => f.write_str("rabbitmq-alarm"),
             Trial::QueueDeleted => f.write_str("queue-deleted"),
             Trial::ListenerRestarted => f.write_str("listener-restarted"),

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use proto::{Transport, limits::BATCH_ENTRIES};
-use rig::Node;
+use rig::{Database, Node};
 
 use crate::{
-    cell::{Cell, Keeping, Latencies, Measured, Part},
+    cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
     config,
     load::{Load, MAX_CALLERS},
     measure::{self, GENERATOR},
@@ -53,13 +53,22 @@ pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     };
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::new();
+    let mut database = None;
     for round in 0..arguments.rounds {
         let begins =
             if arguments.fill_after > 0 { round == 0 } else { round.is_multiple_of(ROUNDS_OF_A_LIFE) };
         if begins {
             sites.clear();
+            // A new one is an empty store.
+            drop(database.take());
             for (amqp_url, binaries, settings) in &sides {
-                sites.push(Site::start(binaries, amqp_url, Keeping::Synced, settings).await?);
+                let mut site = Site::new(binaries, amqp_url, Keeping::Synced, settings)?;
+                if !sites.is_empty() && arguments.store_after == config::StoreKind::Postgres {
+                    let server = database.insert(Database::start().await.context("PostgreSQL")?);
+                    site.set("LOGGER_STORE", server.url().to_owned());
+                }
+                rig::Services::start(&mut site).await?;
+                sites.push(site);
             }
             fill(&sites[1], arguments.fill_after).await?;
         }
@@ -92,6 +101,7 @@ async fn measure(
     let cell = Cell {
         subject,
         store: Keeping::Synced,
+        calls: Calls::Shared,
         payload_bytes: arguments.payload,
         batch: 1,
         shape: Shape::Closed { callers: arguments.callers },
@@ -147,6 +157,9 @@ fn write_table(
     };
     writeln!(text, "before: {}", about(&arguments.before, &arguments.set_before))?;
     writeln!(text, "after:  {}", about(&arguments.after, &arguments.set_after))?;
+    if arguments.store_after == config::StoreKind::Postgres {
+        writeln!(text, "after has its entries in PostgreSQL, whose CPU time is not counted")?;
+    }
     if arguments.fill_after > 0 {
         writeln!(text, "after begins with {} entries in its store", arguments.fill_after)?;
     }
@@ -190,7 +203,7 @@ fn write_table(
 }
 
 /// The CPU time of the system for an accepted entry, in microseconds.
-fn system_us(measured: &Measured) -> f64 {
+pub(crate) fn system_us(measured: &Measured) -> f64 {
     let system = measured.processor.iter().filter(|(name, _)| *name != GENERATOR);
     let system: f64 = system.map(|(_, time)| time.as_secs_f64() * 1e6).sum();
     system / measured.accepted.max(1) as f64

@@ -20,6 +20,9 @@ pub struct Cell {
     pub subject: Subject,
     /// What the logger does with entries.
     pub store: Keeping,
+    /// Whether entries share the broker's calls.
+    #[serde(default)]
+    pub calls: Calls,
     /// Bytes of `data` of each entry.
     pub payload_bytes: usize,
     /// Entries of each request.
@@ -40,6 +43,17 @@ pub enum Keeping {
     Nothing,
 }
 
+/// Whether entries that are in flight together share the broker's calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Calls {
+    /// They do, as the broker is shipped.
+    #[default]
+    Shared,
+    /// Each has one of its own, `BROKER_COALESCE=off`.
+    Own,
+}
+
 /// The part of the report that a cell is measured for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,6 +62,8 @@ pub enum Part {
     Grid,
     /// A cell of the grid once more: by how much does the same differ from itself?
     Again,
+    /// A call for each entry, closed loop.
+    Calls,
     /// Batches, closed loop.
     Batches,
     /// The store that keeps nothing, closed loop.
@@ -73,6 +89,9 @@ impl fmt::Display for Cell {
         }
         if self.store == Keeping::Nothing {
             write!(f, ", nothing kept")?;
+        }
+        if self.calls == Calls::Own {
+            write!(f, ", a call for each")?;
         }
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use proto::Transport;
 
-use crate::workload::{BASE_CALLERS, BASE_PAYLOAD};
+use crate::{
+    outage::RATE,
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Subject},
+};
 
 /// Measures the four transports side by side, on this machine, in one run: speed, cost, and what each keeps.
 ///
@@ -32,6 +35,10 @@ pub enum Command {
     Builds(Builds),
     /// The gRPC calls side by side, and what a tail costs the writers
     Streams(Streams),
+    /// The same system in Go beside ours, in turn: ratios
+    Peer(Peer),
+    /// What the lectures of the course claim, and what a run shows of it; about seven minutes
+    Claims(Claims),
     /// Compares two reports
     Diff {
         /// A directory with a report.json, or the file
@@ -87,7 +94,7 @@ pub struct Common {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Where the report goes; by default compare-DATE, or faults-DATE, in the current directory
+    /// Where the report goes; by default compare-DATE, faults-DATE or claims-DATE in the current directory
     #[arg(long)]
     pub out: Option<PathBuf>,
 
@@ -104,7 +111,7 @@ pub struct Faults {
     pub common: Common,
 
     /// Requests per second over each transport
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = RATE)]
     pub rate: f64,
 }
 
@@ -124,6 +131,11 @@ pub struct Builds {
     /// A setting of the services of AFTER
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub set_after: Vec<(String, String)>,
+
+    /// The kind of store of AFTER: sqlite, as BEFORE has it, or postgres, a server of its own from Debian's package,
+    /// whose CPU time is not counted
+    #[arg(long, value_name = "KIND", default_value = "sqlite")]
+    pub store_after: StoreKind,
 
     /// Entries in the store of AFTER at start: what a large store costs
     #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
@@ -154,6 +166,15 @@ pub struct Builds {
     pub seed: u64,
 }
 
+/// Where a side keeps its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreKind {
+    /// A file.
+    Sqlite,
+    /// A database.
+    Postgres,
+}
+
 /// The calls of gRPC beside each other.
 #[derive(Debug, Clone, Args)]
 pub struct Streams {
@@ -168,6 +189,80 @@ pub struct Streams {
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
+}
+
+/// The peer beside ours.
+#[derive(Debug, Clone, Args)]
+pub struct Peer {
+    /// Concurrency: connections, one number after the other
+    #[arg(default_values_t = [64, 16, 1])]
+    pub connections: Vec<usize>,
+
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// The program that tools/compare/peer/build.sh builds; by default gopeer, where our binaries are
+    #[arg(long, value_name = "FILE")]
+    pub gopeer: Option<PathBuf>,
+
+    /// How often each cell is measured
+    #[arg(long, default_value_t = 3)]
+    pub repetitions: usize,
+
+    /// Duration of each measurement, in whole seconds
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+
+    /// Bytes of each entry
+    #[arg(long, default_value_t = BASE_PAYLOAD)]
+    pub payload: usize,
+
+    /// This transport, or echo; repeatable. By default all
+    #[arg(long = "transport", value_name = "TRANSPORT", value_parser = parse_subject)]
+    pub subjects: Vec<Subject>,
+
+    /// Measure although this is a debug build or one of `make run`, or a busy machine
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Which claims to measure.
+#[derive(Debug, Clone, Args)]
+pub struct Claims {
+    /// Common options
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Only this claim, by its number in docs/claims.md; repeatable
+    #[arg(long, value_name = "NUMBER")]
+    pub only: Vec<u8>,
+
+    /// Two minutes, with shorter measurements: a smoke test, no evidence
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Measure nothing: judge the claims.json of a directory again, and write its pages
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["only", "quick"])]
+    pub draw: Option<PathBuf>,
+
+    /// Measure although this is a debug build or one of `make run`, or a busy machine (which --quick does not refuse); the
+    /// pages say so
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Claims {
+    /// Whether a claim is to be measured.
+    pub fn chooses(&self, id: u8) -> bool {
+        self.only.is_empty() || self.only.contains(&id)
+    }
+}
+
+fn parse_subject(text: &str) -> Result<Subject, String> {
+    let all = Subject::ALL.iter();
+    let found = all.copied().find(|subject| subject.as_str() == text);
+    found.ok_or_else(|| format!("expected one of {}", Subject::ALL.map(Subject::as_str).join(", ")))
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

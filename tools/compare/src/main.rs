@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use compare::{
-    builds,
+    builds, claims,
     config::{Arguments, Command},
-    diff, faults,
+    diff, faults, peer,
     record::Record,
     report, run, streams,
 };
@@ -68,6 +68,17 @@ async fn act(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Builds(arguments)) => put(builds::run(&arguments).await?)?,
         Some(Command::Streams(arguments)) => put(streams::run(&arguments).await?)?,
+        Some(Command::Peer(arguments)) => {
+            let (record, directory) = peer::run(&arguments).await?;
+            put(peer::tables(&record))?;
+            put(format_args!("The tables are in {}", directory.join("peer.md").display()))?;
+            anyhow::ensure!(record.lost() == 0, "entries were lost: see the tables");
+        }
+        Some(Command::Claims(arguments)) => {
+            let (record, directory) = claims::run(&arguments).await?;
+            put(claims::summary(&record))?;
+            put(format_args!("The pages are in {}", directory.display()))?;
+        }
         Some(Command::Diff { before, after }) => {
             put(diff::diff(&Record::read(&before)?, &Record::read(&after)?))?;
         }

@@ -7,12 +7,13 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cell::{Cell, Keeping, Part},
+    cell::{Calls, Cell, Keeping, Part},
+    outage::Break,
     workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
 /// Callers where batches are compared, and the same with itself.
-const SOME_CALLERS: usize = 8;
+pub(crate) const SOME_CALLERS: usize = 8;
 
 /// How much is measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Plan {
     pub open: Duration,
     /// How long each subject is warmed up, once.
     pub warm_up: Duration,
+    /// What is broken at the end, at a rate that all carry with ease.
+    #[serde(default)]
+    pub faults: Vec<Break>,
 }
 
 impl Plan {
@@ -45,11 +49,13 @@ impl Plan {
             callers: vec![1, 8, 64],
             batches: vec![10, 100],
             rates: vec![0.25, 0.5, 0.75, 0.9],
-            repetitions: 7,
+            // The fewest that a verdict takes: more of them cost time and widen its interval, up to nine.
+            repetitions: 6,
             open_repetitions: 3,
-            closed: Duration::from_millis(700),
-            open: Duration::from_secs(3),
+            closed: Duration::from_millis(600),
+            open: Duration::from_secs(2),
             warm_up: Duration::from_secs(3),
+            faults: vec![Break::LoggerKilled],
         }
     }
 
@@ -65,6 +71,7 @@ impl Plan {
             closed: Duration::from_millis(400),
             open: Duration::from_secs(1),
             warm_up: Duration::from_millis(500),
+            faults: Vec::new(),
         }
     }
 
@@ -75,6 +82,7 @@ impl Plan {
             open_repetitions: 7,
             closed: Duration::from_secs(4),
             open: Duration::from_secs(6),
+            faults: Break::ALL.to_vec(),
             ..Self::usual()
         }
     }
@@ -82,26 +90,29 @@ impl Plan {
     /// The cells of the closed loops.
     pub fn closed_cells(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
-        for payload_bytes in &self.payloads {
-            for callers in &self.callers {
-                for subject in Subject::ALL {
-                    let shape = Shape::Closed { callers: *callers };
-                    let (store, batch, part) = (Keeping::Synced, 1, Part::Grid);
-                    cells.push(Cell { subject, store, payload_bytes: *payload_bytes, batch, shape, part });
-                }
-            }
-        }
-        let base = |subject, callers, part| Cell {
+        let cell = |subject, payload_bytes, callers, part| Cell {
             subject,
             store: Keeping::Synced,
-            payload_bytes: BASE_PAYLOAD,
+            calls: Calls::Shared,
+            payload_bytes,
             batch: 1,
             shape: Shape::Closed { callers },
             part,
         };
+        for payload_bytes in &self.payloads {
+            for callers in &self.callers {
+                // The baseline is only looked at beside the smallest entries.
+                let compared =
+                    |subject: &Subject| *subject != Subject::Echo || *payload_bytes == BASE_PAYLOAD;
+                let subjects = Subject::ALL.into_iter().filter(compared);
+                cells.extend(subjects.map(|subject| cell(subject, *payload_bytes, *callers, Part::Grid)));
+            }
+        }
+        let base = |subject, callers, part| cell(subject, BASE_PAYLOAD, callers, part);
         cells.push(base(Subject::Transport(Transport::Rpc), BASE_CALLERS, Part::Again));
         for transport in Transport::ALL {
             let subject = Subject::Transport(transport);
+            cells.push(Cell { calls: Calls::Own, ..base(subject, BASE_CALLERS, Part::Calls) });
             cells.push(base(subject, SOME_CALLERS, Part::Batches));
             for batch in &self.batches {
                 cells.push(Cell { batch: *batch, ..base(subject, SOME_CALLERS, Part::Batches) });
@@ -120,6 +131,7 @@ impl Plan {
         Cell {
             subject: Subject::Transport(transport),
             store: Keeping::Synced,
+            calls: Calls::Shared,
             payload_bytes: BASE_PAYLOAD,
             batch: 1,
             shape: Shape::Open { rate },

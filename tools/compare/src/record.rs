@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 use anyhow::Context;
 use jiff::Timestamp;
 use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
-use proto::Transport;
+use proto::{Transport, release};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cell::{Cell, Latencies, Measured, Part},
     measure::GENERATOR,
+    outage::Broken,
     plan::Plan,
-    stats::median,
+    stats::{Estimate, median},
     wire::{Anew, Wire},
     workload::{Shape, Subject},
 };
@@ -43,6 +44,12 @@ pub struct Record {
     /// What it takes to write a page of the store's size and sync it, with nothing else going on.
     #[serde(default)]
     pub sync: Latencies,
+    /// What a failure did to each transport.
+    #[serde(default)]
+    pub faults: Vec<Broken>,
+    /// How long the run took.
+    #[serde(default)]
+    pub took: Duration,
 }
 
 /// A cell, and its repetitions.
@@ -77,6 +84,25 @@ impl Row {
         let mut all = Latencies::default();
         self.repetitions.iter().for_each(|measured| all.merge(of(measured)));
         all
+    }
+
+    /// A percentile of each repetition: their median, the lowest and the highest. One pause of the machine is the p99 of
+    /// the repetition that it falls into, and of no other. `None` where no repetition has enough samples.
+    pub fn percentile<'a>(
+        &'a self,
+        of: impl Fn(&'a Measured) -> &'a Latencies,
+        part: f64,
+    ) -> Option<Estimate> {
+        let values = self.repetitions.iter().filter_map(|measured| of(measured).percentile(part));
+        let mut values: Vec<f64> = values.map(|micros| micros as f64).collect();
+        values.sort_by(f64::total_cmp);
+        Some(Estimate { middle: median(&values), low: *values.first()?, high: *values.last()? })
+    }
+
+    /// The CPU time of the system for an accepted entry, in microseconds: of all processes but the generator.
+    pub fn system_us(&self) -> f64 {
+        let system = self.processor_us().into_iter().filter(|(name, _)| name != GENERATOR);
+        system.map(|(_, micros)| micros).sum()
     }
 
     /// The CPU time of each process for an accepted entry, in microseconds.
@@ -114,7 +140,7 @@ impl Row {
 pub struct Circumstances {
     /// When it began.
     pub date: Timestamp,
-    /// The commit of the working directory, and whether something was changed since.
+    /// The commit of the binaries, and whether something was changed since.
     pub commit: String,
     /// The arguments.
     pub arguments: Vec<String>,
@@ -142,16 +168,15 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Those of this moment.
-    pub fn now(seed: u64) -> Self {
+    /// Those of this moment, for the services in a directory; without one they run already, and are not known.
+    pub fn now(seed: u64, binaries: Option<&Path>) -> Self {
         let processor = CpuInfo::current().ok().and_then(|cpu| Some(cpu.model_name(0)?.to_owned()));
         let memory_bytes = Meminfo::current().map_or(0, |memory| memory.mem_total);
-        let describe = output("git", &["describe", "--always", "--dirty", "--abbrev=10"]);
         Circumstances {
             date: Timestamp::now(),
-            commit: describe.unwrap_or_else(|| "unknown".into()),
+            commit: binaries.and_then(commit_of).unwrap_or_else(|| "unknown".into()),
             arguments: std::env::args().skip(1).collect(),
-            foreign: false,
+            foreign: binaries.is_none(),
             seed,
             release: !cfg!(debug_assertions),
             processor: processor.unwrap_or_default(),
@@ -162,6 +187,17 @@ impl Circumstances {
             versions: crate_versions(),
             settings: BTreeMap::new(),
         }
+    }
+}
+
+/// The commit that the binaries were built of. What was changed after that is known of the working directory alone, if
+/// that is at the same commit; and a debug build does not tell, so there it is the directory's.
+fn commit_of(binaries: &Path) -> Option<String> {
+    let said = output(&binaries.join("broker").to_string_lossy(), &["--version"])?;
+    let here = output("git", &["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]);
+    match release::commit_of(&said) {
+        Some(built) => here.filter(|here| here.starts_with(built)).or_else(|| Some(built.to_owned())),
+        None => here,
     }
 }
 
@@ -204,7 +240,8 @@ fn output(command: &str, arguments: &[&str]) -> Option<String> {
 impl Record {
     /// Whether every promise was kept.
     pub fn is_sound(&self) -> bool {
-        self.rows.iter().all(Row::is_sound)
+        let kept = self.faults.iter().flat_map(|broken| broken.by_transport.values());
+        self.rows.iter().all(Row::is_sound) && kept.into_iter().all(|suffered| suffered.kept.is_sound())
     }
 
     /// The rows of a part of the report.

@@ -3,37 +3,29 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use jiff::Timestamp;
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use proto::{Transport, release::NOT_FOR_MEASURING};
-use rig::{Client, Node};
+use proto::Transport;
 
 use crate::{
     bare,
-    cell::{Cell, Keeping, Latencies, Measured, Part},
+    cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
     config::Measure,
+    fit::unfit,
     load::Load,
     measure,
+    outage::{self, Break},
     plan::{Plan, shuffled},
     reconcile::{self, Place},
     record::{Circumstances, Record},
-    stack::{Site, Stack},
-    stats, wire,
+    stats,
+    system::System,
+    wire,
     workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
-
-/// The services, by the names of their binaries.
-const SERVICES: [&str; 3] = ["broker", "logger", "listener"];
-
-/// The part of the processors above which a machine is busy with something else.
-const MOST_BUSY: f64 = 0.15;
 
 /// What a transport must keep at a rate, to carry it.
 const MOST_ERRORS: f64 = 0.001;
@@ -47,6 +39,8 @@ const OWN_PARTS: [f64; 2] = [0.5, 0.75];
 
 /// Above this part of one core for each core the generator, and not the system, may be the limit.
 const MOST_GENERATOR: f64 = 0.8;
+
+pub use crate::fit::{binaries, built_to_be_tried, out};
 
 /// Runs the plan of the arguments; leaves the record in the directory that is returned with it.
 ///
@@ -67,13 +61,12 @@ pub async fn run(arguments: &Measure) -> anyhow::Result<(Record, PathBuf)> {
 /// # Errors
 /// As [`run`].
 pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record, PathBuf)> {
-    let mut circumstances = Circumstances::now(arguments.common.seed);
-    circumstances.settings.extend(arguments.settings.iter().cloned());
-    circumstances.foreign = arguments.target.is_some();
     let binaries = match arguments.target {
         Some(_) => None,
         None => Some(binaries(arguments.common.binaries.as_deref())?),
     };
+    let mut circumstances = Circumstances::now(arguments.common.seed, binaries.as_deref());
+    circumstances.settings.extend(arguments.settings.iter().cloned());
     let warnings = unfit(arguments, &circumstances, binaries.as_deref()).await?;
     let record = Record {
         circumstances,
@@ -85,6 +78,8 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
         wire: Vec::new(),
         anew: Vec::new(),
         sync: Latencies::default(),
+        faults: Vec::new(),
+        took: Duration::ZERO,
     };
     let system = System::find(arguments, binaries.as_deref()).await?;
     let directory = out(arguments.common.out.as_deref(), "compare")?;
@@ -93,166 +88,13 @@ pub async fn run_plan(arguments: &Measure, plan: Plan) -> anyhow::Result<(Record
     let result = run.everything(binaries.as_deref()).await;
     run.say("");
     run.warn();
+    run.record.took = run.begun.elapsed();
     // What was measured until then is worth having, whatever went wrong.
     run.record.write(&directory)?;
     let directory_name = directory.display();
     result
         .with_context(|| format!("the run broke off; {directory_name} has what was measured until then"))?;
     Ok((run.record, directory))
-}
-
-/// What makes this no evidence, for the report; a refusal where it takes --force.
-async fn unfit(
-    arguments: &Measure,
-    circumstances: &Circumstances,
-    binaries: Option<&Path>,
-) -> anyhow::Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    if arguments.quick {
-        warnings.push("a quick run: too short to be evidence".to_owned());
-    }
-    if !circumstances.release {
-        ensure!(
-            arguments.force,
-            "this is a debug build: use `make compare`, or --force to measure all the same"
-        );
-        warnings.push("a debug build was measured (--force)".to_owned());
-    }
-    let unfit = match (binaries, arguments.target) {
-        (Some(binaries), _) => built_to_be_tried(binaries)?,
-        (None, Some(broker)) => profile_of(broker).await?,
-        (None, None) => None,
-    };
-    // What compare itself was built with, in the same directory, is told above.
-    if let Some(unfit) = unfit.filter(|_| circumstances.release) {
-        ensure!(
-            arguments.force,
-            "{unfit}: measure a release build (`make run PROFILE=release`), or use --force"
-        );
-        warnings.push(format!("{unfit} (--force)"));
-    }
-    if circumstances.busy > MOST_BUSY {
-        let busy = circumstances.busy * 100.0;
-        ensure!(
-            arguments.force || arguments.quick,
-            "the machine is busy ({busy:.0} % CPU in use in the last seconds): wait, or use --force"
-        );
-        warnings.push(format!("the machine was busy: {busy:.0} % CPU in use at the start"));
-    }
-    let places = std::env::temp_dir();
-    if arguments.target.is_none() && statfs(&places)?.filesystem_type() == TMPFS_MAGIC {
-        let memory = format!("{} is memory, and nothing is synced there", places.display());
-        ensure!(arguments.force, "{memory}: set TMPDIR to a directory on a disk, or use --force");
-        warnings.push(memory);
-    }
-    Ok(warnings)
-}
-
-/// A directory for a report.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn out(wanted: Option<&Path>, kind: &str) -> anyhow::Result<PathBuf> {
-    let dated = || PathBuf::from(format!("{kind}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S")));
-    let directory = wanted.map_or_else(dated, Path::to_owned);
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    Ok(directory)
-}
-
-/// Where the services are.
-///
-/// # Errors
-/// If they are not there.
-pub fn binaries(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let directory = wanted.or_else(|| own.parent()).context("a directory")?;
-    // The services run in directories of their own.
-    let directory = std::path::absolute(directory)?;
-    for service in SERVICES {
-        let path = directory.join(service);
-        ensure!(path.is_file(), "{} is missing: `cargo build --release --bins` makes it", path.display());
-    }
-    Ok(directory)
-}
-
-/// Which of the services, if any, was built with a profile that is not for measuring.
-///
-/// # Errors
-/// If one does not tell its version.
-pub fn built_to_be_tried(binaries: &Path) -> anyhow::Result<Option<String>> {
-    for service in SERVICES {
-        let path = binaries.join(service);
-        let said = Command::new(&path).arg("--version").output();
-        let said = said.with_context(|| format!("{} does not tell its version", path.display()))?;
-        let said = String::from_utf8_lossy(&said.stdout);
-        if said.contains(NOT_FOR_MEASURING) {
-            return Ok(Some(format!("{}: {}", path.display(), said.trim())));
-        }
-    }
-    Ok(None)
-}
-
-/// The same of a broker that runs already; nothing if it is of a version that does not say, or does not answer.
-async fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
-    let (_, status) = Site::foreign(broker, broker)?.broker_client().get("/status").await?;
-    let profile = status.pointer("/data/broker/profile").and_then(serde_json::Value::as_str);
-    let unfit = profile.filter(|profile| *profile != "release");
-    Ok(unfit.map(|profile| format!("the broker at {broker} is a {profile} build, {NOT_FOR_MEASURING}")))
-}
-
-/// What is measured.
-enum System {
-    /// Started by this run.
-    Own(Box<Stack>),
-    /// Started by somebody else.
-    Foreign(Box<Site>),
-}
-
-impl System {
-    /// Looks for the one that the arguments name, or starts one of its own.
-    async fn find(arguments: &Measure, binaries: Option<&Path>) -> anyhow::Result<Self> {
-        if let Some((broker, logger)) = arguments.target.zip(arguments.logger) {
-            let site = Site::foreign(broker, logger)?;
-            let start = "start it, or give its address";
-            let answers = async |client: Client, path| {
-                client.get(path).await.is_ok_and(|(status, _)| status.is_success())
-            };
-            let is_there = answers(site.broker_client(), "/healthz").await;
-            ensure!(is_there, "no broker answers at {broker}: {start}");
-            let is_there = answers(site.logger_client(), "/logs?limit=1").await;
-            ensure!(is_there, "no logger answers at {logger}: {start}");
-            return Ok(System::Foreign(Box::new(site)));
-        }
-        let binaries = binaries.context("a target comes with its logger")?;
-        say!("Starting RabbitMQ and the services…");
-        Ok(System::Own(Box::new(Stack::start(binaries, &arguments.settings).await?)))
-    }
-
-    fn site(&self, keeping: Keeping) -> &Site {
-        match self {
-            System::Own(stack) => stack.site(keeping),
-            System::Foreign(site) => site,
-        }
-    }
-
-    fn node(&self) -> Option<&Node> {
-        match self {
-            System::Own(stack) => Some(&stack.node),
-            System::Foreign(_) => None,
-        }
-    }
-
-    /// What can be measured: another store cannot be had of what somebody else has started.
-    fn has(&self, keeping: Keeping) -> bool {
-        matches!(self, System::Own(_)) || keeping == Keeping::Synced
-    }
-
-    async fn empty_store(&mut self) -> anyhow::Result<()> {
-        match self {
-            System::Own(stack) => stack.synced.empty_store().await,
-            System::Foreign(_) => Ok(()),
-        }
-    }
 }
 
 struct Run {
@@ -277,7 +119,7 @@ impl Run {
         let plan = self.record.plan.clone();
         self.warm_up(plan.warm_up).await?;
         let mut closed = plan.closed_cells();
-        closed.retain(|cell| self.system.has(cell.store));
+        closed.retain(|cell| self.system.has(cell.store, cell.calls));
         let repetitions = plan.repetitions * closed.len();
         let open = (plan.rates.len() + OWN_PARTS.len()) * Transport::ALL.len() * plan.open_repetitions;
         let total = repetitions + open + 2 * Transport::ALL.len();
@@ -300,8 +142,19 @@ impl Run {
         }
         self.say("counting bytes on the wire");
         if let (System::Own(stack), Some(binaries)) = (&mut self.system, binaries) {
-            self.record.wire = wire::count(stack, binaries, &plan.payloads).await?;
+            self.record.wire = wire::count(stack, binaries).await?;
             self.record.anew = wire::anew(&stack.synced).await?;
+        }
+        self.break_things(&plan.faults).await
+    }
+
+    /// What a failure does to each transport.
+    async fn break_things(&mut self, faults: &[Break]) -> anyhow::Result<()> {
+        for what in faults {
+            self.say(&format!("{}, under load", what.as_str()));
+            let System::Own(stack) = &mut self.system else { return Ok(()) };
+            let seed = self.record.circumstances.seed;
+            self.record.faults.push(outage::suffer(stack, *what, outage::RATE, seed).await?);
         }
         Ok(())
     }
@@ -328,13 +181,18 @@ impl Run {
     }
 
     async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<()> {
-        for keeping in [Keeping::Synced, Keeping::Nothing] {
-            if !self.system.has(keeping) {
+        const SITES: [(Keeping, Calls); 3] = [
+            (Keeping::Synced, Calls::Shared),
+            (Keeping::Synced, Calls::Own),
+            (Keeping::Nothing, Calls::Shared),
+        ];
+        for (keeping, calls) in SITES {
+            if !self.system.has(keeping, calls) {
                 continue;
             }
             for subject in Subject::ALL {
                 self.say(&format!("warming up {}", subject.as_str()));
-                let site = self.system.site(keeping);
+                let site = self.system.site(keeping, calls);
                 let load =
                     Load::new(site.broker_at, subject, Shape::Closed { callers: BASE_CALLERS }, duration);
                 let seen = load.run_beside().await?;
@@ -399,7 +257,7 @@ impl Run {
         let left = (passed * (total as u64).saturating_sub(self.cells)) / self.cells.max(1);
         self.say(&format!("{} of about {total}, {}:{:02} left: {cell}", self.cells, left / 60, left % 60));
         let seed = self.record.circumstances.seed.wrapping_add(self.cells);
-        let site = self.system.site(cell.store);
+        let site = self.system.site(cell.store, cell.calls);
         let measured = measure::cell(self.system.node(), site, cell, duration, seed).await?;
         self.record.note(cell, measured.clone());
         Ok(measured)

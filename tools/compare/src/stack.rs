@@ -1,7 +1,8 @@
 //! The system under measurement: the release binaries, as they are shipped, on free ports with a store of their own.
 //!
-//! Two sites share one RabbitMQ node, each with a virtual host of its own: one stores and syncs, and one keeps nothing.
-//! A site that is not asked costs next to nothing, so both stand ready and cells of both can take turns.
+//! Three sites share one RabbitMQ node, each with a virtual host of its own: one stores and syncs as it is shipped, one
+//! does so with a call for each entry, and one keeps nothing. A site that is not asked costs next to nothing, so all
+//! stand ready and their cells can take turns.
 
 use std::{
     collections::BTreeMap,
@@ -17,18 +18,20 @@ use rig::{Launch, LoggerAddresses, Node, Services, Usage};
 use tempfile::TempDir;
 use transport::{Endpoints, Settings};
 
-use crate::cell::Keeping;
+use crate::cell::{Calls, Keeping};
 
 /// The machine's services, as the tables name them.
 pub const PROCESSES: [&str; 4] = ["broker", "logger", "listener", "rabbitmq"];
 
-/// RabbitMQ, and the two sites.
+/// RabbitMQ, and the three sites.
 #[derive(Debug)]
 pub struct Stack {
     /// RabbitMQ.
     pub node: Node,
     /// The site that stores.
     pub synced: Site,
+    /// The one that stores, with a call for each entry.
+    pub own_calls: Site,
     /// The one that keeps nothing.
     pub nothing: Site,
 }
@@ -43,16 +46,20 @@ impl Stack {
         node.serves().await?;
         let amqp_url = node.add_virtual_host("synced").await?;
         let synced = Site::start(binaries, &amqp_url, Keeping::Synced, settings).await?;
+        let amqp_url = node.add_virtual_host("own-calls").await?;
+        let off = [settings, &[("BROKER_COALESCE".to_owned(), "off".to_owned())]].concat();
+        let own_calls = Site::start(binaries, &amqp_url, Keeping::Synced, &off).await?;
         let amqp_url = node.add_virtual_host("nothing").await?;
         let nothing = Site::start(binaries, &amqp_url, Keeping::Nothing, settings).await?;
-        Ok(Stack { node, synced, nothing })
+        Ok(Stack { node, synced, own_calls, nothing })
     }
 
-    /// The site of a store.
-    pub const fn site(&self, keeping: Keeping) -> &Site {
-        match keeping {
-            Keeping::Synced => &self.synced,
-            Keeping::Nothing => &self.nothing,
+    /// The site that a cell is measured at.
+    pub const fn site(&self, store: Keeping, calls: Calls) -> &Site {
+        match (store, calls) {
+            (Keeping::Synced, Calls::Shared) => &self.synced,
+            (Keeping::Synced, Calls::Own) => &self.own_calls,
+            (Keeping::Nothing, _) => &self.nothing,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -44,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Call {
+pub(crate) enum Call {
     WriteLog,
     WriteBatch,
     SyncLogs,
@@ -74,7 +75,7 @@ impl Call {
         }
     }
 
-    const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Call::WriteLog => "WriteLog",
             Call::WriteBatch => "WriteBatch",
@@ -101,23 +102,38 @@ pub async fn run(arguments: &config::Streams) -> anyhow::Result<String> {
     ensure!(arguments.payload <= DATA_BYTES, "--payload is a number of up to {DATA_BYTES} bytes");
     let binaries = run::binaries(None)?;
     let duration = Duration::from_millis(arguments.milliseconds);
+    let seen = rates(&binaries, &Call::ALL, arguments.rounds, duration, arguments.payload).await?;
+    Ok(table(&seen, arguments))
+}
+
+/// Entries stored per second by each of these calls, once for each round.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn rates(
+    binaries: &Path,
+    calls: &[Call],
+    rounds: usize,
+    duration: Duration,
+    payload_bytes: usize,
+) -> anyhow::Result<BTreeMap<Call, Vec<f64>>> {
     let mut seen: BTreeMap<Call, Vec<f64>> = BTreeMap::new();
-    for round in 0..arguments.rounds {
+    for round in 0..rounds {
         // A store that has grown is slower: each round begins with a new one.
-        let mut site = Site::new(&binaries, "", Keeping::Synced, &[])?;
+        let mut site = Site::new(binaries, "", Keeping::Synced, &[])?;
         site.start_logger().await?;
-        let logger = Logger::new(&site, arguments.payload)?;
+        let logger = Logger::new(&site, payload_bytes)?;
         // Warms up, and is thrown away.
         logger.measure(Call::WriteLogs, duration / 2).await?;
-        for at in 0..Call::ALL.len() {
+        for at in 0..calls.len() {
             // Each comes first, second and so on in turn.
-            let call = Call::ALL[(at + round) % Call::ALL.len()];
+            let call = calls[(at + round) % calls.len()];
             let rate = logger.measure(call, duration).await.with_context(|| call.about())?;
             seen.entry(call).or_default().push(rate);
         }
-        say!("{} of {} rounds", round + 1, arguments.rounds);
+        say!("{} of {rounds} rounds", round + 1);
     }
-    Ok(table(&seen, arguments))
+    Ok(seen)
 }
 
 /// How the logger is called.

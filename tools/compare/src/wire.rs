@@ -16,12 +16,15 @@ use crate::{
     load::Load,
     reconcile::{self, Place},
     stack::{Site, Stack},
-    workload::{Shape, Subject},
+    workload::{BASE_PAYLOAD, Shape, Subject},
 };
 
 /// Callers and time of a count: enough that what is sent now and then, such as heartbeats, does not matter.
 const CALLERS: usize = 8;
 const COUNTING: Duration = Duration::from_secs(1);
+
+/// Payloads that are counted: what a transport adds to a small entry, and to a large one.
+const PAYLOADS: [usize; 2] = [BASE_PAYLOAD, 16 * 1_024];
 
 /// Entries that are sent on a kept connection, and on a new one each.
 const ENTRIES: usize = 40;
@@ -64,15 +67,15 @@ pub struct Anew {
     pub anew: Latencies,
 }
 
-/// Counts the bytes of every transport and payload.
+/// Counts the bytes of every transport, for a small entry and a large one.
 ///
 /// # Errors
 /// If the services do not start with relays between them, or an entry is lost.
-pub async fn count(stack: &mut Stack, binaries: &Path, payloads: &[usize]) -> anyhow::Result<Vec<Wire>> {
+pub async fn count(stack: &mut Stack, binaries: &Path) -> anyhow::Result<Vec<Wire>> {
     let mut counted = Vec::new();
     for transport in Transport::ALL {
-        for payload_bytes in payloads {
-            counted.push(count_one(stack, binaries, transport, *payload_bytes).await?);
+        for payload_bytes in PAYLOADS {
+            counted.push(count_one(stack, binaries, transport, payload_bytes).await?);
         }
     }
     Ok(counted)

@@ -33,6 +33,9 @@ pub fn settings(bytes: &[u8]) {
                         assert!(!value.contains('\0') && std::path::absolute(&path).is_ok(), "{value:?}");
                         assert!(!path.starts_with(":memory:"), "{value:?}");
                     }
+                    StoreUrl::Postgres(url) => {
+                        assert!(url.to_string().starts_with("postgres://"), "{value:?}");
+                    }
                     StoreUrl::Nothing => assert_eq!(value, "nothing"),
                 }
             }

@@ -1,29 +1,16 @@
 //! A RabbitMQ node of one's own, which may be broken. `deploy/rabbitmq.sh obey` knows how; here are the orders.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsStr, fs, path::PathBuf};
 
 use anyhow::{Context, bail};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
 
-/// How long the node may take to be gone once nobody wants it any more.
-const END_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::script::Script;
 
 /// A node. It is ended, and its directory removed, when this is dropped, and also when this process is gone in any
 /// other way: the script then finds its stdin at an end.
 #[derive(Debug)]
 pub struct Node {
-    script: Child,
-    orders: Option<ChildStdin>,
-    answers: Lines<BufReader<ChildStdout>>,
+    script: Script,
     dir: PathBuf,
     base_port: u16,
 }
@@ -31,24 +18,12 @@ pub struct Node {
 impl Node {
     /// Claims a place for one, and starts it; does not wait until it takes messages.
     pub async fn start() -> anyhow::Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rabbitmq.sh");
-        let mut script = Command::new(script)
-            .arg("obey")
-            // The mark of the node that all tests share: the script must outlive it, to end this one.
-            .env_remove("FOURWIRE_NODE")
-            // A Ctrl-C is for whoever called.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let orders = script.stdin.take();
-        let mut answers = BufReader::new(script.stdout.take().context("no pipe")?).lines();
-        let place = answers.next_line().await?;
+        let (script, place) = Script::start("rabbitmq.sh").await?;
         let place = place.as_deref().and_then(|place| place.split_once(' '));
         let place = place.and_then(|(dir, port)| Some((PathBuf::from(dir), port.parse().ok()?)));
         let (dir, base_port) =
             place.context("no RabbitMQ: install Debian's package by `sudo deploy/rabbitmq.sh install`")?;
-        let mut node = Node { script, orders, answers, dir, base_port };
+        let mut node = Node { script, dir, base_port };
         node.launch().await?;
         Ok(node)
     }
@@ -116,26 +91,13 @@ impl Node {
     }
 
     async fn order(&mut self, order: &str) -> anyhow::Result<()> {
-        let orders = self.orders.as_mut().context("no pipe")?;
-        orders.write_all(format!("{order}\n").as_bytes()).await?;
-        match self.answers.next_line().await?.as_deref() {
-            Some("ok") => Ok(()),
-            _ => bail!("RabbitMQ does not obey `{order}`:\n{}", self.log()),
+        if self.script.order(order).await? {
+            return Ok(());
         }
+        bail!("RabbitMQ does not obey `{order}`:\n{}", self.log())
     }
 
     fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log/start.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // The script finds its stdin at an end.
-        self.orders = None;
-        let deadline = Instant::now() + END_TIMEOUT;
-        while matches!(self.script.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 }

@@ -1,37 +1,16 @@
 //! A page of entries, newest first, at a cost that does not grow with the store.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto::{Cursor, Filter, Page, Query, StoredEntry, Time};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
-use super::row::{self, COLUMNS, LeftOut, Unreadable};
-
-/// Maximum bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
-/// into what a client takes.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
-
-/// Where a page ends, whatever its query says.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
-    /// How long it may search.
-    pub(super) time: Duration,
-    /// How many sequence numbers are searched between two looks at the clock.
-    pub(super) window: i64,
-    /// How many bytes of name and data it may hold. It always holds one entry, if it found one.
-    pub(super) bytes: usize,
-}
-
-impl Budget {
-    /// What callers get.
-    pub(super) const DEFAULT: Budget =
-        Budget { time: Duration::from_millis(500), window: 10_000, bytes: PAGE_BYTES };
-
-    /// What a tail gets at a time. Less, since it is kept for as long as its reader takes.
-    pub(super) const FOLLOW: Budget =
-        Budget { time: Duration::from_millis(100), window: 10_000, bytes: PAGE_BYTES / 4 };
-}
+use super::row::{self, COLUMNS};
+use crate::store::{
+    reading::{ALTERED, Budget, Halving},
+    row::{LeftOut, Unreadable},
+};
 
 /// The conditions of a query that SQL looks at. The others are about the order of storing, or about the text.
 pub(super) const CONDITIONS: &str = "(:name IS NULL OR name = :name)
@@ -45,7 +24,7 @@ pub(super) fn get(
 ) -> rusqlite::Result<Option<Result<StoredEntry, Unreadable>>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
-        .query_row([id], |row| Ok(row::read(row)))
+        .query_row([id], |row| Ok(row::raw(row).and_then(|raw| raw.entry())))
         .optional()
 }
 
@@ -115,7 +94,7 @@ impl PageUnderWay<'_> {
         while let Some(row) = rows.next()? {
             // The text is looked for here and not in SQL, so that the clock is seen between two large entries.
             if has_text(row, filter) {
-                match row::read(row) {
+                match row::raw(row).and_then(|raw| raw.entry()) {
                     Ok(entry) => {
                         self.bytes += entry.name.len() + entry.data.len();
                         self.entries.push(entry);
@@ -174,13 +153,10 @@ pub(super) fn first_stored_at(
     first: i64,
     last: i64,
 ) -> rusqlite::Result<i64> {
-    /// So many in a row that cannot be trusted are passed over; behind more of them one sees what the next step finds.
-    const ALTERED: u32 = 100;
     let sql = format!("SELECT {COLUMNS} FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT {ALTERED}");
     let mut statement = connection.prepare_cached(&sql)?;
-    let (mut low, mut high) = (first, last + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
+    let mut halving = Halving::new(time, first, last);
+    while let Some(middle) = halving.middle() {
         let mut rows = statement.query([middle])?;
         let mut next = None;
         while let Some(row) = rows.next()? {
@@ -189,10 +165,7 @@ pub(super) fn first_stored_at(
                 break;
             }
         }
-        match next {
-            Some((sequence, stored_at)) if stored_at < time => low = sequence + 1,
-            Some(_) | None => high = middle,
-        }
+        halving.seen(middle, next);
     }
-    Ok(low)
+    Ok(halving.found())
 }

@@ -4,6 +4,13 @@ use proto::Time;
 use rusqlite::Connection;
 
 use super::row::{self, COLUMNS};
+use crate::{
+    clock::Clock,
+    store::{
+        Retention,
+        keeper::{Deleted, Keeper},
+    },
+};
 
 /// How much one step deletes at most.
 #[derive(Debug, Clone, Copy)]
@@ -34,20 +41,21 @@ pub(super) struct Done {
     pub(super) deleted: Option<Deleted>,
 }
 
-/// Entries that were deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Deleted {
-    pub(super) entries: u64,
-    /// When the oldest of them was stored, and the newest, in microseconds.
-    pub(super) from_us: i64,
-    pub(super) to_us: i64,
-}
-
-impl Deleted {
-    /// Both together; `later` are the newer ones.
-    pub(super) fn and(self, later: Deleted) -> Self {
-        Deleted { entries: self.entries + later.entries, from_us: self.from_us, to_us: later.to_us }
+/// One step of what is not to be kept. Returns whether there is more to delete at once.
+pub(super) fn keep(
+    keeper: &mut Keeper,
+    connection: &Connection,
+    clock: &Clock,
+    at_once: Step,
+) -> rusqlite::Result<bool> {
+    let Retention { max_age, max_bytes } = keeper.retention();
+    if max_age.is_none() && max_bytes.is_none() {
+        return Ok(false);
     }
+    let horizon = keeper.horizon(clock, || row::oldest_stored_at(connection))?;
+    let done = step(connection, horizon, max_bytes, at_once)?;
+    keeper.note(done.deleted);
+    Ok(done.more)
 }
 
 /// One step. Entries stored before `horizon` go, and the oldest while all take more than `max_bytes`.

@@ -23,9 +23,8 @@ use super::{
     lost::Lost,
     names::{Main, Names},
     open, page,
-    row::LeftOut,
 };
-use crate::store::{Followed, Read, Vitals};
+use crate::store::{Followed, Read, Vitals, reading::Budget, row::LeftOut};
 
 /// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
 const CONNECTIONS: usize = 4;
@@ -117,16 +116,13 @@ impl Read for SqliteReader {
         let found = async move {
             let found = self.read(move |connection, _| page::get(connection, id)).await?;
             let found = found.transpose().inspect_err(|unreadable| self.pool.left_out.note(unreadable));
-            found.map_err(|unreadable| {
-                let message = "the entry is stored but cannot be read: see the logger's log";
-                Failure::new(Code::Unavailable, message).because(unreadable)
-            })
+            found.map_err(|unreadable| unreadable.failure())
         };
         found.boxed()
     }
 
     fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, Failure>> {
-        let budget = page::Budget::DEFAULT;
+        let budget = Budget::DEFAULT;
         self.read(move |connection, left_out| page::page(connection, &query, budget, left_out)).boxed()
     }
 
@@ -138,7 +134,7 @@ impl Read for SqliteReader {
         let followed = async move {
             // Those who follow many old entries must leave room for pages.
             let _turn = self.pool.tails.acquire().await.map_err(|error| unreadable().because(error))?;
-            let budget = page::Budget::FOLLOW;
+            let budget = Budget::FOLLOW;
             self.read(move |connection, left_out| follow::follow(connection, &query, after, budget, left_out))
                 .await
         };

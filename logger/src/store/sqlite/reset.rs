@@ -51,7 +51,7 @@ impl ResetTimes {
                 last = Some(sequence);
                 // All of a row is written when its time is.
                 bytes += ROW_BYTES + row::payload_bytes(row);
-                match row::with_time(row, now) {
+                match row::raw(row).and_then(|raw| raw.with_time(now)) {
                     Ok((before, _)) if before <= now => {}
                     Ok((before, checksum)) => {
                         let (first, _) = self.before.unwrap_or((before, before));

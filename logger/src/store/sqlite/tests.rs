@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Sqlite, file::with_suffix, open_error::OpenError, page, prune, row::LeftOut};
-use crate::store::{Store, StoreUrl, fixtures::*, suite};
+use super::{Sqlite, file::with_suffix, open_error::OpenError, page, prune};
+use crate::store::{Store, StoreUrl, fixtures::*, reading::Budget, row::LeftOut, suite};
 
 /// A directory with a file for the suite.
 pub(in crate::store) struct Place {
@@ -91,7 +91,7 @@ fn leave_gap(store: &mut Sqlite) {
 }
 
 /// Every entry that meets the query, newest first, in pages of its limit.
-fn walk(store: &mut Sqlite, mut query: Query, budget: page::Budget) -> Vec<StoredEntry> {
+fn walk(store: &mut Sqlite, mut query: Query, budget: Budget) -> Vec<StoredEntry> {
     let mut found = Vec::new();
     loop {
         let page = page::page(connection(store), &query, budget, &LeftOut::new()).expect("readable");
@@ -105,5 +105,5 @@ fn walk(store: &mut Sqlite, mut query: Query, budget: page::Budget) -> Vec<Store
 }
 
 fn count(store: &mut Sqlite) -> usize {
-    walk(store, Query { limit: 1_000, ..Query::default() }, page::Budget::DEFAULT).len()
+    walk(store, Query { limit: 1_000, ..Query::default() }, Budget::DEFAULT).len()
 }

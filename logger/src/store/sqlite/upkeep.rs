@@ -8,7 +8,14 @@ use std::{
 use proto::{Code, Failure};
 use rusqlite::Connection;
 
-use super::{Broken, Sqlite, file::with_suffix, full, lost::Lost, open, prune::Step};
+use super::{
+    Broken, Sqlite,
+    file::with_suffix,
+    full,
+    lost::Lost,
+    open,
+    prune::{self, Step},
+};
 use crate::{
     clock::{self, LEAP},
     store::{Answer, Batch, Retention},
@@ -39,7 +46,7 @@ impl Sqlite {
             }
         };
         self.read_the_clock();
-        match self.keeper.step(&connection, &self.clock, Step::USUAL) {
+        match prune::keep(&mut self.keeper, &connection, &self.clock, Step::USUAL) {
             Ok(more) => {
                 self.connection = Some(connection);
                 more
@@ -78,7 +85,7 @@ impl Sqlite {
         self.reserve.release();
         shorten(connection);
         for _ in 0..SMALL_STEPS {
-            match self.keeper.step(connection, &self.clock, Step::SMALL) {
+            match prune::keep(&mut self.keeper, connection, &self.clock, Step::SMALL) {
                 Ok(true) => shorten(connection),
                 Ok(false) => break,
                 Err(error) => {
@@ -252,7 +259,7 @@ impl Sqlite {
                  stop this logger, run it once with --reset-times, and restart it"
             );
         }
-        let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < super::keeper::STEADY);
+        let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < crate::store::keeper::STEADY);
         let leapt = leapt.map(|leap| {
             let by = clock::in_words(leap.seconds.unsigned_abs());
             format!("the clock has jumped {} by {by}, to {}", direction(leap.seconds), leap.to)

@@ -1,24 +1,22 @@
 //! One group, one transaction.
 
-use proto::{BatchMode, Code, Failure, Outcome, Time};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use proto::Time;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
+use uuid::Uuid;
 
-use super::{
-    checksum,
-    prune::{self, Deleted, ROW_BYTES},
+use super::prune::{self, ROW_BYTES};
+use crate::store::{
+    Answer, Arrival, Batch, checksum,
+    decide::{self, Added, Content, Table},
+    keeper::Deleted,
+    migrations::VERSION,
 };
-use crate::store::{Answer, Arrival, Batch, migrations::VERSION};
 
-/// Tells the three cases apart in one statement: a new row has 1 attempt, a duplicate has more, and for a
-/// conflict the `WHERE` holds the update back, so that no row is returned and none is changed.
+/// Changes no row if the id is there already: then it is compared.
 const INSERT: &str = "
     INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data, checksum)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)
-    ON CONFLICT (id) DO UPDATE SET attempts = entries.attempts + 1
-        WHERE entries.name = excluded.name
-          AND entries.level = excluded.level
-          AND entries.data = excluded.data
-    RETURNING attempts";
+    ON CONFLICT (id) DO NOTHING";
 
 /// Gives back the number that [`INSERT`] took for a row that was there already: SQLite counts it as given. The numbers
 /// of rows have no gaps, so that the distance of two of them is a count of entries. A store that an earlier version has
@@ -29,8 +27,7 @@ const GIVE_BACK: &str = "UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = '
 #[cfg(feature = "faults")]
 const INSERT_AGAIN: &str = "
     INSERT INTO entries (id, name, level, transport, created_at, stored_at, attempts, data, checksum)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)
-    RETURNING attempts";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)";
 
 /// A group that SQLite could not store.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ pub(super) fn commit(
 ) -> Result<(Vec<Answer>, Option<Deleted>), Broken> {
     let stored_at_us = stored_at.as_microsecond();
     // IMMEDIATE: a foreign lock is met and waited for here, with nothing done yet.
-    let mut transaction =
+    let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Broken::BeforeCommit)?;
     let deleted = match max_bytes {
         Some(max_bytes) => {
@@ -60,14 +57,8 @@ pub(super) fn commit(
         }
         None => None,
     };
-    let answers = group
-        .iter()
-        .map(|batch| match batch.mode {
-            BatchMode::Each => store_each(&transaction, &batch.arrivals, stored_at_us).map(Ok),
-            BatchMode::AllOrNone => store_all_or_none(&mut transaction, &batch.arrivals, stored_at_us),
-        })
-        .collect::<rusqlite::Result<_>>()
-        .map_err(Broken::BeforeCommit)?;
+    let mut entries = Entries { connection: &transaction, stored_at_us };
+    let answers = decide::decide(&mut entries, group).map_err(Broken::BeforeCommit)?;
     if group.iter().all(|batch| batch.arrivals.is_empty()) {
         // Writes the page that it is in, as it was.
         transaction.pragma_update(None, "user_version", VERSION).map_err(Broken::BeforeCommit)?;
@@ -84,88 +75,83 @@ fn new_bytes(group: &[Batch]) -> i64 {
     i64::try_from(payload).unwrap_or(i64::MAX).saturating_add(ROW_BYTES * rows as i64)
 }
 
-/// An entry's own result inside, the group's failure outside.
-type EntryResult = rusqlite::Result<Result<Outcome, Failure>>;
-
-fn store_each(
-    connection: &Connection,
-    arrivals: &[Arrival],
+/// The table, in a transaction.
+struct Entries<'c> {
+    connection: &'c Connection,
     stored_at_us: i64,
-) -> rusqlite::Result<Vec<Result<Outcome, Failure>>> {
-    arrivals.iter().map(|arrival| store_one(connection, arrival, stored_at_us)).collect()
 }
 
-fn store_all_or_none(
-    transaction: &mut Transaction<'_>,
-    arrivals: &[Arrival],
-    stored_at_us: i64,
-) -> rusqlite::Result<Answer> {
-    let savepoint = transaction.savepoint()?;
-    let mut results = Vec::with_capacity(arrivals.len());
-    for (position, arrival) in arrivals.iter().enumerate() {
-        match store_one(&savepoint, arrival, stored_at_us)? {
-            Ok(outcome) => results.push(Ok(outcome)),
-            // Dropped without a commit, the savepoint takes back this batch alone.
-            Err(failure) => return Ok(Err(failure.at(position))),
+impl<'a> Table<'a> for Entries<'_> {
+    type Error = rusqlite::Error;
+
+    fn add(&mut self, arrival: &'a Arrival) -> rusqlite::Result<Added> {
+        let (entry, stored_at_us) = (&arrival.entry, self.stored_at_us);
+        let insert = INSERT;
+        #[cfg(feature = "faults")]
+        let insert = if crate::faults::Fault::NoDedup.is_on() { INSERT_AGAIN } else { insert };
+        let added = self.connection.prepare_cached(insert)?.execute(params![
+            entry.id(),
+            entry.name(),
+            entry.level().as_str(),
+            arrival.came_by.as_str(),
+            entry.created_at().as_microsecond(),
+            stored_at_us,
+            entry.data(),
+            checksum::of_arrival(arrival, stored_at_us),
+        ]);
+        match added {
+            Ok(1..) => Ok(Added::New),
+            Ok(0) => {
+                self.run(GIVE_BACK)?;
+                Ok(Added::There { same: self.has(Content::from(arrival), entry.id())? })
+            }
+            Err(error) if is_of_the_entry(&error) => Ok(Added::Unfit(decide::unfit().because(error))),
+            Err(error) => Err(error),
         }
     }
-    savepoint.commit()?;
-    Ok(Ok(results))
-}
 
-fn store_one(connection: &Connection, arrival: &Arrival, stored_at_us: i64) -> EntryResult {
-    let entry = &arrival.entry;
-    #[cfg(feature = "faults")]
-    if crate::faults::Fault::DropSome.is_on() && entry.id().as_u128().is_multiple_of(1_000) {
-        return Ok(Ok(Outcome::Stored));
+    fn count_again(&mut self, id: Uuid) -> rusqlite::Result<()> {
+        let sql = "UPDATE entries SET attempts = attempts + 1 WHERE id = ?1";
+        self.connection.prepare_cached(sql)?.execute([id]).map(drop)
     }
-    let insert = INSERT;
-    #[cfg(feature = "faults")]
-    let insert = if crate::faults::Fault::NoDedup.is_on() { INSERT_AGAIN } else { insert };
-    let attempts = connection
-        .prepare_cached(insert)?
-        .query_row(
-            params![
-                entry.id(),
-                entry.name(),
-                entry.level().as_str(),
-                arrival.came_by.as_str(),
-                entry.created_at().as_microsecond(),
-                stored_at_us,
-                entry.data(),
-                checksum::of_arrival(arrival, stored_at_us),
-            ],
-            |row| row.get::<_, i64>(0),
-        )
-        .optional();
-    if let Ok(None | Some(2..)) = attempts {
-        connection.prepare_cached(GIVE_BACK)?.execute([])?;
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.run("SAVEPOINT batch")
     }
-    match attempts {
-        Ok(Some(1)) => Ok(Ok(Outcome::Stored)),
-        Ok(Some(_)) => Ok(Ok(Outcome::Duplicate)),
-        Ok(None) => Ok(Err(conflict())),
-        Err(error) if is_of_the_entry(&error) => Ok(Err(unfit().because(error))),
-        Err(error) => Err(error),
+
+    fn keep(&mut self) -> rusqlite::Result<()> {
+        self.run("RELEASE batch")
+    }
+
+    fn take_back(&mut self) -> rusqlite::Result<()> {
+        // Rolled back to, a savepoint is still there.
+        self.run("ROLLBACK TO batch")?;
+        self.run("RELEASE batch")
     }
 }
 
-/// Whether SQLite refuses this row alone, and has taken back nothing else. No valid entry is refused today;
-/// if one ever is, its neighbours must not suffer.
+impl Entries<'_> {
+    fn run(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Whether the row of an id has this content. One whose columns are of other types has another.
+    fn has(&self, content: Content<'_>, id: Uuid) -> rusqlite::Result<bool> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT name, level, data FROM entries WHERE id = ?1")?;
+        statement.query_row([id], |row| {
+            let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok());
+            let stored = (text(0), text(1), text(2));
+            let (Some(name), Some(level), Some(data)) = stored else { return Ok(false) };
+            Ok(Content { name, level, data } == content)
+        })
+    }
+}
+
+/// Whether SQLite refuses this row alone, and has taken back nothing else.
 fn is_of_the_entry(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
     )
-}
-
-fn conflict() -> Failure {
-    Failure::new(
-        Code::Conflict,
-        "the id is already stored with other content, which is kept: use a new id, or omit it",
-    )
-}
-
-fn unfit() -> Failure {
-    Failure::new(Code::InvalidEntry, "the store rejects this entry: change its content")
 }

@@ -28,7 +28,7 @@ pub(super) fn what_was_answered_is_there_after_a_crash<P: Durable>(mut it: Trial
 
 pub(super) fn the_store_does_what_its_model_does_over_restarts_and_crashes<P: Durable>(it: Trial<P>) {
     drop(it);
-    model::compare::<P>(model::CASES, model::all_steps(), |it, end| match end {
+    model::compare::<P>(P::CASES, model::all_steps(), |it, end| match end {
         model::End::Reopen => it.reopen(),
         model::End::Crash => it.crash(),
     });

@@ -30,6 +30,9 @@ pub(super) trait Place {
 
 /// One whose store outlives its logger.
 pub(super) trait Durable: Place {
+    /// How often the store is compared with its model over restarts and crashes.
+    const CASES: u32 = model::CASES;
+
     /// Ends the logger of a store as `kill -9` does, and opens what is left.
     fn crash(&mut self, store: Self::Store) -> Self::Store;
 }
@@ -38,12 +41,12 @@ pub(super) trait Durable: Place {
 /// one of its own.
 macro_rules! store_suite {
     ($kind:ident) => {
-        store_suite!($kind: promises, durability);
+        store_suite!($kind: promises in Place, durability in Place);
     };
-    ($kind:ident: $($part:ident),+) => {
+    ($kind:ident: $($part:ident in $place:ident),+) => {
         mod $kind {
             $(mod $part {
-                $part!(crate::store::$kind::Place);
+                $part!(crate::store::$kind::$place);
             })+
         }
     };
@@ -103,6 +106,7 @@ macro_rules! tests {
 }
 
 store_suite!(sqlite);
+store_suite!(postgres: promises in Place, durability in OwnServer);
 
 /// A store that is tried, without a word about who waits for whom.
 struct Trial<P: Place> {

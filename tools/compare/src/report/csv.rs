@@ -12,11 +12,12 @@ use crate::{
     workload::{Ending, Shape},
 };
 
-const HEAD: [&str; 23] = [
+const HEAD: [&str; 24] = [
     "part",
     "subject",
     "promise",
     "store",
+    "calls",
     "payload_bytes",
     "batch",
     "loop",
@@ -68,6 +69,7 @@ fn line(cell: &Cell, repetition: usize, measured: &Measured) -> Vec<String> {
         cell.subject.as_str().to_owned(),
         cell.subject.promise().to_owned(),
         format!("{:?}", cell.store).to_lowercase(),
+        format!("{:?}", cell.calls).to_lowercase(),
         cell.payload_bytes.to_string(),
         cell.batch.to_string(),
         kind.to_owned(),

@@ -3,18 +3,22 @@
 use std::{fmt::Write, path::Path};
 
 use anyhow::Context;
-use maud::{Markup, PreEscaped, html};
-use proto::Transport;
+use maud::{Markup, html};
 
 use super::{
-    html::document,
-    plot::{self, Axis, Labels, Series},
-    terminal::millis,
+    document::{document, origin},
+    look,
+    numbers::{count, duration, millis},
+    plot::{Axis, Lines, Point, Scale, Series, Ticks},
 };
 use crate::{
-    faults::{Broken, FaultsRecord, Step, Suffered},
-    workload::Ending,
+    faults::FaultsRecord,
+    outage::{Broken, Step, Suffered},
+    workload::{Ending, Subject},
 };
+
+/// Steps of a timeline in a second.
+const STEPS: f64 = 4.0;
 
 const HEAD: [&str; 11] = [
     "accepted",
@@ -56,18 +60,18 @@ fn write_summary(record: &FaultsRecord, text: &mut String) -> std::fmt::Result {
 }
 
 fn columns(suffered: &Suffered) -> [String; 11] {
-    let count = |endings: &[Ending]| -> u64 {
-        endings.iter().filter_map(|ending| suffered.endings.get(ending)).sum()
+    let ended = |endings: &[Ending]| -> String {
+        count(endings.iter().filter_map(|ending| suffered.endings.get(ending)).sum::<u64>() as f64)
     };
     [
-        count(&[Ending::Accepted]).to_string(),
-        count(&[Ending::Refused, Ending::Rejected]).to_string(),
-        count(&[Ending::Unknown, Ending::Broken]).to_string(),
-        count(&[Ending::Unsent]).to_string(),
-        suffered.kept.stored.to_string(),
-        suffered.kept.lost.to_string(),
-        suffered.kept.altered.to_string(),
-        suffered.kept.duplicated.to_string(),
+        ended(&[Ending::Accepted]),
+        ended(&[Ending::Refused, Ending::Rejected]),
+        ended(&[Ending::Unknown, Ending::Broken]),
+        ended(&[Ending::Unsent]),
+        count(suffered.kept.stored as f64),
+        count(suffered.kept.lost as f64),
+        count(suffered.kept.altered as f64),
+        count(suffered.kept.duplicated as f64),
         millis(suffered.answered.longest()),
         millis(suffered.stored.longest()),
         suffered.well_after.map_or_else(|| "n/a".to_owned(), |after| format!("{:.2} s", after.as_secs_f64())),
@@ -77,77 +81,66 @@ fn columns(suffered: &Suffered) -> [String; 11] {
 /// Writes `report.html` beside the record.
 ///
 /// # Errors
-/// If it cannot be drawn or written.
+/// If it cannot be written.
 pub fn write_faults(record: &FaultsRecord, directory: &Path) -> anyhow::Result<()> {
-    let sections = record.faults.iter().map(section).collect::<anyhow::Result<Vec<Markup>>>()?;
+    const TITLE: &str = "The same failure, seen over four transports";
     let parts = html! {
-        h1 { "The same failure, seen over four transports" }
-        p.note {
-            (record.circumstances.date.strftime("%Y-%m-%d %H:%M UTC")) ", commit " (record.circumstances.commit) ", "
-            (format!("{:.0}", record.rate)) " requests a second over each transport, all four at once, with the same "
-            "arrivals. Latency counts from the moment that a request was due."
-        }
-        dl {
-            dt { "refused" } dd { "503: certainly not stored; retry" }
-            dt { "unknown" } dd { "504, or no answer: it may be stored; resend with the same id" }
-            dt { "well after" } dd { "from when all processes were there again to the last request that was not accepted "
-                "within half a second" }
-        }
-        @for section in sections { (section) }
+        h1 { (TITLE) }
+        p.note { (origin(&record.circumstances)) }
+        (sections(&record.faults))
     };
     let page = directory.join("report.html");
-    let text = document("The same failure, seen over four transports", &parts);
-    std::fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))
+    std::fs::write(&page, document(TITLE, &parts)).with_context(|| format!("cannot write {}", page.display()))
 }
 
-fn section(broken: &Broken) -> anyhow::Result<Markup> {
+/// Each failure with its pictures and its table, and before them what the words mean.
+pub(super) fn sections(faults: &[Broken]) -> Markup {
+    html! {
+        p { "All four transports at once at the same rate, with the same arrivals. Latency counts from the moment that "
+            "a request was due. Refused: 503, certainly not stored. Unknown: 504 or no answer, so it may be stored. Well "
+            "after: from when all processes ran again to the last request that was not accepted within half a second." }
+        @for broken in faults { (section(broken)) }
+    }
+}
+
+fn section(broken: &Broken) -> Markup {
     let (from, to) = (broken.from.as_secs_f64(), broken.to.as_secs_f64());
-    let seconds = |value: &f64| format!("{value:.0} s");
-    let number = |value: &f64| format!("{value:.0}");
-    let micros = |value: &f64| millis(Some(*value as u64));
+    let what = broken.what.as_str();
+    let about = format!("Broken from {from:.1} s to {to:.1} s; by when requests were due.");
+    let seconds = |value: f64| format!("{value:.0} s");
     let series = |value: fn(&Step) -> f64| -> Vec<Series> {
-        let line = |(transport, suffered): (&Transport, &Suffered)| Series {
-            name: transport.to_string(),
-            points: suffered
-                .timeline
-                .iter()
-                .enumerate()
-                .map(|(at, step)| (at as f64 / 4.0, value(step)))
-                .collect(),
+        let line = |(transport, suffered): (&proto::Transport, &Suffered)| Series {
+            subject: Subject::Transport(*transport),
+            points: (0..).zip(&suffered.timeline).map(|(at, step)| at_step(at, value(step))).collect(),
         };
         broken.by_transport.iter().map(line).collect()
     };
-    let accepted = plot::lines(
-        &Labels {
-            title: &format!("{}: accepted per second, by when they were due", broken.what.as_str()),
-            x: &format!("broken from {from:.1} s to {to:.1} s"),
-            y: "accepted per second",
-            x_number: &seconds,
-            y_number: &number,
-        },
-        (Axis::Linear, Axis::Linear),
-        &series(|step| step.accepted as f64 * 4.0),
-    )?;
-    let longest = plot::lines(
-        &Labels {
-            title: &format!("{}: the longest answer, by when it was due", broken.what.as_str()),
-            x: &format!("broken from {from:.1} s to {to:.1} s"),
-            y: "",
-            x_number: &seconds,
-            y_number: &micros,
-        },
-        (Axis::Linear, Axis::Logarithmic),
-        &series(|step| step.longest_us.max(100) as f64),
-    )?;
-    Ok(html! {
-        h2 { (broken.what.as_str()) }
+    let picture = |title: &str, label: &str, scale: Scale, number: &dyn Fn(f64) -> String, value| {
+        let lines = Lines {
+            title: &format!("{what}: {title}"),
+            about: &about,
+            x: Axis { label: "since the start", scale: Scale::Linear, ticks: Ticks::Round(&seconds) },
+            y: Axis { label, scale, ticks: Ticks::Round(number) },
+            series: series(value),
+            broken: Some((from, to)),
+        };
+        lines.draw()
+    };
+    html! {
+        h3 { (what) ", for " (format!("{:.1}", to - from)) " s" }
+        (picture("accepted", "accepted/s", Scale::Linear, &count, |step| step.accepted as f64 * STEPS))
+        (picture("the longest response", "longest response", Scale::Logarithmic, &duration, |step| {
+            step.longest_us.max(100) as f64
+        }))
         div.wide { table {
             thead { tr { th {} @for word in HEAD { th { (word) } } } }
             tbody { @for (transport, suffered) in &broken.by_transport {
-                tr { td { (transport.as_str()) } @for value in columns(suffered) { td { (value) } } }
+                tr { td { (look::transport(*transport)) } @for value in columns(suffered) { td { (value) } } }
             } }
         } }
-        figure { (PreEscaped(accepted)) }
-        figure { (PreEscaped(longest)) }
-    })
+    }
+}
+
+fn at_step(at: u32, value: f64) -> Point {
+    Point::from((f64::from(at) / STEPS, value))
 }

@@ -2,6 +2,7 @@
 
 use proto::{Direct, Transport};
 
+use super::numbers::{count, micros, runs};
 use crate::{
     cell::{Measured, Part},
     record::{Record, Row},
@@ -49,7 +50,7 @@ fn rates(record: &Record) -> Vec<Ratio> {
     };
     let cost = base(record, Subject::Transport(Transport::Rpc)).zip(echo).map(|(rpc, echo)| {
         let (rpc, echo) = (services(rpc), services(echo));
-        format!("{:.2} ({rpc:.1} us : {echo:.1} us)", rpc / echo)
+        format!("{:.2} ({} : {})", rpc / echo, micros(rpc), micros(echo))
     });
     found.push(("CPU time of broker and logger, rpc : baseline".to_owned(), cost));
     found
@@ -61,13 +62,13 @@ fn latencies(record: &Record) -> Vec<Ratio> {
     let lone = (|| {
         let rpc = alone(Subject::Transport(Transport::Rpc))?;
         let (baseline, sync) = (alone(Subject::Echo)?, record.sync.percentile(0.5)?);
-        Some(format!("{:.2} ({rpc} us : {baseline} us + {sync} us)", rpc as f64 / (baseline + sync) as f64))
+        Some(format!("{:.2} ({rpc} µs : {baseline} µs + {sync} µs)", rpc as f64 / (baseline + sync) as f64))
     })();
     let mut found = vec![("one client, rpc : baseline + one fsync, p50".to_owned(), lone)];
     let tail = |row: &Row| {
-        let answered = row.latencies(|measured| &measured.answered);
-        let (half, tail) = (answered.percentile(0.5)?, answered.percentile(0.99)?);
-        Some(format!("{:.1} ({tail} us : {half} us)", tail as f64 / half as f64))
+        let of = |part| row.percentile(|measured| &measured.answered, part).map(|of| of.middle);
+        let (half, tail) = (of(0.5)?, of(0.99)?);
+        Some(format!("{:.1} ({tail:.0} µs : {half:.0} µs, {})", tail / half, runs(row.repetitions.len())))
     };
     let slowest = record.knees.values().copied().fold(f64::INFINITY, f64::min);
     for (part, whose) in [(Part::Rates, "the slowest"), (Part::Own, "its own")] {
@@ -92,8 +93,9 @@ fn batches(record: &Record) -> [Ratio; 4] {
                 .find(|row| (row.cell.subject, row.cell.batch) == (subject, batch))?;
             Some(median(&row.each(Measured::accepted_per_second)))
         };
-        let bulk =
-            of(100).zip(of(1)).map(|(many, one)| format!("{:.1} ({many:.0}/s : {one:.0}/s)", many / one));
+        let bulk = of(100)
+            .zip(of(1))
+            .map(|(many, one)| format!("{:.1} ({}/s : {}/s)", many / one, count(many), count(one)));
         (format!("{transport}, batches of 100 : single entries"), bulk)
     })
 }

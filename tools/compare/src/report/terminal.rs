@@ -4,12 +4,18 @@ use std::fmt::Write;
 
 use proto::Transport;
 
-use super::{grid, ratios::ratios};
+use super::{
+    answer::answer,
+    grid,
+    numbers::{count, micros, millis, runs},
+    peak::{Peak, interval, peaks, rate, stored},
+    ratios::ratios,
+};
 use crate::{
-    cell::{Measured, Part, bytes},
-    record::Record,
-    stats::{Verdict, median},
-    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
+    cell::{Part, bytes},
+    record::{Record, Row},
+    stats::Verdict,
+    workload::{BASE_CALLERS, BASE_PAYLOAD, Shape},
 };
 
 /// What a run has shown, in some forty lines.
@@ -24,6 +30,7 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
     for warning in &record.warnings {
         writeln!(text, "WARNING: {warning}")?;
     }
+    answer(record).iter().try_for_each(|sentence| writeln!(text, "{sentence}"))?;
     write_overview(record, text)?;
     write_winners(record, text)?;
     write_rates(record, text)?;
@@ -34,58 +41,70 @@ fn write_summary(record: &Record, text: &mut String) -> std::fmt::Result {
 fn write_overview(record: &Record, text: &mut String) -> std::fmt::Result {
     writeln!(
         text,
-        "\n{} B, {BASE_CALLERS} clients, closed loop; every entry verified against the store\n",
-        BASE_PAYLOAD
+        "\n{BASE_PAYLOAD} B, {BASE_CALLERS} clients, closed loop; every entry verified against the store\n"
     )?;
     writeln!(
         text,
-        "{:<9} {:>10} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8} {:>6} {:>7} {:>6}",
+        "{:<9} {:>10} {:>9} {:>8} {:>10} {:>10} {:>10} {:>9} {:>9} {:>6} {:>7} {:>6}",
         "",
-        "answered/s",
+        "requests/s",
         "stored/s",
         "of base",
-        "answ. p50",
-        "answ. p99",
+        "resp. p50",
+        "resp. p99",
         "stored p50",
         "stor. p99",
-        "CPU us",
+        "CPU/entry",
         "gen.",
         "errors",
         "lost"
     )?;
-    let baseline = record.grid(Subject::Echo, BASE_PAYLOAD, BASE_CALLERS);
-    let baseline = baseline.map(|row| row.each(Measured::accepted_per_second));
-    for subject in Subject::ALL {
-        let Some(row) = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS) else { continue };
-        let (answered, stored) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
-        let rate = row.each(Measured::accepted_per_second);
-        let share = baseline.as_ref().and_then(|baseline| crate::stats::paired_ratio(&rate, baseline));
-        let stored_rate = match subject {
-            Subject::Transport(_) => format!("{:.0}", median(&row.each(Measured::stored_per_second))),
-            Subject::Echo => "-".to_owned(),
-        };
-        let system: f64 = row
-            .processor_us()
-            .iter()
-            .filter(|(name, _)| *name != crate::measure::GENERATOR)
-            .map(|(_, us)| us)
-            .sum();
+    let peaks = peaks(record);
+    for Peak { subject, shared: row, of_baseline, .. } in &peaks {
+        let (answered, stored_in) = (row.latencies(|m| &m.answered), row.latencies(|m| &m.stored));
         let lost: usize = row.repetitions.iter().map(|measured| measured.kept.lost).sum();
         writeln!(
             text,
-            "{:<9} {:>10.0} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8.1} {:>6} {:>7} {:>6}",
+            "{:<9} {:>10} {:>9} {:>8} {:>10} {:>10} {:>10} {:>9} {:>9} {:>6} {:>7} {:>6}",
             subject.as_str(),
-            median(&rate),
-            stored_rate,
-            share.map_or_else(|| "-".to_owned(), |share| format!("{:.2}", share.middle)),
+            rate(row),
+            stored(row),
+            of_baseline.map_or_else(|| "-".to_owned(), |share| format!("{:.2}", share.middle)),
             millis(answered.percentile(0.5)),
             millis(answered.percentile(0.99)),
-            millis(stored.percentile(0.5)),
-            millis(stored.percentile(0.99)),
-            system,
+            millis(stored_in.percentile(0.5)),
+            millis(stored_in.percentile(0.99)),
+            micros(row.system_us()),
             format!("{:.0} %", row.generator_share(record.circumstances.cores) * 100.0),
             format!("{:.2} %", row.errors() * 100.0),
             lost,
+        )?;
+    }
+    write_calls(&peaks, text)
+}
+
+/// What coalescing makes of a call.
+fn write_calls(peaks: &[Peak<'_>], text: &mut String) -> std::fmt::Result {
+    if peaks.iter().all(|peak| peak.own.is_none()) {
+        return Ok(());
+    }
+    writeln!(text, "\nThe same with a call for each entry, beside coalesced\n")?;
+    writeln!(
+        text,
+        "{:<9} {:>12} {:>12} {:>21} {:>13} {:>13}",
+        "", "own calls/s", "coalesced/s", "gain", "CPU, own", "coalesced"
+    )?;
+    for peak in peaks {
+        let Some(own) = peak.own else { continue };
+        writeln!(
+            text,
+            "{:<9} {:>12} {:>12} {:>21} {:>13} {:>13}",
+            peak.subject.as_str(),
+            rate(own),
+            rate(peak.shared),
+            interval(peak.gain()),
+            micros(own.system_us()),
+            micros(peak.shared.system_us()),
         )?;
     }
     Ok(())
@@ -104,7 +123,7 @@ fn write_winners(record: &Record, text: &mut String) -> std::fmt::Result {
         };
         for (transport, rate) in &cell.rates {
             let mark = if winner == Some(*transport) { "*" } else { " " };
-            write!(text, " {:>9}{mark}", format!("{rate:.0}"))?;
+            write!(text, " {:>9}{mark}", count(*rate))?;
         }
         writeln!(text, "  {}", in_words(&cell.verdict))?;
     }
@@ -112,27 +131,38 @@ fn write_winners(record: &Record, text: &mut String) -> std::fmt::Result {
 }
 
 fn write_rates(record: &Record, text: &mut String) -> std::fmt::Result {
-    writeln!(text, "\nOpen loop, {BASE_PAYLOAD} B: latency from the moment that a request was due\n")?;
     writeln!(
         text,
-        "{:<9} {:>8} {:>10} {:>10} {:>11} {:>8}",
-        "", "due/s", "answ. p50", "answ. p99", "answ. p99.9", "errors"
+        "\nOpen loop, {BASE_PAYLOAD} B: latency from the moment that a request was due; a row is the median of {}\n",
+        runs(record.plan.open_repetitions)
     )?;
+    let head = ["due/s", "resp. p50", "resp. p99", "stored p50", "stor. p99", "lowest", "highest"];
+    write!(text, "{:<9}", "")?;
+    head.iter().try_for_each(|word| write!(text, " {word:>10}"))?;
+    writeln!(text, " {:>8}", "errors")?;
     let mut rows: Vec<_> = record.part(Part::Rates).chain(record.part(Part::Own)).collect();
-    rows.sort_by_key(|row| row.cell.to_string());
+    let rate = |row: &Row| match row.cell.shape {
+        Shape::Open { rate } => rate,
+        Shape::Closed { .. } => 0.0,
+    };
+    rows.sort_by(|a, b| a.cell.subject.cmp(&b.cell.subject).then(rate(a).total_cmp(&rate(b))));
     for row in rows {
-        let answered = row.latencies(|m| &m.answered);
         let Shape::Open { rate } = row.cell.shape else { continue };
-        writeln!(
-            text,
-            "{:<9} {:>8.0} {:>10} {:>10} {:>11} {:>7.2}%",
-            row.cell.subject.as_str(),
-            rate,
-            millis(answered.percentile(0.5)),
-            millis(answered.percentile(0.99)),
-            millis(answered.percentile(0.999)),
-            row.errors() * 100.0,
-        )?;
+        let answered = |part| row.percentile(|measured| &measured.answered, part).map(|of| of.middle);
+        let half = row.percentile(|measured| &measured.stored, 0.5).map(|of| of.middle);
+        let tail = row.percentile(|measured| &measured.stored, 0.99);
+        write!(text, "{:<9} {:>10}", row.cell.subject.as_str(), count(rate))?;
+        let all = [
+            answered(0.5),
+            answered(0.99),
+            half,
+            tail.map(|of| of.middle),
+            tail.map(|of| of.low),
+            tail.map(|of| of.high),
+        ];
+        all.iter()
+            .try_for_each(|micros| write!(text, " {:>10}", millis(micros.map(|micros| micros as u64))))?;
+        writeln!(text, " {:>7.2}%", row.errors() * 100.0)?;
     }
     Ok(())
 }
@@ -146,16 +176,5 @@ pub(super) fn in_words(verdict: &Verdict<Transport>) -> String {
         Verdict::Indistinguishable { of, second } => format!("{of} and {second} indistinguishable"),
         Verdict::Alone => "alone".to_owned(),
         Verdict::TooFew => "too few repetitions for a verdict".to_owned(),
-    }
-}
-
-/// Microseconds as milliseconds, with three digits that mean something.
-pub(super) fn millis(micros: Option<u64>) -> String {
-    match micros {
-        None => "n/a".to_owned(),
-        Some(micros @ 0..1_000) => format!("{:.3} ms", micros as f64 / 1e3),
-        Some(micros @ 1_000..10_000) => format!("{:.2} ms", micros as f64 / 1e3),
-        Some(micros @ 10_000..100_000) => format!("{:.1} ms", micros as f64 / 1e3),
-        Some(micros) => format!("{:.0} ms", micros as f64 / 1e3),
     }
 }

@@ -7,10 +7,10 @@ use std::{
 
 use proto::{Outcome, Query, Time};
 
-use super::{super::keeper::STEADY, *};
+use super::*;
 use crate::{
     clock::{Clock, Reading},
-    store::Retention,
+    store::{Retention, keeper::STEADY},
 };
 
 const HOUR: i64 = 3_600;
@@ -151,8 +151,7 @@ fn a_clock_that_goes_back_keeps_the_order_and_deletes_nothing() {
     hand.leap(-30 * DAY);
     store_some(&mut store, 3..6);
     assert_eq!(tend(&mut store, &keep(7)), 6);
-    let entries =
-        super::walk(&mut store, Query { limit: 100, ..Query::default() }, super::page::Budget::DEFAULT);
+    let entries = super::walk(&mut store, Query { limit: 100, ..Query::default() }, super::Budget::DEFAULT);
     assert!(entries.is_sorted_by(|newer, older| newer.stored_at >= older.stored_at));
 }
 
@@ -203,8 +202,7 @@ async fn times_ahead_of_the_clock_are_reset_in_their_order_and_the_others_stay()
     let (first, last) = reset.before.expect("some were ahead");
     assert!(first <= last && first > hand.now());
     assert_eq!(store.reset_times().expect("again").entries, 0);
-    let entries =
-        super::walk(&mut store, Query { limit: 1_000, ..Query::default() }, super::page::Budget::DEFAULT);
+    let entries = super::walk(&mut store, Query { limit: 1_000, ..Query::default() }, super::Budget::DEFAULT);
     assert_eq!(entries.len(), 2_505, "all have their checksum, but for the one that had it not before");
     assert!(entries.iter().all(|entry| entry.stored_at <= hand.now()));
     assert!(entries.is_sorted_by(|newer, older| newer.id > older.id), "in their order");

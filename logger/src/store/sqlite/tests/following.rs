@@ -7,7 +7,6 @@ use proto::{Code, Cursor, Filter, Outcome, TailQuery, Time, limits::DATA_BYTES};
 use super::{
     super::{
         follow,
-        page::Budget,
         prune::{self, Step},
     },
     *,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::{Filter, Level, Page, Query, StoredEntry, Time, Transport};
 
-use super::{super::page::Budget, *};
+use super::*;
 
 /// So small that every walk crosses many windows.
 const SMALL: Budget = Budget { time: Duration::from_secs(60), window: 7, bytes: usize::MAX };

@@ -44,7 +44,7 @@ fn commits(directory: &Path, file: &[u8], log: &[u8], what: &str) -> Result<u128
     fs::write(directory.join("logs.db"), file).expect("writable");
     fs::write(directory.join("logs.db-wal"), log).expect("writable");
     let mut store = Sqlite::open(&directory.join("logs.db"))?;
-    let entries = walk(&mut store, Query { limit: 1_000, ..Query::default() }, page::Budget::DEFAULT);
+    let entries = walk(&mut store, Query { limit: 1_000, ..Query::default() }, Budget::DEFAULT);
     let kept = entries.len() as u128;
     for (entry, number) in entries.iter().rev().zip(0..) {
         assert_eq!(entry.id, id(number), "{what}: not the first commits");
@@ -100,7 +100,7 @@ fn found(directory: &Path, file: &[u8]) -> Option<Vec<StoredEntry>> {
     let mut query = Query { limit: 1_000, ..Query::default() };
     let mut entries = Vec::new();
     loop {
-        let page = page::page(connection(&mut store), &query, page::Budget::DEFAULT, &LeftOut::new()).ok()?;
+        let page = page::page(connection(&mut store), &query, Budget::DEFAULT, &LeftOut::new()).ok()?;
         entries.extend(page.entries);
         match page.next {
             Some(next) => query.cursor = Some(next),

@@ -8,13 +8,9 @@
 use std::time::{Duration, Instant};
 
 use proto::Time;
-use rusqlite::Connection;
 
-use super::{
-    prune::{self, Deleted, Step},
-    row,
-};
-use crate::{clock::Clock, metrics::DeletedEntries, store::Retention};
+use super::Retention;
+use crate::{clock::Clock, metrics::DeletedEntries};
 
 /// How long the clock must have run without a jump.
 pub(super) const STEADY: Duration = Duration::from_secs(3_600);
@@ -25,6 +21,23 @@ const JUST_NOW: Duration = Duration::from_secs(3_600);
 /// How often deletions are logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// Entries that were deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deleted {
+    pub(super) entries: u64,
+    /// When the oldest of them was stored, and the newest, in microseconds.
+    pub(super) from_us: i64,
+    pub(super) to_us: i64,
+}
+
+impl Deleted {
+    /// Both together; `later` are the newer ones.
+    pub(super) fn and(self, later: Deleted) -> Self {
+        Deleted { entries: self.entries + later.entries, from_us: self.from_us, to_us: later.to_us }
+    }
+}
+
+/// What is kept, by the setting and by the clock.
 #[derive(Debug)]
 pub(super) struct Keeper {
     retention: Retention,
@@ -46,43 +59,29 @@ impl Keeper {
         self.retention = retention;
     }
 
+    /// What is kept.
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
     /// The bytes that entries may take.
     pub(super) fn max_bytes(&self) -> Option<u64> {
         self.retention.max_bytes
     }
 
-    /// Deletes a little of what is not to be kept. Returns whether there is more to delete at once.
-    pub(super) fn step(
+    /// Before this entries are too old; `None` if they never are, or the clock does not say so with certainty. `oldest` is
+    /// when the oldest entry that can be trusted was stored, if there is one.
+    pub(super) fn horizon<E>(
         &mut self,
-        connection: &Connection,
         clock: &Clock,
-        step: Step,
-    ) -> rusqlite::Result<bool> {
-        let Retention { max_age, max_bytes } = self.retention;
-        if max_age.is_none() && max_bytes.is_none() {
-            return Ok(false);
-        }
-        let horizon = match max_age {
-            Some(max_age) => self.horizon(connection, clock, max_age)?,
-            None => None,
-        };
-        let done = prune::step(connection, horizon, max_bytes, step)?;
-        self.note(done.deleted);
-        Ok(done.more)
-    }
-
-    /// Before this entries are too old; `None` while the clock does not say so with certainty.
-    fn horizon(
-        &mut self,
-        connection: &Connection,
-        clock: &Clock,
-        max_age: Duration,
-    ) -> rusqlite::Result<Option<Time>> {
+        oldest: impl FnOnce() -> Result<Option<Time>, E>,
+    ) -> Result<Option<Time>, E> {
+        let Some(max_age) = self.retention.max_age else { return Ok(None) };
         let now_us = clock.now().as_microsecond();
         let horizon_us = now_us.saturating_sub(i64::try_from(max_age.as_micros()).unwrap_or(i64::MAX));
         let Some(horizon) = Time::from_microsecond(horizon_us) else { return Ok(None) };
         if clock.steady_for() < STEADY {
-            let overdue = row::oldest_stored_at(connection)?.map_or(0, |oldest| {
+            let overdue = oldest()?.map_or(0, |oldest| {
                 u128::try_from(i128::from(horizon_us) - i128::from(oldest.as_microsecond())).unwrap_or(0)
             });
             let waits = overdue > 0 && (clock.last_leap().is_some() || overdue > JUST_NOW.as_micros());
