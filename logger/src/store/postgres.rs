@@ -81,7 +81,7 @@ pub(super) struct Postgres {
 impl Postgres {
     /// Call it after the metrics recorder is installed. `tls` is there if the URL asks for it.
     pub(super) fn open(url: &PostgresUrl, tls: Option<Arc<ClientConfig>>) -> Result<Self, OpenError> {
-        // Whoever opens it may be asynchronous, and a thread of such has no second runtime.
+        // The caller may be asynchronous, and a thread that runs tasks cannot block on a second runtime.
         thread::scope(|scope| {
             let opened = scope.spawn(|| Self::open_here(url, tls)).join();
             opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,12 +1,12 @@
 //! What was stored after a cursor, oldest first: how a tail reads.
 
 use deadpool_postgres::ClientWrapper;
-use proto::{Cursor, Filter, TailQuery};
-use tokio_postgres::{Error, Row};
+use proto::{Cursor, TailQuery};
+use tokio_postgres::Error;
 
 use super::{
-    page::{self, CONDITIONS, Window},
-    row::{self, COLUMNS},
+    page::{self, Order, Window},
+    row,
 };
 use crate::store::{
     Followed,
@@ -47,8 +47,10 @@ pub(super) async fn follow(
     let mut window = Window::new(&query.filter, budget);
     while found.reached < last && !found.is_full() {
         let top = found.reached.saturating_add(window.size()).min(last);
+        let numbers = found.reached + 1..top + 1;
         let room = found.room();
-        let rows = window.timed(search(client, &query.filter, (found.reached, top), room)).await?;
+        let rows =
+            window.timed(page::search(client, &query.filter, numbers, Order::OldestFirst, room)).await?;
         let bytes: usize = rows.iter().map(row::payload_bytes).sum();
         let cut = rows.len() == room.0 || bytes >= room.1;
         for row in &rows {
@@ -63,34 +65,6 @@ pub(super) async fn follow(
         }
     }
     Ok(found.followed(missed, last))
-}
-
-/// The numbers from just above `after` to `top`: so many entries at most, and so many bytes of name and data, with the
-/// one that exceeds them.
-async fn search(
-    client: &ClientWrapper,
-    filter: &Filter,
-    (after, top): (i64, i64),
-    (entries, bytes): (usize, usize),
-) -> Result<Vec<Row>, Error> {
-    let statement = client
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM (
-                SELECT *, sum(octet_length(name) + octet_length(data))
-                    OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-                FROM entries WHERE seq > $1 AND seq <= $2 AND {CONDITIONS}
-                ORDER BY seq LIMIT $7
-            ) AS next WHERE coalesce(before, 0) < $8 ORDER BY seq"
-        ))
-        .await?;
-    let (level, transport) = page::words(filter);
-    let (entries, bytes) = (entries as i64, bytes as i64);
-    client
-        .query(
-            &statement,
-            &[&after, &top, &filter.name, &level, &transport, &filter.contains, &entries, &bytes],
-        )
-        .await
 }
 
 /// The highest number that was ever given; 0 in a store that never had an entry.

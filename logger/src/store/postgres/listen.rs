@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 use tokio_postgres::{AsyncMessage, Client};
@@ -111,11 +111,14 @@ async fn listen_on(servers: &Servers, news: &News) -> std::convert::Infallible {
 
 /// Listens until the connection is lost; `again`, if one was lost before.
 async fn listen(servers: &Servers, news: &News, again: bool) -> Result<(), Cause> {
-    let (told, mut heard) = mpsc::unbounded_channel();
-    let tell = move |message| {
+    // The newest is enough: readers look for all that lies before it.
+    let (told, mut heard) = watch::channel(0);
+    let told = Arc::new(told);
+    let tell = move |message: AsyncMessage| {
         if let AsyncMessage::Notification(notification) = message {
-            // Whoever heard it is gone with the connection.
-            let _ = told.send(notification.payload().parse::<i64>().unwrap_or_default());
+            // One that tells of deleted entries has no number.
+            let last = notification.payload().parse::<i64>().unwrap_or_default();
+            told.send_if_modified(|newest| last > std::mem::replace(newest, last.max(*newest)));
         }
     };
     let connected = timeout(ANSWER, servers.connect(tell)).await;
@@ -130,9 +133,9 @@ async fn listen(servers: &Servers, news: &News, again: bool) -> Result<(), Cause
         news.reached(last)
     }
     loop {
-        match timeout(LOOK, heard.recv()).await {
-            Ok(Some(last)) => news.reached(last),
-            Ok(None) => return Ok(()),
+        match timeout(LOOK, heard.changed()).await {
+            Ok(Ok(())) => news.reached(*heard.borrow_and_update()),
+            Ok(Err(_closed)) => return Ok(()),
             Err(_nothing) => news.reached(newest(&client).await?),
         }
     }

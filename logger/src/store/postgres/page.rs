@@ -1,6 +1,6 @@
 //! A page of entries, newest first, at a cost that does not grow with the store.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use deadpool_postgres::ClientWrapper;
 use proto::{Cursor, Filter, Page, Query, StoredEntry, Time};
@@ -19,7 +19,7 @@ const TEXT_WINDOW: i64 = 500;
 
 /// The conditions of a query that a statement looks at, from its third parameter on. Those about times are about the
 /// order of storing.
-pub(super) const CONDITIONS: &str = "($3::text IS NULL OR name = $3)
+const CONDITIONS: &str = "($3::text IS NULL OR name = $3)
     AND ($4::text IS NULL OR level = $4)
     AND ($5::text IS NULL OR transport = $5)
     AND ($6::text IS NULL OR strpos(data, $6) > 0)";
@@ -53,7 +53,8 @@ pub(super) async fn page(
     while below > floor {
         let bottom = below.saturating_sub(window.size()).max(floor);
         let room = (query.limit - entries.len(), budget.bytes - bytes);
-        let rows = window.timed(search(client, &query.filter, (bottom, below), room)).await?;
+        let rows =
+            window.timed(search(client, &query.filter, bottom..below, Order::NewestFirst, room)).await?;
         let found: usize = rows.iter().map(row::payload_bytes).sum();
         for row in &rows {
             match row::raw(row).and_then(|raw| raw.entry()) {
@@ -102,37 +103,54 @@ impl Window {
     }
 }
 
-/// The numbers from `bottom` to just below `below`: so many entries at most, and so many bytes of name and data, with
-/// the one that exceeds them.
-async fn search(
+/// In which order a search goes, and where it is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Those of some numbers that meet a filter: so many entries at most, and so many bytes of name and data, with the one
+/// that exceeds them.
+pub(super) async fn search(
     client: &ClientWrapper,
     filter: &Filter,
-    (bottom, below): (i64, i64),
+    numbers: Range<i64>,
+    order: Order,
     (entries, bytes): (usize, usize),
 ) -> Result<Vec<Row>, Error> {
+    let direction = match order {
+        Order::NewestFirst => "DESC",
+        Order::OldestFirst => "ASC",
+    };
     let statement = client
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM (
                 SELECT *, sum(octet_length(name) + octet_length(data))
-                    OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+                    OVER (ORDER BY seq {direction} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
                 FROM entries WHERE seq >= $1 AND seq < $2 AND {CONDITIONS}
-                ORDER BY seq DESC LIMIT $7
-            ) AS page WHERE coalesce(before, 0) < $8 ORDER BY seq DESC"
+                ORDER BY seq {direction} LIMIT $7
+            ) AS found WHERE coalesce(before, 0) < $8 ORDER BY seq {direction}"
         ))
         .await?;
-    let (level, transport) = words(filter);
+    let level = filter.level.map(|level| level.as_str());
+    let transport = filter.transport.map(|transport| transport.as_str());
     let (entries, bytes) = (entries as i64, bytes as i64);
     client
         .query(
             &statement,
-            &[&bottom, &below, &filter.name, &level, &transport, &filter.contains, &entries, &bytes],
+            &[
+                &numbers.start,
+                &numbers.end,
+                &filter.name,
+                &level,
+                &transport,
+                &filter.contains,
+                &entries,
+                &bytes,
+            ],
         )
         .await
-}
-
-/// What is stored for the level and the transport of a filter.
-pub(super) fn words(filter: &Filter) -> (Option<&'static str>, Option<&'static str>) {
-    (filter.level.map(|level| level.as_str()), filter.transport.map(|transport| transport.as_str()))
 }
 
 /// The lowest number to look at, and the one to begin below; `None` in an empty store.

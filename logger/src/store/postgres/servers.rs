@@ -98,7 +98,7 @@ impl fmt::Display for Servers {
     }
 }
 
-/// Passes messages until the connection ends. Whoever waits for an answer is told why it ended.
+/// Passes messages until the connection ends. Requests that wait for a response learn why it ended.
 async fn drive<S, T>(mut connection: Connection<S, T>, told: impl Fn(AsyncMessage))
 where
     S: AsyncRead + AsyncWrite + Unpin,

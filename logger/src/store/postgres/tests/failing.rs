@@ -111,7 +111,7 @@ fn a_turn_that_others_do_not_give_on_is_waited_for_and_then_nothing_is_stored() 
     let failure = store_one(&mut store, arrival(1, "text")).expect_err("no turn");
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.message().contains("turn"), "{failure}");
-    // Whoever leaves a turn lying is thrown out by the server.
+    // A session that takes the turn and then is idle is ended by the server.
     eventually(&mut store, |store| store_one(store, arrival(1, "text")) == Ok(Outcome::Stored));
 }
 
