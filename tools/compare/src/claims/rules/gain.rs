@@ -140,7 +140,7 @@ fn waiting(figures: &Figures, language: Language) -> Option<Finding> {
         verdict,
         language,
         format!(
-            "Whoever has many requests is done with all of them sooner: over `grpc` {slow} one after the other, {fast} \
+            "Many requests are done sooner as a whole: over `grpc` {slow} one after the other, {fast} \
              with 64 in parallel. What a single one waits is another matter: p50 {alone} alone, {among} among 64."
         ),
         format!(
