@@ -234,7 +234,8 @@ impl Services {
             let (_, body) = client.get("/readyz").await.ok()?;
             (body["detail"]["consuming"] == true).then_some(())
         };
-        eventually("the listener consumes", READY, consumes).await
+        let begun = eventually("the listener consumes", READY, consumes).await;
+        begun.with_context(|| format!("its log:\n{}", self.listener.log()))
     }
 
     fn process(&self, name: &str) -> anyhow::Result<Process> {
