@@ -26,6 +26,7 @@ pub(crate) async fn shop_on(stack: &Stack) -> Shop {
 async fn every_change_is_logged_once_after_kills_of_broker_logger_listener_and_rabbitmq() {
     let mut node = node::start().await.expect("RabbitMQ starts");
     let mut stack = Stack::start_on(VirtualHost::of(&node), &[]).await;
+    let declared = tokio::time::Instant::now();
     let shop = shop_on(&stack).await;
     shop.pieces("mug", 60).await;
     shop.pieces("rare", 1).await;
@@ -38,6 +39,7 @@ async fn every_change_is_logged_once_after_kills_of_broker_logger_listener_and_r
     buy(&shop, buyer).await;
     stack.start_logger().await.expect("it starts");
     stack.listener.kill().await.expect("it runs");
+    tokio::time::sleep_until(declared + rig::QUEUE_IS_ON_DISK).await;
     node.kill().await.expect("it runs");
     buy(&shop, buyer).await;
     node.launch().await.expect("it starts");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use proto::{Code, Outcome, Transport};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use rig::{Answer, Node};
+use rig::{Answer, Node, QUEUE_IS_ON_DISK};
 
 use super::{
     Report, Tried,
@@ -19,9 +19,6 @@ const CALLERS: usize = 64;
 
 /// The broker's deadline: short, so that many requests meet it.
 const DEADLINE: Duration = Duration::from_millis(1_000);
-
-/// How old the queue is before RabbitMQ is killed for the first time. 0.25 s was too young for 3.10.8.
-const QUEUE_SETTLES: Duration = Duration::from_secs(5);
 
 /// How long after its deadline an answer may come here, where a starting RabbitMQ takes the processors.
 const LATE: Duration = Duration::from_millis(1_000);
@@ -80,9 +77,7 @@ pub async fn run(rounds: u32, seed: u64, mut progress: impl FnMut(u32)) -> Tried
     let stack = Stack::start_on(VirtualHost::of(&node), &[("BROKER_DEADLINE_MS", &deadline_ms)]).await;
     let mut load = load::start(&stack, &[Transport::Rabbitmq], CALLERS, seed);
     load.goes_on(1).await?;
-    // RabbitMQ writes down twice a second where its quorum queues are (ra 2.2.0, ra_directory.erl: auto_save 500).
-    // Killed before, it comes back with a queue that answers INTERNAL_ERROR until somebody deletes it.
-    tokio::time::sleep(QUEUE_SETTLES).await;
+    tokio::time::sleep(QUEUE_IS_ON_DISK).await;
     let mut measured = Measured::default();
     for round in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;

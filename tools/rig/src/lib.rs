@@ -22,7 +22,7 @@ pub use database::Database;
 pub use eventually::{READY, eventually};
 pub use ledger::{Answer, Ledger, Verdict};
 pub use load::Load;
-pub use node::Node;
+pub use node::{Node, QUEUE_IS_ON_DISK};
 pub use process::{Launch, Process, Refused, Usage, forget_peak_memory};
 pub use services::{LoggerAddresses, Services, relay, reserve};
 pub use tap::{LogTo, Tap};

@@ -1,10 +1,16 @@
 //! A RabbitMQ node of one's own, which may be broken. `deploy/rabbitmq.sh obey` knows how; here are the orders.
 
-use std::{ffi::OsStr, fs, path::PathBuf};
+use std::{ffi::OsStr, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 
 use crate::script::Script;
+
+/// How old a quorum queue must be before its node may be killed without losing it. Ra 2.2.0 (RabbitMQ 3.10) registers a
+/// new queue in a dets table, `names.dets`, and dets keeps what is written for up to 3 s, and 0.5 s more without a write
+/// (`dets.erl`, `ra_directory.erl`). A node killed before that no longer knows the queue's log: the queue comes back as
+/// an empty follower that elects nobody (rabbitmq/ra#179), and with it is lost what was confirmed.
+pub const QUEUE_IS_ON_DISK: Duration = Duration::from_secs(6);
 
 /// A node. It is ended, and its directory removed, when this is dropped, and also when this process is gone in any
 /// other way: the script then finds its stdin at an end.

@@ -7,7 +7,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proto::rabbitmq::{BINDING_KEY, EXCHANGE, QUEUE};
-use rig::{Direction, Fault, READY, Relay, eventually};
+use rig::{Direction, Fault, QUEUE_IS_ON_DISK, READY, Relay, eventually};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,9 +17,6 @@ use crate::{
     talk::Answers,
     verdict::{Failed, expect_all, expect_count},
 };
-
-/// How long RabbitMQ may take until a queue's name is on its disk.
-const WRITTEN: Duration = Duration::from_secs(6);
 
 /// The check.
 ///
@@ -52,8 +49,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             &program.ask(&before, bench.patient(Duration::from_secs(10))).await?,
             &["queued"],
         )?;
-        // What was declared a moment ago RabbitMQ has not written to its disk yet.
-        tokio::time::sleep_until(declared + WRITTEN).await;
+        tokio::time::sleep_until(declared + QUEUE_IS_ON_DISK).await;
         node.kill().await?;
         let meanwhile = lines(&mut random, 31..=35);
         program.tell(&meanwhile, Duration::from_secs(1)).await?;
