@@ -9,8 +9,9 @@
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
-ROOT=$(dirname "$(dirname "$SELF")")
-RUN_DIR=$ROOT/.run
+# shellcheck source=deploy/lib.sh
+source "$(dirname "$SELF")/lib.sh"
+RUN_DIR=$(dirname "$(dirname "$SELF")")/.run
 
 # A busy machine that is compiling at the same time needs a multiple of the usual second.
 START_TIMEOUT_S=60
@@ -35,20 +36,12 @@ with_test_server() {
   fi
   install_package || die "The tests need PostgreSQL: install it with 'sudo deploy/postgres.sh install' and try again."
   claim_directory
-  trap drop_server EXIT
-  trap 'interrupt 130' INT
-  trap 'interrupt 143' TERM HUP
-  guard_server
+  drop_server_at_end
   make_server || die "The server for the tests could not be made."
   launch_server
   await_server || die "The server for the tests did not start."
   export FOURWIRE_TEST_POSTGRES=$server_url
-  # In the background, since bash answers no signal while it waits for a foreground command.
-  in_own_group "$@" </dev/null
-  test_command=$!
-  local status=0
-  wait "$test_command" || status=$?
-  exit "$status"
+  run_beside_server "$@"
 }
 
 # --- A server ---------------------------------------------------------------------------------
@@ -63,7 +56,7 @@ claim_directory() {
   while true; do
     server_port=$((14000 + RANDOM % 6000))
     server_dir=$parent/postgres-$server_port
-    port_is_free "$server_port" && mkdir -m 755 "$server_dir" 2>/dev/null && break
+    ports_are_free "$server_port" && mkdir -m 755 "$server_dir" 2>/dev/null && break
     [[ -w $parent ]] || die "Cannot write to $parent."
   done
   ((EUID != 0)) || chown postgres: "$server_dir"
@@ -145,45 +138,10 @@ kill_server() {
   done
 }
 
-signal_all() {
-  local signal=$1
-  # shellcheck disable=SC2086 # one word per process id
-  [[ -z $2 ]] || kill -"$signal" $2 2>/dev/null || true
-}
-
-# --- The server for all tests -----------------------------------------------------------------
-
-# Nothing can be trapped at a SIGKILL, so somebody else has to tidy up after it.
-guard_server() {
-  in_own_group watch_and_drop
-  test_guard=$!
-  disown "$test_guard"
-}
-
-watch_and_drop() {
-  trap '' INT TERM HUP
-  # Unlike kill -0, this does not take for running what has ended and waits to be reaped.
-  while [[ -e /proc/$$/exe ]]; do sleep 1; done
-  kill_server "$server_dir" 0
-  rm -rf "$server_dir"
-}
-
 drop_server() {
-  trap '' INT TERM HUP
-  kill -KILL -- "-$test_guard" 2>/dev/null || true
   # What it holds is thrown away: no need to let it shut down in order.
   kill_server "$server_dir" 0
   rm -rf "$server_dir"
-}
-
-interrupt() {
-  local deadline=$((SECONDS + 10))
-  trap '' INT TERM HUP
-  if [[ -n ${test_command:-} ]]; then
-    kill -TERM -- "-$test_command" 2>/dev/null || true
-    while kill -0 -- "-$test_command" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
-  fi
-  exit "$1"
 }
 
 # --- A server that a test breaks --------------------------------------------------------------
@@ -191,7 +149,6 @@ interrupt() {
 # Makes a server, prints its directory and its URL, and obeys: one order a line on stdin, each answered with "ok" or
 # "failed". When stdin ends, and so when whoever gave the orders is gone in whatever way, the server is ended.
 obey() {
-  local order
   package_bin >/dev/null ||
     die "This test breaks a PostgreSQL of its own: it needs Debian's package, 'sudo deploy/postgres.sh install'."
   # Nothing but the end of stdin ends it. Not '', which the server would inherit.
@@ -199,11 +156,8 @@ obey() {
   claim_directory
   make_server
   echo "$server_dir $server_url"
-  while read -r -a order; do
-    if obey_order "${order[@]}" >&2; then echo ok; else echo failed; fi
-  done || true
-  kill_server "$server_dir" 0
-  rm -rf "$server_dir"
+  obey_orders
+  drop_server
 }
 
 obey_order() {
@@ -228,50 +182,7 @@ package_bin() {
   [[ -x $bins ]] && dirname "$bins"
 }
 
-install_package() {
-  ! package_bin >/dev/null || return 0
-  command -v apt-get >/dev/null || return 1
-  if ((EUID == 0)); then
-    install_package_as_root
-  else
-    sudo -n true 2>/dev/null && sudo -n bash "$SELF" install
-  fi
-}
-
-# In a subshell, for its traps.
-install_package_as_root() (
-  # An interrupted dpkg leaves the machine's packages half configured.
-  trap '' INT TERM HUP
-  policy=/usr/sbin/policy-rc.d
-  say "Installing Debian's postgresql; this takes about a minute…"
-  # The service would take port 5432 now and at every boot. A policy that is already there stays:
-  # it is the administrator's word.
-  if [[ ! -e $policy ]]; then
-    trap 'rm -f "$policy"' EXIT
-    deny_service_starts >"$policy"
-    chmod 755 "$policy"
-  fi
-  if ! output=$( { apt_get install postgresql || { apt_get update && apt_get install postgresql; }; } 2>&1); then
-    say "$output"
-    exit 1
-  fi
-  update-rc.d postgresql disable >/dev/null 2>&1 || true
-)
-
-# Left behind by a crash, the policy denies nothing: it holds only while this script runs.
-deny_service_starts() {
-  cat <<POLICY
-#!/bin/sh
-kill -0 $$ 2>/dev/null || exit 0
-case \$1 in postgresql*) exit 101 ;; esac
-POLICY
-}
-
-apt_get() {
-  # needrestart, where there is one, must not restart the machine's own services for this.
-  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
-    -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
-}
+install_package_as_root() { install_without_starting postgresql 'postgresql*'; }
 
 # --- Small things -----------------------------------------------------------------------------
 
@@ -280,22 +191,5 @@ as_server=()
 ((EUID != 0)) || as_server=(setpriv --reuid=postgres --regid=postgres --init-groups)
 
 as_server() { "${as_server[@]}" "$@"; }
-
-# Starts a background command in a process group of its own, with SIGINT as it should be: without
-# job control bash lets it be ignored.
-in_own_group() {
-  set -m
-  "$@" &
-  set +m
-}
-
-port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-say() { echo "$*" >&2 || true; }
-
-die() {
-  say "$@"
-  exit 1
-}
 
 main "$@"

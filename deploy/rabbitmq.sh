@@ -11,6 +11,8 @@
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
+# shellcheck source=deploy/lib.sh
+source "$(dirname "$SELF")/lib.sh"
 RUN_DIR=$(dirname "$(dirname "$SELF")")/.run
 # What `ensure` started: "node DIRECTORY" or "container ENGINE NAME".
 STARTED=$RUN_DIR/rabbitmq.started
@@ -75,10 +77,7 @@ with_test_node() {
   fi
   install_package || die "The tests need RabbitMQ: install it with 'sudo deploy/rabbitmq.sh install' and try again."
   claim_test_directory
-  trap drop_test_node EXIT
-  trap 'interrupt 130' INT
-  trap 'interrupt 143' TERM HUP
-  guard_test_node
+  drop_server_at_end
 
   # The harness has some of the certificates as well.
   export FOURWIRE_TEST_CERTS=$test_dir/certs
@@ -89,13 +88,8 @@ with_test_node() {
   export FOURWIRE_TEST_AMQPS=amqps://guest:guest@127.0.0.1:$((test_base + 4))
   export FOURWIRE_TEST_AMQP=amqp://guest:guest@127.0.0.1:$test_base
   export FOURWIRE_TEST_RABBITMQ_API=http://127.0.0.1:$((test_base + 1))/api
-  # In the background, since bash answers no signal while it waits for a foreground command. With
-  # the mark of the node, whatever the command leaves running is ended together with the node.
-  in_own_group env FOURWIRE_NODE="$test_dir" "$@" </dev/null
-  test_command=$!
-  local status=0
-  wait "$test_command" || status=$?
-  exit "$status"
+  # With the mark of the node, whatever the command leaves running is ended together with the node.
+  run_beside_server env FOURWIRE_NODE="$test_dir" "$@"
 }
 
 # --- Containers -------------------------------------------------------------------------------
@@ -264,12 +258,6 @@ node_pids() {
   grep -lzsxF "FOURWIRE_NODE=$1" /proc/[0-9]*/environ | cut -d/ -f3 || true
 }
 
-signal_all() {
-  local signal=$1
-  # shellcheck disable=SC2086 # one word per process id
-  [[ -z $2 ]] || kill -"$signal" $2 2>/dev/null || true
-}
-
 # --- The package ------------------------------------------------------------------------------
 
 # The scripts in /usr/sbin change the user, and with it the limit of open files; these do not.
@@ -277,52 +265,13 @@ package_bin() {
   [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] && echo /usr/lib/rabbitmq/bin
 }
 
-install_package() {
-  ! package_bin >/dev/null || return 0
-  command -v apt-get >/dev/null || return 1
-  if ((EUID == 0)); then
-    install_package_as_root
-  else
-    sudo -n true 2>/dev/null && sudo -n bash "$SELF" install
-  fi
-}
-
-# In a subshell, for its traps.
+# In a subshell, for its trap.
 install_package_as_root() (
-  # An interrupted dpkg leaves the machine's packages half configured.
   trap '' INT TERM HUP
-  policy=/usr/sbin/policy-rc.d
   epmd=$(command -v epmd || true)
-  say "Installing Debian's rabbitmq-server; this takes about a minute…"
-  # The service would take port 5672 now and at every boot. A policy that is already there stays:
-  # it is the administrator's word.
-  if [[ ! -e $policy ]]; then
-    trap 'rm -f "$policy"' EXIT
-    deny_service_starts >"$policy"
-    chmod 755 "$policy"
-  fi
-  if ! output=$( { apt_get install rabbitmq-server || { apt_get update && apt_get install rabbitmq-server; }; } 2>&1); then
-    say "$output"
-    exit 1
-  fi
-  update-rc.d rabbitmq-server disable >/dev/null 2>&1 || true
+  install_without_starting rabbitmq-server 'rabbitmq-server* | epmd*'
   [[ -n $epmd ]] || systemctl disable epmd.socket epmd.service >/dev/null 2>&1 || true
 )
-
-# Left behind by a crash, the policy denies nothing: it holds only while this script runs.
-deny_service_starts() {
-  cat <<POLICY
-#!/bin/sh
-kill -0 $$ 2>/dev/null || exit 0
-case \$1 in rabbitmq-server* | epmd*) exit 101 ;; esac
-POLICY
-}
-
-apt_get() {
-  # needrestart, where there is one, must not restart the machine's own services for this.
-  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
-    -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
-}
 
 # --- The node for tests -----------------------------------------------------------------------
 
@@ -332,51 +281,21 @@ claim_test_directory() {
   while true; do
     test_base=$((20000 + RANDOM % 2400 * 5))
     test_dir=$(cd "${TMPDIR:-/tmp}" && pwd -P)/fourwire-rabbitmq-$test_base
-    ports_are_free "$test_base" && mkdir -m 700 "$test_dir" 2>/dev/null && return
+    node_ports_are_free "$test_base" && mkdir -m 700 "$test_dir" 2>/dev/null && return
     [[ -w $(dirname "$test_dir") ]] || die "Cannot write to $(dirname "$test_dir")."
   done
 }
 
-# Nothing can be trapped at a SIGKILL, so somebody else has to tidy up after it.
-guard_test_node() {
-  in_own_group watch_and_drop
-  test_guard=$!
-  disown "$test_guard"
-}
-
-watch_and_drop() {
-  trap '' INT TERM HUP
-  # Unlike kill -0, this does not take for running what has ended and waits to be reaped.
-  while [[ -e /proc/$$/exe ]]; do sleep 1; done
-  end_node "$test_dir" 0
-  rm -rf "$test_dir"
-}
-
-drop_test_node() {
-  trap '' INT TERM HUP
-  kill -KILL -- "-$test_guard" 2>/dev/null || true
+drop_server() {
   # What it holds is thrown away: no need to let it shut down in order.
   end_node "$test_dir" 0 || true
   rm -rf "$test_dir"
 }
 
-interrupt() {
-  local deadline=$((SECONDS + 10))
-  trap '' INT TERM HUP
-  if [[ -n ${test_command:-} ]]; then
-    kill -TERM -- "-$test_command" 2>/dev/null || true
-    while kill -0 -- "-$test_command" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
-  fi
-  exit "$1"
-}
-
 # --- A node that a test breaks ----------------------------------------------------------------
 
-# Claims a directory for a node, prints it with its first port, and obeys: one order a line on stdin, each
-# answered with "ok" or "failed". When stdin ends, and so when whoever gave the orders is gone in whatever
-# way, every process of the node is ended.
+# Claims a directory for a node, prints it with its first port, and obeys; then every process of the node is ended.
 obey() {
-  local order
   package_bin >/dev/null ||
     die "This test breaks a RabbitMQ of its own: it needs Debian's package, 'sudo deploy/rabbitmq.sh install'."
   # Nothing but the end of stdin ends it. Not '', which the node would inherit.
@@ -385,9 +304,7 @@ obey() {
   describe_node "$test_dir" "$test_base"
   node_plugins= # it starts sooner, and stops four times as fast
   echo "$test_dir $test_base"
-  while read -r -a order; do
-    if obey_order "${order[@]}" >&2; then echo ok; else echo failed; fi
-  done || true
+  obey_orders
   kill_node "$test_dir"
   rm -rf "$test_dir"
 }
@@ -416,14 +333,6 @@ kill_node() {
 
 # --- Small things -----------------------------------------------------------------------------
 
-# Starts a background command in a process group of its own, with SIGINT as it should be: without
-# job control bash lets it be ignored.
-in_own_group() {
-  set -m
-  "$@" &
-  set +m
-}
-
 # Whether a RabbitMQ that is ready greets at the URL: it answers the protocol header with a frame
 # of the type 1. Behind TLS only the port can be seen.
 greets() {
@@ -449,23 +358,11 @@ address_of() {
 
 free_ports_from() {
   local base=$1
-  until ports_are_free "$base"; do base=$((base + 5)); done
+  until node_ports_are_free "$base"; do base=$((base + 5)); done
   echo "$base"
 }
 
 # Whether nobody listens on the five ports from $1 on: AMQP, web page, Erlang distribution, epmd, AMQP over TLS.
-ports_are_free() {
-  local port
-  for port in "$1" $(($1 + 1)) $(($1 + 2)) $(($1 + 3)) $(($1 + 4)); do
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 1
-  done
-}
-
-say() { echo "$*" >&2 || true; }
-
-die() {
-  say "$@"
-  exit 1
-}
+node_ports_are_free() { ports_are_free "$1" $(($1 + 1)) $(($1 + 2)) $(($1 + 3)) $(($1 + 4)); }
 
 main "$@"

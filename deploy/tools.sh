@@ -10,6 +10,8 @@
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
+# shellcheck source=deploy/lib.sh
+source "$(dirname "$SELF")/lib.sh"
 
 # Installs packages of PyPI into an environment of their own: these versions, so that a run does not fail for what newer
 # ones have learned.
@@ -39,11 +41,6 @@ need() {
   "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 
-apt_get() {
-  DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
-    -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
-}
-
 need strace command -v strace
 need chromium-driver command -v chromedriver
 need python3-grpcio /usr/bin/python3 -c 'import grpc'
@@ -70,8 +67,7 @@ elif ((EUID == 0)) && command -v apt-get >/dev/null; then
 elif sudo -n true 2>/dev/null; then
   sudo -n bash "$SELF" packages
 else
-  echo "The tests need ${missing[*]}: install it with 'sudo deploy/tools.sh' and try again." >&2
-  exit 1
+  die "The tests need ${missing[*]}: install it with 'sudo deploy/tools.sh' and try again."
 fi
 
 if [[ ${1:-} != packages ]]; then
