@@ -110,9 +110,11 @@ fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of o
 certs: ## makes a certificate authority for development, and certificates, in .run/certs
 	@cargo run --locked -p certs
 
-bench: ## what reading, writing and committing entries costs in CPU time
+bench: ## what reading, writing, committing and tracing an entry costs in CPU time
 	cargo bench --locked -p proto --bench wire
 	cargo bench --locked -p logger --bench commit
+	TRACES=off cargo bench --locked -p spans --bench against_tracing_opentelemetry
+	cargo bench --locked -p spans --bench against_tracing_opentelemetry
 
 bench-store: ## what reading costs in a store of a thousand entries and of ten million (STORE=postgres)
 	$(if $(filter postgres,$(STORE)),deploy/postgres.sh with-test-server )cargo bench --locked -p logger --bench read_cost -- \
