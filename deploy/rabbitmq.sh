@@ -38,11 +38,13 @@ main() {
 
 ensure() {
   local url=${AMQP_URL:-$DEFAULT_URL} base
-  if greets "$url"; then
+  # Of a list of nodes the first is asked.
+  local first=${url%%,amqp*}
+  if greets "$first"; then
     echo "$url"
     return
   fi
-  say "No RabbitMQ answers at $(address_of "$url")."
+  say "No RabbitMQ answers at $(address_of "$first")."
   mkdir -p "$RUN_DIR"
   # Interrupted half way, it must not leave a node behind that nobody knows of.
   trap 'trap "" INT TERM HUP; stop; exit 130' INT TERM HUP

@@ -64,9 +64,10 @@ function once(target, name) {
 
 function show(status) {
   latest = status;
-  const { broker, logger, listener, rabbitmq } = status;
+  const { broker, logger, loggers = [], listener, rabbitmq } = status;
   tell('broker', broker.draining ? 'draining' : 'ready', broker.ready);
   tell('logger', word(logger.reachable, logger.ready ? 'ready' : 'unready'), logger.ready);
+  showLoggers(loggers);
   tell('rabbitmq', word(rabbitmq.reachable, 'takes'), rabbitmq.reachable);
   // What it holds it cannot store while the logger is down, whatever it still consumes.
   const stuck = listener.waiting_for === 'logger' || (listener.held > 0 && !logger.ready) || listener.dead_letters_refused;
@@ -79,6 +80,18 @@ function show(status) {
   drawHistory();
 }
 
+// Of several, which responds and which does not.
+function showLoggers(loggers) {
+  const { more } = cards.logger;
+  if (loggers.length < 2) {
+    more.textContent = '';
+    return;
+  }
+  const which = loggers.map(({ address, ready }) => `${ready ? '✓' : '✕'} ${address}`).join(', ');
+  const up = loggers.filter(({ reachable }) => reachable).length;
+  say(more, 'logger.several', { up, count: loggers.length, which });
+}
+
 const word = (reachable, otherwise) => (reachable ? otherwise : 'silent');
 
 // The broker alone is known, and that it is `state`.
@@ -86,7 +99,7 @@ function showNothing(state) {
   latest = undefined;
   tell('broker', state, state === 'ready');
   for (const part of PARTS.slice(1)) tell(part, 'unknown');
-  cards.listener.more.textContent = '';
+  for (const part of ['logger', 'listener']) cards[part].more.textContent = '';
   byId('queue-depth').textContent = byId('dead-letters').textContent = '–';
   byId('queue-parts').textContent = '';
 }

@@ -39,7 +39,7 @@ impl App {
         listeners: u32,
     ) -> Self {
         App {
-            services: Services::new(&settings.endpoints.logger_http_url, listener, settings.tls.as_ref()),
+            services: Services::new(listener, settings.tls.as_ref()),
             transports: Transports::new(settings),
             tails: Tails::new(settings),
             default_transport,

@@ -34,7 +34,7 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = service::listen_address)]
     pub broker_http_listen: SocketAddr,
 
-    /// Where the logger is.
+    /// Where the loggers are.
     #[command(flatten)]
     pub endpoints: Endpoints,
 
@@ -42,7 +42,7 @@ pub struct Config {
     #[arg(long, env, default_value = "http://127.0.0.1:8083")]
     pub listener_http_url: HttpUrl,
 
-    /// RabbitMQ URL; use amqps:// for TLS
+    /// RabbitMQ URL; use amqps:// for TLS; of several nodes of one cluster a comma-separated list, which is tried in turn
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
@@ -171,12 +171,11 @@ impl Config {
         let secret =
             secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref()).context("AMQP_URL_FILE")?;
         let amqp_url: AmqpUrl = secret.expose_secret().parse().context("AMQP_URL")?;
-        let others = [
-            ("LISTENER_HTTP_URL", self.listener_http_url.is_encrypted()),
-            ("AMQP_URL", amqp_url.is_encrypted()),
-        ];
-        let logger = Direct::ALL.map(|direct| self.endpoints.encryption(direct));
-        transport::check_encryption(tls.as_ref(), &[&logger[..], &others].concat())?;
+        let mut addresses = Direct::ALL.map(|direct| self.endpoints.encryption(direct)).concat();
+        addresses.push(("LISTENER_HTTP_URL", self.listener_http_url.is_encrypted()));
+        addresses.extend(amqp_url.encryption());
+        transport::check_encryption(tls.as_ref(), &addresses)?;
+        self.endpoints.check()?;
         Ok(transport::Settings {
             endpoints: self.endpoints.clone(),
             amqp_url: Some(amqp_url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),

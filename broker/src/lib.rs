@@ -218,6 +218,7 @@ fn health_routes(app: &Arc<App>, telemetry: Telemetry) -> Router {
         detail: serde_json::json!({
             "draining": app.shutdown.has_begun(),
             "reachable": status::reachable(&app.transports),
+            "loggers": app.transports.loggers(),
         }),
     };
     health::routes(readiness, telemetry)

@@ -2,12 +2,15 @@
 //!
 //! Nobody who asks waits for more than a second, and however many ask, the services are asked twice a second at most.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use transport::{
-    Tls,
+    Asked, LoggerState, Tls, Transports,
     http::{HttpUrl, Probe},
 };
 use utoipa::ToSchema;
@@ -15,55 +18,82 @@ use utoipa::ToSchema;
 /// How long what a service has said is passed on.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// The logger and the listener, and what they said last.
+/// The loggers and the listener, and what they said last.
 #[derive(Debug)]
 pub(crate) struct Services {
-    logger: Probe,
     listener: Probe,
     /// Locked while they are asked: whoever comes meanwhile gets the same answer.
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Option<(Instant, Looks)>>,
 }
 
-#[derive(Debug)]
-struct Seen {
-    at: Instant,
-    logger: Logger,
-    listener: Listener,
+/// What they said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Looks {
+    /// All loggers as one.
+    pub(crate) logger: Logger,
+    /// Each for itself.
+    pub(crate) loggers: Vec<OneLogger>,
+    pub(crate) listener: Listener,
 }
 
 impl Services {
-    pub(crate) fn new(logger: &HttpUrl, listener: &HttpUrl, tls: Option<&Tls>) -> Self {
-        let (logger, listener) = (Probe::new(logger, tls), Probe::new(listener, tls));
-        Services { logger, listener, seen: Mutex::default() }
+    pub(crate) fn new(listener: &HttpUrl, tls: Option<&Tls>) -> Self {
+        Services { listener: Probe::new(listener, tls), seen: Mutex::default() }
     }
 
     /// What they say, or have said just now.
-    pub(crate) async fn look(&self) -> (Logger, Listener) {
+    pub(crate) async fn look(&self, transports: &Transports) -> Looks {
         let mut seen = self.seen.lock().await;
-        if let Some(seen) = seen.as_ref().filter(|seen| seen.at.elapsed() < FRESH) {
-            return (seen.logger, seen.listener);
+        if let Some((_, looks)) = seen.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return looks.clone();
         }
-        let (logger, listener) = tokio::join!(
-            self.logger.ask::<Ready<LoggerDetail>>(),
+        let (loggers, listener) = tokio::join!(
+            transports.ask_loggers::<Ready<LoggerDetail>>(),
             self.listener.ask::<Ready<ListenerDetail>>()
         );
-        let (logger, listener) =
-            (logger.map(Logger::from).unwrap_or_default(), listener.map(Listener::from).unwrap_or_default());
-        *seen = Some(Seen { at: Instant::now(), logger, listener });
-        (logger, listener)
+        let loggers: Vec<OneLogger> = loggers.into_iter().map(OneLogger::from).collect();
+        let listener = listener.map(Listener::from).unwrap_or_default();
+        let looks = Looks { logger: Logger::of(&loggers), loggers, listener };
+        *seen = Some((Instant::now(), looks.clone()));
+        looks
     }
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = LoggerStatus)]
 pub(crate) struct Logger {
+    /// Whether it, or one of several, responded just now.
+    pub(crate) reachable: bool,
+    /// Whether it, or one of several, can store entries.
+    pub(crate) ready: bool,
+    /// The kind of the store: `sqlite`, `postgres` or `nothing`; `null` if it does not say.
+    #[schema(value_type = Option<String>)]
+    pub(crate) store: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = OneLoggerStatus)]
+pub(crate) struct OneLogger {
+    /// Its host and port for HTTP in the settings, as in the label `logger` of the metrics; where the name has several
+    /// addresses, a number with it.
+    pub(crate) logger: String,
+    /// Its host and port for HTTP, or the IP address that is meant.
+    pub(crate) address: String,
     /// Whether it responded just now.
     pub(crate) reachable: bool,
     /// Whether it can store entries.
     pub(crate) ready: bool,
-    /// The kind of its store: `sqlite`, `postgres` or `nothing`; `null` if it does not say.
-    #[schema(value_type = Option<String>)]
+    /// Whether it gets calls over each direct transport, as far as was last noticed.
+    #[schema(value_type = BTreeMap<String, bool>)]
+    pub(crate) transports: BTreeMap<&'static str, bool>,
+    #[serde(skip)]
     pub(crate) store: Option<&'static str>,
+}
+
+impl OneLogger {
+    pub(crate) fn in_words(&self) -> String {
+        format!("logger {}", self.address)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
@@ -111,10 +141,30 @@ struct ListenerDetail {
     dead_letters_refused: bool,
 }
 
-impl From<Ready<LoggerDetail>> for Logger {
-    fn from(said: Ready<LoggerDetail>) -> Self {
-        let known = |word: String| ["sqlite", "postgres", "nothing"].into_iter().find(|known| *known == word);
-        Logger { reachable: true, ready: said.ready, store: said.detail.store_kind.and_then(known) }
+impl From<Asked<Ready<LoggerDetail>>> for OneLogger {
+    fn from(asked: Asked<Ready<LoggerDetail>>) -> Self {
+        let Asked { state: LoggerState { label, address, transports }, answer } = asked;
+        let said = answer.ok();
+        let known = |word: &String| ["sqlite", "postgres", "nothing"].into_iter().find(|known| known == word);
+        OneLogger {
+            logger: label,
+            address,
+            reachable: said.is_some(),
+            ready: said.as_ref().is_some_and(|said| said.ready),
+            transports,
+            store: said.as_ref().and_then(|said| said.detail.store_kind.as_ref()).and_then(known),
+        }
+    }
+}
+
+impl Logger {
+    /// All of them as one: what any can do.
+    fn of(loggers: &[OneLogger]) -> Self {
+        Logger {
+            reachable: loggers.iter().any(|logger| logger.reachable),
+            ready: loggers.iter().any(|logger| logger.ready),
+            store: loggers.iter().find_map(|logger| logger.store),
+        }
     }
 }
 
@@ -135,6 +185,8 @@ impl From<Ready<ListenerDetail>> for Listener {
 
 #[cfg(test)]
 mod tests {
+    use proto::Failure;
+
     use super::*;
 
     #[test]
@@ -144,6 +196,29 @@ mod tests {
         assert_eq!(Listener::from(said).unacked, Some(7));
         let said = r#"{"ready":false,"detail":{"store":false,"draining":false}}"#;
         let said: Ready<LoggerDetail> = serde_json::from_str(said).expect("the logger's /readyz");
-        assert!(!Logger::from(said).ready);
+        assert!(!said.ready && said.detail.store_kind.is_none());
+    }
+
+    #[test]
+    fn of_several_loggers_any_is_enough() {
+        let one = |said: Option<&str>| {
+            let state = LoggerState {
+                label: "logger:8082".to_owned(),
+                address: "logger:8082".to_owned(),
+                transports: BTreeMap::new(),
+            };
+            let answer = said.map(|said| serde_json::from_str(said).expect("a /readyz"));
+            OneLogger::from(Asked { state, answer: answer.ok_or(Failure::unreachable("it")) })
+        };
+        let well = r#"{"ready":true,"detail":{"store_kind":"postgres"}}"#;
+        let unready = r#"{"ready":false,"detail":{"store_kind":"another"}}"#;
+        let of = |all: &[Option<&str>]| {
+            let Logger { reachable, ready, store } =
+                Logger::of(&all.iter().map(|said| one(*said)).collect::<Vec<_>>());
+            (reachable, ready, store)
+        };
+        assert_eq!(of(&[None, Some(unready), Some(well)]), (true, true, Some("postgres")));
+        assert_eq!(of(&[None, Some(unready)]), (true, false, None));
+        assert_eq!(of(&[None, None]), (false, false, None));
     }
 }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App, consumers,
-    services::{Listener, Logger},
+    services::{Listener, Logger, Looks, OneLogger},
 };
 
 /// How each part is.
@@ -25,6 +25,8 @@ use crate::{
 pub struct Status {
     broker: Broker,
     logger: Logger,
+    /// Each logger for itself, at most 16.
+    loggers: Vec<OneLogger>,
     listener: Listener,
     rabbitmq: Rabbitmq,
     /// Whether each transport last found its peer up. Those that dial on demand notice an outage with the next entry, and its
@@ -59,7 +61,7 @@ struct Rabbitmq {
     listeners: u32,
 }
 
-/// The status of the logger, the listener, RabbitMQ and the broker itself.
+/// The status of the loggers, the listener, RabbitMQ and the broker itself.
 #[utoipa::path(
     get, path = "/status",
     responses(
@@ -70,12 +72,13 @@ struct Rabbitmq {
     )
 )]
 pub async fn status(State(app): State<Arc<App>>) -> Json<Envelope<Status>> {
-    let (logger, listener) = app.services.look().await;
+    let Looks { logger, loggers, listener } = app.services.look(&app.transports).await;
     let draining = app.shutdown.has_begun();
     let depths = app.transports.depths();
     let status = Status {
         broker: Broker { ready: !draining, draining, profile: PROFILE },
         logger,
+        loggers,
         listener,
         rabbitmq: Rabbitmq {
             reachable: app.transports.reachable(Transport::Rabbitmq),
@@ -96,13 +99,13 @@ pub(crate) fn reachable(transports: &Transports) -> BTreeMap<&'static str, bool>
 
 impl Status {
     fn in_words(&self) -> String {
-        let parts = [
-            ("logger", self.logger.reachable),
-            ("listener", self.listener.reachable),
-            ("RabbitMQ", self.rabbitmq.reachable),
-        ];
-        let silent = parts.into_iter().filter(|(_, reachable)| !reachable).map(|(name, _)| name);
-        let mut said = Vec::from([match silent.collect::<Vec<_>>().join(", ") {
+        let mut silent: Vec<String> = match self.logger.reachable {
+            true => self.loggers.iter().filter(|logger| !logger.reachable).map(OneLogger::in_words).collect(),
+            false => vec!["logger".to_owned()],
+        };
+        let others = [("listener", self.listener.reachable), ("RabbitMQ", self.rabbitmq.reachable)];
+        silent.extend(others.iter().filter(|(_, reachable)| !reachable).map(|(name, _)| (*name).to_owned()));
+        let mut said = Vec::from([match silent.join(", ") {
             none if none.is_empty() => "all answer".to_owned(),
             names => format!("no answer: {names}"),
         }]);
@@ -133,6 +136,7 @@ mod tests {
         let mut status = Status {
             broker: Broker { ready: true, draining: false, profile: PROFILE },
             logger: Logger { reachable: true, ready: true, store: Some("sqlite") },
+            loggers: Vec::new(),
             listener: Listener { reachable: true, consuming: true, unacked: Some(0), ..Listener::default() },
             rabbitmq: Rabbitmq {
                 reachable: true,
@@ -144,6 +148,16 @@ mod tests {
             transports: BTreeMap::new(),
         };
         assert_eq!(status.in_words(), "all answer");
+        let one = |address: &str, reachable| OneLogger {
+            logger: address.to_owned(),
+            address: address.to_owned(),
+            reachable,
+            ready: reachable,
+            transports: BTreeMap::new(),
+            store: None,
+        };
+        status.loggers = vec![one("one:8082", true), one("two:8082", false), one("three:8082", false)];
+        assert_eq!(status.in_words(), "no answer: logger two:8082, logger three:8082");
         status.logger = Logger::default();
         status.rabbitmq.reachable = false;
         assert_eq!(status.in_words(), "no answer: logger, RabbitMQ");

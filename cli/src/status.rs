@@ -29,6 +29,9 @@ struct Line {
     consumers: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<u32>,
+    /// Of several loggers those that could store nothing now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loggers_down: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -40,7 +43,7 @@ pub(crate) async fn status(arguments: &Status, stack: &Stack) -> Result<Ending, 
     for transport in Transport::ALL {
         connected(&transports, transport, stack.deadline()).await;
         let line = match Direct::try_from(transport) {
-            Ok(direct) => Line::of(transport, transports.ping(direct).await, None),
+            Ok(direct) => Line::of_loggers(transport, transports.ping_each(direct).await),
             Err(_) => match counted_by(&transports, stack.deadline()).await {
                 Some(depths) => Line::of(transport, Ok(()), Some(depths)),
                 None => Line::of(transport, Err(Failure::unreachable("RabbitMQ")), None),
@@ -76,12 +79,29 @@ async fn counted_by(transports: &Transports, deadline: Duration) -> Option<Depth
 }
 
 impl Line {
+    /// Up is a transport over which any logger could store an entry.
+    fn of_loggers(transport: Transport, answers: Vec<(String, Result<(), Failure>)>) -> Self {
+        let count = answers.len();
+        let down: Vec<String> =
+            answers.iter().filter(|(_, answer)| answer.is_err()).map(|(at, _)| at.clone()).collect();
+        let mut answers: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
+        let best = answers.iter().position(Result::is_ok).unwrap_or_default();
+        let mut line = Line::of(transport, answers.swap_remove(best), None);
+        if count > 1 && !down.is_empty() {
+            let message = format!("{} of {count} loggers down: {}", down.len(), down.join(", "));
+            line.message = Some(line.message.map_or(message.clone(), |why| format!("{message}\n  {why}")));
+            line.loggers_down = down;
+        }
+        line
+    }
+
     fn of(transport: Transport, answer: Result<(), Failure>, depths: Option<Depths>) -> Self {
         Line {
             up: answer.is_ok(),
             queue: depths.map(|depths| depths.queue),
             consumers: depths.map(|depths| depths.consumers),
             dead_letters: depths.map(|depths| depths.dead_letters),
+            loggers_down: Vec::new(),
             message: answer.err().map(|failure| describe(&failure, place(transport))),
         }
     }

@@ -28,7 +28,7 @@ pub struct Config {
     #[arg(long, env, default_value = "127.0.0.1:8083", value_parser = service::listen_address)]
     pub listener_http_listen: SocketAddr,
 
-    /// RabbitMQ URL; use amqps:// for TLS
+    /// RabbitMQ URL; use amqps:// for TLS; of several nodes of one cluster a comma-separated list, which is tried in turn
     #[arg(long, env, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
     pub amqp_url: SecretString,
 
@@ -48,7 +48,7 @@ pub struct Config {
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..=2_000))]
     pub listener_prefetch: u16,
 
-    /// Where the logger is.
+    /// Where the loggers are.
     #[command(flatten)]
     pub endpoints: Endpoints,
 
@@ -120,10 +120,10 @@ impl Config {
         let secret =
             secret::value_or_file(&self.amqp_url, self.amqp_url_file.as_deref()).context("AMQP_URL_FILE")?;
         let rabbitmq: AmqpUrl = secret.expose_secret().parse().context("AMQP_URL")?;
-        // Of the logger's addresses one is used.
-        let logger = self.endpoints.encryption(self.listener_transport);
-        let addresses = [logger, ("AMQP_URL", rabbitmq.is_encrypted())];
-        transport::check_encryption(tls.as_ref(), &addresses)?;
+        // Of the loggers' addresses those of one transport are used.
+        let loggers = self.endpoints.encryption(self.listener_transport);
+        transport::check_encryption(tls.as_ref(), &[loggers, rabbitmq.encryption()].concat())?;
+        self.endpoints.check()?;
         let rabbitmq = rabbitmq.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone());
         let transports = transport::Settings {
             endpoints: self.endpoints.clone(),

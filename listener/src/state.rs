@@ -170,6 +170,7 @@ impl State {
                 "dead_letter_queue": self.dead_letter_queue,
                 "transport": self.transport,
                 "logger_reachable": self.transports.reachable(self.transport),
+                "loggers": self.transports.loggers(),
             }),
         }
     }

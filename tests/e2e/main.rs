@@ -53,6 +53,7 @@ mod keys;
 mod limits;
 mod listener;
 mod log;
+mod loggers;
 mod metrics;
 mod netrpc;
 mod openapi;

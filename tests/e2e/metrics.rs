@@ -15,7 +15,7 @@ use proto::{Code, Transport};
 use serde_json::{Value, json};
 use tests::{
     DIRECT, client, eventually,
-    prometheus::{Labels, Query, Scrape, Selector},
+    prometheus::{Family, Labels, Query, Scrape, Selector},
     stack::Stack,
     tls,
 };
@@ -201,14 +201,7 @@ async fn every_name_on_the_page_the_dashboard_and_the_alerts_is_shown_and_every_
     let mut complaints = Vec::new();
     for (service, scrape) in &shown {
         let described = described(service);
-        let found: BTreeSet<String> = scrape
-            .families
-            .iter()
-            .map(|family| {
-                let labels: Vec<&str> = family.label_names().into_iter().collect();
-                format!("{} is a {} with the labels {labels:?}", family.name, family.kind.as_str())
-            })
-            .collect();
+        let found = shown_by(scrape);
         complaints
             .extend(described.difference(&found).map(|wrong| format!("{service}, docs/metrics.md: {wrong}")));
         complaints.extend(found.difference(&described).map(|missing| format!("{service} shows: {missing}")));
@@ -223,6 +216,35 @@ async fn every_name_on_the_page_the_dashboard_and_the_alerts_is_shown_and_every_
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[tokio::test]
+async fn with_several_loggers_what_the_page_has_of_each_is_shown_besides() {
+    let (scheme, tls) = (tls::scheme(), if tls::directory().is_some() { "tls://" } else { "" });
+    let lists = [
+        ("LOGGER_HTTP_URL", format!("{scheme}://127.0.0.1:1,{scheme}://127.0.0.1:2")),
+        ("LOGGER_RPC_ADDR", format!("{tls}127.0.0.1:1,{tls}127.0.0.1:2")),
+        ("LOGGER_GRPC_URL", format!("{scheme}://127.0.0.1:1,{scheme}://127.0.0.1:2")),
+    ];
+    let mut stack = Stack::start_without_listener(&[]).await;
+    stack.broker.kill().await.expect("it runs");
+    lists.into_iter().for_each(|(setting, list)| stack.set(setting, list));
+    stack.start_broker().await.expect("it starts");
+    for direct in DIRECT {
+        // The first is refused by both.
+        assert_eq!(stack.log(direct, &entry()).await.code(), Code::Unavailable.as_str());
+    }
+    let scrape = scrape(&stack, "broker").await;
+    let shown = shown_by(&scrape);
+    let described = described_under("### Of broker and listener, with several loggers");
+    assert_eq!(described.len(), 4, "{described:?}");
+    assert!(described.is_subset(&shown), "{:?}", described.difference(&shown).collect::<Vec<_>>());
+    for direct in DIRECT {
+        let transport = ("transport", direct.as_str());
+        let of = |at| scrape.value("transport_logger_up", &[transport, ("logger", at)]);
+        assert_eq!((of("127.0.0.1:1"), of("127.0.0.1:2")), (Some(0.0), Some(0.0)), "{direct}");
+        assert_eq!(scrape.value("transport_failovers_total", &[transport]), Some(1.0), "{direct}");
+    }
 }
 
 #[test]
@@ -376,7 +398,7 @@ async fn shown_by_a_used_stack() -> BTreeMap<&'static str, Scrape> {
     shown
 }
 
-/// What `docs/metrics.md` says that a service shows, in the words of the test.
+/// What `docs/metrics.md` says that a service shows with one logger, in the words of the test.
 fn described(service: &str) -> BTreeSet<String> {
     const PARTS: [(&str, &[&str]); 5] = [
         ("### Of the broker", &["broker"]),
@@ -385,19 +407,32 @@ fn described(service: &str) -> BTreeSet<String> {
         ("### Of the listener", &["listener"]),
         ("### Of every service", &SERVICES),
     ];
-    let page = read("docs/metrics.md");
     let own = PARTS.iter().filter(|(_, services)| services.contains(&service));
-    own.flat_map(|(heading, _)| {
-        let (_, part) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
-        let part = part.split("\n#").next().unwrap_or(part);
-        part.lines().filter(|line| line.starts_with("| `")).map(|line| {
-            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            let labels: BTreeSet<&str> = cells[3].split('`').skip(1).step_by(2).collect();
-            let labels: Vec<&str> = labels.into_iter().collect();
-            format!("{} is a {} with the labels {labels:?}", cells[1].trim_matches('`'), cells[2])
-        })
+    own.flat_map(|(heading, _)| described_under(heading)).collect()
+}
+
+/// What stands under a heading of that page.
+fn described_under(heading: &str) -> BTreeSet<String> {
+    let page = read("docs/metrics.md");
+    let (_, part) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+    let part = part.split("\n#").next().unwrap_or(part);
+    let rows = part.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let labels: BTreeSet<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        let labels: Vec<&str> = labels.into_iter().collect();
+        format!("{} is a {} with the labels {labels:?}", cells[1].trim_matches('`'), cells[2])
     })
     .collect()
+}
+
+/// What a service shows, in the same words.
+fn shown_by(scrape: &Scrape) -> BTreeSet<String> {
+    let in_words = |family: &Family| {
+        let labels: Vec<&str> = family.label_names().into_iter().collect();
+        format!("{} is a {} with the labels {labels:?}", family.name, family.kind.as_str())
+    };
+    scrape.families.iter().map(in_words).collect()
 }
 
 /// Each expression that we give away: where it stands, it, and the labels that are shown of its result.

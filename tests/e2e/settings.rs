@@ -148,7 +148,18 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker", "listener"], "LOGGER_GRPC_URL", "127.0.0.1:50001", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://", "http://127.0.0.1:50001"),
     (&["broker", "listener"], "LOGGER_GRPC_URL", "http://127.0.0.1:50001/logs", "http://127.0.0.1:50001"),
+    (&["broker", "listener"], "LOGGER_HTTP_URL", "http://a:1,http://b:1,http://c:1", "LOGGER_GRPC_URL 1 of"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:5002,127.0.0.1", "address 2 of 2 in the list"),
+    (&["broker", "listener"], "LOGGER_RPC_ADDR", "127.0.0.1:5002,tls://127.0.0.1:5003", "TLS_CERT"),
+    (&["broker", "listener"], "LOGGER_GRPC_URL", SEVENTEEN, "17 addresses: give at most 16"),
     (&["broker", "listener"], "AMQP_URL", "http://u:hidden@127.0.0.1:5672/%2f", "amqp://user:password@"),
+    (
+        &["broker", "listener"],
+        "AMQP_URL",
+        "amqp://u:hidden@a,amqp://u:hidden@b:0",
+        "address 2 of 2 in the list",
+    ),
+    (&["broker", "listener"], "AMQP_URL", "amqp://u:hidden@a,amqps://u:hidden@b", "TLS_CERT"),
     (&["broker", "listener"], "AMQP_URL", "amqp://u:hidden@127.0.0.1:port/%2f", "amqp://user:password@"),
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "amqp", "\"rabbitmq\""),
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "GRPC", "\"grpc\""),
@@ -218,6 +229,10 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["logger"], "OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.7:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     (&["broker"], "OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
 ];
+
+/// One logger more than there may be.
+const SEVENTEEN: &str = "http://a,http://a,http://a,http://a,http://a,http://a,http://a,http://a,http://a,\
+    http://a,http://a,http://a,http://a,http://a,http://a,http://a,http://a";
 
 #[tokio::test]
 async fn a_wrong_setting_stops_the_service_and_is_named() {

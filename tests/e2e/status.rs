@@ -23,6 +23,13 @@ async fn while_all_is_well_every_part_says_so() {
     let expected = json!({
         "broker": { "ready": true, "draining": false, "profile": proto::release::PROFILE },
         "logger": { "reachable": true, "ready": true, "store": "sqlite" },
+        "loggers": [{
+            "logger": stack.logger_at.http.to_string(),
+            "address": stack.logger_at.http.to_string(),
+            "reachable": true,
+            "ready": true,
+            "transports": { "http": true, "rpc": true, "grpc": true },
+        }],
         "listener": {
             "reachable": true, "consuming": true, "waiting_for": null, "unacked": 0, "dead_letters_refused": false,
         },

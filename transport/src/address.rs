@@ -1,14 +1,81 @@
-//! The addresses of the logger, one type for each direct transport.
+//! The addresses of the logger, one type for each direct transport, and a list of them.
 
 use std::{net::SocketAddr, num::NonZeroU16, str::FromStr};
 
 use http::{Uri, uri::PathAndQuery};
 
+/// Most addresses in a list: more loggers than one PostgreSQL has use for, or nodes than a RabbitMQ cluster.
+pub(crate) const MOST_ADDRESSES: usize = 16;
+
 /// An address that no connection can be made with: what it should be, with an example. It leaves out what was
 /// given, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {0}")]
-pub struct AddressError(pub(crate) &'static str);
+pub enum AddressError {
+    /// It is none.
+    #[error("expected {0}")]
+    Unsound(&'static str),
+    /// In a list, this one is none.
+    #[error("address {position} of {count} in the list: expected {expected}")]
+    UnsoundInList {
+        /// What it should be.
+        expected: &'static str,
+        /// Which it is, counted from 1.
+        position: usize,
+        /// How many the list has.
+        count: usize,
+    },
+    /// The list is too long.
+    #[error("{0} addresses: give at most {MOST_ADDRESSES}, separated by commas")]
+    TooMany(usize),
+}
+
+/// One address, or several with commas between them.
+#[derive(Debug, Clone)]
+pub struct Addresses<A>(Vec<A>);
+
+impl<A: FromStr<Err = AddressError>> FromStr for Addresses<A> {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parts: Vec<&str> = text.split(',').collect();
+        parse_list(&parts).map(Addresses)
+    }
+}
+
+impl<A> Addresses<A> {
+    /// The first, which there always is.
+    pub fn first(&self) -> &A {
+        &self.0[0]
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> std::slice::Iter<'_, A> {
+        self.0.iter()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn only(address: A) -> Self {
+        Addresses(vec![address])
+    }
+}
+
+/// Reads the addresses of a list, which has one at least.
+pub(crate) fn parse_list<A: FromStr<Err = AddressError>>(parts: &[&str]) -> Result<Vec<A>, AddressError> {
+    let count = parts.len();
+    if count > MOST_ADDRESSES {
+        return Err(AddressError::TooMany(count));
+    }
+    let parse = |(at, part): (usize, &&str)| match part.trim().parse() {
+        Err(AddressError::Unsound(expected)) if count > 1 => {
+            Err(AddressError::UnsoundInList { expected, position: at + 1, count })
+        }
+        parsed => parsed,
+    };
+    parts.iter().enumerate().map(parse).collect()
+}
 
 /// The logger's HTTP address: scheme, host and port, and the path that its own begin with.
 #[derive(Debug, Clone)]
@@ -18,7 +85,7 @@ impl FromStr for HttpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError(
+        let expected = AddressError::Unsound(
             "a URL of scheme, host and port such as http://127.0.0.1:8082, with the path before /log where there is one",
         );
         parse_http_url(text).map(HttpUrl).ok_or(expected)
@@ -60,7 +127,7 @@ impl FromStr for RpcAddr {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError(
+        let expected = AddressError::Unsound(
             "a host and port such as 127.0.0.1:5002 or tls://127.0.0.1:5002, or netrpc://127.0.0.1:5001 or \
              netrpc+tls://127.0.0.1:5001 for a logger in Go",
         );
@@ -71,7 +138,7 @@ impl FromStr for RpcAddr {
         let (encrypted, net_rpc, rest) = known.unwrap_or((false, false, text));
         let (host, port) = rest.rsplit_once(':').ok_or(expected)?;
         let port = port.parse::<NonZeroU16>().map_err(|_| expected)?.get();
-        if host.is_empty() || host.contains('/') {
+        if host.is_empty() || host.contains('/') || host.contains(char::is_whitespace) {
             return Err(expected);
         }
         Ok(RpcAddr { encrypted, net_rpc, host: host.to_owned(), port })
@@ -108,7 +175,7 @@ impl FromStr for GrpcUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL of scheme, host and port such as http://127.0.0.1:50001");
+        let expected = AddressError::Unsound("a URL of scheme, host and port such as http://127.0.0.1:50001");
         parse_base_url(text).map(GrpcUrl).ok_or(expected)
     }
 }
@@ -186,6 +253,31 @@ pub(crate) fn at(base: &Uri, path_and_query: &str) -> Result<Uri, http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_commas_between_its_addresses_and_says_which_is_none() {
+        let hosts = |text: &str| {
+            let list: Addresses<RpcAddr> = text.parse()?;
+            Ok(list.iter().map(|address| address.host.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(hosts("one:5002"), Ok(vec!["one".to_owned()]));
+        assert_eq!(
+            hosts("one:1, tls://two:2,three:3"),
+            Ok(["one", "two", "three"].map(str::to_owned).to_vec())
+        );
+        assert!(matches!(hosts("one"), Err(AddressError::Unsound(_))));
+        for (text, position) in [("one:1,two", 2), ("one:1,", 2), (",one:1", 1), ("one:1,a b:2", 2)] {
+            let told = hosts(text).expect_err(text);
+            assert!(
+                matches!(told, AddressError::UnsoundInList { position: at, count: 2, .. } if at == position),
+                "{told}"
+            );
+        }
+        let many = |count| vec!["one:1"; count].join(",");
+        assert_eq!(hosts(&many(MOST_ADDRESSES)).map(|hosts| hosts.len()), Ok(MOST_ADDRESSES));
+        let told = hosts(&many(MOST_ADDRESSES + 1)).expect_err("one too many");
+        assert_eq!(told.to_string(), "17 addresses: give at most 16, separated by commas");
+    }
 
     #[test]
     fn a_url_leads_elsewhere_and_stays_as_encrypted_as_it_was() {

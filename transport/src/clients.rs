@@ -1,7 +1,7 @@
-//! The clients that reach the logger in one hop, as one, and what is made of a logger that takes one entry at a time.
+//! The clients that reach one logger in one hop, as one, and what is made of a logger that takes one entry at a time.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -10,15 +10,8 @@ use proto::{Batch, BatchMode, Certainty, Direct, Failure, LogEntry, Outcome, Per
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Receipts, Settings,
-    gather::{Group, past_the_deadline},
-    grpc::Grpc,
-    http::Http,
-    metrics,
-    netrpc::NetRpc,
-    receipts::NoBatchCall,
-    rpc::Rpc,
-    wire::Wire,
+    Receipts, Settings, endpoints::LoggerAddress, gather::past_the_deadline, grpc::Grpc, http::Http, metrics,
+    netrpc::NetRpc, receipts::NoBatchCall, rpc::Rpc, wire::Wire,
 };
 
 /// Who is at the other end, in messages.
@@ -45,11 +38,11 @@ pub(crate) enum AnyRpc {
 }
 
 impl AnyRpc {
-    fn new(settings: &Settings) -> Self {
-        if settings.endpoints.logger_rpc_addr.is_net_rpc() {
-            AnyRpc::Net(NetRpc::new(settings))
+    fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        if logger.rpc.is_net_rpc() {
+            AnyRpc::Net(NetRpc::to(logger, settings, wire))
         } else {
-            AnyRpc::Tarpc(Rpc::new(settings))
+            AnyRpc::Tarpc(Rpc::to(logger, settings, wire))
         }
     }
 
@@ -81,14 +74,6 @@ impl AnyRpc {
         }
     }
 
-    /// As [`Rpc::wire`].
-    pub(crate) fn wire(&self) -> &Wire {
-        match self {
-            AnyRpc::Tarpc(rpc) => rpc.wire(),
-            AnyRpc::Net(rpc) => rpc.wire(),
-        }
-    }
-
     /// As [`Rpc::tried`].
     pub(crate) async fn tried(&self) {
         match self {
@@ -105,13 +90,38 @@ struct WithoutBatches {
     count: Counter,
 }
 
+/// The bytes on the connections of each direct transport, to all loggers together.
+pub(crate) type Wires = [Arc<Wire>; Direct::ALL.len()];
+
 impl Clients {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wires: &Wires) -> Self {
+        let wire = |direct: Direct| &wires[direct as usize];
         Clients {
-            http: Http::new(settings),
-            rpc: AnyRpc::new(settings),
-            grpc: Grpc::new(settings),
+            http: Http::to(logger, settings, wire(Direct::Http)),
+            rpc: AnyRpc::to(logger, settings, wire(Direct::Rpc)),
+            grpc: Grpc::to(logger, settings, wire(Direct::Grpc)),
             without_batches: PerTransport::new(WithoutBatches::new),
+        }
+    }
+
+    /// Whether the transport's last word was that the logger is there.
+    pub(crate) fn reachable(&self, direct: Direct) -> bool {
+        match direct {
+            Direct::Http => self.http.reachable(),
+            Direct::Rpc => self.rpc.reachable(),
+            Direct::Grpc => self.grpc.reachable(),
+        }
+    }
+
+    /// Asks the logger whether it could store an entry now.
+    ///
+    /// # Errors
+    /// What an entry would be refused with.
+    pub(crate) async fn ping(&self, direct: Direct) -> Result<(), Failure> {
+        match direct {
+            Direct::Http => self.http.ping().await,
+            Direct::Rpc => self.rpc.ping().await,
+            Direct::Grpc => self.grpc.ping().await,
         }
     }
 
@@ -149,26 +159,22 @@ impl Clients {
         }
     }
 
-    /// Sends a group, and gives each of its callers what became of its entry.
-    pub(crate) async fn send(&self, direct: Direct, group: Group) {
-        let Group { parcels, callers, until, room, .. } = group;
-        let entries: Vec<LogEntry> =
-            parcels.into_iter().flat_map(|parcel| parcel.entries.into_vec()).collect();
-        let batch = match Batch::try_from(entries) {
-            Ok(batch) => batch,
-            Err(failure) => return callers.fail(&failure),
-        };
-        let answer = match self.write(direct, &batch, BatchMode::Each, until).await {
+    /// Delivers what has gathered, each entry for itself.
+    ///
+    /// # Errors
+    /// What is certain of all of them, at `until` at the latest.
+    pub(crate) async fn write_group(
+        &self,
+        direct: Direct,
+        batch: &Batch<LogEntry>,
+        until: Instant,
+    ) -> Result<Receipts, Failure> {
+        match self.write(direct, batch, BatchMode::Each, until).await {
             // A refusal of the whole has stored nothing, and says nothing of each.
             Err(failure) if failure.certainty() == Certainty::Rejected && batch.as_one().is_none() => {
-                Ok(self.write_singly(direct, &batch, until).await)
+                Ok(self.write_singly(direct, batch, until).await)
             }
             answer => answer,
-        };
-        drop(room);
-        match answer {
-            Ok(Receipts { results, store_us }) => callers.answer(results.into_vec(), store_us, LOGGER),
-            Err(failure) => callers.fail(&failure),
         }
     }
 

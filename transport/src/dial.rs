@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -35,6 +36,8 @@ pub(crate) struct Dialer {
     protocol: Protocol,
     gathers: bool,
     wire: Option<Arc<Wire>>,
+    /// Where the host's name leads; `None`: it is looked up for each connection.
+    ip: Option<IpAddr>,
 }
 
 /// An open connection.
@@ -42,7 +45,7 @@ pub(crate) type Stream = Either<Counted<TcpStream>, Box<TlsStream<Counted<TcpStr
 
 impl Dialer {
     pub(crate) fn new(tls: Option<&Tls>, protocol: Protocol) -> Self {
-        Dialer { tls: tls.cloned(), protocol, gathers: false, wire: None }
+        Dialer { tls: tls.cloned(), protocol, gathers: false, wire: None, ip: None }
     }
 
     /// For connections that carry many calls at a time.
@@ -55,13 +58,24 @@ impl Dialer {
         Dialer { wire: Some(Arc::clone(wire)), ..self }
     }
 
+    /// For connections to one of the addresses that the host's name has. The certificate is the name's all the same.
+    pub(crate) fn to(self, ip: Option<IpAddr>) -> Self {
+        Dialer { ip, ..self }
+    }
+
     /// # Errors
     /// If there is no such host, nobody answers in time, or the other end is not who it should be.
     pub(crate) async fn dial(&self, host: &str, port: u16, encrypted: bool) -> io::Result<Stream> {
         // As it stands in a URL, an IPv6 address has brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let late = "it took too long to connect";
-        let stream = in_time(CONNECT_TIMEOUT, late, TcpStream::connect((host, port))).await?;
+        let connected = async {
+            match self.ip {
+                Some(ip) => TcpStream::connect((ip, port)).await,
+                None => TcpStream::connect((host, port)).await,
+            }
+        };
+        let stream = in_time(CONNECT_TIMEOUT, late, connected).await?;
         stream.set_nodelay(true)?;
         let stream = Counted::new(stream, self.wire.clone());
         if !encrypted {

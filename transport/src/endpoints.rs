@@ -1,31 +1,55 @@
-//! Where the logger is: declared once, for all that call it.
+//! Where the loggers are: declared once, for all that call them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use proto::Direct;
 
-use crate::address::{GrpcUrl, HttpUrl, RpcAddr};
+use crate::address::{Addresses, GrpcUrl, HttpUrl, RpcAddr};
 
-/// The addresses of the logger, one for each direct transport. Flattened into the settings of the broker, the listener and
-/// the command, so that the flags, the variables of the environment and the defaults are the same.
+/// The addresses of the loggers, a list for each direct transport. Flattened into the settings of the broker, the listener
+/// and the command, so that the flags, the variables of the environment and the defaults are the same.
 #[derive(Debug, Clone, Args)]
 pub struct Endpoints {
-    /// The logger's HTTP URL, for writing over http and for reading
+    /// The logger's HTTP URL, for writing over http and for reading; of several loggers on one store a comma-separated list,
+    /// in all three settings in the same order
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:8082")]
-    pub logger_http_url: HttpUrl,
+    pub logger_http_url: Addresses<HttpUrl>,
 
-    /// The logger's rpc address; prefix with tls:// for TLS, with netrpc:// or netrpc+tls:// for a logger in Go (net/rpc)
+    /// The logger's rpc address, or a list; prefix with tls:// for TLS, with netrpc:// or netrpc+tls:// for a logger in Go
+    /// (net/rpc)
     #[arg(long, env, global = true, default_value = "127.0.0.1:5002")]
-    pub logger_rpc_addr: RpcAddr,
+    pub logger_rpc_addr: Addresses<RpcAddr>,
 
-    /// The logger's gRPC URL, for grpc, for loading and for following in streams
+    /// The logger's gRPC URL, or a list, for grpc, for loading and for following in streams
     #[arg(long, env, global = true, default_value = "http://127.0.0.1:50001")]
-    pub logger_grpc_url: GrpcUrl,
+    pub logger_grpc_url: Addresses<GrpcUrl>,
+}
+
+/// The lists do not name the same loggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "LOGGER_HTTP_URL has {http}, LOGGER_RPC_ADDR {rpc} and LOGGER_GRPC_URL {grpc} of the loggers' addresses: the first of each \
+     is one logger, the second another, so all three need as many (one that is not set has one)"
+)]
+pub struct EndpointsError {
+    http: usize,
+    rpc: usize,
+    grpc: usize,
 }
 
 impl Endpoints {
-    /// The setting with the address for a transport.
+    /// Checks that the lists name the same loggers.
+    ///
+    /// # Errors
+    /// If they are not of one length.
+    pub fn check(&self) -> Result<(), EndpointsError> {
+        let [http, rpc, grpc] =
+            [self.logger_http_url.count(), self.logger_rpc_addr.count(), self.logger_grpc_url.count()];
+        if http == rpc && rpc == grpc { Ok(()) } else { Err(EndpointsError { http, rpc, grpc }) }
+    }
+
+    /// The setting with the addresses for a transport.
     pub const fn setting(direct: Direct) -> &'static str {
         match direct {
             Direct::Http => "LOGGER_HTTP_URL",
@@ -34,34 +58,108 @@ impl Endpoints {
         }
     }
 
-    /// The setting with the address for a transport, and whether that is encrypted: for [`crate::check_encryption`].
-    pub fn encryption(&self, direct: Direct) -> (&'static str, bool) {
-        let encrypted = match direct {
-            Direct::Http => self.logger_http_url.is_encrypted(),
-            Direct::Rpc => self.logger_rpc_addr.is_encrypted(),
-            Direct::Grpc => self.logger_grpc_url.is_encrypted(),
+    /// For each address of a transport its setting, and whether it is encrypted: for [`crate::check_encryption`].
+    pub fn encryption(&self, direct: Direct) -> Vec<(&'static str, bool)> {
+        let encrypted: Vec<bool> = match direct {
+            Direct::Http => self.logger_http_url.iter().map(HttpUrl::is_encrypted).collect(),
+            Direct::Rpc => self.logger_rpc_addr.iter().map(RpcAddr::is_encrypted).collect(),
+            Direct::Grpc => self.logger_grpc_url.iter().map(GrpcUrl::is_encrypted).collect(),
         };
-        (Endpoints::setting(direct), encrypted)
+        encrypted.into_iter().map(|encrypted| (Endpoints::setting(direct), encrypted)).collect()
     }
 
-    /// The host and the port for a transport.
+    /// The host and the port of the first logger for a transport.
     pub fn authority(&self, direct: Direct) -> (String, u16) {
+        self.first().authority(direct)
+    }
+
+    /// The first logger alone, and for one transport it leads elsewhere: through a relay. A certificate must be for that
+    /// address, too.
+    #[must_use]
+    pub fn through(&self, direct: Direct, address: SocketAddr) -> Self {
+        let mut first = self.first();
         match direct {
-            Direct::Http => self.logger_http_url.authority(),
-            Direct::Rpc => self.logger_rpc_addr.authority(),
-            Direct::Grpc => self.logger_grpc_url.authority(),
+            Direct::Http => first.http = first.http.at(address),
+            Direct::Rpc => first.rpc = first.rpc.at(address),
+            Direct::Grpc => first.grpc = first.grpc.at(address),
+        }
+        first.into()
+    }
+
+    /// The first logger.
+    pub(crate) fn first(&self) -> LoggerAddress {
+        LoggerAddress::new(
+            self.logger_http_url.first(),
+            self.logger_rpc_addr.first(),
+            self.logger_grpc_url.first(),
+        )
+    }
+
+    /// All loggers, one at least.
+    pub(crate) fn loggers(&self) -> Vec<LoggerAddress> {
+        let others = self.logger_rpc_addr.iter().zip(self.logger_grpc_url.iter());
+        let all = self.logger_http_url.iter().zip(others);
+        all.map(|(http, (rpc, grpc))| LoggerAddress::new(http, rpc, grpc)).collect()
+    }
+}
+
+/// Where one logger is.
+#[derive(Debug, Clone)]
+pub(crate) struct LoggerAddress {
+    pub(crate) http: HttpUrl,
+    pub(crate) rpc: RpcAddr,
+    pub(crate) grpc: GrpcUrl,
+    /// The one of its name's addresses that is meant; `None`: wherever the name leads.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+impl LoggerAddress {
+    fn new(http: &HttpUrl, rpc: &RpcAddr, grpc: &GrpcUrl) -> Self {
+        LoggerAddress { http: http.clone(), rpc: rpc.clone(), grpc: grpc.clone(), ip: None }
+    }
+
+    /// The one at this address of its name.
+    pub(crate) fn at(&self, ip: IpAddr) -> Self {
+        LoggerAddress { ip: Some(ip), ..self.clone() }
+    }
+
+    fn authority(&self, direct: Direct) -> (String, u16) {
+        match direct {
+            Direct::Http => self.http.authority(),
+            Direct::Rpc => self.rpc.authority(),
+            Direct::Grpc => self.grpc.authority(),
         }
     }
 
-    /// The same, but for a transport that leads elsewhere: through a relay. A certificate must be for that address, too.
-    #[must_use]
-    pub fn through(mut self, direct: Direct, address: SocketAddr) -> Self {
-        match direct {
-            Direct::Http => self.logger_http_url = self.logger_http_url.at(address),
-            Direct::Rpc => self.logger_rpc_addr = self.logger_rpc_addr.at(address),
-            Direct::Grpc => self.logger_grpc_url = self.logger_grpc_url.at(address),
+    /// The name that leads to it over each transport, and may lead to others too; `None` where it is an IP address, or not
+    /// the same for all: then nobody can say which of their addresses are one logger.
+    pub(crate) fn name(&self) -> Option<String> {
+        let [(http, _), (rpc, _), (grpc, _)] = Direct::ALL.map(|direct| self.authority(direct));
+        let same = http.eq_ignore_ascii_case(&rpc) && http.eq_ignore_ascii_case(&grpc);
+        let is_ip = http.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        (same && !is_ip).then_some(http)
+    }
+
+    /// Host and port as the setting has them, for HTTP.
+    pub(crate) fn place(&self) -> String {
+        let (host, port) = self.http.authority();
+        format!("{host}:{port}")
+    }
+
+    /// The same, with the address that is meant instead of the name.
+    pub(crate) fn shown(&self) -> String {
+        let (_, port) = self.http.authority();
+        self.ip.map_or_else(|| self.place(), |ip| SocketAddr::new(ip, port).to_string())
+    }
+}
+
+impl From<LoggerAddress> for Endpoints {
+    fn from(logger: LoggerAddress) -> Self {
+        Endpoints {
+            logger_http_url: Addresses::only(logger.http),
+            logger_rpc_addr: Addresses::only(logger.rpc),
+            logger_grpc_url: Addresses::only(logger.grpc),
         }
-        self
     }
 }
 
@@ -70,6 +168,14 @@ mod tests {
     use clap::{Args as _, Command};
 
     use super::*;
+
+    fn endpoints(http: &str, rpc: &str, grpc: &str) -> Endpoints {
+        Endpoints {
+            logger_http_url: http.parse().expect("URLs"),
+            logger_rpc_addr: rpc.parse().expect("addresses"),
+            logger_grpc_url: grpc.parse().expect("URLs"),
+        }
+    }
 
     #[test]
     fn each_direct_transport_has_a_setting_that_is_a_flag_and_a_variable() {
@@ -81,5 +187,40 @@ mod tests {
             let variable = declared.and_then(|argument| argument.get_env());
             assert_eq!(variable, Some(setting.as_ref()), "{direct}");
         }
+    }
+
+    #[test]
+    fn the_same_place_of_each_list_is_one_logger_and_lists_of_other_lengths_are_refused() {
+        let two = endpoints("http://a:1,http://b:1", "a:2,b:2", "http://a:3,http://b:3");
+        assert_eq!(two.check(), Ok(()));
+        let places = two.loggers().iter().map(LoggerAddress::place).collect::<Vec<_>>();
+        assert_eq!(places, ["a:1", "b:1"]);
+        assert_eq!(two.loggers()[1].authority(Direct::Grpc), ("b".to_owned(), 3));
+        let other = endpoints("http://a:1,http://b:1", "a:2,b:2", "http://a:3");
+        let told = other.check().expect_err("one is missing").to_string();
+        assert!(
+            told.starts_with("LOGGER_HTTP_URL has 2, LOGGER_RPC_ADDR 2 and LOGGER_GRPC_URL 1 "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_name_leads_to_several_loggers_only_if_each_transport_has_it() {
+        let name = |http, rpc, grpc| endpoints(http, rpc, grpc).first().name();
+        let all = name("http://tasks.logger:1", "tls://Tasks.logger:2", "https://tasks.logger:3");
+        assert_eq!(all.as_deref(), Some("tasks.logger"));
+        assert_eq!(name("http://logger:1", "other:2", "http://logger:3"), None);
+        assert_eq!(name("http://127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3"), None);
+        assert_eq!(name("http://[::1]:1", "[::1]:2", "http://[::1]:3"), None);
+    }
+
+    #[test]
+    fn through_a_relay_there_is_the_first_logger_alone() {
+        let two = endpoints("http://a:1,http://b:1", "a:2,b:2", "http://a:3,http://b:3");
+        let through = two.through(Direct::Rpc, "127.0.0.1:7".parse().expect("an address"));
+        assert_eq!(through.check(), Ok(()));
+        assert_eq!(through.authority(Direct::Rpc), ("127.0.0.1".to_owned(), 7));
+        assert_eq!(through.authority(Direct::Http), ("a".to_owned(), 1));
+        assert_eq!(through.loggers().len(), 1);
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
+    endpoints::LoggerAddress,
     metrics::reconnects,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
@@ -50,21 +51,24 @@ pub struct Grpc {
     client: LogServiceClient<Channel>,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
-    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
 }
 
 impl Grpc {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let wire = Arc::default();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering().counting(&wire);
-        let channel = endpoint(settings).connect_with_connector_lazy(dialer);
+        Self::to(&settings.endpoints.first(), settings, &Arc::default())
+    }
+
+    /// The same for a logger of several, whose bytes are counted together.
+    pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering().counting(wire);
+        let channel = endpoint(&logger.grpc).connect_with_connector_lazy(dialer.to(logger.ip));
         let gate = Arc::new(Gate::new(reconnects(Transport::Grpc)));
         let (healed, prober) = (Arc::clone(&gate), channel.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.clone())).await });
-        Grpc { client: client(channel), gate, came_by: settings.came_by, wire, _healer: healer }
+        Grpc { client: client(channel), gate, came_by: settings.came_by, _healer: healer }
     }
 
     /// Delivers entries: one alone by `WriteLog`, which every logger has, more by `WriteBatch`.
@@ -89,11 +93,6 @@ impl Grpc {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
-    }
-
-    /// What passes on its connection.
-    pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {
@@ -147,8 +146,8 @@ impl Grpc {
 }
 
 /// The logger's address, and how a connection to it is kept.
-fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint::from(settings.endpoints.logger_grpc_url.uri().clone())
+fn endpoint(url: &GrpcUrl) -> Endpoint {
+    Endpoint::from(url.uri().clone())
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

@@ -27,6 +27,7 @@ use crate::{
     address::at,
     backoff::Gate,
     dial::Dialer,
+    endpoints::LoggerAddress,
     metrics::reconnects,
     receipts::{NoBatchCall, pong},
     tls::{Protocol, refused_by_alert},
@@ -52,23 +53,26 @@ pub struct Http {
     base: Uri,
     gate: Arc<Gate>,
     came_by: Option<Transport>,
-    wire: Arc<Wire>,
     _healer: JoinSet<Infallible>,
 }
 
 impl Http {
     /// Makes the client; it dials when there is something to send, and after a dial that failed until one does not.
     pub fn new(settings: &Settings) -> Self {
-        let wire = Arc::default();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Http).counting(&wire);
+        Self::to(&settings.endpoints.first(), settings, &Arc::default())
+    }
+
+    /// The same for a logger of several, whose bytes are counted together.
+    pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Http).counting(wire).to(logger.ip);
         let client = client(dialer, KEPT_CONNECTIONS);
-        let base = settings.endpoints.logger_http_url.uri().clone();
+        let base = logger.http.uri().clone();
         let gate = Arc::new(Gate::new(reconnects(Transport::Http)));
         let healthz = at(&base, "/healthz").expect("a sound URL with another path is sound");
         let (healed, prober) = (Arc::clone(&gate), client.clone());
         let mut healer = JoinSet::new();
         healer.spawn(async move { healed.heal(LOGGER, || answers(prober.get(healthz.clone()))).await });
-        Http { client, base, gate, came_by: settings.came_by, wire, _healer: healer }
+        Http { client, base, gate, came_by: settings.came_by, _healer: healer }
     }
 
     /// Delivers entries: one alone by `POST /log`, which every logger has, more by `POST /logs`.
@@ -102,11 +106,6 @@ impl Http {
     /// Whether the last call found the logger.
     pub fn reachable(&self) -> bool {
         self.gate.is_open()
-    }
-
-    /// What passes on its connections.
-    pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
     }
 
     async fn write_one(&self, entry: &LogEntry) -> Result<Receipt, Failure> {

@@ -17,6 +17,7 @@ use crate::{
     backoff::Attempts,
     connection::{Connection, NOT_YET},
     dial::Dialer,
+    endpoints::LoggerAddress,
     metrics::reconnects,
     tls::Protocol,
     wire::Wire,
@@ -57,20 +58,18 @@ pub(crate) struct Kept<P> {
     turn: AtomicUsize,
     dialer: Dialer,
     address: RpcAddr,
-    wire: Arc<Wire>,
     _supervisors: JoinSet<()>,
 }
 
 impl<P: Peer> Kept<P> {
     /// Dials in the background, again and again.
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let wire = Arc::default();
-        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc).counting(&wire);
-        let address = &settings.endpoints.logger_rpc_addr;
+    pub(crate) fn new(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Rpc).counting(wire).to(logger.ip);
+        let address = &logger.rpc;
         let mut supervisors = JoinSet::new();
         let connections = (0..CONNECTIONS).map(|_| {
             let (publish, connection) = watch::channel(Connection::Connecting);
-            supervisors.spawn(keep_connected(dialer.clone(), address.clone(), publish, Arc::clone(&wire)));
+            supervisors.spawn(keep_connected(dialer.clone(), address.clone(), publish, Arc::clone(wire)));
             connection
         });
         Kept {
@@ -78,7 +77,6 @@ impl<P: Peer> Kept<P> {
             turn: AtomicUsize::new(0),
             dialer,
             address: address.clone(),
-            wire,
             _supervisors: supervisors,
         }
     }
@@ -111,11 +109,6 @@ impl<P: Peer> Kept<P> {
     /// Whether one is open.
     pub(crate) fn reachable(&self) -> bool {
         self.connections.iter().any(|connection| connection.borrow().is_up())
-    }
-
-    /// What passes on them.
-    pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
     }
 
     /// Waits until each is there, or could not be made at the first attempt.

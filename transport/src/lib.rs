@@ -3,12 +3,14 @@
 //! One file per transport, all with the same outline: settings in, `write` out for one entry or many, a `ping` where the
 //! logger is one hop away, a `reachable` to ask, and at the end what the protocol's errors mean for the entries. Laid side
 //! by side, only the protocol differs. [`Transports`] holds the four and puts one deadline, one span and one measure of
-//! time around whichever is asked for: otherwise a comparison would compare policies.
+//! time around whichever is asked for: otherwise a comparison would compare policies. Where there are several loggers,
+//! each has clients of its own, and `loggers` chooses between them.
 //!
 //! In front of them is one gathering stage: single entries that find others under way wait until a call can take several
 //! of them along.
 //!
-//! No transport retries a delivery. Each reconnects by itself, with capped and jittered backoff.
+//! No transport retries a delivery; what one of several loggers has certainly not stored goes on to one other. Each
+//! reconnects by itself, with capped and jittered backoff.
 
 mod about;
 mod address;
@@ -17,9 +19,14 @@ mod backoff;
 mod clients;
 mod connection;
 mod dial;
+mod dice;
 mod endpoints;
+#[cfg(test)]
+mod fake;
 mod gather;
 mod kept;
+mod loggers;
+mod lookup;
 mod metrics;
 mod receipts;
 mod settings;
@@ -37,9 +44,10 @@ pub mod netrpc;
 pub mod rabbitmq;
 pub mod rpc;
 
-pub use address::AddressError;
+pub use address::{AddressError, Addresses};
 pub use backoff::Waits;
-pub use endpoints::Endpoints;
+pub use endpoints::{Endpoints, EndpointsError};
+pub use loggers::{Asked, LoggerState};
 pub use receipts::Receipts;
 pub use settings::Settings;
 pub use tls::{Tls, TlsError, check_encryption};

@@ -1,9 +1,12 @@
 //! What the client side measures: the only place that has the names of its metrics.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
-use proto::{Code, Outcome, PerOutcome, PerTransport, Transport, json::WireBytes};
+use proto::{Code, Direct, Outcome, PerOutcome, PerTransport, Transport, json::WireBytes};
 
 use crate::admission::Admission;
 
@@ -17,6 +20,10 @@ const WAITING: &str = "transport_waiting_calls";
 const REACHABLE: &str = "transport_reachable";
 const BYTES: &str = "transport_bytes_total";
 const RECONNECTS: &str = "transport_reconnects_total";
+const LOGGER_CALLS: &str = "transport_logger_calls_total";
+const LOGGER_IN_FLIGHT: &str = "transport_logger_in_flight_calls";
+const LOGGER_UP: &str = "transport_logger_up";
+const FAILOVERS: &str = "transport_failovers_total";
 
 /// Says of each what it is.
 pub(crate) fn describe() {
@@ -37,6 +44,11 @@ pub(crate) fn describe() {
     describe_counter!(BYTES, Unit::Bytes, help);
     let help = "Times that the other end was found again, each connection of rpc for itself";
     describe_counter!(RECONNECTS, Unit::Count, help);
+    describe_counter!(LOGGER_CALLS, Unit::Count, "Calls to one of several loggers");
+    describe_gauge!(LOGGER_IN_FLIGHT, Unit::Count, "Calls to one of several loggers that have no answer yet");
+    describe_gauge!(LOGGER_UP, Unit::Count, "1 if one of several loggers gets calls");
+    let help = "Calls of which one logger certainly stored nothing, or not all, and that went on to another";
+    describe_counter!(FAILOVERS, Unit::Count, help);
 }
 
 /// What became of a call.
@@ -94,6 +106,25 @@ pub(crate) fn group_entries(transport: Transport) -> Histogram {
 /// Counts how often a transport's peer turned out to have no call for a batch.
 pub(crate) fn without_batches(transport: Transport) -> Counter {
     metrics::counter!(WITHOUT_BATCHES, "transport" => transport.as_str())
+}
+
+/// Counts the calls to one of several loggers.
+pub(crate) fn logger_calls(direct: Direct, logger: &Arc<str>) -> Counter {
+    metrics::counter!(LOGGER_CALLS, "transport" => direct.as_str(), "logger" => Arc::clone(logger))
+}
+
+/// Counts the calls that went on to another logger. They are rare: it is looked up each time.
+pub(crate) fn failovers(direct: Direct) -> Counter {
+    metrics::counter!(FAILOVERS, "transport" => direct.as_str())
+}
+
+/// Sets the gauges of one of several loggers: its calls in flight, and whether it gets any; `None` if it is there no longer.
+pub(crate) fn set_logger_gauges(direct: Direct, logger: &Arc<str>, state: Option<(usize, bool)>) {
+    let gauge = |name| metrics::gauge!(name, "transport" => direct.as_str(), "logger" => Arc::clone(logger));
+    let (in_flight, up) =
+        state.map_or((f64::NAN, f64::NAN), |(in_flight, up)| (in_flight as f64, f64::from(u8::from(up))));
+    gauge(LOGGER_IN_FLIGHT).set(in_flight);
+    gauge(LOGGER_UP).set(up);
 }
 
 /// Sets the gauges of a transport, and what it has counted by itself.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     HANDSHAKE_TIMEOUT, Receipts, Settings,
     address::RpcAddr,
     dial::{Dialer, Stream},
+    endpoints::LoggerAddress,
     kept::{Driver, Kept, Peer},
     receipts::NoBatchCall,
     wire::Wire,
@@ -78,7 +79,12 @@ struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Ending>>>);
 impl NetRpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
-        NetRpc { kept: Kept::new(settings), came_by: settings.came_by }
+        Self::to(&settings.endpoints.first(), settings, &Arc::default())
+    }
+
+    /// The same for a logger of several, whose bytes are counted together.
+    pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        NetRpc { kept: Kept::new(logger, settings, wire), came_by: settings.came_by }
     }
 
     /// Delivers an entry. There is no call for more.
@@ -110,11 +116,6 @@ impl NetRpc {
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
         self.kept.reachable()
-    }
-
-    /// What passes on its connections.
-    pub(crate) fn wire(&self) -> &Wire {
-        self.kept.wire()
     }
 
     /// Waits until each connection is there, or could not be made at the first attempt.

@@ -21,6 +21,7 @@ pub use crate::address::RpcAddr;
 use crate::{
     HANDSHAKE_TIMEOUT, Receipts, Settings,
     dial::Dialer,
+    endpoints::LoggerAddress,
     kept::{Driver, Kept, Peer},
     receipts::{NoBatchCall, pong},
     wire::Wire,
@@ -51,7 +52,13 @@ pub struct Rpc {
 impl Rpc {
     /// Makes the client; it dials in the background, again and again.
     pub fn new(settings: &Settings) -> Self {
-        Rpc { kept: Kept::new(settings), deadline: settings.deadline, came_by: settings.came_by }
+        Self::to(&settings.endpoints.first(), settings, &Arc::default())
+    }
+
+    /// The same for a logger of several, whose bytes are counted together.
+    pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
+        let kept = Kept::new(logger, settings, wire);
+        Rpc { kept, deadline: settings.deadline, came_by: settings.came_by }
     }
 
     /// Delivers entries: one alone by `write`, more by `write_batch`.
@@ -86,11 +93,6 @@ impl Rpc {
     /// Whether there is a connection to the logger.
     pub fn reachable(&self) -> bool {
         self.kept.reachable()
-    }
-
-    /// What passes on its connections.
-    pub(crate) fn wire(&self) -> &Wire {
-        self.kept.wire()
     }
 
     /// Waits until each connection is there, or could not be made at the first attempt.

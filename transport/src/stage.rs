@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 
 use crate::{
     admission::Admission,
-    clients::{Clients, LOGGER},
+    clients::LOGGER,
     gather::{ALONE_BYTES, Groups, Queue},
+    loggers::Loggers,
 };
 
 /// Calls for groups at a time over one transport: more than one, so that a call that is stuck does not hold everybody up.
@@ -34,13 +35,13 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Must be called within a tokio runtime.
-    pub(crate) fn new(direct: Direct, clients: &Arc<Clients>, admission: &Admission, coalesce: bool) -> Self {
+    pub(crate) fn new(direct: Direct, loggers: &Arc<Loggers>, admission: &Admission, coalesce: bool) -> Self {
         let calls = admission.room_for_calls();
         let queue = coalesce.then(|| Queue::new(direct.into(), LOGGER, true, Some(calls)));
         let mut senders = JoinSet::new();
         if let Some(queue) = &queue {
             for _ in 0..GROUP_CALLS {
-                senders.spawn(send_groups(Arc::clone(clients), direct, queue.groups()));
+                senders.spawn(send_groups(Arc::clone(loggers), direct, queue.groups()));
             }
         }
         Stage { direct, queue, _senders: senders }
@@ -52,21 +53,21 @@ impl Stage {
         &self,
         batch: &Batch<LogEntry>,
         admission: &Admission,
-        clients: &Clients,
+        loggers: &Loggers,
     ) -> Option<&Queue> {
         let queue = self.queue.as_ref()?;
         let goes_along = batch.as_one().is_some_and(|entry| entry.payload_bytes() <= ALONE_BYTES)
             && admission.entries() >= FEW_ENTRIES
             && spans::current_id().is_none()
-            && clients.takes_batches(self.direct);
+            && loggers.takes_batches(self.direct);
         goes_along.then_some(queue)
     }
 }
 
 /// Makes the calls for groups, one after the other, for as long as the client lives.
-async fn send_groups(clients: Arc<Clients>, direct: Direct, groups: Arc<Groups>) -> Infallible {
+async fn send_groups(loggers: Arc<Loggers>, direct: Direct, groups: Arc<Groups>) -> Infallible {
     loop {
         let group = groups.next().await;
-        clients.send(direct, group).await;
+        loggers.send(direct, group).await;
     }
 }

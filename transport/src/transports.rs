@@ -6,6 +6,7 @@ use proto::{
     Batch, BatchMode, Code, Direct, Failure, Indirect, LogEntry, Outcome, PerTransport, Receipt, Transport,
     json::WireBytes,
 };
+use serde::Deserialize;
 use spans::{KeyValue, attribute};
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
@@ -14,8 +15,9 @@ use crate::{
     Receipts, Settings,
     about::{About, log_no_answer},
     admission::{Admission, Caller},
-    clients::{Clients, LOGGER},
+    clients::LOGGER,
     gather::{Patience, Queue, past_the_deadline},
+    loggers::{Asked, LoggerState, Loggers},
     metrics::{self, CallTimes},
     rabbitmq::{Depths, RABBITMQ, Rabbitmq},
     stage::Stage,
@@ -76,7 +78,7 @@ impl Way<'_> {
 /// The four clients. They connect in the background or on demand.
 #[derive(Debug)]
 pub struct Transports {
-    direct: Arc<Clients>,
+    loggers: Arc<Loggers>,
     stages: [Stage; Direct::ALL.len()],
     rabbitmq: Rabbitmq,
     coalesce: bool,
@@ -91,12 +93,12 @@ impl Transports {
     pub fn new(settings: &Settings) -> Self {
         metrics::describe();
         let in_flight = PerTransport::new(|_| Admission::default());
-        let direct = Arc::new(Clients::new(settings));
-        let stage = |of: Direct| Stage::new(of, &direct, &in_flight[of.into()], settings.coalesce);
+        let loggers = Arc::new(Loggers::new(settings));
+        let stage = |of: Direct| Stage::new(of, &loggers, &in_flight[of.into()], settings.coalesce);
         Transports {
             stages: Direct::ALL.map(stage),
             rabbitmq: Rabbitmq::admitted_by(settings, &in_flight[Transport::Rabbitmq]),
-            direct,
+            loggers,
             coalesce: settings.coalesce,
             deadline: settings.deadline,
             in_flight,
@@ -131,7 +133,7 @@ impl Transports {
                 // Boxed, since it is several times as large as all that is kept of a call which only waits.
                 Way::Call(direct) => {
                     let _room = room;
-                    Box::pin(self.direct.write(direct, &batch, mode, until)).await
+                    Box::pin(self.loggers.write(direct, &batch, mode, until)).await
                 }
                 Way::Stage(queue) => {
                     // One entry, which is answered as it would be in a call of its own.
@@ -173,7 +175,7 @@ impl Transports {
         match Direct::try_from(transport) {
             Ok(direct) => {
                 let stage = &self.stages[direct as usize];
-                let queue = stage.queue_for(batch, &self.in_flight[transport], &self.direct);
+                let queue = stage.queue_for(batch, &self.in_flight[transport], &self.loggers);
                 queue.map_or(Way::Call(direct), Way::Stage)
             }
             Err(Indirect(_)) if self.coalesce => Way::Publishers(Caller::Stage),
@@ -191,32 +193,32 @@ impl Transports {
         let _call = self.wire(transport).call();
         let asked = async {
             let _room = self.in_flight[transport].admit(&[], Caller::Itself, self.patience()).await?;
-            match direct {
-                Direct::Http => self.direct.http.ping().await,
-                Direct::Rpc => self.direct.rpc.ping().await,
-                Direct::Grpc => self.direct.grpc.ping().await,
-            }
+            self.loggers.ping(direct).await
         };
         let in_time = tokio::time::timeout(self.deadline, asked).await;
         let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(transport))));
         answer.inspect_err(|failure| log_no_answer(transport, failure))
     }
 
+    /// Asks each logger for itself: its address, and whether it could store an entry now.
+    pub async fn ping_each(&self, direct: Direct) -> Vec<(String, Result<(), Failure>)> {
+        let _call = self.wire(direct.into()).call();
+        self.loggers.ping_each(direct, self.deadline).await
+    }
+
     /// Whether the transport's last word was that its peer is there. It sends nothing; but where the last word was that
     /// it is not, the transport goes on looking by itself.
     pub fn reachable(&self, transport: Transport) -> bool {
-        match transport {
-            Transport::Http => self.direct.http.reachable(),
-            Transport::Rpc => self.direct.rpc.reachable(),
-            Transport::Rabbitmq => self.rabbitmq.reachable(),
-            Transport::Grpc => self.direct.grpc.reachable(),
+        match Direct::try_from(transport) {
+            Ok(direct) => self.loggers.reachable(direct),
+            Err(Indirect(_)) => self.rabbitmq.reachable(),
         }
     }
 
     /// Waits until a transport that connects by itself has tried to, for the first time. The others connect on demand.
     pub async fn tried(&self, transport: Transport) {
         match transport {
-            Transport::Rpc => self.direct.rpc.tried().await,
+            Transport::Rpc => self.loggers.tried().await,
             Transport::Rabbitmq => self.rabbitmq.tried().await,
             Transport::Http | Transport::Grpc => {}
         }
@@ -227,7 +229,7 @@ impl Transports {
         self.rabbitmq.depths()
     }
 
-    /// Reads from the logger over HTTP: the status and the body that it answers to GET.
+    /// Reads from a logger over HTTP: the status and the body that it answers to GET.
     ///
     /// # Errors
     /// If it cannot be reached, does not answer within the deadline, or is asked by too many.
@@ -236,7 +238,7 @@ impl Transports {
         let asked = async {
             let turn = tokio::time::timeout(self.patience(), self.reads.acquire());
             let _turn = turn.await.map_err(|_| Failure::overloaded("the broker"))?;
-            self.direct.http.read(path_and_query).await
+            self.loggers.read(path_and_query).await
         };
         let in_time = tokio::time::timeout(self.deadline, asked).await;
         let answer = in_time.unwrap_or_else(|_| Err(past_the_deadline(peer(Transport::Http))));
@@ -247,6 +249,19 @@ impl Transports {
     pub fn set_gauges(&self, transport: Transport) {
         let bytes = self.wire(transport).total();
         metrics::set_gauges(transport, &self.in_flight[transport], bytes, self.reachable(transport));
+        if let Ok(direct) = Direct::try_from(transport) {
+            self.loggers.set_gauges(direct);
+        }
+    }
+
+    /// How each logger is, as its clients see it.
+    pub fn loggers(&self) -> Vec<LoggerState> {
+        self.loggers.states()
+    }
+
+    /// Asks each logger how it is, over connections of their own: it is no transport's last word.
+    pub async fn ask_loggers<T: for<'de> Deserialize<'de>>(&self) -> Vec<Asked<T>> {
+        self.loggers.ask().await
     }
 
     /// What has passed on a transport's connections since the start; over `rabbitmq` in the frames of messages and their
@@ -256,11 +271,9 @@ impl Transports {
     }
 
     fn wire(&self, transport: Transport) -> &Wire {
-        match transport {
-            Transport::Http => self.direct.http.wire(),
-            Transport::Rpc => self.direct.rpc.wire(),
-            Transport::Rabbitmq => self.rabbitmq.wire(),
-            Transport::Grpc => self.direct.grpc.wire(),
+        match Direct::try_from(transport) {
+            Ok(direct) => self.loggers.wire(direct),
+            Err(Indirect(_)) => self.rabbitmq.wire(),
         }
     }
 

@@ -28,11 +28,11 @@ pub(super) const HEADING: &str = "Connection options";
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct Stack {
-    /// Where the logger is.
+    /// Where the loggers are.
     #[command(flatten)]
     pub endpoints: Endpoints,
 
-    /// RabbitMQ URL; use amqps:// for TLS
+    /// RabbitMQ URL; use amqps:// for TLS; of several nodes of one cluster a comma-separated list, which is tried in turn
     #[arg(
         long,
         env,
@@ -97,9 +97,10 @@ impl Stack {
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {
         let tls = self.tls()?;
         let amqp_url = with_rabbitmq.then(|| self.amqp_url()).transpose()?;
-        let mut addresses = Direct::ALL.map(|direct| self.endpoints.encryption(direct)).to_vec();
-        addresses.extend(amqp_url.iter().map(|url| ("AMQP_URL", url.is_encrypted())));
+        let mut addresses = Direct::ALL.map(|direct| self.endpoints.encryption(direct)).concat();
+        addresses.extend(amqp_url.iter().flat_map(AmqpUrl::encryption));
         transport::check_encryption(tls.as_ref(), &addresses)?;
+        self.endpoints.check()?;
         Ok(transport::Settings {
             endpoints: self.endpoints.clone(),
             amqp_url: amqp_url.map(|url| url.with_tls(tls.as_ref()).with_queues(self.rabbitmq_queue.clone())),

@@ -52,6 +52,11 @@ pub async fn stop(load: Load, stack: &Stack) -> anyhow::Result<Verdict> {
     settle(stack, &load.stop().await?, SETTLE_TIMEOUT).await
 }
 
+/// Judges what was noted of loads that have ended.
+pub async fn judge(stack: &Stack, ledger: &Ledger) -> anyhow::Result<Verdict> {
+    settle(stack, ledger, SETTLE_TIMEOUT).await
+}
+
 /// As [`stop`], where entries are expected to be missing: judges once nothing more comes.
 pub async fn stop_and_rest(load: Load, stack: &Stack) -> anyhow::Result<Verdict> {
     settle(stack, &load.stop().await?, REST).await

@@ -3,7 +3,7 @@
 use clap::Parser;
 use logger::store::StoreUrl;
 use proto::Direct;
-use transport::{grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
+use transport::{Addresses, grpc::GrpcUrl, http::HttpUrl, rabbitmq::AmqpUrl, rpc::RpcAddr};
 
 /// A setting and its value, as `NAME=value`.
 ///
@@ -21,6 +21,11 @@ pub fn settings(bytes: &[u8]) {
             check_url(&value[..end]);
         }
         "LOGGER_GRPC_URL" if value.parse::<GrpcUrl>().is_ok() => check_url(value),
+        "LOGGER_RPC_ADDR" if value.contains(',') => {
+            let each_is_one = value.split(',').all(|part| part.trim().parse::<RpcAddr>().is_ok());
+            let sound = each_is_one && value.split(',').count() <= 16;
+            assert_eq!(value.parse::<Addresses<RpcAddr>>().is_ok(), sound, "{value:?}");
+        }
         "LOGGER_RPC_ADDR" if value.parse::<RpcAddr>().is_ok() => {
             let schemes = ["tls://", "netrpc://", "netrpc+tls://"];
             check_address(schemes.into_iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value));
@@ -82,9 +87,12 @@ fn check_address(address: &str) {
 
 fn amqp_url(value: &str) {
     let Ok(url) = value.parse::<AmqpUrl>() else { return };
-    let shown = format!("{url:?}");
-    let (address, vhost) = shown.split_once('/').expect("a place");
-    check_address(address);
+    assert!((1..=16).contains(&url.encryption().len()), "{value:?}");
+    let (host, port) = url.authority();
+    check_address(&format!("{host}:{port}"));
+    // Of a list the first node is left.
+    let shown = format!("{:?}", url.through(([127, 0, 0, 1], 7).into()));
+    let vhost = shown.strip_prefix("127.0.0.1:7/").expect("a place");
     assert!(vhost.len() <= 255, "lapin panics over it: {value:?}");
 }
 

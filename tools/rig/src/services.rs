@@ -273,6 +273,7 @@ pub async fn relay(url: &str) -> anyhow::Result<(Relay, String)> {
     let authority = rest.split('/').next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);
     ensure!(!host.is_empty(), "{url} names no host");
+    ensure!(!url.contains(','), "a relay stands in for one address, and {url} is a list");
     let server = tokio::net::lookup_host(host).await.with_context(|| host.to_owned())?.next();
     let relay = Relay::open(server.with_context(|| format!("{host} has no address"))?).await?;
     let through = url.replacen(host, &relay.address().to_string(), 1);
@@ -304,5 +305,7 @@ mod tests {
             assert_eq!(through, format!("{before}{}{behind}", relay.address()));
         }
         assert!(relay("http://").await.is_err());
+        let list = relay("http://localhost:1,http://localhost:2").await.expect_err("it is a list");
+        assert!(list.to_string().contains("one address"), "{list}");
     }
 }

@@ -2,26 +2,30 @@
 //!
 //! Each call has a connection of its own: who reads slowly holds up nobody else's.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{Stream, StreamExt, future::join_all, stream::BoxStream};
 use proto::{
     Code, Failure, LogEntry, Outcome,
     grpc::{
         self, EntryResult, LogRequest, SyncResponse, WriteLogsResponse, log_service_client::LogServiceClient,
+        log_service_server,
     },
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
+use tonic::{Status, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use uuid::Uuid;
 
 use super::{LOGGER, Reason, client, endpoint, entry_result, is_connect};
 use crate::{
-    Settings,
+    CONNECT_TIMEOUT, Settings,
     dial::Dialer,
+    dice::Dice,
+    endpoints::LoggerAddress,
+    lookup::addresses_of,
     tls::{Protocol, refused_by_alert},
 };
 
@@ -35,11 +39,15 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * WINDOW_BYTES;
 /// How long the logger may take to begin an answer that is a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the calls.
+/// How long one of several loggers may take to say that it is there, before another is asked.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Makes the calls, each to any logger that is there.
 #[derive(Debug, Clone)]
 pub struct Streams {
-    endpoint: Endpoint,
+    loggers: Vec<LoggerAddress>,
     dialer: Dialer,
+    dice: Arc<Dice>,
 }
 
 /// What became of the entries of a bulk load.
@@ -74,10 +82,7 @@ impl Streams {
     /// Connects when there is something to call.
     pub fn new(settings: &Settings) -> Self {
         let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
-        let endpoint = endpoint(settings)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Streams { endpoint, dialer }
+        Streams { loggers: settings.endpoints.loggers(), dialer, dice: Arc::new(Dice::new()) }
     }
 
     /// Stores any number of entries, each for itself. Takes them as fast as the logger stores them.
@@ -88,7 +93,7 @@ impl Streams {
         &self,
         entries: impl Stream<Item = LogEntry> + Send + 'static,
     ) -> Result<Loaded, Failure> {
-        let answer = self.client().write_logs(entries.map(request)).await;
+        let answer = self.client().await?.write_logs(entries.map(request)).await;
         loaded(answer.map_err(failure)?.into_inner())
     }
 
@@ -102,7 +107,7 @@ impl Streams {
         &self,
         entries: impl Stream<Item = LogEntry> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Acknowledged, Failure>>, Failure> {
-        let mut client = self.client();
+        let mut client = self.client().await?;
         // To HTTP/2 the call goes on until both ends have ended it.
         let dropped = CancellationToken::new();
         let requests = entries.map(request).take_until(dropped.clone().cancelled_owned());
@@ -121,11 +126,59 @@ impl Streams {
         query: &proto::TailQuery,
     ) -> Result<tonic::Streaming<grpc::TailResponse>, Failure> {
         let request = grpc::TailRequest::from(query);
-        Ok(in_time(self.client().tail_logs(request), Failure::unreachable).await?.into_inner())
+        let mut client = self.client().await?;
+        Ok(in_time(client.tail_logs(request), Failure::unreachable).await?.into_inner())
     }
 
-    fn client(&self) -> LogServiceClient<Channel> {
-        client(self.endpoint.connect_with_connector_lazy(self.dialer.clone()))
+    /// A client of a logger that is there; of the only one whether it is or not: the call will find out.
+    async fn client(&self) -> Result<LogServiceClient<Channel>, Failure> {
+        let loggers = self.now().await;
+        if let [only] = &*loggers {
+            return Ok(client(self.channel(only)));
+        }
+        let first = self.dice.below(loggers.len());
+        let mut failed = Failure::unreachable(LOGGER);
+        for logger in loggers[first..].iter().chain(&loggers[..first]) {
+            let channel = self.channel(logger);
+            match tokio::time::timeout(HEALTH_TIMEOUT, serves(channel.clone())).await {
+                Ok(Ok(())) => return Ok(client(channel)),
+                Ok(Err(failure)) => failed = failure,
+                Err(_) => failed = Failure::unreachable(LOGGER).because("no answer in time"),
+            }
+        }
+        Err(failed)
+    }
+
+    /// The loggers of now: a name is looked up for each call.
+    async fn now(&self) -> Vec<LoggerAddress> {
+        let each = self.loggers.iter().map(async |logger| {
+            let Some(name) = logger.name() else { return vec![logger.clone()] };
+            let found = tokio::time::timeout(CONNECT_TIMEOUT, addresses_of(name)).await;
+            let ips = found.ok().and_then(Result::ok).filter(|ips| !ips.is_empty());
+            ips.map_or_else(|| vec![logger.clone()], |ips| ips.into_iter().map(|ip| logger.at(ip)).collect())
+        });
+        join_all(each).await.concat()
+    }
+
+    fn channel(&self, logger: &LoggerAddress) -> Channel {
+        endpoint(&logger.grpc)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .connect_with_connector_lazy(self.dialer.clone().to(logger.ip))
+    }
+}
+
+/// Whether a logger is there and takes calls. The course's does not know this call, and is there all the same.
+async fn serves(channel: Channel) -> Result<(), Failure> {
+    let service = log_service_server::SERVICE_NAME.to_owned();
+    let asked = HealthClient::new(channel).check(HealthCheckRequest { service }).await;
+    match asked {
+        Ok(answer) if answer.get_ref().status() == ServingStatus::NotServing => {
+            Err(Failure::draining(LOGGER))
+        }
+        Ok(_) => Ok(()),
+        Err(status) if matches!(status.code(), tonic::Code::Unimplemented | tonic::Code::NotFound) => Ok(()),
+        Err(status) => Err(failure(status)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks a service how it is, over a connection of its own: who watches a transport must not be its last word.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::Uri;
@@ -28,8 +28,13 @@ pub struct Probe {
 impl Probe {
     /// A probe of the service at `url`; it dials when it is to ask.
     pub fn new(url: &HttpUrl, tls: Option<&Tls>) -> Self {
+        Self::to(url, tls, None)
+    }
+
+    /// The same, of one of the addresses that the URL's name has.
+    pub(crate) fn to(url: &HttpUrl, tls: Option<&Tls>, ip: Option<IpAddr>) -> Self {
         let readyz = at(url.uri(), "/readyz").expect("a sound URL with another path is sound");
-        Probe { client: client(Dialer::new(tls, Protocol::Http), 1), readyz }
+        Probe { client: client(Dialer::new(tls, Protocol::Http).to(ip), 1), readyz }
     }
 
     /// What the service says of itself, ready or not.

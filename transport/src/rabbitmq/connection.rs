@@ -22,20 +22,35 @@ pub const DECLARE_TIMEOUT: Duration = Duration::from_secs(10);
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;
 
-/// Opens a connection to RabbitMQ. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
+/// Opens a connection to RabbitMQ: to the first of its nodes that takes one, in turn from one that is drawn. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
 /// is short of memory, so whoever consumes must have one of its own.
 ///
 /// # Errors
 /// If RabbitMQ refuses, or does not answer in time.
 pub async fn connect(url: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
+    let mut failed = Vec::new();
+    for node in url.in_turn() {
+        match connect_to(&node, name).await {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failed.push((node, failure)),
+        }
+    }
+    let reasons = failed.iter().map(|(node, failure)| format!("{node:?}: {}", failure.cause()));
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    let several = failed.len() > 1;
+    let (_, last) = failed.pop().expect("there is a node");
+    Err(if several { last.because(reasons) } else { last })
+}
+
+async fn connect_to(node: &AmqpUrl, name: &str) -> Result<Connection, Failure> {
     in_time(
-        url,
+        node,
         CONNECT_TIMEOUT,
         Connection::connect_uri_with_config(
-            url.uri.clone(),
+            node.uri().clone(),
             ConnectionProperties::default().with_connection_name(name.into()),
             // As they are now: they may have been read again.
-            url.tls.as_ref().map_or_else(OwnedTLSConfig::default, Tls::amqp),
+            node.tls.as_ref().map_or_else(OwnedTLSConfig::default, Tls::amqp),
             lapin::runtime::default_runtime()
                 .map_err(|error| Failure::unreachable(RABBITMQ).because(error))?,
         ),

@@ -1,12 +1,12 @@
 //! The address of RabbitMQ.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use proto::rabbitmq::Queues;
 use url::{Host, Url};
 
-use crate::{AddressError, Tls};
+use crate::{AddressError, Tls, address::parse_list, dice::Dice};
 
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
 const HEARTBEAT_SECONDS: u16 = 5;
@@ -14,10 +14,13 @@ const HEARTBEAT_SECONDS: u16 = 5;
 /// Longest name of a virtual host, in bytes: that of AMQP's short strings.
 const VHOST_BYTES: usize = 255;
 
-/// Where RabbitMQ is, as whom to log in, and which queues there are ours.
+/// Where RabbitMQ is, as whom to log in, and which queues there are ours: a node, or some nodes of one cluster, each of
+/// which may be called.
 #[derive(Clone)]
 pub struct AmqpUrl {
-    pub(super) uri: AMQPUri,
+    /// One at least.
+    nodes: Vec<AMQPUri>,
+    dice: Arc<Dice>,
     pub(super) tls: Option<Tls>,
     queues: Queues,
 }
@@ -26,31 +29,47 @@ impl FromStr for AmqpUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let expected = AddressError("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
-        let uri = parse_uri(text).ok_or(expected)?;
-        Ok(AmqpUrl { uri, tls: None, queues: Queues::default() })
+        let nodes: Vec<Node> = parse_list(&split(text))?;
+        let nodes = nodes.into_iter().map(|Node(uri)| uri).collect();
+        Ok(AmqpUrl { nodes, dice: Arc::new(Dice::new()), tls: None, queues: Queues::default() })
+    }
+}
+
+/// One of the URLs.
+struct Node(AMQPUri);
+
+impl FromStr for Node {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let expected =
+            AddressError::Unsound("a URL such as amqp://user:password@127.0.0.1:5672/%2f, or amqps://…");
+        parse_uri(text).map(Node).ok_or(expected)
     }
 }
 
 impl AmqpUrl {
-    /// Whether it asks for TLS.
-    pub fn is_encrypted(&self) -> bool {
-        match self.uri.scheme {
+    /// For each node whether it asks for TLS, with the setting: for [`crate::check_encryption`].
+    pub fn encryption(&self) -> Vec<(&'static str, bool)> {
+        let is_encrypted = |uri: &AMQPUri| match uri.scheme {
             AMQPScheme::AMQP => false,
             AMQPScheme::AMQPS => true,
-        }
+        };
+        self.nodes.iter().map(|uri| ("AMQP_URL", is_encrypted(uri))).collect()
     }
 
-    /// Its host and port.
+    /// The host and port of the first node.
     pub fn authority(&self) -> (String, u16) {
-        (self.uri.authority.host.clone(), self.uri.authority.port)
+        let authority = &self.nodes[0].authority;
+        (authority.host.clone(), authority.port)
     }
 
-    /// The same, but it leads elsewhere: through a relay. A certificate must be for that address, too.
+    /// The first node alone, but it leads elsewhere: through a relay. A certificate must be for that address, too.
     #[must_use]
     pub fn through(mut self, address: SocketAddr) -> Self {
-        self.uri.authority.host = address.ip().to_string();
-        self.uri.authority.port = address.port();
+        self.nodes.truncate(1);
+        self.nodes[0].authority.host = address.ip().to_string();
+        self.nodes[0].authority.port = address.port();
         self
     }
 
@@ -65,9 +84,12 @@ impl AmqpUrl {
         &self.queues
     }
 
-    /// The virtual host.
-    pub fn virtual_host(&self) -> &str {
-        &self.uri.vhost
+    /// The virtual host; those of some nodes, if they differ.
+    pub fn virtual_host(&self) -> String {
+        let mut vhosts: Vec<&str> = self.nodes.iter().map(|uri| uri.vhost.as_str()).collect();
+        vhosts.sort_unstable();
+        vhosts.dedup();
+        vhosts.join(" or ")
     }
 
     /// With what an encrypted connection is opened. Without it nobody is believed.
@@ -75,6 +97,33 @@ impl AmqpUrl {
     pub fn with_tls(self, tls: Option<&Tls>) -> Self {
         AmqpUrl { tls: tls.cloned(), ..self }
     }
+
+    /// Each node alone, in their order from one that is drawn.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = AmqpUrl> {
+        let count = self.nodes.len();
+        let first = self.dice.below(count);
+        (0..count)
+            .map(move |at| AmqpUrl { nodes: vec![self.nodes[(first + at) % count].clone()], ..self.clone() })
+    }
+
+    /// The first node.
+    pub(super) fn uri(&self) -> &AMQPUri {
+        &self.nodes[0]
+    }
+}
+
+/// The URLs of a list. A comma that no scheme follows belongs to a URL, to its password for example.
+fn split(text: &str) -> Vec<&str> {
+    let mut urls = Vec::new();
+    let mut rest = text;
+    let begins_one =
+        |text: &str| ["amqp:", "amqps:"].iter().any(|scheme| text.trim_start().starts_with(scheme));
+    while let Some((at, _)) = rest.match_indices(',').find(|(at, _)| begins_one(&rest[at + 1..])) {
+        urls.push(&rest[..at]);
+        rest = &rest[at + 1..];
+    }
+    urls.push(rest);
+    urls
 }
 
 /// `None` for what lapin reads, but could not use: it would connect elsewhere, or panic.
@@ -94,11 +143,14 @@ fn parse_uri(text: &str) -> Option<AMQPUri> {
     sound.then_some(uri)
 }
 
-/// Without the password.
+/// Without the passwords.
 impl fmt::Debug for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.uri.authority;
-        write!(f, "{}:{}/{}", authority.host, authority.port, self.uri.vhost)
+        for (at, AMQPUri { authority, vhost, .. }) in self.nodes.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{}/{vhost}", authority.host, authority.port)?;
+        }
+        Ok(())
     }
 }
 
@@ -126,6 +178,43 @@ mod tests {
             ("amqp://u:p@[2001:db8::7]:5672/logs", "2001:db8::7:5672/logs"),
         ] {
             assert_eq!(place(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_leads_to_each_node_in_turn_with_its_own_virtual_host_and_shows_no_password() {
+        let text = "amqp://u:se,cret@one/a,amqps://v:secret@two:5671/b, amqp://w:secret@three/a";
+        let url: AmqpUrl = text.parse().expect("sound");
+        assert_eq!(format!("{url:?}"), "one:5672/a,two:5671/b,three:5672/a");
+        assert_eq!((url.virtual_host(), url.authority().0), ("a or b".to_owned(), "one".to_owned()));
+        let encrypted: Vec<bool> = url.encryption().into_iter().map(|(_, encrypted)| encrypted).collect();
+        assert_eq!(encrypted, [false, true, false]);
+        let mut first = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let hosts: Vec<String> = url.in_turn().map(|node| node.authority().0).collect();
+            let at = ["one", "two", "three"].iter().position(|host| *host == hosts[0]).expect("a node");
+            let mut expected = ["one", "two", "three"];
+            expected.rotate_left(at);
+            assert_eq!(hosts, expected);
+            first.insert(at);
+        }
+        assert_eq!(first.len(), 3, "it begins with any");
+        let through = url.through("127.0.0.1:7".parse().expect("an address"));
+        assert_eq!(format!("{through:?}"), "127.0.0.1:7/a");
+    }
+
+    #[test]
+    fn a_list_with_a_url_that_is_none_is_refused_and_not_repeated() {
+        for (text, words) in [
+            (
+                "amqp://u:secret@one,amqp://u:secret@two:0",
+                "address 2 of 2 in the list: expected a URL such as",
+            ),
+            ("amqp://u:secret@one,two", "expected a URL such as"),
+            (&vec!["amqp://u:secret@one"; 17].join(","), "17 addresses: give at most 16"),
+        ] {
+            let told = text.parse::<AmqpUrl>().expect_err(text).to_string();
+            assert!(told.starts_with(words) && !told.contains("secret"), "{told}");
         }
     }
 
