@@ -35,6 +35,7 @@ macro_rules! for_each_transport {
 }
 
 mod alone;
+mod backup;
 mod bad_input;
 mod burst;
 mod cli;
