@@ -72,6 +72,7 @@ mod swap;
 mod tls;
 mod torture;
 mod traces;
+mod versions;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
 const fn _all_are_listed(transport: proto::Transport) {

@@ -11,6 +11,7 @@ mod pruning;
 mod restoring;
 mod torn;
 mod unreadable;
+mod versions;
 mod writing;
 
 use std::path::PathBuf;
