@@ -67,8 +67,13 @@ pub struct Config {
     pub logger_retention_bytes: u64,
 
     /// Set stored_at of all entries that lie in the future to now, keeping their order, print how many, and exit. For use after the clock was wrong: stop the logger and correct the clock first
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["backup", "health"])]
     pub reset_times: bool,
+
+    /// Copy the SQLite store to a new file while the logger runs, verify the copy, print its number of entries, and exit. For
+    /// PostgreSQL use its own tools: pg_basebackup, pg_dump
+    #[arg(long, value_name = "FILE", conflicts_with = "health")]
+    pub backup: Option<PathBuf>,
 
     /// Certificate of the logger (PEM), for TLS on all four ports; reloaded on SIGHUP, with the key and the CA
     #[arg(long, env)]
@@ -127,10 +132,7 @@ impl Config {
     /// # Errors
     /// If it cannot be used; the message names the setting.
     pub(crate) fn store(&self, own: Option<&Identity>) -> anyhow::Result<Place> {
-        let url = match &self.logger_store_file {
-            Some(file) => read_store(file).context("LOGGER_STORE_FILE")?,
-            None => self.logger_store.clone(),
-        };
+        let url = self.store_url()?;
         let StoreUrl::Postgres(database) = &url else { return Ok(Place { url, tls: None }) };
         if let Some(host) = database.far_hosts().first()
             && !database.is_encrypted()
@@ -148,6 +150,17 @@ impl Config {
         }
         let tls = database.is_encrypted().then(|| self.store_tls(own)).transpose()?;
         Ok(Place { url, tls })
+    }
+
+    /// Where entries are kept.
+    ///
+    /// # Errors
+    /// If the file that says so cannot be used.
+    pub(crate) fn store_url(&self) -> anyhow::Result<StoreUrl> {
+        match &self.logger_store_file {
+            Some(file) => read_store(file).context("LOGGER_STORE_FILE"),
+            None => Ok(self.logger_store.clone()),
+        }
     }
 
     fn store_tls(&self, own: Option<&Identity>) -> anyhow::Result<Arc<ClientConfig>> {

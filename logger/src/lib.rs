@@ -17,7 +17,7 @@ mod metrics;
 
 pub use config::Config;
 
-use std::{io, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::Path, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -34,7 +34,7 @@ use crate::{
     intake::Intake,
     metrics::Gauges,
     server::{DOORS, Inside},
-    store::{OpenError, Reader, ResetTimes, Vitals},
+    store::{BackedUp, OpenError, Reader, ResetTimes, Vitals},
     writer::{Drained, Writer, WriterThread},
 };
 
@@ -114,6 +114,20 @@ pub fn reset_times(config: &Config) -> anyhow::Result<()> {
         unreadable,
         "stored_at of entries ahead of the clock was set to now; their order is unchanged"
     );
+    Ok(())
+}
+
+/// Copies the store to `file` while a logger may use it, and logs what the copy holds. Ends early at `shutdown`.
+///
+/// # Errors
+/// If there is no verified copy then; the message says why.
+pub async fn backup(config: &Config, file: &Path, shutdown: Shutdown) -> anyhow::Result<()> {
+    let url = config.store_url()?;
+    let to = file.to_owned();
+    let copied = tokio::task::spawn_blocking(move || store::backup(&url, &to, &|| shutdown.has_begun()));
+    let copied = copied.await.context("the backup panicked").and_then(|copied| copied);
+    let BackedUp { entries, unreadable, bytes } = copied.context("--backup")?;
+    tracing::info!(file = %file.display(), entries, unreadable, bytes, "the store is backed up and verified");
     Ok(())
 }
 

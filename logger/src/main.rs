@@ -21,6 +21,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         return logger::reset_times(&config);
     }
     let shutdown = Shutdown::on_signal()?;
+    if let Some(file) = &config.backup {
+        return logger::backup(&config, file, shutdown).await;
+    }
     let result = logger::bind(config, telemetry.clone())?.run(shutdown).await;
     telemetry.flush().await;
     result

@@ -35,6 +35,7 @@ macro_rules! for_each_transport {
 }
 
 mod alone;
+mod backup;
 mod bad_input;
 mod burst;
 mod cli;
@@ -72,6 +73,7 @@ mod swap;
 mod tls;
 mod torture;
 mod traces;
+mod versions;
 
 /// Fails to compile when there is a transport that [`for_each_transport`] does not know.
 const fn _all_are_listed(transport: proto::Transport) {

@@ -31,7 +31,7 @@ mod suite;
 mod url;
 mod vitals;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use proto::{BatchMode, Cursor, Failure, LogEntry, Outcome, StoredEntry, Time, Transport};
 
@@ -55,6 +55,22 @@ pub fn open(url: &StoreUrl, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Bo
         StoreUrl::Sqlite(path) => Ok(Box::new(sqlite::Sqlite::open(path)?)),
         StoreUrl::Postgres(url) => Ok(Box::new(postgres::Postgres::open(url, tls)?)),
         StoreUrl::Nothing => Ok(Box::new(nothing::Nothing::open())),
+    }
+}
+
+/// Copies a store, while a logger may use it, to a file that is not there yet, and verifies the copy. All that was answered
+/// as stored before is in it. Between steps it asks `stop` whether it is to end.
+///
+/// # Errors
+/// If it could not; the message says what to do. No file is left.
+pub fn backup(url: &StoreUrl, to: &Path, stop: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<BackedUp> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::backup(path, to, stop),
+        StoreUrl::Postgres(_) => anyhow::bail!(
+            "this is for SQLite: back up PostgreSQL with its own tools, pg_basebackup with archived WAL, or pg_dump \
+             (docs/operating.md#backup)"
+        ),
+        StoreUrl::Nothing => anyhow::bail!("the store `nothing` keeps nothing that could be backed up"),
     }
 }
 
@@ -166,4 +182,15 @@ pub struct ResetTimes {
     pub now: Option<Time>,
     /// So many entries cannot be read, and were left as they are.
     pub unreadable: u64,
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackedUp {
+    /// So many entries.
+    pub entries: u64,
+    /// So many of them cannot be read, in the store as well.
+    pub unreadable: u64,
+    /// The bytes of the file.
+    pub bytes: u64,
 }

@@ -3,6 +3,8 @@
 //! One connection writes; it is closed and reopened whenever its state is uncertain.
 
 mod access;
+mod backup;
+mod bytes;
 mod connection;
 mod create;
 mod file;
@@ -33,6 +35,7 @@ use proto::{Code, Failure, Outcome, Time};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+pub(super) use self::backup::backup;
 use self::{
     judge::{Damage, damaged, full},
     lost::Lost,
@@ -92,7 +95,9 @@ impl Sqlite {
         create::prepare(&path)?;
         let mut names = Names::take(&path)?;
         let reserve = Reserve::open(names.real_path());
+        let wanted = names.want_the_log();
         let Opened { connection, checkpointed } = connection::open_with(&reserve, &path)?;
+        drop(wanted);
         names.note_log();
         names.look(true).map_err(|lost| OpenError::NotDurable {
             path: path.clone(),
@@ -258,6 +263,7 @@ impl Store for Sqlite {
         let Some(connection) = self.connection.take().filter(|_| !self.damage.is_there()) else {
             return;
         };
+        let _wanted = self.names.want_the_log();
         let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         // Nothing is lost if it fails: the next start reads the log.
         match checkpoint {

@@ -42,9 +42,13 @@ pub fn start_paced(
     seed: u64,
     rest: Duration,
 ) -> Load {
+    Load::start(&stack.broker_client(), Plan { rest, ..plan(transports, clients, seed) })
+}
+
+/// What the clients do: the first sends over the first of `transports`, and so on around, and none rests.
+pub fn plan(transports: &[Transport], clients: usize, seed: u64) -> Plan {
     let transports = transports.to_vec();
-    let plan = Plan { transports, clients, pause: PAUSE, rest, entry: entry_of_a_load, seed };
-    Load::start(&stack.broker_client(), plan)
+    Plan { transports, clients, pause: PAUSE, rest: Duration::ZERO, entry: entry_of_a_load, seed }
 }
 
 /// Ends a load, waits until all that was accepted is stored or a dead letter, for at most a minute, and judges.

@@ -33,6 +33,7 @@ impl Sqlite {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
+        let _wanted = self.names.want_the_log();
         // It looks for damage before anything is written again.
         let opened = open::open(&self.path).map_err(|error| {
             if let OpenError::Damaged { .. } = &error {

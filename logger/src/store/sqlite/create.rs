@@ -88,7 +88,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Reads the header with no help from SQLite, which may write to a file as soon as it opens it.
-fn identify(path: &Path) -> Result<(), OpenError> {
+pub(super) fn identify(path: &Path) -> Result<(), OpenError> {
     let foreign = || OpenError::Foreign { path: path.to_owned() };
     let mut header = [0; 100];
     match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {

@@ -12,23 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, fcntl},
-    libc::{self, flock},
-};
+use nix::errno::Errno;
 
 use super::{
-    OpenError,
+    OpenError, bytes,
     file::{Identity, with_suffix},
     lock::Lock,
     lost::Lost,
 };
-
-/// The byte of the main file that a logger locks. SQLite's own locks end far below it, and no store grows so large. The
-/// lock is one of an open file and not of a process, so that SQLite's closing of files does not drop it, and it is of the
-/// file under all of its names: a second logger is kept out also where the lock beside it was deleted.
-const LOCKED_BYTE: i64 = 0x7fff_ffff_ffff_0000;
 
 /// The files of a store that is open.
 #[derive(Debug)]
@@ -77,6 +68,15 @@ impl Names {
         &self.log.path
     }
 
+    /// Says, until what this returns is dropped, that the log is to be taken over into the main file as a whole: a backup
+    /// then stops reading the store.
+    pub(super) fn want_the_log(&self) -> WantedLog {
+        if let Err(error) = bytes::lock(&self.main.file, bytes::LOG_IS_WANTED) {
+            tracing::debug!(%error, "a backup cannot be told to give way");
+        }
+        WantedLog { main: Arc::clone(&self.main) }
+    }
+
     /// Notes the write-ahead log that SQLite has just opened.
     pub(super) fn note_log(&mut self) {
         self.log.identity = fs::metadata(&self.log.path).as_ref().map(Identity::of).ok();
@@ -118,8 +118,22 @@ impl Names {
 /// Those who read have the file open still, and it must stay so; its lock is the writer's.
 impl Drop for Names {
     fn drop(&mut self) {
-        if let Err(error) = set_lock(&self.main.file, libc::F_UNLCK) {
+        if let Err(error) = bytes::unlock(&self.main.file, bytes::IN_USE) {
             tracing::warn!(%error, "the store's lock cannot be released");
+        }
+    }
+}
+
+/// As long as it is there, backups give way.
+#[derive(Debug)]
+pub(super) struct WantedLog {
+    main: Arc<Main>,
+}
+
+impl Drop for WantedLog {
+    fn drop(&mut self) {
+        if let Err(error) = bytes::unlock(&self.main.file, bytes::LOG_IS_WANTED) {
+            tracing::debug!(%error, "a backup cannot be told to go on");
         }
     }
 }
@@ -142,8 +156,8 @@ impl Main {
         // As SQLite makes it.
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
         let file = options.open(path).map_err(io)?;
-        match set_lock(&file, libc::F_WRLCK) {
-            Ok(_) => {}
+        match bytes::lock(&file, bytes::IN_USE) {
+            Ok(()) => {}
             Err(Errno::EAGAIN | Errno::EACCES) => return Err(OpenError::InUse { path: path.to_owned() }),
             Err(error) => {
                 let detail = format!("it cannot be locked: {error}");
@@ -173,18 +187,6 @@ impl Main {
             Err(error) => Err(Lost::Unseen(error.raw_os_error().unwrap_or_default())),
         }
     }
-}
-
-/// Locks the byte of a file, or unlocks it.
-fn set_lock(file: &File, kind: libc::c_int) -> nix::Result<libc::c_int> {
-    let lock = flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: LOCKED_BYTE,
-        l_len: 1,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
 }
 
 /// The write-ahead log beside it.

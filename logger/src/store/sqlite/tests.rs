@@ -1,5 +1,6 @@
 //! What is SQLite's own. What every store must do is in `store::suite`, which has a [`Place`] here.
 
+mod backing_up;
 mod clock;
 mod failing;
 mod following;
@@ -10,6 +11,7 @@ mod pruning;
 mod restoring;
 mod torn;
 mod unreadable;
+mod versions;
 mod writing;
 
 use std::path::PathBuf;

@@ -73,6 +73,7 @@ impl Sqlite {
         }
         if let Some(connection) = &self.connection {
             self.reserve.release();
+            let _wanted = self.names.want_the_log();
             self.checkpointed = open::checkpoint(connection).is_ok();
         }
         if self.checkpointed { Ok(()) } else { Err(full()) }
@@ -83,6 +84,7 @@ impl Sqlite {
         let lately = self.made_room_at.is_some_and(|at| at.elapsed() < MAKE_ROOM_EVERY);
         let Some(connection) = self.connection.as_ref().filter(|_| !lately) else { return };
         self.reserve.release();
+        let _wanted = self.names.want_the_log();
         shorten(connection);
         for _ in 0..SMALL_STEPS {
             match prune::keep(&mut self.keeper, connection, &self.clock, Step::SMALL) {
@@ -118,7 +120,9 @@ impl Sqlite {
     /// Takes the log over where it has something.
     pub(super) fn shorten_the_log(&mut self) {
         let Some(connection) = self.connection.as_ref().filter(|_| self.log_bytes > 0) else { return };
+        let wanted = self.names.want_the_log();
         shorten(connection);
+        drop(wanted);
         self.measure_the_log();
     }
 
@@ -196,6 +200,7 @@ impl Sqlite {
     fn save_the_log(&mut self) -> bool {
         let reader = self.reader.clone();
         let _nobody_reads = reader.close_all();
+        let wanted = self.names.want_the_log();
         let Some(connection) = self.connection.take() else { return false };
         let saved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         if !matches!(saved, Ok(0)) {
@@ -217,6 +222,8 @@ impl Sqlite {
             }
         }
         drop(connection);
+        // Opening it says so for itself.
+        drop(wanted);
         tracing::error!(
             path = %path.display(),
             "the write-ahead log was deleted or replaced while in use: its contents are in the main file now, nothing is lost"
