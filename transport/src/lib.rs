@@ -19,7 +19,6 @@ mod backoff;
 mod clients;
 mod connection;
 mod dial;
-mod dice;
 mod endpoints;
 #[cfg(test)]
 mod fake;

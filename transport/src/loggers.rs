@@ -33,7 +33,6 @@ use self::{
 use crate::{
     Receipts, Settings,
     clients::{LOGGER, Wires},
-    dice::Dice,
     endpoints::LoggerAddress,
     gather::Group,
     lookup::addresses_of,
@@ -48,7 +47,6 @@ const UNAVAILABLE: u16 = 503;
 #[derive(Debug)]
 pub(crate) struct Loggers {
     set: Set,
-    dice: Dice,
     wires: Wires,
     /// Every logger that there ever was, by its label: for what the metrics have of it.
     shown: Mutex<BTreeSet<Arc<str>>>,
@@ -108,7 +106,7 @@ impl Loggers {
         } else {
             Set::Fixed(all_of(&entries).to_vec())
         };
-        Loggers { set, dice: Dice::new(), wires, shown: Mutex::default(), _looking: looking }
+        Loggers { set, wires, shown: Mutex::default(), _looking: looking }
     }
 
     /// Delivers a batch, of one entry or many.
@@ -204,7 +202,7 @@ impl Loggers {
     }
 
     fn choose(&self, loggers: &[Arc<Logger>], direct: Direct, refused: Option<usize>) -> Option<usize> {
-        choose(loggers.len(), |at| loggers[at].standing(direct), refused, &self.dice)
+        choose(loggers.len(), |at| loggers[at].standing(direct), refused)
     }
 
     async fn deliver(

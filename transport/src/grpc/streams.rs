@@ -2,7 +2,7 @@
 //!
 //! Each call has a connection of its own: who reads slowly holds up nobody else's.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, future::join_all, stream::BoxStream};
 use proto::{
@@ -23,7 +23,6 @@ use super::{LOGGER, Reason, client, endpoint, entry_result, is_connect};
 use crate::{
     CONNECT_TIMEOUT, Settings,
     dial::Dialer,
-    dice::Dice,
     endpoints::LoggerAddress,
     lookup::addresses_of,
     tls::{Protocol, refused_by_alert},
@@ -47,7 +46,6 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Streams {
     loggers: Vec<LoggerAddress>,
     dialer: Dialer,
-    dice: Arc<Dice>,
 }
 
 /// What became of the entries of a bulk load.
@@ -82,7 +80,7 @@ impl Streams {
     /// Connects when there is something to call.
     pub fn new(settings: &Settings) -> Self {
         let dialer = Dialer::new(settings.tls.as_ref(), Protocol::Grpc).gathering();
-        Streams { loggers: settings.endpoints.loggers(), dialer, dice: Arc::new(Dice::new()) }
+        Streams { loggers: settings.endpoints.loggers(), dialer }
     }
 
     /// Stores any number of entries, each for itself. Takes them as fast as the logger stores them.
@@ -136,7 +134,7 @@ impl Streams {
         if let [only] = &*loggers {
             return Ok(client(self.channel(only)));
         }
-        let first = self.dice.below(loggers.len());
+        let first = fastrand::usize(..loggers.len());
         let mut failed = Failure::unreachable(LOGGER);
         for logger in loggers[first..].iter().chain(&loggers[..first]) {
             let channel = self.channel(logger);

@@ -3,7 +3,7 @@
 //! The fewest of all would be the same one for many brokers at a time.
 
 use super::standing::Standing;
-use crate::{address::MOST_ADDRESSES, dice::Dice};
+use crate::address::MOST_ADDRESSES;
 
 /// Some of the loggers, by their positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,6 @@ pub(super) fn choose<'a>(
     count: usize,
     standing: impl Fn(usize) -> &'a Standing,
     refused: Option<usize>,
-    dice: &Dice,
 ) -> Option<usize> {
     let others = (0..count).filter(|at| Some(*at) != refused);
     let takes_calls = others.filter(|at| standing(*at).takes_calls());
@@ -40,8 +39,8 @@ pub(super) fn choose<'a>(
         }
         open = Positions((0..count).fold(0, |all, at| all | 1 << at));
     }
-    let one = dice.below(open.count());
-    let one_more = if open.count() > 1 { 1 + dice.below(open.count() - 1) } else { 0 };
+    let one = fastrand::usize(..open.count());
+    let one_more = if open.count() > 1 { 1 + fastrand::usize(..open.count() - 1) } else { 0 };
     let [one, other] = [one, (one + one_more) % open.count()].map(|before| open.nth(before));
     let is_less = standing(other).in_flight() < standing(one).in_flight();
     Some(if is_less { other } else { one })
@@ -63,9 +62,9 @@ mod tests {
 
     /// How often each is chosen.
     fn tally(all: &[Standing], refused: Option<usize>) -> Vec<usize> {
-        let (dice, mut chosen) = (Dice::new(), vec![0; all.len()]);
+        let mut chosen = vec![0; all.len()];
         for _ in 0..6_000 {
-            if let Some(at) = choose(all.len(), |at| &all[at], refused, &dice) {
+            if let Some(at) = choose(all.len(), |at| &all[at], refused) {
                 chosen[at] += 1;
             }
         }

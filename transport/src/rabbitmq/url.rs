@@ -1,12 +1,12 @@
 //! The address of RabbitMQ.
 
-use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use proto::rabbitmq::Queues;
 use url::{Host, Url};
 
-use crate::{AddressError, Tls, address::parse_list, dice::Dice};
+use crate::{AddressError, Tls, address::parse_list};
 
 /// How often RabbitMQ and we show each other that we live; twice that without a sign, and the peer is dead.
 const HEARTBEAT_SECONDS: u16 = 5;
@@ -20,7 +20,6 @@ const VHOST_BYTES: usize = 255;
 pub struct AmqpUrl {
     /// One at least.
     nodes: Vec<AMQPUri>,
-    dice: Arc<Dice>,
     pub(super) tls: Option<Tls>,
     queues: Queues,
 }
@@ -31,7 +30,7 @@ impl FromStr for AmqpUrl {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let nodes: Vec<Node> = parse_list(&split(text))?;
         let nodes = nodes.into_iter().map(|Node(uri)| uri).collect();
-        Ok(AmqpUrl { nodes, dice: Arc::new(Dice::new()), tls: None, queues: Queues::default() })
+        Ok(AmqpUrl { nodes, tls: None, queues: Queues::default() })
     }
 }
 
@@ -101,7 +100,7 @@ impl AmqpUrl {
     /// Each node alone, in their order from one that is drawn.
     pub(super) fn in_turn(&self) -> impl Iterator<Item = AmqpUrl> {
         let count = self.nodes.len();
-        let first = self.dice.below(count);
+        let first = fastrand::usize(..count);
         (0..count)
             .map(move |at| AmqpUrl { nodes: vec![self.nodes[(first + at) % count].clone()], ..self.clone() })
     }
