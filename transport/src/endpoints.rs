@@ -1,6 +1,9 @@
 //! Where the loggers are: declared once, for all that call them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use clap::Args;
 use proto::Direct;
@@ -26,27 +29,47 @@ pub struct Endpoints {
     pub logger_grpc_url: Addresses<GrpcUrl>,
 }
 
-/// The lists do not name the same loggers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "LOGGER_HTTP_URL has {http}, LOGGER_RPC_ADDR {rpc} and LOGGER_GRPC_URL {grpc} of the loggers' addresses: the first of each \
-     is one logger, the second another, so all three need as many (one that is not set has one)"
-)]
-pub struct EndpointsError {
-    http: usize,
-    rpc: usize,
-    grpc: usize,
+/// The lists do not name the same loggers, or one of them twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointsError {
+    /// They are of different lengths.
+    #[error(
+        "LOGGER_HTTP_URL has {http}, LOGGER_RPC_ADDR {rpc} and LOGGER_GRPC_URL {grpc} of the loggers' addresses: the first of \
+         each is one logger, the second another, so all three need as many (one that is not set has one)"
+    )]
+    Uneven {
+        /// Loggers of the first.
+        http: usize,
+        /// Of the second.
+        rpc: usize,
+        /// Of the third.
+        grpc: usize,
+    },
+    /// A logger has two places.
+    #[error("{0} has the address {1} twice: give each logger once")]
+    Twice(&'static str, String),
 }
 
 impl Endpoints {
-    /// Checks that the lists name the same loggers.
+    /// Checks that the lists name the same loggers, and each of them once.
     ///
     /// # Errors
-    /// If they are not of one length.
+    /// If they do not.
     pub fn check(&self) -> Result<(), EndpointsError> {
         let [http, rpc, grpc] =
             [self.logger_http_url.count(), self.logger_rpc_addr.count(), self.logger_grpc_url.count()];
-        if http == rpc && rpc == grpc { Ok(()) } else { Err(EndpointsError { http, rpc, grpc }) }
+        if http != rpc || rpc != grpc {
+            return Err(EndpointsError::Uneven { http, rpc, grpc });
+        }
+        let loggers = self.loggers();
+        for direct in Direct::ALL {
+            let mut seen = BTreeSet::new();
+            let twice = loggers.iter().map(|logger| logger.told(direct)).find(|at| !seen.insert(at.clone()));
+            if let Some(address) = twice {
+                return Err(EndpointsError::Twice(Endpoints::setting(direct), address));
+            }
+        }
+        Ok(())
     }
 
     /// The setting with the addresses for a transport.
@@ -140,6 +163,16 @@ impl LoggerAddress {
         (same && !is_ip).then_some(http)
     }
 
+    /// Its address for a transport, in words.
+    fn told(&self, direct: Direct) -> String {
+        let (host, port) = self.authority(direct);
+        match direct {
+            // Behind one host, paths may lead to different ones.
+            Direct::Http => format!("{host}:{port}{}", self.http.uri().path().trim_end_matches('/')),
+            Direct::Rpc | Direct::Grpc => format!("{host}:{port}"),
+        }
+    }
+
     /// Host and port as the setting has them, for HTTP.
     pub(crate) fn place(&self) -> String {
         let (host, port) = self.http.authority();
@@ -202,6 +235,9 @@ mod tests {
             told.starts_with("LOGGER_HTTP_URL has 2, LOGGER_RPC_ADDR 2 and LOGGER_GRPC_URL 1 "),
             "{told}"
         );
+        let same = endpoints("http://a:1,http://b:1", "a:2,a:2", "http://a:3,http://b:3");
+        let told = same.check().expect_err("it is one logger").to_string();
+        assert_eq!(told, "LOGGER_RPC_ADDR has the address a:2 twice: give each logger once");
     }
 
     #[test]

@@ -99,6 +99,24 @@ async fn nobody_is_asked_while_nobody_looks() {
     page.eventually(&format!("{asked} > {looks}")).await;
 }
 
+#[tokio::test]
+async fn of_several_loggers_each_is_shown() {
+    let mut stack = Stack::start_without_listener(&[]).await;
+    stack.broker.kill().await.expect("it runs");
+    for (setting, url) in stack.logger_urls() {
+        let (before, _port) = url.rsplit_once(':').expect("a port");
+        stack.set(setting, format!("{url},{before}:1"));
+    }
+    stack.start_broker().await.expect("it starts");
+    let page = Page::open_live(&stack).await;
+    let more = "document.querySelector('#part-logger .more').textContent";
+    page.eventually(&format!("{more}.startsWith('1 of 2 respond.')")).await;
+    let told = page.value(more).await.to_string();
+    let well = stack.logger_at.http;
+    assert!(told.contains(&format!("✓ {well}")) && told.contains("✕ 127.0.0.1:1"), "{told}");
+    assert_eq!(page.text("#part-logger .state").await, "✓ ready");
+}
+
 /// What each part is said to be.
 async fn states(page: &Page) -> Value {
     let states = "Object.fromEntries([...document.querySelectorAll('#parts li')] \

@@ -23,8 +23,8 @@ impl Positions {
     }
 }
 
-/// Which of `count` loggers gets a call, each of which stands so: one that takes calls, or any where none does. After a
-/// refusal by `refused` it is another that takes calls, if there is one.
+/// Which of `count` loggers gets a call, each of which stands so: one that takes calls, or where none does the one that
+/// has answered last. After a refusal by `refused` it is another that takes calls, if there is one.
 pub(super) fn choose<'a>(
     count: usize,
     standing: impl Fn(usize) -> &'a Standing,
@@ -32,12 +32,13 @@ pub(super) fn choose<'a>(
 ) -> Option<usize> {
     let others = (0..count).filter(|at| Some(*at) != refused);
     let takes_calls = others.filter(|at| standing(*at).takes_calls());
-    let mut open = Positions(takes_calls.fold(0, |open, at| open | 1 << at));
+    let open = Positions(takes_calls.fold(0, |open, at| open | 1 << at));
     if open.count() == 0 {
-        if refused.is_some() {
-            return None;
-        }
-        open = Positions((0..count).fold(0, |all, at| all | 1 << at));
+        // On a machine that stalls all may be silent: the one that is down is the one that was silent before. Of several
+        // that have answered at the same time, or never, it is any.
+        let first = fastrand::usize(..count);
+        let all = (0..count).map(|at| (first + at) % count);
+        return all.max_by_key(|at| standing(*at).answered()).filter(|_| refused.is_none());
     }
     let one = fastrand::usize(..open.count());
     let one_more = if open.count() > 1 { 1 + fastrand::usize(..open.count() - 1) } else { 0 };
@@ -48,6 +49,8 @@ pub(super) fn choose<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proto::{Code, Direct};
 
     use super::{super::standing::Said, *};
@@ -96,6 +99,22 @@ mod tests {
         assert!(chosen[0] > 2_500 && chosen[1] == 0 && chosen[2] > 2_500, "{chosen:?}");
         all.iter().for_each(refuse);
         assert!(tally(&all, None).iter().all(|times| *times > 1_500), "somebody must say no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_are_out_the_one_that_has_answered_last_gets_the_calls() {
+        let all = standings(3);
+        for at in [0, 2, 1] {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            all[at].begin().ended(Said::Answer);
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+        all.iter().for_each(refuse);
+        // That it was called since says nothing.
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let _call = all[0].begin();
+        assert_eq!(tally(&all, None), [0, 6_000, 0]);
+        assert_eq!(tally(&all, Some(1)), [0, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]

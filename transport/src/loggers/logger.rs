@@ -89,6 +89,11 @@ impl Logger {
         self.address.ip
     }
 
+    #[cfg(test)]
+    pub(super) fn calls_are_uncounted(&self) -> bool {
+        self.calls.iter().all(|calls| calls.get().is_none())
+    }
+
     pub(super) fn standing(&self, direct: Direct) -> &Standing {
         &self.standings[direct as usize]
     }

@@ -37,6 +37,8 @@ pub(super) struct Standing {
     in_flight: AtomicUsize,
     /// When it last answered, or when the first of the calls in flight began.
     heard: AtomicU64,
+    /// When it last answered; 0: never.
+    answered: AtomicU64,
     /// Since when it gets no calls; 0: it gets them.
     out: AtomicU64,
     /// Told when it gets no more.
@@ -69,6 +71,7 @@ impl Standing {
             epoch: Instant::now(),
             in_flight: AtomicUsize::new(0),
             heard: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             out: AtomicU64::new(0),
             going_out: Notify::new(),
         }
@@ -77,6 +80,11 @@ impl Standing {
     /// How many calls are in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
+    }
+
+    /// When it last answered, in microseconds; the more, the later.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Relaxed)
     }
 
     /// Whether it gets no new calls, as far as was noticed.
@@ -123,7 +131,7 @@ impl Standing {
     /// It could store an entry just now.
     pub(super) fn put_back(&self) {
         // What it does comes before what it tells, here and below.
-        self.heard.store(self.now(), Relaxed);
+        self.hear();
         if self.out.swap(0, Relaxed) != 0 {
             tracing::info!(logger = %self.logger, transport = %self.direct, "the logger gets calls again");
         }
@@ -143,6 +151,12 @@ impl Standing {
         }
     }
 
+    fn hear(&self) {
+        let now = self.now();
+        self.heard.store(now, Relaxed);
+        self.answered.store(now, Relaxed);
+    }
+
     fn is_silent(&self) -> bool {
         let heard = Duration::from_micros(self.heard.load(Relaxed));
         self.in_flight() > 0 && self.epoch.elapsed().saturating_sub(heard) > SILENCE
@@ -160,7 +174,7 @@ impl Call<'_> {
         let Call { standing, begun } = self;
         match said {
             Said::Answer => {
-                standing.heard.store(standing.now(), Relaxed);
+                standing.hear();
                 // Of what was sent before, an answer says nothing of what comes now: one that is shutting down ends its
                 // calls.
                 if standing.is_out() && standing.out.load(Relaxed) <= begun {

@@ -145,6 +145,20 @@ async fn one_that_cannot_be_reached_costs_no_call() {
 }
 
 #[tokio::test]
+async fn with_one_logger_nothing_is_counted_and_nobody_is_taken_out() {
+    let fakes = [start(draining).await];
+    let loggers = loggers(&fakes);
+    for _ in 0..20 {
+        assert_eq!(loggers.sends_one("entry").await, Err(Code::Draining));
+    }
+    let now = loggers.now();
+    assert!(
+        matches!(now, Now::Fixed([only]) if !only.standing(Direct::Http).is_out() && only.calls_are_uncounted())
+    );
+    assert_eq!(fakes[0].asked().len(), 20, "it was sent no ping, and each call once");
+}
+
+#[tokio::test]
 async fn what_is_unknown_stays_unknown() {
     // It reads, and closes the connection.
     let fakes = [start(|_, _| (0, Value::Null)).await, start(as_ours).await];
