@@ -17,7 +17,7 @@ BUILD_LABS := cargo build --locked --workspace --bin broker --bin listener --bin
 LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
 # What `make test` judges, with 50 wrong programs. Labs 2, 6 and 10 are about time: `make labs-full` judges all.
 JUDGED := 1 3 4 5 7 8 9
-.PHONY: help run shop demo key certs docs pictures lab labs-full test check container-test schemathesis torture compare claims \
+.PHONY: help run shop demo key certs docs pictures lab labs-full test check container-test cluster-test schemathesis torture \
   fuzz bench bench-store
 
 help: ## lists the targets
@@ -79,6 +79,12 @@ container-test: ## compose, Swarm and the units of systemd, really run, with ima
 	tests/containers/compose.sh "$(RELEASE)"
 	tests/containers/swarm.sh "$(RELEASE)"
 	tests/containers/systemd.sh "$(RELEASE)"
+
+cluster-test: ## breaks the cluster of deploy/cluster in containers, under load (ONLY=text, ROUNDS=n, SEED=n, OUT=page); needs an engine
+	@tests/containers/cluster.sh --engine
+	$(BUILD)
+	tests/containers/cluster.sh "$(RELEASE)" $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(OUT),--out "$(OUT)")
 
 schemathesis: ## requests that a test suite of others makes of /openapi.json, against a stack of its own
 	deploy/tools.sh schemathesis

@@ -26,14 +26,15 @@ compose() {
   # `config` knows the shape of both formats, and needs no engine.
   if docker compose version >/dev/null 2>&1; then found=1 && compose_with docker compose; fi
   if command -v docker-compose >/dev/null; then found=1 && compose_with docker-compose; fi
-  [[ -n $found ]] || skip "deploy/compose.yaml and deploy/swarm.yaml" "docker-compose"
+  [[ -n $found ]] || skip "deploy/compose.yaml, deploy/cluster/compose.yaml and deploy/swarm.yaml" "docker-compose"
 }
 
 compose_with() {
   "$@" -f deploy/compose.yaml config --quiet
+  "$@" -f deploy/cluster/compose.yaml config --quiet
   FOURWIRE_IMAGE=fourwire "$@" -f deploy/swarm.yaml config --quiet 2>/dev/null ||
     FOURWIRE_IMAGE=fourwire "$@" -f deploy/swarm.yaml config --quiet
-  echo "deploy/compose.yaml and deploy/swarm.yaml: valid, says $*"
+  echo "deploy/compose.yaml, deploy/cluster/compose.yaml and deploy/swarm.yaml: valid, says $*"
 }
 
 kubernetes() {

@@ -9,8 +9,9 @@ use std::{
 use clap::CommandFactory;
 
 /// What sets variables of our services.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "deploy/compose.yaml",
+    "deploy/cluster/compose.yaml",
     "deploy/swarm.yaml",
     "deploy/docker/Dockerfile",
     "deploy/kubernetes/broker.yaml",

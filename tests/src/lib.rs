@@ -8,6 +8,7 @@ mod circles;
 #[cfg(test)]
 mod claims;
 pub mod clock;
+pub mod cluster;
 pub mod collector;
 #[cfg(test)]
 mod deploy;

@@ -65,7 +65,7 @@ impl Report {
 }
 
 /// An entry of a trial, made now.
-fn entry(level: Level, data: String) -> LogEntry {
+pub(crate) fn entry(level: Level, data: String) -> LogEntry {
     let level = Some(level.as_str().to_owned());
     let draft = EntryDraft { name: "torture".to_owned(), data, level, ..EntryDraft::default() };
     draft.check(Timestamp::now()).expect("it is within the limits")

@@ -70,8 +70,10 @@ fn pages(
         match backup.step(STEP_PAGES)? {
             StepResult::Done => return Ok(Ended::Done),
             StepResult::More => {}
-            // Nobody else has the copy open, and a reader of the store waits for nobody.
-            unexpected => bail!("SQLite says {unexpected:?}: retry"),
+            // Nobody else has the copy open, and a reader of the store waits for nobody. More may come with a later SQLite.
+            unexpected @ (StepResult::Busy | StepResult::Locked | _) => {
+                bail!("SQLite says {unexpected:?}: retry")
+            }
         }
         if step % STEPS_PER_SYNC == 0 {
             target.sync_some()?;

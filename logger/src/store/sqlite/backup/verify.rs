@@ -57,7 +57,7 @@ fn rows(copy: &Connection, store: &Connection, stop: &(dyn Fn() -> bool + Sync))
             );
             tracing::error!(target: NAMED, error = %unreadable, "an unreadable row is in the backup as it is in the store");
         }
-        if found.entries % ROWS == 0 {
+        if found.entries.is_multiple_of(ROWS) {
             ensure!(!stop(), STOPPED);
         }
     }
