@@ -105,7 +105,7 @@ compare: ## measures the four side by side, in about 15 minutes after its first 
 	$(if $(filter peer,$(ARGS)),deploy/tools.sh packages && tools/compare/peer/build.sh "$(RELEASE)")
 	@"$(RELEASE)/compare" $(ARGS)
 
-claims: ## measures what the course's lectures claim, in about seven minutes (ARGS="--only 4"): docs/claims.md
+claims: ## measures what the course's lectures claim, in about five minutes (ARGS="--only 4"): docs/claims.md
 	@deploy/rabbitmq.sh install
 	cargo build --release --workspace --bins --locked
 	@"$(RELEASE)/compare" claims $(ARGS)

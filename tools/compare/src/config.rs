@@ -37,7 +37,7 @@ pub enum Command {
     Streams(Streams),
     /// The same system in Go beside ours, in turn: ratios
     Peer(Peer),
-    /// What the lectures of the course claim, and what a run shows of it; about seven minutes
+    /// What the lectures of the course claim, and what a run shows of it; about five minutes
     Claims(Claims),
     /// Compares two reports
     Diff {

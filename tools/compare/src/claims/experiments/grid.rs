@@ -1,4 +1,5 @@
-//! Throughput, latency and CPU time by transport, payload and concurrency, as `compare` itself measures them.
+//! Throughput, latency and CPU time by transport, payload and concurrency, as `compare` itself measures them, with a call
+//! for each entry: the lectures speak of calls, and those that entries share hide what one costs.
 
 use proto::Transport;
 
@@ -20,7 +21,8 @@ const CLIENTS: [usize; 2] = [1, BASE_CALLERS];
 
 /// Measures all cells in turn.
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<Grid> {
-    let mut site = bench.site("grid").await?;
+    let own_calls = [("BROKER_COALESCE".to_owned(), "off".to_owned())];
+    let mut site = bench.site_with("grid", &own_calls).await?;
     let cells = cells();
     for subject in Subject::ALL {
         let cell = Cell { subject, ..closed(Transport::Rpc, BASE_PAYLOAD, BASE_CALLERS) };
@@ -51,7 +53,7 @@ const fn closed(transport: Transport, payload_bytes: usize, callers: usize) -> C
     Cell {
         subject: Subject::Transport(transport),
         store: Keeping::Synced,
-        calls: Calls::Shared,
+        calls: Calls::Own,
         payload_bytes,
         batch: 1,
         shape: Shape::Closed { callers },

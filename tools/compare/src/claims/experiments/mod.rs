@@ -51,7 +51,7 @@ struct Length {
     warm_up: Duration,
 }
 
-/// About seven minutes in all.
+/// About five minutes in all.
 const USUAL: Length =
     Length { repetitions: 7, cell: Duration::from_millis(700), warm_up: Duration::from_secs(2) };
 
@@ -62,8 +62,13 @@ const QUICK: Length =
 impl Bench {
     /// Broker, logger and listener with an empty store and a virtual host of their own.
     async fn site(&mut self, name: &str) -> anyhow::Result<Site> {
+        self.site_with(name, &[]).await
+    }
+
+    /// The same, with settings that differ from their defaults.
+    async fn site_with(&mut self, name: &str, settings: &[(String, String)]) -> anyhow::Result<Site> {
         let amqp_url = self.node.add_virtual_host(name).await?;
-        Site::start(&self.binaries, &amqp_url, Keeping::Synced, &[]).await
+        Site::start(&self.binaries, &amqp_url, Keeping::Synced, settings).await
     }
 }
 
