@@ -193,7 +193,8 @@ async fn groups(stack: &Stack, transport: Transport) -> (f64, f64) {
     (number("transport_group_entries_count"), number("transport_group_entries_sum"))
 }
 
-async fn scrape(service: SocketAddr) -> Scrape {
+/// The metrics of a service.
+pub(crate) async fn scrape(service: SocketAddr) -> Scrape {
     let answer = client().get(format!("{}://{service}/metrics", tls::scheme())).send().await;
     let text = answer.expect("an answer").text().await.expect("text");
     Scrape::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))

@@ -21,7 +21,7 @@ use tests::{
 };
 use transport::Endpoints;
 
-use crate::cli;
+use crate::{cli, coalescing::scrape};
 
 const LOGGERS: usize = 3;
 const CLIENTS: usize = 16;
@@ -77,18 +77,12 @@ impl Several {
     }
 
     /// How many calls a logger has been given over each direct transport.
-    async fn calls(&self, logger: usize) -> anyhow::Result<Vec<u64>> {
-        let at = self.loggers[logger].logger_at.http;
-        let url = format!("{}://{}/metrics", self.stack.scheme(), self.stack.broker_at);
-        let text = client().get(url).send().await?.text().await?;
+    async fn calls(&self, logger: usize) -> Vec<f64> {
+        let at = self.loggers[logger].logger_at.http.to_string();
+        let shown = scrape(self.stack.broker_at).await;
         let of = |transport: &Transport| {
-            let labels = [format!(r#"transport="{transport}""#), format!(r#"logger="{at}""#)];
-            let is_it = |line: &&str| {
-                line.starts_with("transport_logger_calls_total{")
-                    && labels.iter().all(|label| line.contains(label))
-            };
-            let value = text.lines().find(is_it).and_then(|line| line.rsplit(' ').next());
-            Ok(value.map(str::parse).transpose()?.unwrap_or_default())
+            let labels = [("transport", transport.as_str()), ("logger", &at)];
+            shown.value("transport_logger_calls_total", &labels).unwrap_or_default()
         };
         DIRECT.iter().map(of).collect()
     }
@@ -162,13 +156,13 @@ async fn a_frozen_logger_gets_no_calls_after_a_second() -> anyhow::Result<()> {
     let begun = Instant::now();
     several.until_all(2, false).await;
     let noticed_after = begun.elapsed();
-    let before = several.calls(2).await?;
+    let before = several.calls(2).await;
     let earlier = load.stop().await?;
     let load = several.load(&DIRECT);
     load.goes_on(800).await?;
     assert!(is_undisturbed(&load), "{} accepted of {}", load.accepted(), load.answered());
-    assert_eq!(several.calls(2).await?, before, "it was given calls");
-    assert!(several.calls(1).await?.iter().all(|calls| *calls > 0), "the others were");
+    assert_eq!(several.calls(2).await, before, "it was given calls");
+    assert!(several.calls(1).await.iter().all(|calls| *calls > 0.0), "the others were");
     assert!(noticed_after < 5 * NOTICED, "{noticed_after:?}");
     let mut ledger = load.stop().await?;
     ledger.merge(earlier);

@@ -92,7 +92,11 @@ impl Dialer {
     }
 }
 
-async fn in_time<T>(
+/// What an operation of the network comes to within its limit.
+///
+/// # Errors
+/// Its own, or that it is late.
+pub(crate) async fn in_time<T>(
     limit: Duration,
     late: &'static str,
     work: impl Future<Output = io::Result<T>>,

@@ -34,8 +34,8 @@ pub struct Endpoints {
 pub enum EndpointsError {
     /// They are of different lengths.
     #[error(
-        "LOGGER_HTTP_URL has {http}, LOGGER_RPC_ADDR {rpc} and LOGGER_GRPC_URL {grpc} of the loggers' addresses: the first of \
-         each is one logger, the second another, so all three need as many (one that is not set has one)"
+        "LOGGER_HTTP_URL has {http}, LOGGER_RPC_ADDR {rpc} and LOGGER_GRPC_URL {grpc} of the loggers' addresses: list \
+         the same loggers in all three, in the same order (a setting that is not set has one)"
     )]
     Uneven {
         /// Loggers of the first.
@@ -163,8 +163,8 @@ impl LoggerAddress {
         (same && !is_ip).then_some(http)
     }
 
-    /// Its address for a transport, in words.
-    fn told(&self, direct: Direct) -> String {
+    /// Its address for a transport, in words: what the settings must not have twice, and what it is called.
+    pub(crate) fn told(&self, direct: Direct) -> String {
         let (host, port) = self.authority(direct);
         match direct {
             // Behind one host, paths may lead to different ones.
@@ -173,16 +173,10 @@ impl LoggerAddress {
         }
     }
 
-    /// Host and port as the setting has them, for HTTP.
-    pub(crate) fn place(&self) -> String {
-        let (host, port) = self.http.authority();
-        format!("{host}:{port}")
-    }
-
-    /// The same, with the address that is meant instead of the name.
+    /// Its address for HTTP, with the IP address that is meant instead of the name.
     pub(crate) fn shown(&self) -> String {
         let (_, port) = self.http.authority();
-        self.ip.map_or_else(|| self.place(), |ip| SocketAddr::new(ip, port).to_string())
+        self.ip.map_or_else(|| self.told(Direct::Http), |ip| SocketAddr::new(ip, port).to_string())
     }
 }
 
@@ -226,7 +220,7 @@ mod tests {
     fn the_same_place_of_each_list_is_one_logger_and_lists_of_other_lengths_are_refused() {
         let two = endpoints("http://a:1,http://b:1", "a:2,b:2", "http://a:3,http://b:3");
         assert_eq!(two.check(), Ok(()));
-        let places = two.loggers().iter().map(LoggerAddress::place).collect::<Vec<_>>();
+        let places = two.loggers().iter().map(|logger| logger.told(Direct::Http)).collect::<Vec<_>>();
         assert_eq!(places, ["a:1", "b:1"]);
         assert_eq!(two.loggers()[1].authority(Direct::Grpc), ("b".to_owned(), 3));
         let other = endpoints("http://a:1,http://b:1", "a:2,b:2", "http://a:3");

@@ -34,7 +34,9 @@ pub(crate) struct Logger {
 }
 
 impl Logger {
-    pub(crate) async fn start(answers: Answers) -> Self {
+    pub(crate) async fn start(
+        answers: impl Fn(&str, &[String]) -> (u16, Value) + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1:0", answers).await
     }
 
@@ -97,6 +99,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
             return None;
         }
         let text = String::from_utf8_lossy(&bytes);
+        if text.starts_with("GET ") && text.ends_with("\r\n\r\n") {
+            return Some((text.split(' ').nth(1).expect("a path").to_owned(), Vec::new()));
+        }
         if let Some((head, body)) = text.split_once("\r\n\r\n")
             && let Ok(body) = serde_json::from_str::<Value>(body)
         {

@@ -1,6 +1,6 @@
 //! The loggers, one or several on one store, and which of them gets a call.
 //!
-//! With one there is nothing to choose: a call goes to its clients, and nothing is counted or locked. Of several the
+//! With one there is nothing to choose: a call goes to its clients, and nothing is drawn or counted. Of several the
 //! one with fewer calls in flight of two that are drawn gets it. What that one certainly has not stored goes on to one
 //! other, within the deadline: more than one would multiply an overload. What is unknown stays so.
 
@@ -13,13 +13,14 @@ mod state;
 
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     io,
     net::IpAddr,
     ops::Deref,
     sync::{Arc, Mutex},
 };
 
-use futures_util::future::{join_all, select_ok};
+use futures_util::future::select_ok;
 use proto::{Batch, BatchMode, Direct, Failure, LogEntry};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
@@ -50,7 +51,6 @@ pub(crate) struct Loggers {
     wires: Wires,
     /// Every logger that there ever was, by its label: for what the metrics have of it.
     shown: Mutex<BTreeSet<Arc<str>>>,
-    _looking: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ enum Set {
     /// As the settings have them.
     Fixed(Vec<Arc<Logger>>),
     /// As their names lead.
-    Changing(watch::Receiver<All>),
+    Changing { now: watch::Receiver<All>, _looking: JoinSet<Infallible> },
 }
 
 /// The loggers of a moment.
@@ -98,15 +98,15 @@ impl Loggers {
             }
         };
         let entries: Vec<Entry> = addresses.into_iter().map(|address| Entry::new(make(address, 0))).collect();
-        let mut looking = JoinSet::new();
         let set = if entries.iter().any(Entry::has_name) {
-            let (publish, loggers) = watch::channel(all_of(&entries));
+            let (publish, now) = watch::channel(all_of(&entries));
+            let mut looking = JoinSet::new();
             looking.spawn(keep_looking(entries, make, publish, look_up));
-            Set::Changing(loggers)
+            Set::Changing { now, _looking: looking }
         } else {
             Set::Fixed(all_of(&entries).to_vec())
         };
-        Loggers { set, wires, shown: Mutex::default(), _looking: looking }
+        Loggers { set, wires, shown: Mutex::default() }
     }
 
     /// Delivers a batch, of one entry or many.
@@ -181,7 +181,7 @@ impl Loggers {
 
     /// Waits until each client that connects by itself has tried to, for the first time.
     pub(crate) async fn tried(&self) {
-        join_all(self.now().iter().map(|logger| logger.clients.rpc.tried())).await;
+        names::tried(&self.now()).await;
     }
 
     /// Whether the loggers take batches, as far as is known.
@@ -197,7 +197,7 @@ impl Loggers {
     fn now(&self) -> Now<'_> {
         match &self.set {
             Set::Fixed(loggers) => Now::Fixed(loggers),
-            Set::Changing(loggers) => Now::Changing(Arc::clone(&loggers.borrow())),
+            Set::Changing { now, .. } => Now::Changing(Arc::clone(&now.borrow())),
         }
     }
 

@@ -2,14 +2,18 @@
 
 use std::{io, net::IpAddr};
 
-/// The addresses that a name leads to, in one order whoever asks; none if it leads to one alone, which is then dialled by its
-/// name. Of the two families it is the one with more: the other one's are mostly those of the same machines.
+use crate::{CONNECT_TIMEOUT, dial::in_time};
+
+/// The addresses of a name, sorted; none if it has only one: that logger is dialled by name. Of the two families it is the
+/// one with more: the other one's are mostly those of the same machines.
 ///
 /// # Errors
-/// If it cannot be looked up.
+/// If it cannot be looked up, or not in time.
 pub(crate) async fn addresses_of(name: String) -> io::Result<Vec<IpAddr>> {
+    let late = "it took too long to look the name up";
     // The port is not looked at.
-    let found = tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip());
+    let found = in_time(CONNECT_TIMEOUT, late, tokio::net::lookup_host((name, 0))).await?;
+    let found = found.map(|address| address.ip());
     let (mut v4, mut v6): (Vec<IpAddr>, Vec<IpAddr>) = found.partition(IpAddr::is_ipv4);
     for addresses in [&mut v4, &mut v6] {
         addresses.sort_unstable();

@@ -77,12 +77,7 @@ enum Ending {
 struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Ending>>>);
 
 impl NetRpc {
-    /// Makes the client; it dials in the background, again and again.
-    pub fn new(settings: &Settings) -> Self {
-        Self::to(&settings.endpoints.first(), settings, &Arc::default())
-    }
-
-    /// The same for a logger of several, whose bytes are counted together.
+    /// Makes the client; it dials in the background, again and again. The bytes of several loggers are counted together.
     pub(crate) fn to(logger: &LoggerAddress, settings: &Settings, wire: &Arc<Wire>) -> Self {
         NetRpc { kept: Kept::new(logger, settings, wire), came_by: settings.came_by }
     }

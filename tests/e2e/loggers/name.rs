@@ -11,7 +11,7 @@ use certs::{Authority, Validity};
 use reqwest::Client;
 use rig::{Launch, Process};
 use serde_json::{Value, json};
-use tests::{DIRECT, SOON, eventually, process, tls};
+use tests::{DIRECT, SOON, eventually, process, prometheus::Scrape, tls};
 
 /// For which the loggers have a certificate, which names none of their addresses.
 const NAME: &str = "logger";
@@ -124,14 +124,12 @@ async fn each_address_of_a_name_is_a_logger_with_the_certificate_of_the_name() {
     broker.has(&[at(2), at(3)]).await;
     broker.send_by_each(40).await;
     let metrics = broker.get("/metrics").await;
+    let shown = Scrape::parse(&metrics).unwrap_or_else(|error| panic!("{error}\n{metrics}"));
     for transport in DIRECT {
         for number in 0..2 {
-            let series = metrics.lines().find(|line| {
-                line.starts_with("transport_logger_calls_total{")
-                    && line.contains(&format!(r#"transport="{transport}""#))
-                    && line.contains(&format!(r#"logger="{NAME}:{http}#{number}""#))
-            });
-            let calls = series.and_then(|line| line.rsplit(' ').next()).and_then(|calls| calls.parse().ok());
+            let logger = format!("{NAME}:{http}#{number}");
+            let labels = [("transport", transport.as_str()), ("logger", &logger)];
+            let calls = shown.value("transport_logger_calls_total", &labels);
             assert!(calls.unwrap_or(0.0) >= 5.0, "{transport}, logger {number}: {metrics}");
         }
     }

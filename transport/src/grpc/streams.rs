@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{LOGGER, Reason, client, endpoint, entry_result, is_connect};
 use crate::{
-    CONNECT_TIMEOUT, Settings,
+    Settings,
     dial::Dialer,
     endpoints::LoggerAddress,
     lookup::addresses_of,
@@ -151,9 +151,11 @@ impl Streams {
     async fn now(&self) -> Vec<LoggerAddress> {
         let each = self.loggers.iter().map(async |logger| {
             let Some(name) = logger.name() else { return vec![logger.clone()] };
-            let found = tokio::time::timeout(CONNECT_TIMEOUT, addresses_of(name)).await;
-            let ips = found.ok().and_then(Result::ok).filter(|ips| !ips.is_empty());
-            ips.map_or_else(|| vec![logger.clone()], |ips| ips.into_iter().map(|ip| logger.at(ip)).collect())
+            let ips = addresses_of(name).await.unwrap_or_default();
+            if ips.is_empty() {
+                return vec![logger.clone()];
+            }
+            ips.into_iter().map(|ip| logger.at(ip)).collect()
         });
         join_all(each).await.concat()
     }
@@ -176,7 +178,8 @@ async fn serves(channel: Channel) -> Result<(), Failure> {
         }
         Ok(_) => Ok(()),
         Err(status) if matches!(status.code(), tonic::Code::Unimplemented | tonic::Code::NotFound) => Ok(()),
-        Err(status) => Err(failure(status)),
+        // No entry has been sent.
+        Err(status) => Err(Failure::unreachable(LOGGER).because(Reason(status))),
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::{
     convert::Infallible,
-    net::IpAddr,
     sync::{Arc, OnceLock},
 };
 
 use ::metrics::Counter;
-use proto::{Batch, BatchMode, Certainty, Direct, Failure, LogEntry};
+use proto::{Batch, BatchMode, Direct, Failure, LogEntry};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    rest::said,
+    rest::{is_not_stored, said},
     standing::{Said, Standing},
 };
 use crate::{
@@ -59,8 +58,8 @@ impl Logger {
         is_of_several: bool,
     ) -> Self {
         let label: Arc<str> = match address.ip {
-            Some(_) => format!("{}#{number}", address.place()).into(),
-            None => address.place().into(),
+            Some(_) => format!("{}#{number}", address.told(Direct::Http)).into(),
+            None => address.told(Direct::Http).into(),
         };
         let clients = Arc::new(Clients::to(&address, settings, wires));
         let standings = Arc::new(Direct::ALL.map(|direct| Standing::new(Arc::clone(&label), direct)));
@@ -82,11 +81,6 @@ impl Logger {
         let readyz = Probe::to(&address.http, settings.tls.as_ref(), address.ip);
         let calls = Default::default();
         Logger { label, address, number, clients, standings, calls, readyz, _probers: probers }
-    }
-
-    /// The one of its name's addresses that it is at.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        self.address.ip
     }
 
     #[cfg(test)]
@@ -125,10 +119,7 @@ impl Logger {
         let answer = self.clients.ping(direct).await;
         match &answer {
             Ok(()) => self.standing(direct).put_back(),
-            Err(failure) if failure.certainty() == Certainty::NotStored => {
-                let usual = failure.code == proto::Code::Overloaded;
-                self.standing(direct).take_out(failure.code.as_str(), usual);
-            }
+            Err(failure) if is_not_stored(failure) => self.standing(direct).refused(failure.code),
             Err(_) => {}
         }
         answer
@@ -139,13 +130,18 @@ impl Logger {
     /// # Errors
     /// If it cannot be reached.
     pub(super) async fn read(&self, path_and_query: &str) -> Result<(u16, bytes::Bytes), Failure> {
-        let call = self.standing(Direct::Http).begin();
+        let standing = self.standing(Direct::Http);
+        let call = standing.begin();
         let answer = self.clients.http.read(path_and_query).await;
-        call.ended(match &answer {
-            Ok(_) => Said::Answer,
-            Err(failure) if failure.certainty() == Certainty::NotStored => Said::Refusal(failure.code),
-            Err(_) => Said::Nothing,
-        });
+        match &answer {
+            // It is there; whether it could store an entry, no read shows.
+            Ok(_) => {
+                standing.hear();
+                call.ended(Said::Nothing);
+            }
+            Err(failure) if is_not_stored(failure) => call.ended(Said::Refusal(failure.code)),
+            Err(_) => call.ended(Said::Nothing),
+        }
         answer
     }
 }

@@ -1,8 +1,9 @@
 //! Names that lead to several loggers, such as `tasks.logger` in a Swarm, or that of a headless Service: each of their
 //! addresses is one.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::logger::Logger;
@@ -47,21 +48,17 @@ impl Entry {
         most: usize,
         make: &impl Fn(LoggerAddress, usize) -> Logger,
     ) -> bool {
-        if ips.len() > most {
-            tracing::warn!(
-                name = self.name,
-                addresses = ips.len(),
-                most,
-                "too many loggers: some get no calls"
-            );
-            ips.truncate(most);
-        }
+        let found = ips.len();
+        ips.truncate(most);
         let wanted: Vec<Option<IpAddr>> =
             if ips.is_empty() { vec![None] } else { ips.into_iter().map(Some).collect() };
-        if self.loggers.iter().map(|logger| logger.ip()).eq(wanted.iter().copied()) {
+        if self.loggers.iter().map(|logger| logger.address.ip).eq(wanted.iter().copied()) {
             return false;
         }
-        let kept = |ip: Option<IpAddr>| self.loggers.iter().find(|logger| logger.ip() == ip);
+        if found > most {
+            tracing::warn!(name = self.name, addresses = found, most, "too many loggers: some get no calls");
+        }
+        let kept = |ip: Option<IpAddr>| self.loggers.iter().find(|logger| logger.address.ip == ip);
         let mut numbers: Vec<usize> =
             wanted.iter().filter_map(|ip| kept(*ip)).map(|logger| logger.number).collect();
         let mut next = |ip: Option<IpAddr>| {
@@ -86,11 +83,11 @@ pub(super) async fn keep_looking<F>(
     make: impl Fn(LoggerAddress, usize) -> Logger,
     publish: watch::Sender<All>,
     look_up: impl Fn(String) -> F,
-) where
+) -> Infallible
+where
     F: Future<Output = io::Result<Vec<IpAddr>>>,
 {
-    // Ends when nobody calls a logger any more.
-    while !publish.is_closed() {
+    loop {
         let mut is_changed = false;
         for at in 0..entries.len() {
             let Some(name) = entries[at].name.clone() else { continue };
@@ -102,10 +99,11 @@ pub(super) async fn keep_looking<F>(
         }
         if is_changed {
             let all = all_of(&entries);
-            connected(&all).await;
+            // One that takes longer refuses its first call, which goes on to another.
+            let _ = tokio::time::timeout(CONNECT_PATIENCE, tried(&all)).await;
             let loggers: Vec<String> = all.iter().map(|logger| logger.address.shown()).collect();
             publish.send_replace(all);
-            tracing::info!(loggers = loggers.join(", "), "the loggers are others now");
+            tracing::info!(loggers = loggers.join(", "), "the set of loggers has changed");
         }
         tokio::time::sleep(LOOKUP_INTERVAL).await;
     }
@@ -114,16 +112,10 @@ pub(super) async fn keep_looking<F>(
 /// How many loggers the entry at this position may have beside the others.
 fn room_for(entries: &[Entry], position: usize) -> usize {
     let others = entries.iter().enumerate().filter(|(at, _)| *at != position);
-    MOST_ADDRESSES.saturating_sub(others.map(|(_, entry)| entry.loggers.len()).sum()).max(1)
+    MOST_ADDRESSES - others.map(|(_, entry)| entry.loggers.len()).sum::<usize>()
 }
 
-/// Waits until those that connect in the background have tried to.
-async fn connected(loggers: &[Arc<Logger>]) {
-    let tried = async {
-        for logger in loggers {
-            logger.clients.rpc.tried().await;
-        }
-    };
-    // One that takes longer refuses its first call, which goes on to another.
-    let _ = tokio::time::timeout(CONNECT_PATIENCE, tried).await;
+/// Waits until each client that connects by itself has tried to, for the first time.
+pub(super) async fn tried(loggers: &[Arc<Logger>]) {
+    join_all(loggers.iter().map(|logger| logger.clients.rpc.tried())).await;
 }

@@ -82,7 +82,7 @@ fn refusal(failure: &Failure) -> Said {
     Said::Refusal(failure.code)
 }
 
-fn is_not_stored(failure: &Failure) -> bool {
+pub(super) fn is_not_stored(failure: &Failure) -> bool {
     failure.certainty() == Certainty::NotStored
 }
 

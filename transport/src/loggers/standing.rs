@@ -8,7 +8,10 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -41,6 +44,8 @@ pub(super) struct Standing {
     answered: AtomicU64,
     /// Since when it gets no calls; 0: it gets them.
     out: AtomicU64,
+    /// Whether that was worth a line in the log: then its end is, too.
+    is_unusual: AtomicBool,
     /// Told when it gets no more.
     going_out: Notify,
 }
@@ -73,6 +78,7 @@ impl Standing {
             heard: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             out: AtomicU64::new(0),
+            is_unusual: AtomicBool::new(false),
             going_out: Notify::new(),
         }
     }
@@ -106,7 +112,8 @@ impl Standing {
         if self.in_flight() == 0 {
             self.heard.store(begun, Relaxed);
         }
-        self.in_flight.fetch_add(1, Relaxed);
+        // Who sees it counted also sees when it began.
+        self.in_flight.fetch_add(1, Release);
         Call { standing: self, begun }
     }
 
@@ -132,16 +139,27 @@ impl Standing {
     pub(super) fn put_back(&self) {
         // What it does comes before what it tells, here and below.
         self.hear();
-        if self.out.swap(0, Relaxed) != 0 {
-            tracing::info!(logger = %self.logger, transport = %self.direct, "the logger gets calls again");
+        if self.out.swap(0, Relaxed) == 0 {
+            return;
+        }
+        let (logger, transport) = (&*self.logger, self.direct);
+        if self.is_unusual.swap(false, Relaxed) {
+            tracing::info!(logger, %transport, "the logger gets calls again");
+        } else {
+            tracing::debug!(logger, %transport, "the logger gets calls again");
         }
     }
 
-    /// It could store none.
-    pub(super) fn take_out(&self, reason: &str, is_usual: bool) {
+    /// It could store none, and says so. An overload comes and goes with its callers.
+    pub(super) fn refused(&self, code: Code) {
+        self.take_out(code.as_str(), code == Code::Overloaded);
+    }
+
+    fn take_out(&self, reason: &str, is_usual: bool) {
         if self.out.compare_exchange(0, self.now(), Relaxed, Relaxed).is_err() {
             return;
         }
+        self.is_unusual.store(!is_usual, Relaxed);
         self.going_out.notify_one();
         let (logger, transport) = (&*self.logger, self.direct);
         if is_usual {
@@ -151,15 +169,19 @@ impl Standing {
         }
     }
 
-    fn hear(&self) {
+    /// It has answered something, which says that it is there, and not that it could store an entry.
+    pub(super) fn hear(&self) {
         let now = self.now();
         self.heard.store(now, Relaxed);
         self.answered.store(now, Relaxed);
     }
 
     fn is_silent(&self) -> bool {
+        if self.in_flight.load(Acquire) == 0 {
+            return false;
+        }
         let heard = Duration::from_micros(self.heard.load(Relaxed));
-        self.in_flight() > 0 && self.epoch.elapsed().saturating_sub(heard) > SILENCE
+        self.epoch.elapsed().saturating_sub(heard) > SILENCE
     }
 
     /// In microseconds, and never 0.
@@ -181,7 +203,7 @@ impl Call<'_> {
                     standing.put_back();
                 }
             }
-            Said::Refusal(code) => standing.take_out(code.as_str(), code == Code::Overloaded),
+            Said::Refusal(code) => standing.refused(code),
             Said::Nothing => {}
         }
     }
@@ -221,7 +243,7 @@ mod tests {
         standing.begin().ended(Said::Refusal(Code::Draining));
         assert!(!standing.takes_calls());
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(!standing.takes_calls(), "time alone mends nothing");
+        assert!(!standing.takes_calls(), "time alone does not put it back");
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ fn nearly_full(path: &str, names: &[String]) -> (u16, Value) {
 }
 
 async fn start(answers: impl Fn(&str, &[String]) -> (u16, Value) + Send + Sync + 'static) -> Fake {
-    let fake = Fake::start_at("127.0.0.1:0", answers).await;
+    let fake = Fake::start(answers).await;
     fake.answers_all();
     fake
 }
@@ -183,7 +183,7 @@ async fn what_is_unknown_stays_unknown() {
 async fn of_a_batch_those_that_are_certainly_not_stored_go_on_together() {
     let fakes = [start(nearly_full).await, start(as_ours).await];
     let loggers = loggers(&fakes);
-    // Whoever has fewer calls in flight gets it.
+    // The one with fewer calls in flight gets it.
     let now = loggers.now();
     let _busy = now[1].standing(Direct::Http).begin();
     let sent = loggers.sends(&["good", "full", "conflict", "full", "good"], BatchMode::Each).await;
@@ -236,6 +236,21 @@ impl Name {
             &Settings { endpoints, ..settings(&["http://127.0.0.1:1".to_owned()]) },
             look_up,
         )
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_is_answered_does_not_put_back_one_that_cannot_store() {
+    let reads_alone = |path: &str, names: &[String]| {
+        if path.starts_with("/logs?") { (200, json!({})) } else { draining(path, names) }
+    };
+    let loggers = loggers(&[start(reads_alone).await, start(reads_alone).await]);
+    let get_calls = || loggers.now().iter().filter(|one| one.standing(Direct::Http).takes_calls()).count();
+    assert_eq!(loggers.sends_one("entry").await, Err(Code::Draining));
+    assert_eq!(get_calls(), 0, "both have refused it");
+    for _ in 0..10 {
+        let (status, _) = loggers.read("/logs?limit=1").await.expect("it answers");
+        assert_eq!((status, get_calls()), (200, 0));
     }
 }
 

@@ -22,8 +22,9 @@ pub const DECLARE_TIMEOUT: Duration = Duration::from_secs(10);
 /// RabbitMQ's mark of a message that is to survive a restart.
 pub(super) const PERSISTENT: u8 = 2;
 
-/// Opens a connection to RabbitMQ: to the first of its nodes that takes one, in turn from one that is drawn. lapin's I/O stops for publishes and acknowledgements alike while RabbitMQ
-/// is short of memory, so whoever consumes must have one of its own.
+/// Opens a connection to RabbitMQ: to the first of its nodes that takes one, in turn from one that is drawn. lapin's I/O
+/// stops for publishes and acknowledgements alike while RabbitMQ is short of memory, so whoever consumes must have one of
+/// its own.
 ///
 /// # Errors
 /// If RabbitMQ refuses, or does not answer in time.
