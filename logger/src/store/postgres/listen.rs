@@ -115,10 +115,11 @@ async fn listen(servers: &Servers, news: &News, again: bool) -> Result<(), Cause
     let (told, mut heard) = watch::channel(0);
     let told = Arc::new(told);
     let tell = move |message: AsyncMessage| {
-        if let AsyncMessage::Notification(notification) = message {
-            // One that tells of deleted entries has no number.
-            let last = notification.payload().parse::<i64>().unwrap_or_default();
-            told.send_if_modified(|newest| last > std::mem::replace(newest, last.max(*newest)));
+        // They come in the order of commits, so the latest is the newest. One that tells of deleted entries has no number.
+        if let AsyncMessage::Notification(notification) = message
+            && let Ok(last) = notification.payload().parse()
+        {
+            told.send_replace(last);
         }
     };
     let connected = timeout(ANSWER, servers.connect(tell)).await;

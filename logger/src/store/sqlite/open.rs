@@ -140,24 +140,37 @@ fn weaken(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn look_for_damage(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let interrupt = connection.get_interrupt_handle();
-    let (done, wait_for_done) = mpsc::channel::<()>();
-    let verdict = thread::scope(|scope| {
-        scope.spawn(move || {
-            if wait_for_done.recv_timeout(CHECK_TIME) == Err(RecvTimeoutError::Timeout) {
-                interrupt.interrupt();
-            }
-        });
-        let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-        drop(done);
-        verdict
-    });
+    let check = || connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    let verdict = until(connection, CHECK_TIME, || true, check);
     match verdict {
         Ok(verdict) if verdict == "ok" => Ok(()),
         Ok(detail) => Err(OpenError::Damaged { path: path.to_owned(), detail }),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
         Err(error) => Err(open_error(path, error)),
     }
+}
+
+/// Lets SQLite work, asks every `poll` whether it is to end, and interrupts it then.
+pub(super) fn until<T>(
+    connection: &Connection,
+    poll: Duration,
+    is_to_end: impl Fn() -> bool + Send,
+    work: impl FnOnce() -> T,
+) -> T {
+    let interrupt = connection.get_interrupt_handle();
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
+                if is_to_end() {
+                    interrupt.interrupt();
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// What an error of SQLite means for the file.

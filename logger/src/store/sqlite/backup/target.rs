@@ -80,22 +80,27 @@ impl Target {
     pub(super) fn publish(self) -> anyhow::Result<u64> {
         let bytes = self.file.metadata()?.len();
         let named = self.named.display();
+        let parent = self.named.parent().with_context(|| format!("{named} has no directory"))?;
+        let directory = File::open(parent).with_context(|| format!("opening {}", parent.display()))?;
         match rename_to_nothing(&self.partial, &self.named) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 bail!("{named} was created meanwhile, and a backup overwrites nothing: name another file")
             }
             renamed => renamed.with_context(|| format!("naming {named}"))?,
         }
-        let directory = self.named.parent().with_context(|| format!("{named} has no directory"))?;
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.with_context(|| format!("syncing {}", directory.display()))?;
+        directory.sync_all().with_context(|| {
+            format!(
+                "{named} is whole and verified, but its name may not survive a power loss: syncing {}",
+                parent.display()
+            )
+        })?;
         Ok(bytes)
     }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
-        for suffix in ["", "-journal"] {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
             // Once it is published there is none.
             let _ = fs::remove_file(with_suffix(&self.partial, suffix));
         }

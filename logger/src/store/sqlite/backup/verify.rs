@@ -1,10 +1,5 @@
 //! Reads a backup as a whole: what SQLite can say of it, and the checksum of every row.
 
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-};
-
 use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -28,9 +23,8 @@ pub(super) fn verify(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> anyhow::Result<BackedUp> {
     let copy = open::open_read_only(target.path())?;
-    let verdict = until_stopped(&copy, stop, || {
-        copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
-    });
+    let check = || copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    let verdict = open::until(&copy, POLL, stop, check);
     ensure!(!stop(), STOPPED);
     let verdict = verdict.context("checking the copy")?;
     if verdict != "ok" {
@@ -77,26 +71,4 @@ fn is_readable(store: &Connection, unreadable: &Unreadable) -> anyhow::Result<bo
 fn columns(connection: &Connection) -> rusqlite::Result<String> {
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(if version < 2 { row::COLUMNS.replace("checksum", "NULL") } else { row::COLUMNS.to_owned() })
-}
-
-/// Lets SQLite work, and interrupts it when it is to stop.
-fn until_stopped<T>(
-    connection: &Connection,
-    stop: &(dyn Fn() -> bool + Sync),
-    work: impl FnOnce() -> T,
-) -> T {
-    let interrupt = connection.get_interrupt_handle();
-    let (done, is_done) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            while is_done.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-                if stop() {
-                    interrupt.interrupt();
-                }
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
 }

@@ -58,15 +58,10 @@ fn a_backup_of_a_store_in_use_is_one_file_that_opens_with_all_that_was_stored() 
 fn what_is_stored_meanwhile_neither_ends_nor_lengthens_a_backup() -> anyhow::Result<()> {
     let (own, url, mut store) = new_sqlite();
     fill(&mut store, 0..6_000);
-    let ended = AtomicBool::new(false);
     let done = thread::scope(|scope| {
-        let backup = scope.spawn(|| {
-            let done = back_up(&url, &own.path().join("copy.db"));
-            ended.store(true, Ordering::SeqCst);
-            done
-        });
+        let backup = scope.spawn(|| back_up(&url, &own.path().join("copy.db")));
         let mut next = 6_000;
-        while !ended.load(Ordering::SeqCst) {
+        while !backup.is_finished() {
             fill(&mut store, next..next + 10);
             next += 10;
         }
@@ -134,7 +129,7 @@ fn a_backup_gives_way_to_a_logger_that_closes_its_store_and_begins_again() -> an
             };
             backup(&url, &own.path().join("copy.db"), &stop)
         });
-        while !reads.load(Ordering::SeqCst) {
+        while !reads.load(Ordering::SeqCst) && !backup.is_finished() {
             thread::sleep(Duration::from_millis(1));
         }
         let begun = std::time::Instant::now();
