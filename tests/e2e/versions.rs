@@ -1,7 +1,7 @@
 //! A version beside the one before: services, a store and a queue of an earlier one meet those of today.
 //!
-//! No run of the tests can build two versions. What an earlier one says and stores was recorded with its own programs, by
-//! `tests/versions/record.py`, and is held here against the programs of today, byte for byte. Real programs of two
+//! A run of the tests builds one version only. What an earlier one says and stores was recorded with its own programs by
+//! `tests/versions/record.py`, and today's programs are verified against it, byte for byte. Real programs of two
 //! versions side by side are a test that is ignored: FOURWIRE_OLD_PROGRAMS names a directory with those of before.
 
 use std::{
@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use explain::{Chunk, Recording, To};
 use lapin::{
     BasicProperties, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -33,43 +34,28 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use transport::{Delivered, Transports};
-use uuid::Uuid;
 
 /// The version whose words are recorded.
 const BEFORE: &str = "0.1.0";
 
+/// How long what was accepted may take to be stored.
+const SETTLES: Duration = Duration::from_secs(30);
+
 /// How long a program of today may take to answer a piece.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A piece of bytes that passed between a broker and a logger.
-#[derive(Debug, Clone)]
-struct Piece {
-    connection: u64,
-    to_logger: bool,
-    bytes: Vec<u8>,
-}
-
 /// What was recorded of a transport, in order of time.
-fn recording(transport: Transport) -> anyhow::Result<Vec<Piece>> {
+fn recording(transport: Transport) -> anyhow::Result<Vec<Chunk>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("versions/{BEFORE}/{transport}.ndjson"));
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let pieces = text.lines().map(|line| {
-        let piece: serde_json::Value = serde_json::from_str(line)?;
-        let hex = piece["hex"].as_str().context("hex")?;
-        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16);
-        Ok(Piece {
-            connection: piece["connection"].as_u64().context("connection")?,
-            to_logger: piece["to"] == "logger",
-            bytes: (0..hex.len()).step_by(2).map(byte).collect::<Result<_, _>>()?,
-        })
-    });
-    pieces.collect()
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(&path).with_context(name)?;
+    Ok(Recording::from_ndjson(&text).with_context(name)?.chunks)
 }
 
 /// The connection that carried the entry: the one on which most went to the logger.
-fn with_the_entry(pieces: &[Piece]) -> Vec<Piece> {
-    let mut sent: BTreeMap<u64, usize> = BTreeMap::new();
-    for piece in pieces.iter().filter(|piece| piece.to_logger) {
+fn with_the_entry(pieces: &[Chunk]) -> Vec<Chunk> {
+    let mut sent: BTreeMap<u32, usize> = BTreeMap::new();
+    for piece in pieces.iter().filter(|piece| piece.to == To::Server) {
         *sent.entry(piece.connection).or_default() += piece.bytes.len();
     }
     let most = sent.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(connection, _)| connection);
@@ -112,8 +98,8 @@ async fn what_a_broker_of_the_version_before_sends_is_stored_by_todays_logger() 
             );
         }
         let sent = entry(transport);
-        let stored = lone.all_stored().await?.into_iter().find(|stored| stored.id == sent.id());
-        let stored = stored.with_context(|| format!("{transport}: it is not stored"))?;
+        let found = async || lone.all_stored().await.ok()?.into_iter().find(|stored| stored.id == sent.id());
+        let stored = eventually(&format!("{transport}: it is stored"), found).await;
         assert_eq!(
             (stored.name.as_str(), stored.data.as_str(), stored.level, stored.created_at, stored.transport),
             (sent.name(), sent.data(), sent.level(), sent.created_at(), transport),
@@ -123,11 +109,11 @@ async fn what_a_broker_of_the_version_before_sends_is_stored_by_todays_logger() 
 }
 
 /// Says to a logger what a broker has said, waiting for an answer wherever that had one; returns what was answered.
-async fn say(to: SocketAddr, pieces: &[Piece]) -> anyhow::Result<Vec<u8>> {
+async fn say(to: SocketAddr, pieces: &[Chunk]) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(to).await?;
     let (mut said, mut waits) = (Vec::new(), false);
     for piece in pieces {
-        if piece.to_logger {
+        if piece.to == To::Server {
             stream.write_all(&piece.bytes).await?;
             waits = true;
         } else if waits {
@@ -168,16 +154,16 @@ async fn what_a_logger_of_the_version_before_answers_is_understood_by_todays_bro
 }
 
 /// Answers on each connection as a logger has answered, piece for piece.
-async fn answer_all(listener: TcpListener, pieces: Vec<Piece>) {
+async fn answer_all(listener: TcpListener, pieces: Vec<Chunk>) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(answer(stream, pieces.clone()));
     }
 }
 
-async fn answer(mut stream: TcpStream, pieces: Vec<Piece>) -> anyhow::Result<()> {
+async fn answer(mut stream: TcpStream, pieces: Vec<Chunk>) -> anyhow::Result<()> {
     let mut waits = false;
     for piece in pieces {
-        if piece.to_logger {
+        if piece.to == To::Server {
             waits = true;
         } else {
             if waits {
@@ -258,13 +244,7 @@ async fn real_programs_of_two_versions_lose_nothing_together() -> anyhow::Result
         let running = rig::Load::start(&services.broker_client(), plan);
         running.goes_on(2_000).await?;
         let ledger = running.stop().await?;
-        let accepted = ledger.accepted();
-        let all_are_there = async || {
-            let stored = services.logger_client().all_stored().await.ok()?;
-            let ids: HashSet<Uuid> = stored.iter().map(|entry| entry.id).collect();
-            accepted.is_subset(&ids).then_some(stored)
-        };
-        let stored = eventually("what was accepted is stored", all_are_there).await;
+        let stored = services.logger_client().stored_with(&ledger.accepted(), SETTLES).await?;
         let verdict = ledger.verdict(&stored, &HashSet::new());
         let said = names
             .iter()

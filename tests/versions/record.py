@@ -4,9 +4,9 @@
     git worktree add ../old 3ef3fee && (cd ../old && cargo build --locked --bin broker --bin logger)
     tests/versions/record.py ../old/target/debug tests/versions/0.1.0
 
-For each direct transport one entry is sent through the broker, and a line is written for each piece of bytes that
-passed, in order of time: {"connection": 1, "to": "logger", "hex": "…"}. The store is written as SQL. Later versions
-are held against these files by tests/e2e/versions.rs, since no run of the tests can build two versions.
+For each direct transport one entry is sent through the broker, and what passed is written as `fourwire explain --save`
+does it, in order of time. The store is written as SQL. Later versions are verified against these files by
+tests/e2e/versions.rs: a run of the tests builds one version only.
 """
 
 import json
@@ -25,6 +25,7 @@ import urllib.request
 
 TRANSPORTS = ("http", "rpc", "grpc")
 READY_S = 30
+STARTED = time.monotonic()
 
 
 class Relay:
@@ -43,14 +44,15 @@ class Relay:
             near, _ = self.listener.accept()
             far = socket.create_connection(("127.0.0.1", self.port))
             self.connections += 1
-            for source, sink, to in ((near, far, "logger"), (far, near, "broker")):
+            for source, sink, to in ((near, far, "server"), (far, near, "client")):
                 threading.Thread(target=self.pass_on, args=(self.connections, source, sink, to), daemon=True).start()
 
     def pass_on(self, connection, source, sink, to):
         while piece := source.recv(65536):
             # Before it is passed on: what answers it must come after it.
             with self.lock:
-                self.kept.append({"connection": connection, "to": to, "hex": piece.hex()})
+                at_us = int((time.monotonic() - STARTED) * 1e6)
+                self.kept.append({"at_us": at_us, "connection": connection, "to": to, "hex": piece.hex()})
             sink.sendall(piece)
         sink.shutdown(socket.SHUT_WR)
 
@@ -96,42 +98,59 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     ports = {transport: free_port() for transport in TRANSPORTS}
     relays = {transport: Relay(ports[transport]) for transport in TRANSPORTS}
-    broker_port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         store = f"{directory}/logs.db"
-        logger = subprocess.Popen([programs / "logger"], cwd=directory, env={
-            "LOGGER_STORE": f"sqlite:{store}",
-            "LOGGER_NETRPC_LISTEN": "127.0.0.1:0",
-            **{f"LOGGER_{transport.upper()}_LISTEN": f"127.0.0.1:{port}" for transport, port in ports.items()},
-        })
-        within(READY_S, lambda: ask(f"http://127.0.0.1:{ports['http']}/readyz")[0] == 200)
-        broker = subprocess.Popen([programs / "broker"], cwd=directory, env={
-            "BROKER_HTTP_LISTEN": f"127.0.0.1:{broker_port}",
-            "LOGGER_HTTP_URL": f"http://{relays['http'].address()}",
-            "LOGGER_RPC_ADDR": relays["rpc"].address(),
-            "LOGGER_GRPC_URL": f"http://{relays['grpc'].address()}",
-            # Nobody is there, and nobody is needed.
-            "AMQP_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}/%2f",
-            "LISTENER_HTTP_URL": f"http://127.0.0.1:{free_port()}",
-        })
-        url = f"http://127.0.0.1:{broker_port}"
-        within(READY_S, lambda: ask(f"{url}/openapi.json")[0] == 200)
-        time.sleep(1)
-        for number, transport in enumerate(TRANSPORTS):
-            body = {"action": "log", "transport": transport, "log": entry(number, transport)}
-            status, answer = ask(f"{url}/handle", json.dumps(body).encode())
-            if (status, answer["data"]["outcome"]) != (202, "stored"):
-                sys.exit(f"{transport}: {status} {answer}")
-        # Once more: the store counts the attempt.
-        ask(f"{url}/handle", json.dumps(body).encode())
-        kept = {transport: list(relay.kept) for transport, relay in relays.items()}
-        for process in (broker, logger):
-            process.send_signal(signal.SIGTERM)
-            process.wait(READY_S)
+        processes = []
+        try:
+            processes.append(start_logger(programs, directory, store, ports))
+            url = f"http://127.0.0.1:{free_port()}"
+            processes.append(start_broker(programs, directory, url, relays))
+            send(url)
+            kept = {transport: list(relay.kept) for transport, relay in relays.items()}
+        finally:
+            for process in reversed(processes):
+                process.send_signal(signal.SIGTERM)
+                process.wait(READY_S)
         for transport, pieces in kept.items():
             with open(out / f"{transport}.ndjson", "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(piece) + "\n" for piece in pieces)
+                head = {"fourwire_recording": 1, "wire": transport}
+                file.writelines(json.dumps(line, separators=(",", ":")) + "\n" for line in (head, *pieces))
         write_store(store, out / "store.sql")
+
+
+def start_logger(programs, directory, store, ports):
+    logger = subprocess.Popen([programs / "logger"], cwd=directory, env={
+        "LOGGER_STORE": f"sqlite:{store}",
+        "LOGGER_NETRPC_LISTEN": "127.0.0.1:0",
+        **{f"LOGGER_{transport.upper()}_LISTEN": f"127.0.0.1:{port}" for transport, port in ports.items()},
+    })
+    within(READY_S, lambda: ask(f"http://127.0.0.1:{ports['http']}/readyz")[0] == 200)
+    return logger
+
+
+def start_broker(programs, directory, url, relays):
+    broker = subprocess.Popen([programs / "broker"], cwd=directory, env={
+        "BROKER_HTTP_LISTEN": url.removeprefix("http://"),
+        "LOGGER_HTTP_URL": f"http://{relays['http'].address()}",
+        "LOGGER_RPC_ADDR": relays["rpc"].address(),
+        "LOGGER_GRPC_URL": f"http://{relays['grpc'].address()}",
+        # Nobody is there, and nobody is needed.
+        "AMQP_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}/%2f",
+        "LISTENER_HTTP_URL": f"http://127.0.0.1:{free_port()}",
+    })
+    within(READY_S, lambda: ask(f"{url}/openapi.json")[0] == 200)
+    time.sleep(1)
+    return broker
+
+
+def send(url):
+    for number, transport in enumerate(TRANSPORTS):
+        body = {"action": "log", "transport": transport, "log": entry(number, transport)}
+        status, answer = ask(f"{url}/handle", json.dumps(body).encode())
+        if (status, answer["data"]["outcome"]) != (202, "stored"):
+            sys.exit(f"{transport}: {status} {answer}")
+    # Once more: the store counts the attempt.
+    ask(f"{url}/handle", json.dumps(body).encode())
 
 
 def write_store(path, out):

@@ -1,9 +1,6 @@
 //! Faults, round by round, under load, and what the ledger says of each.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context;
 use proto::{StoredEntry, Transport};
@@ -18,7 +15,7 @@ use super::{
 };
 use crate::torture::load;
 
-/// Callers at work, and how long each rests after an entry: the machine has two cores for all 17 containers.
+/// Callers at work, and how long each rests after an entry: two cores carry all 17 containers.
 const CALLERS: usize = 24;
 const REST: Duration = Duration::from_millis(40);
 
@@ -78,14 +75,17 @@ impl Cluster {
         parts::are_whole(&self.engine).await
     }
 
+    async fn is_drained(&self) -> anyhow::Result<()> {
+        let drained = async || (queued(&self.engine).await.ok()? == 0).then_some(());
+        eventually("the queue is drained", SETTLE, drained).await
+    }
+
     /// Measures what an entry costs over each transport, by the table of the page.
-    pub async fn costs(&mut self) -> anyhow::Result<String> {
-        self.is_whole().await?;
+    pub async fn costs(&self) -> anyhow::Result<String> {
         let mut costs = Vec::new();
         for transport in Transport::ALL {
-            costs.push(cost::measure(&self.engine, &self.client, transport, &mut self.ledger).await?);
-            let drained = async || (queued(&self.engine).await.ok()? == 0).then_some(());
-            eventually("the queue is drained", SETTLE, drained).await?;
+            costs.push(cost::measure(&self.engine, &self.client, transport).await?);
+            self.is_drained().await?;
         }
         Ok(cost::table(&costs))
     }
@@ -99,7 +99,6 @@ impl Cluster {
         mut progress: impl FnMut(u32, &str),
     ) -> anyhow::Result<Outcome> {
         let mut random = StdRng::seed_from_u64(seed);
-        self.is_whole().await?;
         let watched = Watched::new(self.client.clone());
         let load = Load::start(&watched, Plan { rest: REST, ..load::plan(&Transport::ALL, CALLERS, seed) });
         let mut whole: Option<Seen> = None;
@@ -130,18 +129,10 @@ impl Cluster {
 
     /// All that is stored, once all that was accepted is, or two minutes later.
     async fn settled(&self) -> anyhow::Result<Vec<StoredEntry>> {
-        let drained = async || (queued(&self.engine).await.ok()? == 0).then_some(());
-        eventually("the queue is drained", SETTLE, drained).await?;
-        let (accepted, begun) = (self.ledger.accepted(), Instant::now());
-        loop {
-            let mut stored = self.client.all_stored().await?;
-            stored.retain(|entry| !self.before.contains(&entry.id));
-            let ids: HashSet<Uuid> = stored.iter().map(|entry| entry.id).collect();
-            // What is missing in the end is lost, and the verdict says so.
-            if accepted.is_subset(&ids) || begun.elapsed() > SETTLE {
-                return Ok(stored);
-            }
-        }
+        self.is_drained().await?;
+        let mut stored = self.client.stored_with(&self.ledger.accepted(), SETTLE).await?;
+        stored.retain(|entry| !self.before.contains(&entry.id));
+        Ok(stored)
     }
 }
 
@@ -153,9 +144,9 @@ fn broken(fault: Fault, verdict: &Verdict, seen: &Seen) -> Vec<String> {
     if fault.is_of_ours() && seen.refused_late > 0 {
         broken.push(format!("{} refused after the first second", seen.refused_late));
     }
-    if fault.is_gentle() && seen.refused + seen.unknown + seen.cut > 0 {
-        let Seen { refused, unknown, cut, .. } = seen;
-        broken.push(format!("{refused} refused, {unknown} unknown, {cut} connections lost"));
+    let Seen { refused, unknown, broken_connections, .. } = seen;
+    if fault.is_gentle() && refused + unknown + broken_connections > 0 {
+        broken.push(format!("{refused} refused, {unknown} unknown, {broken_connections} connections broken"));
     }
     broken
 }

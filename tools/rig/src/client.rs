@@ -1,6 +1,10 @@
 //! A typed client of the HTTP that the broker and the logger have in common, and of the broker's `/handle`.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    collections::HashSet,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use proto::{
@@ -72,6 +76,28 @@ impl Client {
         };
         self.each_page(all).await?;
         Ok(entries)
+    }
+
+    /// All that is stored, once these ids are among it or `within` is over: what is missing then is lost, and a verdict
+    /// says so.
+    ///
+    /// # Errors
+    /// As [`Client::all_stored`].
+    pub async fn stored_with(
+        &self,
+        ids: &HashSet<Uuid>,
+        within: Duration,
+    ) -> anyhow::Result<Vec<StoredEntry>> {
+        const PAUSE: Duration = Duration::from_millis(500);
+        let begun = Instant::now();
+        loop {
+            let stored = self.all_stored().await?;
+            let there: HashSet<Uuid> = stored.iter().map(|entry| entry.id).collect();
+            if ids.is_subset(&there) || begun.elapsed() > within {
+                return Ok(stored);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Hands over stored entries page by page, newest first, until there are no more or it is told to stop: there may
