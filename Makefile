@@ -18,7 +18,7 @@ LAB := $${CARGO_TARGET_DIR:-target}/debug/lab
 # What `make test` judges, with 50 wrong programs. Labs 2, 6 and 10 are about time: `make labs-full` judges all.
 JUDGED := 1 3 4 5 7 8 9
 .PHONY: help run shop demo key certs docs pictures lab labs-full test check container-test cluster-test schemathesis torture \
-  fuzz bench bench-store
+  compare claims fuzz bench bench-store
 
 help: ## lists the targets
 	@awk -F ':' '/^[a-z][a-z-]*:/ { name = $$1; sub(/^[^#]*(## )?/, ""); printf "  make %-13s %s\n", name, $$0 }' Makefile
@@ -80,7 +80,7 @@ container-test: ## compose, Swarm and the units of systemd, really run, with ima
 	tests/containers/swarm.sh "$(RELEASE)"
 	tests/containers/systemd.sh "$(RELEASE)"
 
-cluster-test: ## breaks the cluster of deploy/cluster in containers, under load (ONLY=text, ROUNDS=n, SEED=n, OUT=page); needs an engine
+cluster-test: ## breaks the cluster of deploy/cluster in containers, under load (ONLY=text, ROUNDS=n, SEED=n, OUT=page); needs an engine and root
 	@tests/containers/cluster.sh --engine
 	$(BUILD)
 	tests/containers/cluster.sh "$(RELEASE)" $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) \

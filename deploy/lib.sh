@@ -1,4 +1,4 @@
-# What the scripts share that install Debian's packages and start servers of their own. A script sets SELF, its own path,
+# What the scripts share that install Debian's packages, build images, and start servers of their own. A script sets SELF, its own path,
 # and sources this; for a package it has the functions `package_bin` (its programs are there) and
 # `install_package_as_root`; for a server of a run `drop_server`, which ends it and removes what it holds.
 
@@ -30,7 +30,7 @@ install_without_starting() (
     deny_service_starts "$services" >"$policy"
     chmod 755 "$policy"
   fi
-  if ! output=$( { apt_get install "$package" || { apt_get update && apt_get install "$package"; }; } 2>&1); then
+  if ! output=$(apt_install "$package" 2>&1); then
     say "$output"
     exit 1
   fi
@@ -50,6 +50,18 @@ apt_get() {
   # needrestart, where there is one, must not restart the machine's own services for this.
   DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --quiet=2 --yes --no-install-recommends \
     -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" </dev/null
+}
+
+# Installs packages, with newer lists where the ones that are there do not do.
+apt_install() { apt_get install "$@" || { apt_get update && apt_get install "$@"; }; }
+
+# --- Images -----------------------------------------------------------------------------------
+
+# Builds an image: its name, and what docker wants besides.
+build_image() {
+  local output
+  say "Making $1…"
+  output=$(docker build --quiet --tag "$@" 2>&1) || die "$output"
 }
 
 # --- A server that is there for one command ---------------------------------------------------

@@ -63,7 +63,7 @@ need python3-venv /usr/bin/python3 -c 'import ensurepip'
 if ((${#missing[@]} == 0)); then
   :
 elif ((EUID == 0)) && command -v apt-get >/dev/null; then
-  { apt_get install "${missing[@]}" || { apt_get update && apt_get install "${missing[@]}"; }; } >&2
+  apt_install "${missing[@]}" >&2
 elif sudo -n true 2>/dev/null; then
   sudo -n bash "$SELF" packages
 else

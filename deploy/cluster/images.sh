@@ -4,20 +4,16 @@
 # uses them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=deploy/lib.sh
+source deploy/lib.sh
 
 images=$(deploy/docker/offline.sh "${1:-target/release}")
 # shellcheck source=/dev/null
 source <(echo "$images")
 
-build() {
-  local output
-  echo "Making $1…" >&2
-  output=$(docker build --quiet --tag "$@" 2>&1) || { echo "$output" >&2; exit 1; }
-}
-
-build fourwire-cluster/services -f deploy/docker/Dockerfile --build-arg BUILD_IMAGE="$FOURWIRE_BUILD_IMAGE" \
+build_image fourwire-cluster/services -f deploy/docker/Dockerfile --build-arg BUILD_IMAGE="$FOURWIRE_BUILD_IMAGE" \
   --build-arg BASE_IMAGE="$FOURWIRE_BASE_IMAGE" .
-build fourwire-cluster/stands-on --build-arg BASE_IMAGE="$FOURWIRE_BASE_IMAGE" deploy/cluster
+build_image fourwire-cluster/stands-on --build-arg BASE_IMAGE="$FOURWIRE_BASE_IMAGE" deploy/cluster
 cat <<ENV
 FOURWIRE_IMAGE=fourwire-cluster/services
 FOURWIRE_CLUSTER_IMAGE=fourwire-cluster/stands-on

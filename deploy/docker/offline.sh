@@ -6,6 +6,8 @@
 #     deploy/docker/offline.sh target/release >.env && docker compose -f deploy/compose.yaml --env-file .env up
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=deploy/lib.sh
+source deploy/lib.sh
 
 BASE=fourwire-offline/debian:trixie
 PREBUILT=fourwire-offline/prebuilt
@@ -18,7 +20,7 @@ main() {
     die "No container engine answers: install Debian's docker.io, or start dockerd."
   has "$BASE" || make_base
   make_prebuilt "$binaries"
-  has "$RABBITMQ" || build "$RABBITMQ" -f deploy/docker/rabbitmq.Dockerfile --build-arg BASE_IMAGE="$BASE" deploy/docker
+  has "$RABBITMQ" || build_image "$RABBITMQ" -f deploy/docker/rabbitmq.Dockerfile --build-arg BASE_IMAGE="$BASE" deploy/docker
   cat <<ENV
 FOURWIRE_BUILD_IMAGE=$PREBUILT
 FOURWIRE_BASE_IMAGE=$BASE
@@ -46,23 +48,10 @@ make_prebuilt() (
     ! command -v strip >/dev/null || strip "$context/$program"
   done
   printf 'FROM %s\nCOPY . /prebuilt/\n' "$BASE" >"$context.Dockerfile"
-  build "$PREBUILT" -f "$context.Dockerfile" "$context"
+  build_image "$PREBUILT" -f "$context.Dockerfile" "$context"
   rm "$context.Dockerfile"
 )
 
 has() { docker image inspect "$1" >/dev/null 2>&1; }
-
-build() {
-  local output
-  say "Making $1…"
-  output=$(docker build --quiet --tag "$@" 2>&1) || die "$output"
-}
-
-say() { echo "$*" >&2; }
-
-die() {
-  say "$@"
-  exit 1
-}
 
 main "$@"

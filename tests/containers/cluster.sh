@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs deploy/cluster/compose.yaml and breaks it under load: the programs are those of the directory $1 (target/release),
 # what follows goes to the program `cluster` (--only, --rounds, --seed, --out). With --engine alone it says whether there
-# is a container engine. The images are made here.
+# is a container engine. The images are made here. KEEP=1 leaves the containers.
 set -euo pipefail
 # shellcheck source=tests/containers/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,12 +19,15 @@ main() {
   trap clean_up EXIT
   cd "$ROOT"
   deploy/cluster/images.sh "$binaries" >"$work/env"
-  echo "FOURWIRE_PORT=$PORT" >>"$work/env"
-  # What a run may set: where loggers and RabbitMQ are found.
-  env | grep -E '^FOURWIRE_(LOGGERS|RABBITMQ)_' >>"$work/env" || true
+  # Compose prefers the environment to a file.
+  set -a
+  # shellcheck source=/dev/null
+  source "$work/env"
+  FOURWIRE_PORT=$PORT
+  set +a
   compose=docker-compose
   ! docker compose version >/dev/null 2>&1 || compose="docker compose"
-  compose="$compose -f deploy/cluster/compose.yaml --env-file $work/env"
+  compose="$compose -f deploy/cluster/compose.yaml"
   $compose down -v --remove-orphans >/dev/null 2>&1 || true
   $compose up -d >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 1; }
   "$binaries/cluster" --project "$COMPOSE_PROJECT_NAME" --url "http://127.0.0.1:$PORT" --what "$(what "$binaries")" "$@"

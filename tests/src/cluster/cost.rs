@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use proto::{Level, LogEntry, Transport};
 use rand::{RngExt, rngs::StdRng};
-use rig::{Client, Ledger, Load, load::Plan};
+use rig::{Client, Load, load::Plan};
 
 use super::Engine;
 use crate::torture::{entry, load};
@@ -50,13 +50,8 @@ pub(super) struct Cost {
     services: BTreeMap<&'static str, Counted>,
 }
 
-/// Measures one transport; what was sent is noted in the ledger.
-pub(super) async fn measure(
-    engine: &Engine,
-    client: &Client,
-    transport: Transport,
-    ledger: &mut Ledger,
-) -> anyhow::Result<Cost> {
+/// Measures one transport.
+pub(super) async fn measure(engine: &Engine, client: &Client, transport: Transport) -> anyhow::Result<Cost> {
     let pause = Duration::from_millis(5);
     let plan = Plan { pause, entry: small, ..load::plan(&[transport], CALLERS, transport as u64) };
     let load = Load::start(client, plan);
@@ -67,7 +62,7 @@ pub(super) async fn measure(
     tokio::time::sleep(COUNTED).await;
     let (accepted, took) = (load.accepted() - accepted, begun.elapsed());
     let after = count(engine).await?;
-    ledger.merge(load.stop().await?);
+    load.stop().await?;
     let services = after.into_iter().map(|(service, after)| {
         let before = before.get(service).copied().unwrap_or_default();
         let counted = Counted {

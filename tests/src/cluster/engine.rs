@@ -1,10 +1,13 @@
 //! What is asked of the container engine, by its command.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::process::Command;
+
+/// How long the engine may take to answer. A restart has 20 s, and what is asked within a container less.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// The containers of a project of compose, by the names of their services.
 #[derive(Debug)]
@@ -30,6 +33,12 @@ impl Engine {
     /// The names of all services.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.containers.keys().map(String::as_str)
+    }
+
+    /// The services of a kind: `logger1`, `logger2`, `logger3`.
+    pub fn of(&self, kind: &str) -> Vec<String> {
+        let is_one = |name: &&str| name.trim_end_matches(char::is_numeric) == kind;
+        self.services().filter(is_one).map(str::to_owned).collect()
     }
 
     fn container(&self, service: &str) -> anyhow::Result<&str> {
@@ -80,7 +89,10 @@ impl Engine {
 async fn docker(arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new("docker");
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let done = command.output().await.context("docker")?;
+    let done = tokio::time::timeout(ANSWER, command.output()).await;
+    let done =
+        done.with_context(|| format!("docker {}: no answer within {ANSWER:?}", arguments.join(" ")))?;
+    let done = done.context("docker")?;
     let error = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "docker {}: {}", arguments.join(" "), error.trim());
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())

@@ -5,7 +5,10 @@ use std::{fmt, time::Duration};
 use rand::rngs::StdRng;
 use strum::VariantArray;
 
-use super::{Engine, parts::Part};
+use super::{
+    Engine,
+    parts::{self, Part},
+};
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,22 +118,13 @@ impl Service {
         }
     }
 
-    const fn count(self) -> u32 {
-        match self {
-            Service::Broker | Service::Listener => 2,
-            Service::Logger | Service::Rabbitmq | Service::Postgres | Service::Etcd => 3,
-        }
-    }
-
     /// One by one, each after the cluster is whole again.
     async fn restart(self, engine: &Engine) -> anyhow::Result<Vec<String>> {
         const GRACE_S: u32 = 20;
-        let mut names: Vec<String> =
-            (1..=self.count()).map(|number| format!("{}{number}", self.name())).collect();
+        let mut names = engine.of(self.name());
         if self == Service::Postgres {
             // The primary comes last, when the others are up to date again.
-            let primary =
-                Part::PostgresPrimary.service(engine, &mut rand::SeedableRng::seed_from_u64(0)).await?;
+            let primary = parts::primary(engine).await?;
             names.sort_by_key(|name| *name == primary);
         }
         for (at, name) in names.iter().enumerate() {
@@ -138,10 +132,10 @@ impl Service {
                 let switch =
                     ["patronictl", "-c", "/cluster/patroni.yml", "switchover", "--force", "fourwire"];
                 engine.exec(name, &switch).await?;
-                super::parts::are_whole(engine).await?;
+                parts::are_whole(engine).await?;
             }
             engine.restart(name, GRACE_S).await?;
-            super::parts::are_whole(engine).await?;
+            parts::are_whole(engine).await?;
         }
         Ok(names)
     }

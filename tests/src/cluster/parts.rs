@@ -59,20 +59,19 @@ impl Part {
             let at = random.random_range(0..names.len().max(1));
             names.into_iter().nth(at).with_context(|| format!("there is no {self}"))
         };
-        let numbered = |name: &str, count: u32| (1..=count).map(|number| format!("{name}{number}")).collect();
         match self {
-            Part::Broker => one_of(numbered("broker", 2), random),
-            Part::Listener => one_of(numbered("listener", 2), random),
-            Part::Logger => one_of(numbered("logger", 3), random),
-            Part::Etcd => one_of(numbered("etcd", 3), random),
+            Part::Broker => one_of(engine.of("broker"), random),
+            Part::Listener => one_of(engine.of("listener"), random),
+            Part::Logger => one_of(engine.of("logger"), random),
+            Part::Etcd => one_of(engine.of("etcd"), random),
             Part::RabbitmqFollower => {
                 let leader = queue(engine).await?.leader;
-                let others = numbered("rabbitmq", 3).into_iter().filter(|node: &String| *node != leader);
+                let others = engine.of("rabbitmq").into_iter().filter(|node| *node != leader);
                 one_of(others.collect(), random)
             }
             Part::RabbitmqLeader => Ok(queue(engine).await?.leader),
             Part::PostgresStandby => one_of(members(engine).await?.standbys, random),
-            Part::PostgresPrimary => members(engine).await?.primary.context("there is no primary"),
+            Part::PostgresPrimary => primary(engine).await,
         }
     }
 }
@@ -89,8 +88,8 @@ async fn queue(engine: &Engine) -> anyhow::Result<Queue> {
     let mut last = anyhow::anyhow!("no node");
     let columns =
         ["rabbitmqctl", "-q", "list_queues", "--formatter", "json", "name", "leader", "online", "messages"];
-    for number in 1..=3 {
-        match engine.ask(&format!("rabbitmq{number}"), &columns).await {
+    for node in engine.of("rabbitmq") {
+        match engine.ask(&node, &columns).await {
             Ok(queues) => {
                 let ours = queues.as_array().into_iter().flatten().find(|queue| queue["name"] == QUEUE);
                 let ours = ours.context("the queue is not declared yet")?;
@@ -118,8 +117,8 @@ struct Members {
 async fn members(engine: &Engine) -> anyhow::Result<Members> {
     let mut last = anyhow::anyhow!("no node");
     let ask = ["curl", "--silent", "--max-time", "5", "http://127.0.0.1:8008/cluster"];
-    for number in 1..=3 {
-        match engine.ask(&format!("postgres{number}"), &ask).await {
+    for node in engine.of("postgres") {
+        match engine.ask(&node, &ask).await {
             Ok(cluster) => {
                 let mut members = Members::default();
                 for member in cluster["members"].as_array().into_iter().flatten() {
@@ -136,6 +135,11 @@ async fn members(engine: &Engine) -> anyhow::Result<Members> {
         }
     }
     Err(last)
+}
+
+/// The service that is the primary now.
+pub(super) async fn primary(engine: &Engine) -> anyhow::Result<String> {
+    members(engine).await?.primary.context("there is no primary")
 }
 
 /// Waits until nothing is missing: a primary with two standbys that stream, a queue with three members, and every service
@@ -165,18 +169,17 @@ async fn what_is_missing(engine: &Engine) -> String {
         Ok(queue) if queue.online == 3 && !queue.leader.is_empty() => {}
         other => return format!("{other:?}"),
     }
-    for (name, count) in [("logger", 3), ("listener", 2), ("broker", 2)] {
-        for number in 1..=count {
-            let service = format!("{name}{number}");
-            if let Err(error) = engine.exec(&service, &[name, "--health"]).await {
+    let health: [(&str, &[&str]); 4] = [
+        ("logger", &["logger", "--health"]),
+        ("listener", &["listener", "--health"]),
+        ("broker", &["broker", "--health"]),
+        ("etcd", &["etcdctl", "endpoint", "health"]),
+    ];
+    for (kind, ask) in health {
+        for service in engine.of(kind) {
+            if let Err(error) = engine.exec(&service, ask).await {
                 return format!("{service}: {error:#}");
             }
-        }
-    }
-    for number in 1..=3 {
-        let etcd = engine.exec(&format!("etcd{number}"), &["etcdctl", "endpoint", "health"]).await;
-        if let Err(error) = etcd {
-            return format!("etcd{number}: {error:#}");
         }
     }
     String::new()

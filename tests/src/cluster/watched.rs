@@ -19,10 +19,10 @@ pub(super) struct Watched {
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     begun: Instant,
-    /// When the last entry was accepted: over the direct transports, and over RabbitMQ.
-    last: [Instant; 2],
-    /// The longest time without one.
-    pub(super) gaps: [Duration; 2],
+    /// Without an entry that was accepted over a direct transport.
+    pub(super) direct: Gap,
+    /// Over RabbitMQ.
+    pub(super) rabbitmq: Gap,
     /// So many were accepted.
     pub(super) accepted: u64,
     /// Refused with certainty.
@@ -32,7 +32,15 @@ pub(super) struct Seen {
     /// Answered that nobody knows.
     pub(super) unknown: u64,
     /// A connection that broke with a request on it.
-    pub(super) cut: u64,
+    pub(super) broken_connections: u64,
+}
+
+/// The time without an accepted entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    since: Instant,
+    /// The longest.
+    pub(super) longest: Duration,
 }
 
 /// What may be refused while a part is replaced.
@@ -51,9 +59,8 @@ impl Watched {
     /// What was noted until now. A gap that has not ended counts.
     pub(super) fn so_far(&self) -> Seen {
         let mut seen = self.seen().clone();
-        for lane in 0..2 {
-            seen.gaps[lane] = seen.gaps[lane].max(seen.last[lane].elapsed());
-        }
+        seen.direct.ends();
+        seen.rabbitmq.ends();
         seen
     }
 
@@ -62,27 +69,40 @@ impl Watched {
     }
 }
 
+impl Gap {
+    /// It ends, and another begins.
+    fn ends(&mut self) {
+        self.longest = self.longest.max(self.since.elapsed());
+        self.since = Instant::now();
+    }
+
+    fn or_longer(self, other: Gap) -> Gap {
+        Gap { longest: self.longest.max(other.longest), ..self }
+    }
+}
+
 impl Seen {
     fn new() -> Self {
-        let now = Instant::now();
+        let begun = Instant::now();
+        let gap = Gap { since: begun, longest: Duration::ZERO };
         Seen {
-            begun: now,
-            last: [now; 2],
-            gaps: [Duration::ZERO; 2],
+            begun,
+            direct: gap,
+            rabbitmq: gap,
             accepted: 0,
             refused: 0,
             refused_late: 0,
             unknown: 0,
-            cut: 0,
+            broken_connections: 0,
         }
     }
 
     fn note(&mut self, transport: Transport, answer: Option<Answer>) {
-        let lane = usize::from(transport == Transport::Rabbitmq);
         match answer {
             Some(Answer::Accepted(_)) => {
-                self.gaps[lane] = self.gaps[lane].max(self.last[lane].elapsed());
-                self.last[lane] = Instant::now();
+                let over_rabbitmq = transport == Transport::Rabbitmq;
+                let gap = if over_rabbitmq { &mut self.rabbitmq } else { &mut self.direct };
+                gap.ends();
                 self.accepted += 1;
             }
             Some(Answer::Refused(code)) if code.certainty() == Certainty::Unknown => self.unknown += 1,
@@ -90,7 +110,7 @@ impl Seen {
                 self.refused += 1;
                 self.refused_late += u64::from(self.begun.elapsed() > FIRST_SECOND);
             }
-            Some(Answer::Nothing) => self.cut += 1,
+            Some(Answer::Nothing) => self.broken_connections += 1,
             // It stays unanswered, and the verdict says so.
             None => {}
         }
@@ -98,14 +118,14 @@ impl Seen {
 
     /// Both together: the longer gaps, the sums.
     pub(super) fn and(&self, other: &Seen) -> Seen {
-        let longer = |lane: usize| self.gaps[lane].max(other.gaps[lane]);
         Seen {
-            gaps: [longer(0), longer(1)],
+            direct: self.direct.or_longer(other.direct),
+            rabbitmq: self.rabbitmq.or_longer(other.rabbitmq),
             accepted: self.accepted + other.accepted,
             refused: self.refused + other.refused,
             refused_late: self.refused_late + other.refused_late,
             unknown: self.unknown + other.unknown,
-            cut: self.cut + other.cut,
+            broken_connections: self.broken_connections + other.broken_connections,
             ..self.clone()
         }
     }
@@ -126,17 +146,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_counted_by_what_they_say_and_gaps_by_lane() {
+    fn answers_are_counted_by_what_they_say_and_gaps_by_transport() {
         let mut seen = Seen::new();
         seen.begun -= Duration::from_secs(2);
-        seen.last = [seen.begun; 2];
+        (seen.direct.since, seen.rabbitmq.since) = (seen.begun, seen.begun);
         seen.note(Transport::Http, Some(Answer::Accepted(Outcome::Stored)));
         seen.note(Transport::Rpc, Some(Answer::Refused(Code::Unavailable)));
         seen.note(Transport::Grpc, Some(Answer::Refused(Code::OutcomeUnknown)));
         seen.note(Transport::Http, Some(Answer::Nothing));
-        assert!(seen.gaps[0] >= Duration::from_secs(2) && seen.gaps[1].is_zero());
-        assert_eq!((seen.accepted, seen.refused, seen.refused_late, seen.unknown, seen.cut), (1, 1, 1, 1, 1));
+        assert!(seen.direct.longest >= Duration::from_secs(2) && seen.rabbitmq.longest.is_zero());
+        let Seen { accepted, refused, refused_late, unknown, broken_connections, .. } = seen;
+        assert_eq!((accepted, refused, refused_late, unknown, broken_connections), (1, 1, 1, 1, 1));
         let both = seen.and(&Seen::new());
-        assert_eq!((both.accepted, both.gaps[0]), (1, seen.gaps[0]));
+        assert_eq!((both.accepted, both.direct.longest), (1, seen.direct.longest));
     }
 }
