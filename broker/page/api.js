@@ -5,6 +5,9 @@ import { recall, remember } from './dom.js';
 
 const STORED = 'fourwire-key';
 
+// Above the broker's longest deadline: what accepts a connection and says nothing for so long is no broker that works.
+const PATIENCE = 10_000;
+
 let key = recall('sessionStorage', STORED);
 
 export const link = new EventTarget();
@@ -33,10 +36,12 @@ export async function ask(path, { headers = {}, ...options } = {}) {
   return response;
 }
 
-// The same, with the envelope that stands in every answer, and the time that it took in microseconds.
-export async function askJson(path, options) {
+// The same, with the envelope that stands in every answer, and the time that it took in microseconds; for a while at most.
+export async function askJson(path, { signal, ...options } = {}) {
   const begun = performance.now();
-  const response = await ask(path, options);
+  const patience = AbortSignal.timeout(PATIENCE);
+  const limited = signal ? AbortSignal.any([signal, patience]) : patience;
+  const response = await ask(path, { ...options, signal: limited });
   const body = await response.json();
   return { status: response.status, body, took: (performance.now() - begun) * 1000 };
 }

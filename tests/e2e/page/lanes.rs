@@ -1,8 +1,11 @@
 //! The lanes: one entry over each transport, and what becomes of it.
 
+use std::net::SocketAddr;
+
 use proto::Transport;
 use serde_json::json;
 use tests::{eventually, stack::Stack};
+use tokio::net::TcpSocket;
 
 use super::{Page, burst::IDLE};
 
@@ -144,6 +147,7 @@ async fn without_the_broker_the_lanes_say_so_in_red() {
     let mut stack = Stack::start_direct(&[]).await;
     let page = Page::open(&stack).await;
     stack.broker.kill().await.expect("it runs");
+    let _nobody = hold_port(stack.broker_at);
     send(&page).await;
     for transport in Transport::ALL {
         let text = text(&page, transport).await;
@@ -152,4 +156,24 @@ async fn without_the_broker_the_lanes_say_so_in_red() {
     page.click("#send-button").await;
     page.eventually("document.querySelectorAll('#answers .bad b').length === 4").await;
     assert!(page.text("#answers").await.contains("✕"));
+}
+
+/// Keeps a port from others, and refuses connections: whoever else got it might accept them.
+fn hold_port(at: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(at).expect("whoever had it is gone");
+    socket
+}
+
+#[tokio::test]
+async fn what_accepts_and_says_nothing_is_given_up_on() {
+    let mut stack = Stack::start_direct(&[]).await;
+    let page = Page::open(&stack).await;
+    stack.broker.kill().await.expect("it runs");
+    // The kernel accepts, and nobody reads.
+    let _silent = hold_port(stack.broker_at).listen(64).expect("a queue");
+    page.click("#send-button").await;
+    page.eventually("document.querySelector('#answers .bad b') !== null").await;
+    assert!(page.text("#answers").await.contains("no response"));
 }
