@@ -96,6 +96,11 @@ impl Endpoints {
         self.first().authority(direct)
     }
 
+    /// Whether net/rpc is spoken with the first logger over `rpc`.
+    pub fn speaks_net_rpc(&self) -> bool {
+        self.logger_rpc_addr.first().is_net_rpc()
+    }
+
     /// The first logger alone, and for one transport it leads elsewhere: through a relay. A certificate must be for that
     /// address, too.
     #[must_use]

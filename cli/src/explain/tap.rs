@@ -48,6 +48,7 @@ impl Tap {
         }
         let wire = match transport {
             Transport::Http => Wire::Http,
+            Transport::Rpc if past.endpoints.speaks_net_rpc() => Wire::Netrpc,
             Transport::Rpc => Wire::Rpc,
             Transport::Rabbitmq => Wire::Rabbitmq,
             Transport::Grpc => Wire::Grpc,

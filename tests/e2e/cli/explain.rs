@@ -86,6 +86,37 @@ async fn every_byte_of_an_entry_is_explained(transport: Transport) {
 }
 
 #[tokio::test]
+async fn every_byte_of_net_rpc_is_explained() {
+    if tls::directory().is_some() {
+        return;
+    }
+    let stack = Stack::start_direct(&[]).await;
+    let address = format!("netrpc://{}", stack.logger_at.netrpc);
+    let arguments =
+        ["explain", "--transport", "rpc", "--logger-rpc-addr", &address, "--entries", "2", "--json"];
+    let named = ["--name", "event", "--data", "hello", "--save", "saved.ndjson"];
+    let ran = run(&stack, &[&arguments[..], &named[..]].concat()).await.ended_with(0);
+    let explained = Explained::from(&ran);
+    assert_eq!(explained.bytes("all", "unread"), 0, "{ran:?}");
+    for to in ["to_server", "to_client"] {
+        for part in ["entry 1", "entry 2"] {
+            assert!(
+                explained.sums[part][to].as_object().is_some_and(|sums| !sums.is_empty()),
+                "{part} {to}: {ran:?}"
+            );
+        }
+    }
+    assert_eq!(explained.bytes("entry 2", "entry"), ("event".len() + "hello".len()) as u64, "{ran:?}");
+    // A call, and its response: the method's name goes both ways.
+    explained.position("server", "RPCServer.LogInfo");
+    explained.position("client", "RPCServer.LogInfo");
+    let saved = std::fs::read_to_string(stack.dir().join("saved.ndjson")).expect("it was saved");
+    assert!(saved.contains(r#""wire":"netrpc""#), "{saved}");
+    let again = run(&stack, &["explain", "--read", "saved.ndjson", "--json"]).await.ended_with(0);
+    assert_eq!(Explained::from(&again).sums, explained.sums);
+}
+
+#[tokio::test]
 async fn every_call_of_grpc_is_explained() {
     if tls::directory().is_some() {
         // Only records can be seen.
