@@ -67,6 +67,8 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>) -> Result<Re
 mod tests {
     use std::collections::BTreeSet;
 
+    use proto::Transport;
+
     use super::*;
 
     #[test]
@@ -105,6 +107,14 @@ mod tests {
             for word in ways.iter().chain(&inline) {
                 assert!(!text.contains(word), "{name} has {word}");
             }
+        }
+    }
+
+    #[test]
+    fn every_transport_has_a_shape() {
+        let marks = FILES.iter().find(|file| file.name == "marks.js").expect("it is served");
+        for transport in Transport::ALL {
+            assert!(marks.text.contains(&format!("\n  {transport}: () => svg(")), "{transport}");
         }
     }
 

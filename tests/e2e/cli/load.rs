@@ -2,13 +2,21 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use proto::Direct;
 use rig::Usage;
 use tests::eventually;
 
 use super::*;
 
-/// By which way a load goes.
-const WAYS: [&str; 6] = ["write-logs", "sync-logs", "http", "rpc", "rabbitmq", "grpc"];
+/// By which ways a load goes to the logger, which answers for each entry.
+fn direct_ways() -> impl Iterator<Item = &'static str> {
+    ["write-logs", "sync-logs"].into_iter().chain(Direct::ALL.map(|direct| Transport::from(direct).as_str()))
+}
+
+/// By which ways a load goes.
+fn ways() -> impl Iterator<Item = &'static str> {
+    direct_ways().chain([Transport::Rabbitmq.as_str()])
+}
 
 /// The line of that number: every thousandth is none that can be stored, every 500th is blank.
 fn line(number: usize) -> String {
@@ -90,7 +98,7 @@ macro_rules! for_each_way {
         $(
             #[tokio::test]
             async fn $name() {
-                assert!(WAYS.contains(&$way));
+                assert!(ways().any(|way| way == $way));
                 a_file_is_loaded($way).await;
             }
         )+
@@ -116,7 +124,7 @@ async fn what_the_logger_refuses_is_named_by_its_line() {
         let entry = "\nno json\n{\"name\":\"event\",\"data\":\"\"}\n".repeat(5);
         format!("{entry}{}{entry}", taken.repeat(count))
     };
-    for way in WAYS.into_iter().filter(|way| *way != "rabbitmq") {
+    for way in direct_ways() {
         let ran = run_with(&stack, &["load", "-", "--over", way, "--json"], text(3).as_bytes()).await;
         let ran = ran.ended_with(1);
         assert_eq!(ran.json()["refused"], 13, "{way}: {ran:?}");
@@ -227,7 +235,7 @@ async fn a_load_gives_up_when_its_patience_ends() {
     stack.logger.kill().await.expect("it runs");
     let scheme = if tls::directory().is_some() { "amqps" } else { "amqp" };
     let nobody = format!("{scheme}://guest:guest@127.0.0.1:1/%2f");
-    for way in WAYS {
+    for way in ways() {
         let arguments =
             ["load", "entries.ndjson", "--over", way, "--patience", "1", "--amqp-url", nobody.as_str()];
         let ran = run(&stack, &arguments).await.ended_with(3);
@@ -251,7 +259,7 @@ async fn lines_of_any_length_are_read_from_standard_input() {
         entry("last, without a line feed"),
     ]
     .join("\r\n");
-    for way in WAYS.into_iter().filter(|way| *way != "rabbitmq") {
+    for way in direct_ways() {
         let ran =
             run_with(&stack, &["load", "-", "--over", way, "--json"], text.as_bytes()).await.ended_with(1);
         let (read, refused) = (&ran.json()["read"], &ran.json()["refused"]);
