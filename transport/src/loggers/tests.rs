@@ -244,7 +244,8 @@ async fn a_read_that_is_answered_does_not_put_back_one_that_cannot_store() {
     let reads_alone = |path: &str, names: &[String]| {
         if path.starts_with("/logs?") { (200, json!({})) } else { draining(path, names) }
     };
-    let loggers = loggers(&[start(reads_alone).await, start(reads_alone).await]);
+    let fakes = [start(reads_alone).await, start(reads_alone).await];
+    let loggers = loggers(&fakes);
     let get_calls = || loggers.now().iter().filter(|one| one.standing(Direct::Http).takes_calls()).count();
     assert_eq!(loggers.sends_one("entry").await, Err(Code::Draining));
     assert_eq!(get_calls(), 0, "both have refused it");
