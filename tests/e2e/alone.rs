@@ -1,10 +1,11 @@
 //! What measures time, and so needs the machine for itself: `make test` runs these one after the other, beside nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::compare::{
     cell::Keeping,
     config::{Common, Measure},
+    peer::wrk,
     plan::Plan,
     record::Record,
     run::run_plan,
@@ -13,12 +14,11 @@ use ::compare::{
     workload::{BASE_PAYLOAD, Subject},
 };
 use proto::Transport;
-use rig::{Fault, Relay};
-use tests::{binaries::binary, rabbitmq::VirtualHost};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use rig::{Direction, Fault, Held, Relay};
+use serde_json::json;
+use tests::{binaries::binary, rabbitmq::VirtualHost, stack::Stack};
+
+use crate::burst::{events, measured};
 
 /// As small as a run can be.
 fn plan() -> Plan {
@@ -74,10 +74,11 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
         relay.set_both(Fault::None);
         let before = report_of(&site).await?;
         relay.set_both(SLOW);
+        let held = DIRECTIONS.map(|direction| relay.held(direction));
         let after = report_of(&site).await?;
         let by = |transport| median_ms(&after, transport) - median_ms(&before, transport);
         let (slowed, others) = (by(Transport::Rpc), [by(Transport::Http), by(Transport::Grpc)]);
-        let known = latency_ms(SLOW).await - latency_ms(Fault::None).await;
+        let known = held_ms(&relay, held);
         if (slowed / known - 1.0).abs() < 0.25 && others.iter().all(|other| other.abs() < 0.25 * known) {
             return Ok(());
         }
@@ -89,24 +90,57 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
 /// A runtime's timer rounds up to whole milliseconds: both ways together, this adds two or more.
 const SLOW: Fault = Fault::Latency(Duration::from_micros(500));
 
-/// What a round trip through a relay takes that does so, by a clock that is none of compare's; the median.
-async fn latency_ms(fault: Fault) -> f64 {
-    const TRIPS: usize = 101;
-    let echo = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let relay = Relay::open(echo.local_addr().expect("its address")).await.expect("a relay");
-    relay.set_both(fault);
-    tokio::spawn(async move {
-        let (mut stream, _) = echo.accept().await.expect("a caller");
-        let (mut read, mut write) = stream.split();
-        let _ = tokio::io::copy(&mut read, &mut write).await;
-    });
-    let mut stream = TcpStream::connect(relay.address()).await.expect("a connection");
-    let mut trips = Vec::new();
-    for _ in 0..TRIPS {
-        let begun = Instant::now();
-        stream.write_all(b"?").await.expect("the other end is there");
-        stream.read_exact(&mut [0]).await.expect("the other end is there");
-        trips.push(begun.elapsed().as_secs_f64() * 1e3);
+/// For how long the relay has held back a request and its response since then, in milliseconds: by a clock that is none of
+/// compare's.
+fn held_ms(relay: &Relay, since: [Held; 2]) -> f64 {
+    let mean = |(direction, before): (Direction, Held)| {
+        let Held { chunks, sum } = relay.held(direction);
+        (sum - before.sum).as_secs_f64() * 1e3 / (chunks - before.chunks) as f64
+    };
+    DIRECTIONS.into_iter().zip(since).map(mean).sum()
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+
+/// What a burst says is what wrk measures from outside at the same broker: within a factor of two, and in the same order
+/// where two transports differ by more than that.
+#[tokio::test]
+async fn the_medians_of_a_burst_agree_with_those_of_wrk() -> anyhow::Result<()> {
+    const ATTEMPTS: usize = 3;
+    let stack = Stack::start().await;
+    // What runs first warms up.
+    medians(&stack, 1).await?;
+    let mut seen = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let medians = medians(&stack, 3).await?;
+        let agree = medians.iter().all(|(burst, wrk)| (0.5..=2.0).contains(&(wrk / burst)));
+        let pairs = medians.iter().flat_map(|one| medians.iter().map(move |other| (one, other)));
+        let ranked = pairs.into_iter().all(|(one, other)| one.0 <= 2.0 * other.0 || one.1 > other.1);
+        if agree && ranked {
+            return Ok(());
+        }
+        seen.push(medians);
     }
-    median(&trips)
+    panic!("of a burst and of wrk, in microseconds, {:?}: {seen:?}", Transport::ALL)
+}
+
+/// The median of a burst over each transport, and that of wrk, in microseconds; the medians of so many rounds. They take
+/// turns, so that what else the machine does meets both.
+async fn medians(stack: &Stack, rounds: usize) -> anyhow::Result<Vec<(f64, f64)>> {
+    let directory = tempfile::tempdir()?;
+    let url = format!("http://{}/handle", stack.broker_at);
+    let mut of_each = vec![(Vec::new(), Vec::new()); Transport::ALL.len()];
+    for _ in 0..rounds {
+        for (transport, (bursts, wrks)) in Transport::ALL.into_iter().zip(&mut of_each) {
+            let burst = json!({ "entries": 300, "concurrency": 1, "transports": [transport] });
+            let measured = measured(&events(stack, &burst).await);
+            bursts.push(measured[&transport]["answered_us"]["median"].as_f64().expect("a time"));
+            let log = json!({ "name": "event", "data": "one of wrk" });
+            let body = json!({ "action": "log", "transport": transport, "log": log }).to_string();
+            let seen = wrk::run(&url, &body, 1, 1, directory.path()).await?;
+            assert_eq!((seen.rejected, seen.broken), (0, 0), "{transport}");
+            wrks.push(seen.p50_us as f64);
+        }
+    }
+    Ok(of_each.into_iter().map(|(bursts, wrks)| (median(&bursts), median(&wrks))).collect())
 }

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -74,8 +74,26 @@ struct Links {
 /// The bytes that were passed on in each direction.
 #[derive(Debug, Default)]
 struct Passed {
-    to_server: AtomicU64,
-    to_client: AtomicU64,
+    to_server: Counted,
+    to_client: Counted,
+}
+
+/// What was counted of a direction.
+#[derive(Debug, Default)]
+struct Counted {
+    bytes: AtomicU64,
+    /// Chunks that latency has held back, and for how many microseconds in all.
+    held: AtomicU64,
+    held_us: AtomicU64,
+}
+
+/// How often latency has held something back, and for how long in all: a timer's granularity adds to what was set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// So many chunks.
+    pub chunks: u64,
+    /// For so long in all.
+    pub sum: Duration,
 }
 
 /// A relay to one server. It ends, and with it all its connections, when it is dropped.
@@ -174,9 +192,20 @@ impl Relay {
 
     /// How many bytes it has passed on so far, in one direction of all connections.
     pub fn passed(&self, direction: Direction) -> u64 {
+        self.counted(direction).bytes.load(Ordering::Relaxed)
+    }
+
+    /// What [`Fault::Latency`] has held back so far, in one direction of all connections.
+    pub fn held(&self, direction: Direction) -> Held {
+        let counted = self.counted(direction);
+        let sum = Duration::from_micros(counted.held_us.load(Ordering::Relaxed));
+        Held { chunks: counted.held.load(Ordering::Relaxed), sum }
+    }
+
+    fn counted(&self, direction: Direction) -> &Counted {
         match direction {
-            Direction::ToServer => self.passed.to_server.load(Ordering::Relaxed),
-            Direction::ToClient => self.passed.to_client.load(Ordering::Relaxed),
+            Direction::ToServer => &self.passed.to_server,
+            Direction::ToClient => &self.passed.to_client,
         }
     }
 
@@ -285,7 +314,7 @@ async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut fault: watch::Receiver<Fault>,
-    in_all: &AtomicU64,
+    in_all: &Counted,
     keeping: Keeping<'_>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
@@ -302,7 +331,13 @@ async fn pass(
         if read == 0 {
             break;
         }
+        let begun = Instant::now();
         let left = befall(now, &mut buffer[..read], passed).await;
+        if matches!(now, Fault::Latency(_)) {
+            in_all.held.fetch_add(1, Ordering::Relaxed);
+            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            in_all.held_us.fetch_add(micros, Ordering::Relaxed);
+        }
         let Keeping { recording, connection, direction } = keeping;
         let passing = recording.map(|recording| recording.keep(connection, direction, left));
         to.write_all(left).await?;
@@ -310,7 +345,7 @@ async fn pass(
             passing.done();
         }
         passed += left.len() as u64;
-        in_all.fetch_add(left.len() as u64, Ordering::Relaxed);
+        in_all.bytes.fetch_add(left.len() as u64, Ordering::Relaxed);
         if matches!(now, Fault::Truncate(_)) && left.len() < read {
             break;
         }
@@ -352,8 +387,6 @@ async fn befall(fault: Fault, chunk: &mut [u8], passed: u64) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(100);
@@ -400,6 +433,10 @@ mod tests {
         let begun = Instant::now();
         round_trip(&mut client).await.expect("passed");
         assert!(begun.elapsed() >= SHORT * 2, "{:?}", begun.elapsed());
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let Held { chunks, sum } = relay.held(direction);
+            assert!(chunks >= 1 && sum >= SHORT && sum <= begun.elapsed(), "{chunks} chunks, {sum:?}");
+        }
     }
 
     #[tokio::test]

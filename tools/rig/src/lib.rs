@@ -16,7 +16,7 @@ mod script;
 mod services;
 mod tap;
 
-pub use ::relay::{Direction, Fault, Relay};
+pub use ::relay::{Direction, Fault, Held, Relay};
 pub use client::{Client, http};
 pub use database::Database;
 pub use eventually::{READY, eventually};

@@ -5,7 +5,7 @@
 
 mod side;
 mod table;
-mod wrk;
+pub mod wrk;
 
 use std::{
     collections::BTreeMap,

@@ -51,7 +51,7 @@ impl Seen {
 ///
 /// # Errors
 /// If wrk is missing, or fails.
-pub(super) async fn run(
+pub async fn run(
     url: &str,
     body: &str,
     connections: usize,
