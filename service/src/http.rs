@@ -28,7 +28,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::{answer::Answer, own_words::OwnWords};
-use crate::{Acceptor, Client, GRACE, Json, Shutdown, serve_each};
+use crate::{Acceptor, Client, GRACE, Json, Shutdown, repoll::Repoll, serve_each};
 
 /// Maximum headers of a request; more are answered 431.
 const HEADERS: usize = 64;
@@ -103,6 +103,7 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         let service = service_fn(move |request| answer(router.clone(), request, client.clone(), reserved));
         let io = TokioIo::new(OwnWords::new(connection));
         let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
+        let served = Repoll::new(served);
         async move {
             let served = if reserved {
                 tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(()))

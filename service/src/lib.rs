@@ -26,6 +26,7 @@ mod places;
 mod probe;
 mod process;
 mod reload;
+mod repoll;
 mod room;
 mod shutdown;
 mod start;
