@@ -4,7 +4,7 @@ import { byId, el } from './dom.js';
 import { say } from './i18n.js';
 
 const PROMISES = ['means', 'logger', 'rabbitmq', 'limit', 'deadline', 'delivery'];
-const NEEDS = { rate: 'rpc', reach: 'http', languages: 'grpc', outage: 'rabbitmq', batches: undefined };
+const NEEDS = { reach: 'http', call: 'rpc', languages: 'grpc', outage: 'rabbitmq', batches: undefined };
 
 export function start() {
   const promises = PROMISES.map((name) => [

@@ -100,10 +100,12 @@ async function sendOverEach() {
   const queued = answers.rabbitmq?.body.error === false ? look(answers.rabbitmq.body.data, signal) : undefined;
   const stored = await Promise.race([queued, new Promise((resolve) => setTimeout(resolve, AT_ONCE))]);
   const times = TRANSPORTS.map((transport) => answers[transport]?.body.data?.timing_us?.total ?? 0);
-  const slowest = Math.max(...times, Math.min(stored ?? 0, SHORT), 1);
+  const slowest = Math.max(...times, Math.min(stored ?? 0, SHORT));
   // So many milliseconds for each microsecond.
-  const slow = SHOWN / slowest;
-  say(byId('lanes-slow'), 'lanes.slow', { times: () => number(Math.round(slow * 1000)) });
+  const slow = SHOWN / Math.max(slowest, 1);
+  // Where nothing was accepted, nothing moves.
+  if (slowest > 0) say(byId('lanes-slow'), 'lanes.slow', { times: () => number(Math.round(slow * 1000)) });
+  else say(byId('lanes-slow'), 'is', { text: '' });
   await Promise.all(TRANSPORTS.map((transport) => play(lanes[transport], answers[transport], slow, queued)));
   byId('lanes-said').textContent = Object.values(lanes)
     .map((own) => `${own.transport}: ${own.time.textContent} ${own.word.textContent}`)

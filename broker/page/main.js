@@ -15,7 +15,6 @@ function start() {
   i18n.start();
   watchLink();
   for (const part of [lanes, results, burst, send, difference, health, tail]) part.start();
-  byId('rabbitmq-page').href = `${location.protocol}//${location.hostname}:15672/`;
 }
 
 // What is to be said of the broker as a whole: that it does not answer, or that it wants a key.

@@ -48,7 +48,7 @@ async fn over_three_the_answer_comes_after_the_disk_and_over_rabbitmq_before() {
     }
     let rabbitmq = Transport::Rabbitmq;
     assert_eq!(states(&page, rabbitmq).await, "sending answered");
-    assert!(text(&page, rabbitmq).await.contains("202 queued: not stored yet"));
+    assert!(text(&page, rabbitmq).await.contains("202 queued: safe in RabbitMQ"));
     assert!(!is_stored(&page, rabbitmq).await);
     assert!(page.texts(".lane[data-transport=rabbitmq] .wire").await.concat().contains("queue: 1"));
     stack.listener.thaw().expect("it is there");
