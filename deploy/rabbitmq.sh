@@ -7,7 +7,8 @@
 #   install                   installs Debian's package, without starting its service
 #
 # `ensure` tries in this order: AMQP_URL, a container, a private node from Debian's package. It exits
-# with 3 if there is none of them. The URL is the last line of stdout; all the rest goes to stderr.
+# with 3 if there is none of them, and with 4 if the node did not answer in time. The URL is the last line of stdout; all
+# the rest goes to stderr.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -50,8 +51,12 @@ ensure() {
   trap 'trap "" INT TERM HUP; stop; exit 130' INT TERM HUP
   base=$(free_ports_from 5672)
   if ! start_container "$base" && ! start_recorded_node "$base"; then
-    say "Install RabbitMQ with 'sudo deploy/rabbitmq.sh install', or set AMQP_URL to one that runs."
-    exit 3
+    if package_bin >/dev/null; then
+      say "Its log is in .run/rabbitmq/log. Or set AMQP_URL to a RabbitMQ that runs."
+    else
+      say "Install RabbitMQ with 'sudo deploy/rabbitmq.sh install', or set AMQP_URL to one that runs."
+    fi
+    [[ -n ${too_slow:-} ]] && exit 4 || exit 3
   fi
   say "RabbitMQ is ready at 127.0.0.1:$base; its web page is http://127.0.0.1:$((base + 1)) (guest, guest)."
   echo "amqp://guest:guest@127.0.0.1:$base/%2f"
@@ -194,9 +199,14 @@ start_node() {
 await_node() {
   local deadline=$((SECONDS + START_TIMEOUT_S))
   until greets "amqp://127.0.0.1:$node_amqp_port"; do
-    if ! kill -0 "$node_server" 2>/dev/null || ((SECONDS >= deadline)); then
+    if ! kill -0 "$node_server" 2>/dev/null; then
       say "RabbitMQ did not start:"
       tail -n 20 "$node_dir/log/start.log" >&2
+      return 1
+    fi
+    if ((SECONDS >= deadline)); then
+      too_slow=yes
+      say "RabbitMQ did not answer within $START_TIMEOUT_S s: is the machine busy?"
       return 1
     fi
     sleep 0.2

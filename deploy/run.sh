@@ -22,7 +22,10 @@ export LISTENER_HTTP_LISTEN=${LISTENER_HTTP_LISTEN:-127.0.0.1:8083}
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-131072} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-131072}
 
 declare -A pids=()   # of the services that run, by name
-declare -A killed=() # of them, those that a key has killed
+declare -A killed=() # of them, those that were killed on purpose
+declare -A key_of=([logger]=l [listener]=i)
+# Where `fourwire` looks for RabbitMQ.
+USUAL_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f
 
 main() {
   mkdir -p .run && chmod 700 .run # the URL in it may hold a password
@@ -35,6 +38,13 @@ main() {
   begin_build # takes the longest, so RabbitMQ is fetched and started meanwhile
   ensure_rabbitmq
   await_build
+  if [[ $rabbitmq == slow ]]; then
+    echo "Starting RabbitMQ again, now that nothing is built beside it…" >&2
+    ensure_rabbitmq
+    [[ $rabbitmq != slow ]] || rabbitmq=
+  fi
+  [[ -n $rabbitmq ]] || echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq returns 503." >&2
+  check_ports # whoever has come meanwhile would be taken for ours
   export LOGGER_HTTP_URL=${LOGGER_HTTP_URL:-http://$(reachable "$LOGGER_HTTP_LISTEN")}
   export LISTENER_HTTP_URL=${LISTENER_HTTP_URL:-http://$(reachable "$LISTENER_HTTP_LISTEN")}
   export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
@@ -86,16 +96,21 @@ is_fourwire() {
 
 # --- Starting ---------------------------------------------------------------------------------
 
-# Sets rabbitmq to "yes" and AMQP_URL to where it is, or rabbitmq to nothing.
+# Sets rabbitmq to "yes" and AMQP_URL to where it is, or rabbitmq to "slow" if it did not answer in time, or to nothing.
 ensure_rabbitmq() {
+  local status=0
   rabbitmq=
-  if step deploy/rabbitmq.sh ensure >.run/amqp_url; then
-    rabbitmq=yes
-    AMQP_URL=$(tail -n 1 .run/amqp_url)
-    export AMQP_URL
-  else
-    echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq returns 503." >&2
-  fi
+  (umask 077 && : >>.run/amqp_url) && chmod 600 .run/amqp_url # it may be given as AMQP_URL_FILE, which nobody else may read
+  step deploy/rabbitmq.sh ensure >.run/amqp_url || status=$?
+  case $status in
+    0)
+      rabbitmq=yes
+      AMQP_URL=$(tail -n 1 .run/amqp_url)
+      export AMQP_URL
+      ;;
+    4) rabbitmq=slow ;;
+    *) ;;
+  esac
 }
 
 # The services and the command, and nothing else that the workspace has.
@@ -147,6 +162,9 @@ await_ready() {
     ((SECONDS < deadline)) || die "The $name was not ready within $READY_TIMEOUT_S s."
     pause 0.1
   done
+  # Was it ours? One that cannot have its port ends at once.
+  pause 0.2
+  alive "$name" || die "Something else answers at $2: the $name stopped while it was starting; its log above says why."
 }
 
 print_what_to_try() {
@@ -164,10 +182,12 @@ Fourwire is ready.
              net/rpc $(shown "$LOGGER_NETRPC_LISTEN") (for Go)
   listener   $listener
 
-Send an entry over each of the four transports, and read the four back:
+The command is $BINARIES/fourwire: see \`$BINARIES/fourwire --help\`.
+$(print_where_it_is)
+Send an entry over each transport, and read them back:
 
 TEXT
-  for transport in http rpc rabbitmq grpc; do
+  for transport in http rpc ${rabbitmq:+rabbitmq} grpc; do
     echo "  curl $key-d '{\"action\":\"log\",\"transport\":\"$transport\",\"log\":{\"name\":\"event\",\"data\":\"hello\"}}' $broker/handle"
   done
   printf "  curl %s'%s/logs?limit=4'\n\n" "$key" "$broker"
@@ -177,6 +197,20 @@ TEXT
     printf '. Watch the page meanwhile.\n\n'
   fi
   printf 'Ctrl-C stops everything.\n\n'
+}
+
+# What `fourwire` and `make demo` have to be told, if it is not at the usual addresses.
+print_where_it_is() {
+  local usual="http://127.0.0.1:8082 127.0.0.1:5002 http://127.0.0.1:50001 127.0.0.1:8080"
+  [[ "$LOGGER_HTTP_URL $LOGGER_RPC_ADDR $LOGGER_GRPC_URL $(reachable "$BROKER_HTTP_LISTEN")" != "$usual" ||
+    ${AMQP_URL:-$USUAL_AMQP_URL} != "$USUAL_AMQP_URL" ]] || return 0
+  cat <<TEXT
+For it and \`make demo\` in another terminal:
+
+  export LOGGER_HTTP_URL=$LOGGER_HTTP_URL LOGGER_RPC_ADDR=$LOGGER_RPC_ADDR LOGGER_GRPC_URL=$LOGGER_GRPC_URL \\
+    AMQP_URL_FILE=$PWD/.run/amqp_url BROKER_HTTP_LISTEN=$(reachable "$BROKER_HTTP_LISTEN")
+
+TEXT
 }
 
 # --- Running and stopping ---------------------------------------------------------------------
@@ -193,9 +227,20 @@ await_death() {
       wait -n "${pids[@]}" || true
     fi
     for name in "${!pids[@]}"; do
-      [[ -n ${killed[$name]:-} ]] || alive "$name" || die "The $name has stopped by itself; stopping the others."
+      [[ -n ${killed[$name]:-} ]] || alive "$name" || was_killed "$name" ||
+        die "The $name has stopped by itself; stopping the others."
     done
   done
+}
+
+# Whether somebody has killed it as a key would, from another terminal.
+was_killed() {
+  local status=0
+  [[ $keys == yes && $1 != broker ]] || return 1
+  wait "${pids[$1]}" 2>/dev/null || status=$?
+  ((status == 128 + 9)) || return 1
+  killed[$1]=yes
+  echo "The $1 was killed (kill -9); the key ${key_of[$1]} starts it again."
 }
 
 # What a key does: the experiments of "Break it", without other terminals.

@@ -23,7 +23,7 @@ fn run(new: &NewKey) -> anyhow::Result<()> {
         stderr(),
         "Added to {file}:\n\n    {line}\n\n\
          Start the broker with BROKER_KEYS_FILE={file}, or send SIGHUP to one that runs with it.\n\
-         The key, which is not shown again:\n\n",
+         The key follows on standard output, and is not shown again:\n\n",
     );
     let shown = writeln!(stdout(), "{key}");
     shown.with_context(|| {
