@@ -199,7 +199,10 @@ fn routes(app: Arc<App>) -> Router {
             Refusal::from(Failure::new(Code::NotFound, "no such endpoint: see /openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Refusal::from(Failure::new(Code::MethodNotAllowed, "method not allowed: see the header Allow"))
+            Refusal::from(Failure::new(
+                Code::MethodNotAllowed,
+                "method not allowed: /openapi.json and the header Allow say which are",
+            ))
         })
         .with_state(app)
 }

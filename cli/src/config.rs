@@ -125,7 +125,7 @@ pub enum Command {
     /// Show every byte of an entry on a transport, and what it means
     #[command(override_usage = "fourwire explain [OPTIONS]", after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
-    /// Show which transports are up, and how many messages wait in RabbitMQ
+    /// Show which transports are up, and how many messages are ready in RabbitMQ
     #[command(override_usage = "fourwire status [OPTIONS]", after_help = STATUS_EXAMPLES)]
     Status(Status),
     /// Print the completions for a shell

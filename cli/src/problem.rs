@@ -87,7 +87,8 @@ pub(crate) fn describe(failure: &Failure, place: &str) -> String {
     if !failure.message().contains(&root) {
         text.push_str(&format!("\n  because: {}", escape(&root)));
     }
-    if failure.code == Code::Unavailable {
+    // What names the setting itself was reached.
+    if failure.code == Code::Unavailable && !failure.message().contains(place) {
         text.push_str(&format!("\n  {}", what_to_look_at(place)));
     }
     if failure.code == Code::OutcomeUnknown {

@@ -18,6 +18,9 @@ use crate::{
     text::{json_line, put},
 };
 
+/// Entries over each transport, unless it is said how many.
+const COUNT: u64 = 20;
+
 /// How often it is looked whether what was queued is stored.
 const LOOKING: Duration = Duration::from_millis(2);
 
@@ -35,6 +38,7 @@ struct Row {
     stored_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wire_bytes: Option<WireBytes>,
+    /// Why it has failed, or what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -64,8 +68,10 @@ pub(crate) async fn race(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     for transport in Transport::ALL {
         connected(&transports, transport, stack.deadline()).await;
         let mut sent = Sent::default();
-        let failure =
-            sent.send(&transports, transport, &draft, arguments.count, stack.deadline()).await.err();
+        let failure = sent
+            .send(&transports, transport, &draft, arguments.count.unwrap_or(COUNT), stack.deadline())
+            .await
+            .err();
         let row = sent.row(transport, failure.as_ref());
         put(&if arguments.json { json_line(&row) } else { row.in_words() })?;
         if let (Ending::Done, Some(failure)) = (ending, failure) {
@@ -81,6 +87,8 @@ struct Sent {
     answered: Vec<u64>,
     stored: Vec<u64>,
     bytes: Option<WireBytes>,
+    /// What was queued was not stored by the deadline.
+    stays_queued: bool,
 }
 
 impl Sent {
@@ -105,7 +113,12 @@ impl Sent {
             self.answered.push(took);
             match transport.promise() {
                 Promise::Stored => self.stored.push(took),
-                Promise::Queued => self.stored.extend(stored_after(transports, id, begun, deadline).await),
+                // Once something stays in the queue, nothing behind it is waited for.
+                Promise::Queued if self.stays_queued => {}
+                Promise::Queued => match stored_after(transports, id, begun, deadline).await {
+                    Some(took) => self.stored.push(took),
+                    None => self.stays_queued = true,
+                },
             }
         }
         Ok(())
@@ -119,7 +132,12 @@ impl Sent {
             answered_us: median(self.answered),
             stored_us: median(self.stored),
             wire_bytes: self.bytes,
-            message: failure.map(|failure| describe(failure, place(transport))),
+            message: match failure {
+                Some(failure) => Some(describe(failure, place(transport))),
+                None => {
+                    self.stays_queued.then(|| "not stored by the deadline: is the logger down?".to_owned())
+                }
+            },
         }
     }
 }
@@ -140,15 +158,18 @@ async fn stored_after(transports: &Transports, id: Uuid, begun: Instant, deadlin
 impl Row {
     fn in_words(&self) -> String {
         let Row { transport, outcome, answered_us, stored_us, wire_bytes, message, .. } = self;
-        if let Some(message) = message {
-            return format!("{:<9}  {}", transport.as_str(), message.replace("\n  ", "\n           "));
+        let under = |message: &str| message.replace("\n  ", "\n           ");
+        if let (None, Some(message)) = (outcome, message) {
+            return format!("{:<9}  {}", transport.as_str(), under(message));
         }
         let time = |us: &Option<u64>| us.map_or_else(|| "–".to_owned(), millis_fine);
         let bytes = wire_bytes.map(|bytes| format!("{} + {}", bytes.sent, bytes.received));
         let outcome = outcome.map(Outcome::as_str).unwrap_or_default();
         let (answered, stored) = (time(answered_us), time(stored_us));
         let bytes = bytes.unwrap_or_else(|| "–".to_owned());
-        format!("{:<9}  {outcome:<9}  {answered:>11}  {stored:>9}  {bytes:>18}", transport.as_str())
+        let what =
+            message.as_deref().map(|message| format!("\n           {}", under(message))).unwrap_or_default();
+        format!("{:<9}  {outcome:<9}  {answered:>11}  {stored:>9}  {bytes:>18}{what}", transport.as_str())
     }
 }
 
@@ -180,9 +201,13 @@ mod tests {
             answered: vec![1_234],
             stored: vec![12_345],
             bytes: Some(WireBytes { sent: 347, received: 21 }),
+            stays_queued: false,
         };
         let line = sent.row(Transport::Rabbitmq, None).in_words();
         assert_eq!(line, "rabbitmq   queued            1.23      12.34            347 + 21");
+        let waits = Sent { outcome: Some(Outcome::Queued), stays_queued: true, ..Sent::default() };
+        let lines = waits.row(Transport::Rabbitmq, None).in_words();
+        assert!(lines.lines().count() == 2 && lines.ends_with("is the logger down?"), "{lines}");
         let line = Sent::default().row(Transport::Http, Some(&Failure::unreachable("the logger"))).in_words();
         assert!(line.starts_with("http       unavailable: the logger"), "{line}");
     }

@@ -26,6 +26,10 @@ use crate::{
 
 /// Sends one entry, and prints what became of it.
 pub(crate) async fn send(arguments: &Send, transport: Transport, stack: &Stack) -> Result<Ending, Problem> {
+    if arguments.count.is_some() {
+        let why = "--count is for --transport all; over one transport one entry is sent";
+        return Err(Problem::Usage(anyhow::anyhow!(why)));
+    }
     let draft = EntryDraft {
         name: arguments.name.clone(),
         data: data(&arguments.data).await.map_err(Problem::Usage)?,

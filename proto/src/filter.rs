@@ -27,7 +27,15 @@ pub struct Filter {
     pub transport: Option<Transport>,
 
     /// Stored at or after this RFC 3339 time, such as 2026-01-31T12:00:00Z.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", value_parser = flag::time))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(
+            long,
+            value_name = "TIME",
+            value_parser = flag::time,
+            help = "Stored at or after this RFC 3339 time, such as 2026-01-31T12:00:00Z, or so long ago, such as 30m or 1h",
+        )
+    )]
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Time>,
 

@@ -86,7 +86,7 @@ impl FromStr for HttpUrl {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let expected = AddressError::Unsound(
-            "a URL of scheme, host and port such as http://127.0.0.1:8082, with the path before /log where there is one",
+            "a URL of scheme, host and port such as http://127.0.0.1:8082, and the path before /log if there is one",
         );
         parse_http_url(text).map(HttpUrl).ok_or(expected)
     }

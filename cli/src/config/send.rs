@@ -30,9 +30,9 @@ pub struct Send {
     #[arg(long, default_value = "http", value_parser = Over::parser())]
     pub transport: Over,
 
-    /// With --transport all: entries over each, after one that is not counted
-    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = number(1..=1_000))]
-    pub count: u64,
+    /// With --transport all: entries over each, after one that is not counted [default: 20]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number(1..=1_000))]
+    pub count: Option<u64>,
 
     /// Severity
     #[arg(long, default_value = "info", value_parser = flag::level())]

@@ -1,5 +1,5 @@
-//! `make demo`: against the running stack, sends one entry over each transport and reads each back. Where the
-//! broker asks for a key, `KEY` in the environment is sent.
+//! `make demo`: against the running stack, sends one entry over each transport and reads each back from the broker. Of the
+//! environment it takes `BROKER_HTTP_LISTEN`, where the broker is, and `KEY`, for a broker that asks for one.
 
 use std::{
     fmt::Display,
@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use proto::{StoredEntry, Transport, json::Envelope};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{
+    StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 use serde_json::{Value, json};
 
 /// How long an entry may take from the broker to the store.
@@ -25,7 +28,11 @@ async fn main() -> ExitCode {
         Some(address) => format!("http://{address}"),
         None => "http://127.0.0.1:8080".to_owned(),
     };
-    show(format_args!("{:<10} {:<8} {:>12} {:>12}  id", "transport", "outcome", "answered ms", "stored ms"));
+    show(format_args!("One entry over each transport, sent to {broker} and read back:"));
+    show(format_args!(
+        "{:<10} {:<8} {:>12} {:>12}  id",
+        "transport", "outcome", "answered ms", "read back ms"
+    ));
     let mut failed = false;
     for transport in Transport::ALL {
         match send_and_read_back(&broker, transport).await {
@@ -62,12 +69,14 @@ async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Resul
     let body = json!({ "action": "log", "transport": transport, "log": log }).to_string();
     let begun = Instant::now();
     let answer = client.post(format!("{broker}/handle")).body(body).send().await;
-    let answer: Value =
-        answer.with_context(|| format!("is the stack running at {broker}? `make run`"))?.json().await?;
+    let answer = answer.with_context(|| format!("is the stack running at {broker}? `make run`"))?;
+    let is_locked = answer.status() == StatusCode::UNAUTHORIZED;
+    let answer: Value = answer.json().await?;
     let answered = begun.elapsed();
     let data = &answer["data"];
     let (Some(id), Some(outcome)) = (data["id"].as_str(), data["outcome"].as_str()) else {
-        bail!("{}", answer["message"].as_str().unwrap_or("an answer that is not Fourwire's"));
+        let message = answer["message"].as_str().unwrap_or("an answer that is not Fourwire's");
+        bail!("{message}{}", if is_locked { ": KEY=fw_… make demo" } else { "" });
     };
     let entry = loop {
         let response = client.get(format!("{broker}/logs/{id}")).send().await?;
@@ -80,8 +89,8 @@ async fn send_and_read_back(broker: &str, transport: Transport) -> anyhow::Resul
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    let stored = begun.elapsed();
+    let read_back = begun.elapsed();
     anyhow::ensure!(entry.transport == transport, "{id} is stored as having come by {}", entry.transport);
     let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-    Ok(format!("{transport:<10} {outcome:<8} {:>12.2} {:>12.2}  {id}", ms(answered), ms(stored)))
+    Ok(format!("{transport:<10} {outcome:<8} {:>12.2} {:>12.2}  {id}", ms(answered), ms(read_back)))
 }

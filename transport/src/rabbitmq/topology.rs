@@ -60,12 +60,17 @@ pub(super) async fn declare_bound_by(
 /// What an error of a connection or a declaration means to whoever wants to send: nothing was sent. What somebody has to
 /// put right is named, with the command.
 pub(super) fn refusal(url: &AmqpUrl, error: Error) -> Failure {
-    let mut failure = Failure::unreachable(RABBITMQ);
-    if let ErrorKind::ProtocolError(refused) = error.kind()
-        && let Some(message) = what_to_put_right(url, refused)
-    {
-        failure = Failure::new(Code::Unavailable, format!("{message}; nothing was stored"));
-    }
+    let message = match error.kind() {
+        ErrorKind::ProtocolError(refused) => what_to_put_right(url, refused),
+        ErrorKind::ParsingError(_) => {
+            Some("what answers at the address in AMQP_URL is not RabbitMQ".to_owned())
+        }
+        _ => None,
+    };
+    let failure = message.map_or_else(
+        || Failure::unreachable(RABBITMQ),
+        |message| Failure::new(Code::Unavailable, format!("{message}; nothing was stored")),
+    );
     failure.because(error)
 }
 
@@ -89,6 +94,9 @@ fn what_to_put_right(url: &AmqpUrl, refused: &AMQPError) -> Option<String> {
                      virtual host than {vhost}"
                 ),
             })
+        }
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if said.contains("Login") => {
+            Some("RabbitMQ does not know the user in AMQP_URL, or the password is wrong".to_owned())
         }
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Some(format!(
             "RabbitMQ refuses the user of AMQP_URL: see `rabbitmqctl list_permissions -p {vhost}`"
@@ -149,6 +157,9 @@ mod tests {
         assert!(told(inequivalent, said).contains("an exchange logs_topic"));
         let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
         assert!(told(refused, "ACCESS_REFUSED").contains("list_permissions -p team"));
+        let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
+        let said = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN";
+        assert!(told(refused, said).contains("the password is wrong"));
         let unknown = AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND);
         assert!(told(unknown, "NOT_FOUND").contains("cannot be reached"));
     }
