@@ -1,5 +1,7 @@
 //! What every handler may use.
 
+use std::time::Duration;
+
 use proto::Transport;
 use service::Shutdown;
 use transport::{Settings, Transports, http::HttpUrl};
@@ -10,6 +12,9 @@ use crate::{
     services::Services,
     tails::Tails,
 };
+
+/// How long before the end of a drain the last answers are there, so that they still leave.
+const ANSWERING: Duration = Duration::from_millis(500);
 
 /// What every handler may use. It is shared as one: axum clones it for each request.
 #[derive(Debug)]
@@ -60,6 +65,11 @@ impl App {
     /// The same, which runs the bursts of these.
     pub(crate) fn bursting_for(self, bursters: Bursters) -> Self {
         App { bursters, ..self }
+    }
+
+    /// Within which time what begins now must be answered, if that may be less than its deadline.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.shutdown.has_begun().then(|| self.shutdown.left().saturating_sub(ANSWERING))
     }
 
     /// The same, which takes no new work from `shutdown` on.

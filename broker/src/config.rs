@@ -18,7 +18,7 @@ use transport::{Endpoints, Tls, http::HttpUrl, rabbitmq::AmqpUrl};
 
 use crate::{bursts::Bursters, otlp};
 
-/// Shorter than the grace period of a shutdown, so that every request in flight is answered, and the last that is taken.
+/// Shorter than the grace period of a shutdown, so that every request in flight is answered.
 const MAX_DEADLINE_MS: u64 = 7_000;
 
 /// More than this machine answers, and still whole nanoseconds apart.

@@ -19,6 +19,7 @@ use proto::{
 use serde::Serialize;
 use service::{BodyError, Held, traced};
 use spans::attribute;
+use tokio::time::timeout;
 use utoipa::{IntoResponses, ToSchema};
 use uuid::Uuid;
 
@@ -209,7 +210,14 @@ async fn deliver(app: &App, batch: Batch<LogEntry>, transport: Transport) -> Res
     if app.shutdown.refuses_work() {
         return Err(Failure::draining("the broker"));
     }
-    let delivered = app.transports.write(transport, batch, BatchMode::AllOrNone).await?;
+    let delivered = app.transports.write(transport, batch, BatchMode::AllOrNone);
+    let delivered = match app.time_left() {
+        None => delivered.await?,
+        Some(left) => {
+            let late = |_| Err(Failure::unknown("the next service").because("the broker ends"));
+            timeout(left, delivered).await.unwrap_or_else(late)?
+        }
+    };
     let (took, store, wire_bytes) = (microseconds(delivered.took), delivered.store_us, delivered.bytes);
     let outcomes = delivered.outcomes()?.map(Some);
     Ok(Delivered { outcomes, timing: Timing { total: 0, transport: Some(took), store }, wire_bytes })

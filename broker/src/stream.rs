@@ -76,7 +76,9 @@ pub async fn follow(
         // What is no text is no cursor either.
         query.resume_after(last.to_str().unwrap_or("?"))?;
     }
-    if app.shutdown.has_begun() {
+    // While the port is open, others are taken like any request; they only end sooner.
+    let shutdown = app.shutdown.lingering();
+    if shutdown.has_begun() {
         return Err(Failure::draining("the broker").into());
     }
     let reader = match caller {
@@ -97,7 +99,7 @@ pub async fn follow(
     if is_over {
         // What follows is there already. A long search says every ten seconds how far it is.
         let next = tokio::select! {
-            () = app.shutdown.begun() => return Err(Failure::draining("the broker").into()),
+            () = shutdown.begun() => return Err(Failure::draining("the broker").into()),
             next = tail.next() => next,
         };
         let Some(told) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };
@@ -106,7 +108,7 @@ pub async fn follow(
     let given_up = place.given_up();
     let follower = Follower {
         tail,
-        shutdown: app.shutdown.clone(),
+        shutdown,
         begun: false,
         connected: false,
         found,

@@ -1,6 +1,7 @@
 //! Accepts TCP connections up to a limit: the one accept loop, for every protocol.
 
 mod clients;
+mod closing;
 mod connection;
 mod head;
 mod opening;
@@ -19,11 +20,15 @@ use anyhow::Context as _;
 use futures_util::{Stream, StreamExt, stream::unfold};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, coop::unconstrained},
+    time::timeout_at,
 };
 
-use self::clients::{Clients, Slot};
 pub use self::connection::Connection;
+use self::{
+    clients::{Clients, Slot},
+    closing::Closing,
+};
 use crate::{
     Shutdown,
     client::Client,
@@ -113,15 +118,42 @@ impl Acceptor {
         self.listener.local_addr()
     }
 
-    /// The connections, until `shutdown` begins; then the port is closed.
+    /// The connections, until `shutdown` begins, and those that had begun by then; then the port is closed.
     pub fn connections(self, shutdown: Shutdown) -> impl Stream<Item = Connection> + Send {
-        unfold((self, shutdown), |(acceptor, shutdown)| async {
-            let connection = tokio::select! {
-                () = shutdown.begun() => return None,
-                connection = acceptor.accept() => connection,
+        unfold((self, shutdown, None), |(acceptor, shutdown, mut closing)| async move {
+            let Some(connection) = acceptor.next(&shutdown, &mut closing).await else {
+                acceptor.clients.wake();
+                return None;
             };
-            Some((connection, (acceptor, shutdown)))
+            Some((connection, (acceptor, shutdown, closing)))
         })
+    }
+
+    async fn next(&self, shutdown: &Shutdown, closing: &mut Option<Closing>) -> Option<Connection> {
+        let mut accept = pin!(self.accept());
+        let closing = match closing {
+            Some(closing) => closing,
+            None => tokio::select! {
+                biased;
+                () = shutdown.begun() => closing.insert(self.close(shutdown)),
+                connection = &mut accept => return Some(connection),
+            },
+        };
+        if !closing.takes() {
+            return None;
+        }
+        // Were it told to let others run, it would seem to have nothing to accept.
+        timeout_at(closing.until, unconstrained(accept)).await.ok()
+    }
+
+    fn close(&self, shutdown: &Shutdown) -> Closing {
+        // Elsewhere the clients come back at once, and had better be refused than wait for a second.
+        if shutdown.lingers()
+            && let Err(error) = closing::drop_new(&self.listener)
+        {
+            tracing::debug!(%error, "a connection that begins now may be reset");
+        }
+        Closing::begin()
     }
 
     /// Waits for the next connection, and if too many are open for one of them to close. Over HTTP/1.1 and net/rpc one

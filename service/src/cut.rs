@@ -27,6 +27,11 @@ impl Cut {
         self.0.waker.wake();
     }
 
+    /// Lets its task look again whether it has ended for another reason.
+    pub(crate) fn wake(&self) {
+        self.0.waker.wake();
+    }
+
     /// Whether it was ended.
     pub(crate) fn is_made(&self) -> bool {
         self.0.cut.load(Ordering::Acquire)

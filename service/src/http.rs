@@ -20,15 +20,12 @@ use axum::{
 };
 use http::{HeaderValue, Method, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::{answer::Answer, own_words::OwnWords};
-use crate::{Acceptor, Client, GRACE, Json, Shutdown, repoll::Repoll, serve_each};
+use crate::{Acceptor, Client, Json, Shutdown, repoll::Repoll, serve_each};
 
 /// Maximum headers of a request; more are answered 431.
 const HEADERS: usize = 64;
@@ -80,8 +77,9 @@ fn overloaded(message: &str) -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
 }
 
-/// Serves until `shutdown` begins. Then it takes no new connection, answers the requests in flight, and drops
-/// what is still open after [`GRACE`].
+/// Serves until `shutdown` begins. Then it takes no new connection, answers the requests that have arrived, and drops
+/// what is still open when nothing of [`GRACE`](crate::GRACE) is left. While a shutdown lingers before, responses say
+/// `Connection: close`, and idle connections stay open.
 pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shutdown: Shutdown) {
     let mut http = http1::Builder::new();
     // hyper has no timeouts without a timer.
@@ -96,14 +94,16 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         // something is written to it, so every handler ends by itself: at the broker a delivery ends with its deadline,
         // at the logger a write after 8 s, and a stream is written to every few seconds.
         .half_close(true);
-    let graceful = GracefulShutdown::new();
-    let mut connections = serve_each(acceptor, shutdown, |connection| {
+    let mut connections = serve_each(acceptor, shutdown.clone(), |connection| {
         let (client, reserved, router) =
             (connection.client().clone(), connection.is_reserved(), router.clone());
-        let service = service_fn(move |request| answer(router.clone(), request, client.clone(), reserved));
-        let io = TokioIo::new(OwnWords::new(connection));
-        let served = graceful.watch(http.clone().keep_alive(!reserved).serve_connection(io, service));
-        let served = Repoll::new(served);
+        let ends = shutdown.clone();
+        let service = service_fn(move |request| {
+            answer(router.clone(), request, client.clone(), reserved, ends.clone())
+        });
+        // hyper's own graceful shutdown would close an idle connection without a look at what has arrived on it.
+        let io = TokioIo::new(OwnWords::new(connection.until(shutdown.clone())));
+        let served = Repoll::new(http.clone().keep_alive(!reserved).serve_connection(io, service));
         async move {
             let served = if reserved {
                 tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(()))
@@ -117,8 +117,8 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         }
     })
     .await;
-    // hyper waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+    let all_end = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shutdown.left(), all_end).await.is_err() {
         tracing::warn!(open = connections.len(), "dropping connections that did not finish in time");
     }
     connections.shutdown().await;
@@ -129,6 +129,7 @@ async fn answer(
     mut request: Request<Incoming>,
     client: Client,
     reserved: bool,
+    ends: Shutdown,
 ) -> Result<Response<Answer>, Infallible> {
     let working = client.begin();
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -138,7 +139,10 @@ async fn answer(
         request.extensions_mut().insert(client.clone());
         router.call(request).await?
     };
-    let answer = answer::bounded(response, &client, working, only_reads);
+    let mut answer = answer::bounded(response, &client, working, only_reads);
+    if ends.is_told() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     client.answered();
     Ok(answer)
 }

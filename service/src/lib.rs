@@ -41,6 +41,6 @@ pub use probe::Probe;
 pub use reload::Reloads;
 pub use room::{NoRoom, Part, Room, Share};
 pub use settings::{host_name, listen_address, secret};
-pub use shutdown::{GRACE, LAST_CALL, Shutdown};
+pub use shutdown::{GRACE, LAST_CALL, LINGER, Shutdown};
 pub use start::{exit_code, settings};
 pub use telemetry::Telemetry;

@@ -15,20 +15,69 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Between SIGTERM and SIGKILL container engines wait so long.
+const MOST: Duration = Duration::from_secs(10);
+
 const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const ALIVE: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 const LOG: &str = r#"{"action":"log","transport":"http","log":{"name":"event","data":""}}"#;
 
 #[tokio::test]
-async fn a_broker_that_was_just_told_to_stop_takes_what_arrives_on_an_open_connection() {
+async fn a_broker_that_was_just_told_to_stop_takes_what_arrives_on_connections_old_and_new() {
     let mut stack = Stack::start_direct(&[]).await;
-    let answers = drained(&mut stack.broker, Signal::SIGTERM, Duration::ZERO, &[&post("/handle", LOG)]).await;
-    let (work, head) = &answers[0];
-    assert_eq!(work.status, 202, "{}", work.body);
+    let address = stack.broker.ready().await.expect("it is ready")["http"];
+    let mut idle = begin(address, READY.as_bytes()).await.expect("it is open");
+    one_answer(&mut idle).await;
+    let begun = Instant::now();
+    stack.broker.signal(Signal::SIGTERM).expect("it runs");
+    let work = post("/handle", LOG);
+    // A load balancer that looks now sends nobody any more.
+    let leaves = async || {
+        let mut looks = begin(address, READY.as_bytes()).await.expect("the port is open");
+        let (ready, head) = one_answer(&mut looks).await;
+        (ready.status == 503).then_some(head)
+    };
+    let head = eventually("it says that it leaves", leaves).await;
     assert!(head.contains("connection: close"), "its client opens another one: {head}");
+    let new = begin(address, work.as_bytes()).await.expect("the port is open");
+    idle.write_all(work.as_bytes()).await.expect("it is open");
+    for mut stream in [idle, new] {
+        let (answer, head) = one_answer(&mut stream).await;
+        assert_eq!(answer.status, 202, "{:?}: {}", begun.elapsed(), answer.body);
+        assert!(head.contains("connection: close"), "its client opens another one: {head}");
+    }
+    assert!(stack.broker.ended().await.expect("it ends").success(), "{}", stack.broker.log());
+    assert!(begun.elapsed() < MOST, "{:?}", begun.elapsed());
     stack.start_broker().await.expect("it starts");
-    assert_eq!(stack.all_stored().await.len(), 1);
+    assert_eq!(stack.all_stored().await.len(), 2);
+}
+
+#[tokio::test]
+async fn no_connection_is_broken_that_a_broker_has_taken_however_late() {
+    const CLIENTS: usize = 8;
+    let mut stack = Stack::start_direct(&[]).await;
+    let address = stack.broker.ready().await.expect("it is ready")["http"];
+    let work = post("/handle", LOG);
+    // Each has a connection for every request, as behind a proxy whose clients come and go, until none is taken.
+    let until_refused = async || {
+        let mut statuses = Vec::new();
+        while let Ok(mut stream) = TcpStream::connect(address).await {
+            stream.write_all(work.as_bytes()).await.expect("it was taken");
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).await.expect("what was taken is answered");
+            statuses.push(String::from_utf8_lossy(&head).into_owned());
+        }
+        statuses
+    };
+    let clients = futures_util::future::join_all((0..CLIENTS).map(|_| until_refused()));
+    stack.broker.signal(Signal::SIGTERM).expect("it runs");
+    let statuses = clients.await.concat();
+    assert!(statuses.len() >= CLIENTS, "{statuses:?}");
+    assert!(statuses.iter().all(|status| status == "HTTP/1.1 202"), "{statuses:?}");
+    assert!(stack.broker.ended().await.expect("it ends").success(), "{}", stack.broker.log());
+    stack.start_broker().await.expect("it starts");
+    assert_eq!(stack.all_stored().await.len(), statuses.len(), "what was taken is stored");
 }
 
 #[tokio::test]
@@ -71,6 +120,28 @@ fn is_draining(answers: &[(Answer, String)]) {
     }
 }
 
+/// The answer to a request, and its text: the connection may stay open.
+async fn one_answer(stream: &mut TcpStream) -> (Answer, String) {
+    let begun = Instant::now();
+    let mut text = String::new();
+    let whole = async {
+        let mut buffer = [0; 4_096];
+        while !is_whole(&text) {
+            let bytes = stream.read(&mut buffer).await.expect("an answer");
+            assert!(bytes > 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&buffer[..bytes]).expect("text"));
+        }
+    };
+    tokio::time::timeout(SOON, whole).await.expect("it is answered");
+    (raw::parse(&text, begun.elapsed()), text)
+}
+
+fn is_whole(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.and_then(|length| length.parse().ok()) == Some(body.len())
+}
+
 /// Sends the first half of each request, tells the process to stop, and sends the rest `later`: the answers, and their
 /// texts. The process must end well, and in time.
 async fn drained(
@@ -79,8 +150,6 @@ async fn drained(
     later: Duration,
     requests: &[&str],
 ) -> Vec<(Answer, String)> {
-    /// Between SIGTERM and SIGKILL container engines wait so long.
-    const MOST: Duration = Duration::from_secs(10);
     let address = process.ready().await.expect("it is ready")["http"];
     let halves = requests.iter().map(|request| request.split_at(request.len() / 2));
     let halves: Vec<(&str, &str)> = halves.collect();

@@ -71,7 +71,8 @@ impl Door {
     /// As [`deliver`].
     pub(super) async fn deliver(&self, admitted: Admitted, request: &[u8]) -> Result<Delivered, Failure> {
         let transports = &self.app.transports;
-        deliver(transports, admitted.transport, request, self.deadline, &self.metrics.records).await
+        let deadline = self.app.time_left().map_or(self.deadline, |left| left.min(self.deadline));
+        deliver(transports, admitted.transport, request, deadline, &self.metrics.records).await
     }
 
     /// Counts what a request is answered.

@@ -18,7 +18,7 @@ use proto::{
     Code, Failure,
     limits::{BODY_BYTES, HELD_BYTES, IN_FLIGHT_BYTES},
 };
-use service::{Acceptor, Client, GRACE, Room, Shutdown, traced};
+use service::{Acceptor, Client, Room, Shutdown, traced};
 use tonic::{service::Routes, transport::Server};
 
 use super::{
@@ -83,7 +83,7 @@ pub(super) async fn serve(acceptor: Acceptor, door: Arc<Door>, shutdown: Shutdow
     let too_late = async {
         shutdown.begun().await;
         // tonic waits forever on a connection that never sent a request (hyper#4170): the wait has a bound.
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(shutdown.left()).await;
     };
     tokio::select! {
         result = served => result?,

@@ -103,6 +103,11 @@ impl Clients {
         }
     }
 
+    /// Lets each of them look whether it ends.
+    pub(super) fn wake(&self) {
+        self.open().values().for_each(|client| client.cut().wake());
+    }
+
     fn try_slot(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         Some(Slot { reserved: false, _permit: permit })

@@ -20,7 +20,7 @@ use super::{
     opening::Opening,
     stream::Stream,
 };
-use crate::{client::Client, tls::Protocol};
+use crate::{Shutdown, client::Client, tls::Protocol};
 
 /// How long a client may read nothing while there is something for it. Unread responses take memory.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub struct Connection {
     opening: Option<Opening>,
     /// For HTTP/1.1.
     head: Option<Head>,
+    /// When it ends, if it is one of HTTP/1.1 and between two requests.
+    ends: Option<Shutdown>,
     /// Runs while the client takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
     _listed: Option<Listed>,
@@ -55,10 +57,19 @@ impl Connection {
             client,
             opening: Some(Opening::of(protocol)),
             head: (protocol == Protocol::Http1).then(Head::default),
+            ends: None,
             stall: None,
             _listed: listed,
             slot,
         }
+    }
+
+    /// Seems to have come to its end once `shutdown` has begun, the request that is there is answered, and nothing has come
+    /// of another. What has arrived is looked for first: a client whose request came in time was not refused. One that
+    /// has never sent anything may still do so.
+    #[must_use]
+    pub(crate) fn until(self, shutdown: Shutdown) -> Self {
+        Connection { ends: Some(shutdown), ..self }
     }
 
     /// Its account.
@@ -69,6 +80,12 @@ impl Connection {
     /// Whether it is one beyond the limit, which is there for one answer.
     pub(crate) fn is_reserved(&self) -> bool {
         self.slot.reserved
+    }
+
+    /// To be asked when nothing can be read.
+    fn has_ended(&mut self) -> bool {
+        let Connection { ends: Some(ends), head: Some(head), opening: None, .. } = self else { return false };
+        ends.has_begun() && head.is_between(&self.client) && self.stream.has_nothing()
     }
 
     /// What may end a connection while it waits for its client, in either direction.
@@ -120,6 +137,9 @@ impl AsyncRead for Connection {
         }
         if let Poll::Ready(error) = this.poll_end(cx) {
             return Poll::Ready(Err(error));
+        }
+        if this.has_ended() {
+            return Poll::Ready(Ok(()));
         }
         let head = this.head.as_mut().map(|head| head.poll_timeout(&this.client, cx));
         match head {

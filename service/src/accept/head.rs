@@ -36,6 +36,11 @@ impl Head {
         self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(TIMEOUT))).as_mut().poll(cx)
     }
 
+    /// Whether nothing has come of the next request, and there is none.
+    pub(super) fn is_between(&mut self, client: &Client) -> bool {
+        self.is_awaited(client) && !self.has_begun
+    }
+
     /// Whether what comes next is of a head; a body belongs to a request that is there.
     fn is_awaited(&mut self, client: &Client) -> bool {
         let turn = client.turn();

@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -32,6 +34,17 @@ impl Stream {
             None => Stream::Plain(stream),
             Some(config) => Stream::Handshake(Box::new(Handshake(TlsAcceptor::from(config).accept(stream)))),
         }
+    }
+
+    /// Whether nothing has arrived that was not read. The runtime may not have heard of it yet, so the kernel is asked.
+    pub(super) fn has_nothing(&self) -> bool {
+        let stream = match self {
+            Stream::Plain(stream) => stream,
+            Stream::Encrypted(stream) => stream.get_ref().0,
+            Stream::Handshake(_) | Stream::Failed => return false,
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        !matches!(SockRef::from(stream).peek(&mut byte), Ok(1..))
     }
 
     /// Ends the handshake if there is one.

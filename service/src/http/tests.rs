@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Held, Room, tls::Protocol};
+use crate::{Held, LINGER, Room, tls::Protocol};
 
 const SETTINGS: Settings = Settings { http_idle_seconds: 75 };
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -86,6 +86,73 @@ async fn rest(stream: &mut TcpStream) -> String {
     // It may be reset.
     let _ = stream.read_to_end(&mut rest).await;
     String::from_utf8(rest).expect("text")
+}
+
+fn routes() -> Router {
+    Router::new().route("/healthz", get(|| async { "alive" }))
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_before_an_idle_connection_is_closed_is_answered() {
+    let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::Http1).expect("a port");
+    let address = acceptor.local_addr().expect("open");
+    let shutdown = Shutdown::default();
+    let served = tokio::spawn(serve(acceptor, routes(), &SETTINGS, shutdown.clone()));
+    let mut kept = TcpStream::connect(address).await.expect("the port is open");
+    kept.write_all(GET.as_bytes()).await.expect("it is taken");
+    answer(&mut kept).await;
+    // At the same time, for this thread runs both ends.
+    assert_eq!(kept.try_write(GET.as_bytes()).expect("it is open"), GET.len());
+    shutdown.begin();
+    let told = answer(&mut kept).await;
+    assert!(told.ends_with("alive") && told.contains("connection: close"), "{told}");
+    assert_eq!(rest(&mut kept).await, "");
+    served.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn what_waits_to_be_accepted_when_a_port_closes_is_accepted() {
+    for linger in [false, true] {
+        let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::Http1);
+        let acceptor = acceptor.expect("a port");
+        let address = acceptor.local_addr().expect("open");
+        let mut waiting = Vec::new();
+        for _ in 0..300 {
+            waiting.push(TcpStream::connect(address).await.expect("there is a place in the backlog"));
+            waiting.last_mut().expect("one").write_all(GET.as_bytes()).await.expect("it is taken");
+        }
+        let shutdown = Shutdown::default();
+        shutdown.begin();
+        let shutdown = if linger { shutdown.lingering() } else { shutdown };
+        let served = tokio::spawn(serve(acceptor, routes(), &SETTINGS, shutdown));
+        for stream in &mut waiting {
+            let told = rest(stream).await;
+            assert!(told.ends_with("alive") && told.contains("connection: close"), "{told}");
+        }
+        served.await.expect("it ends");
+        assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_shutdown_lingers_idle_connections_stay_open_and_new_ones_are_taken() {
+    let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::Http1).expect("a port");
+    let address = acceptor.local_addr().expect("open");
+    let shutdown = Shutdown::default().lingering();
+    let served = tokio::spawn(serve(acceptor, routes(), &SETTINGS, shutdown.clone()));
+    let mut kept = TcpStream::connect(address).await.expect("the port is open");
+    kept.write_all(GET.as_bytes()).await.expect("it is taken");
+    assert!(!answer(&mut kept).await.contains("connection: close"));
+    let (begun, mut idle) = (Instant::now(), kept);
+    shutdown.begin();
+    tokio::time::sleep(LINGER - Duration::from_millis(100)).await;
+    let mut new = TcpStream::connect(address).await.expect("the port is open");
+    new.write_all(GET.as_bytes()).await.expect("it is taken");
+    assert!(rest(&mut new).await.contains("connection: close"));
+    assert_eq!(rest(&mut idle).await, "");
+    assert!(begun.elapsed() >= LINGER, "{:?}", begun.elapsed());
+    served.await.expect("it ends");
+    assert!(begun.elapsed() < LINGER + Duration::from_millis(500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

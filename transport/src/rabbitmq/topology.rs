@@ -60,12 +60,11 @@ pub(super) async fn declare_bound_by(
 /// What an error of a connection or a declaration means to whoever wants to send: nothing was sent. What somebody has to
 /// put right is named, with the command.
 pub(super) fn refusal(url: &AmqpUrl, error: Error) -> Failure {
-    let message = match error.kind() {
-        ErrorKind::ProtocolError(refused) => what_to_put_right(url, refused),
-        ErrorKind::ParsingError(_) => {
-            Some("what answers at the address in AMQP_URL is not RabbitMQ".to_owned())
-        }
-        _ => None,
+    let message = if let ErrorKind::ProtocolError(refused) = error.kind() {
+        what_to_put_right(url, refused)
+    } else {
+        let is_foreign = matches!(error.kind(), ErrorKind::ParsingError(_));
+        is_foreign.then(|| "what answers at the address in AMQP_URL is not RabbitMQ".to_owned())
     };
     let failure = message.map_or_else(
         || Failure::unreachable(RABBITMQ),
