@@ -50,7 +50,8 @@ ensure() {
   # Interrupted half way, it must not leave a node behind that nobody knows of.
   trap 'trap "" INT TERM HUP; stop; exit 130' INT TERM HUP
   base=$(free_ports_from 5672)
-  if ! start_container "$base" && ! start_recorded_node "$base"; then
+  # A container that cannot be had may have taken a minute: the ports are looked for again.
+  if ! start_container "$base" && ! { base=$(free_ports_from 5672) && start_recorded_node "$base"; }; then
     if package_bin >/dev/null; then
       say "Its log is in .run/rabbitmq/log. Or set AMQP_URL to a RabbitMQ that runs."
     else
