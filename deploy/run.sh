@@ -182,8 +182,8 @@ Fourwire is ready.
              net/rpc $(shown "$LOGGER_NETRPC_LISTEN") (for Go)
   listener   $listener
 
-The command is $BINARIES/fourwire: see \`$BINARIES/fourwire --help\`.
-$(print_where_it_is)
+The command is $BINARIES/fourwire: see \`$BINARIES/fourwire --help\`.$(print_where_it_is)
+
 Send an entry over each transport, and read them back:
 
 TEXT
@@ -205,11 +205,11 @@ print_where_it_is() {
   [[ "$LOGGER_HTTP_URL $LOGGER_RPC_ADDR $LOGGER_GRPC_URL $(reachable "$BROKER_HTTP_LISTEN")" != "$usual" ||
     ${AMQP_URL:-$USUAL_AMQP_URL} != "$USUAL_AMQP_URL" ]] || return 0
   cat <<TEXT
-For it and \`make demo\` in another terminal:
+ For it and
+\`make demo\` in another terminal:
 
   export LOGGER_HTTP_URL=$LOGGER_HTTP_URL LOGGER_RPC_ADDR=$LOGGER_RPC_ADDR LOGGER_GRPC_URL=$LOGGER_GRPC_URL \\
     AMQP_URL_FILE=$PWD/.run/amqp_url BROKER_HTTP_LISTEN=$(reachable "$BROKER_HTTP_LISTEN")
-
 TEXT
 }
 
