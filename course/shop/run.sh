@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-READY_TIMEOUT_S=900 # the first build is among it
+READY_TIMEOUT_S=60 # nothing is built meanwhile
 RESTART_S=3
 SERVICES=(user product payment order front)
 PROFILE=${PROFILE:-quick}
@@ -14,18 +14,25 @@ FRONT=${SHOP_FRONT_LISTEN:-127.0.0.1:8090}
 export BROKER_URL=${BROKER_URL:-http://$BROKER}
 export SHOP_FAULTS=${SHOP_FAULTS:-on}
 
-pids=() fourwire=
+pids=() fourwire='' napping=''
 
 main() {
+  ! answers "$FRONT" ||
+    die "$FRONT is taken, perhaps by another shop: set SHOP_FRONT_LISTEN to another address, such as 127.0.0.1:18090."
+  mkdir -p .run
   trap stop_all EXIT
   trap 'exit 0' INT TERM HUP
+  rm -f .run/shop-fourwire
   # In a process group of its own: Ctrl-C stops the shop first, and then what it logs to.
-  in_own_group deploy/run.sh
+  in_own_group start_fourwire
   fourwire=$!
-  await "$BROKER" "$fourwire"
+  await_fourwire
   # With --workspace, so that cargo builds with the features that the others have.
   cargo build --profile "$PROFILE" --locked --workspace --bin shop
-  mkdir -p .run
+  if [[ -z $fourwire ]]; then
+    await "$BROKER" $$
+    echo "Using the Fourwire that already runs at http://$(shown "$BROKER")"
+  fi
   for service in "${SERVICES[@]}"; do
     in_own_group keep "$service"
     pids+=("$!")
@@ -33,35 +40,75 @@ main() {
   await "$FRONT" "${pids[-1]}"
   cat <<TEXT
 
-The shop is open: http://${FRONT/127.0.0.1/localhost}/
+The shop is open: http://$(shown "$FRONT")/
 
 Its logs are in .run/shop-*.log, its tables in ${SHOP_DATA_DIR:-data/shop}. Ctrl-C stops everything.
 
 TEXT
-  # A trap runs between two waits; whatever the shop needs is kept by its own.
-  while true; do pause 3600; done
+  # Ends with a signal alone.
+  wait "${pids[@]}"
+}
+
+# Its output is the one thing that tells whether it runs: another broker may answer at the same address.
+start_fourwire() { exec deploy/run.sh > >(relay) 2>&1; }
+
+# Passes on the output of deploy/run.sh, and notes when it is ready; in colours, which it has on a terminal alone.
+relay() {
+  local broker='' others='' plain=''
+  # Ends with its input, so that the last lines are shown too.
+  trap '' INT TERM HUP PIPE
+  if [[ -t 1 ]]; then
+    broker=$'\e[36m' others=$'\e[32m' plain=$'\e[0m'
+  fi
+  exec sed -u -e '/^Fourwire is ready\.$/w .run/shop-fourwire' \
+    -e "s/^broker *|/$broker&$plain/" -e "s/^\(logger\|listener\) *|/$others&$plain/"
+}
+
+# Returns when it is ready, or with an empty `fourwire` if another runs, which deploy/run.sh says with a success.
+await_fourwire() {
+  until [[ -s .run/shop-fourwire ]]; do
+    if ! is_running "$fourwire"; then
+      wait "$fourwire" || { fourwire='' && die "Fourwire did not start; its messages above say why."; }
+      fourwire=''
+      return
+    fi
+    pause 0.1
+  done
 }
 
 # Runs a service, again and again, for as long as this script runs.
 keep() {
-  local child=
-  trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 0' TERM
+  local child='' log=.run/shop-$1.log from=''
+  trap 'kill -TERM $child $napping 2>/dev/null; { [[ -z $child ]] || wait "$child"; } 2>/dev/null; exit 0' TERM
   while is_running $$; do
-    "$BINARY" "$1" >>".run/shop-$1.log" 2>&1 &
+    [[ -z $from ]] || from=$(wc -c <"$log")
+    "$BINARY" "$1" >>"$log" 2>&1 &
     child=$!
-    wait "$child" || true
+    # Of the first start the script itself tells.
+    [[ -z $from ]] || tell_when_ready "$1" "$child" "$log" "$from"
+    # Without bash's own words for a child that was killed.
+    { wait "$child"; } 2>/dev/null || true
+    child=''
     echo "The service $1 has ended; it is started again in $RESTART_S s."
+    from=0
     pause "$RESTART_S"
   done
 }
 
+tell_when_ready() {
+  until tail -c "+$(($4 + 1))" "$3" | grep -q 'shop ready'; do
+    is_running "$2" || return 0
+    pause 0.1
+  done
+  echo "The service $1 is up again."
+}
+
+# Waits until what serves at an address is ready, and no longer than the process lives that is to be it.
 await() {
   local deadline=$((SECONDS + READY_TIMEOUT_S))
   until curl --silent --fail --max-time 2 --output /dev/null "http://$1/readyz"; do
-    # A Fourwire that ran already is told by its script's end, and answers.
-    is_running "$2" || curl --silent --fail --max-time 2 --output /dev/null "http://$1/readyz" ||
-      die "What should serve at $1 has stopped; its messages above, or .run/shop-*.log, say why."
-    ((SECONDS < deadline)) || die "Nothing serves at $1 after $READY_TIMEOUT_S s."
+    is_running "$2" || die "What should serve at $1 has stopped; .run/shop-*.log say why."
+    ((SECONDS < deadline)) || die "Nothing is ready at $1 after $READY_TIMEOUT_S s; .run/shop-*.log may say why."
     pause 0.2
   done
 }
@@ -70,9 +117,19 @@ stop_all() {
   trap '' INT TERM HUP PIPE
   set +e
   local pid
+  kill -TERM "$napping" 2>/dev/null
+  ((${#pids[@]} == 0)) || echo "Stopping the shop…"
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  [[ -z $fourwire ]] || { kill -TERM "$fourwire" 2>/dev/null; wait "$fourwire" 2>/dev/null; }
+  [[ -z $fourwire ]] || stop_fourwire
+}
+
+stop_fourwire() {
+  kill -TERM "$fourwire" 2>/dev/null
+  wait "$fourwire" 2>/dev/null
+  # Whoever passes its output on is in its group too, and shows the last lines.
+  local deadline=$((SECONDS + 2))
+  while kill -0 -- "-$fourwire" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.05; done
 }
 
 # Without job control bash would let it ignore SIGINT.
@@ -84,10 +141,16 @@ in_own_group() {
 
 is_running() { [[ -e /proc/$1/exe ]]; }
 
-# Sleeps so that a signal is answered at once.
+answers() { curl --silent --max-time 2 --output /dev/null "http://$1/readyz"; }
+
+shown() { echo "${1/127.0.0.1/localhost}"; }
+
+# Sleeps so that a signal is answered at once; whoever answers it ends the sleep.
 pause() {
   sleep "$1" &
-  wait $! || true
+  napping=$!
+  wait "$napping" || true
+  napping=''
 }
 
 die() {

@@ -2,7 +2,7 @@
 
 import { post, products } from './api.js';
 import { byId, el } from './dom.js';
-import { money, onLanguage, say, t } from './i18n.js';
+import { money, nameOf, onLanguage, say, t } from './i18n.js';
 
 // How long between two looks at the stock, in milliseconds.
 const LOOK = 1000;
@@ -70,13 +70,16 @@ function draw() {
 function drawBasket() {
   byId('basket-none').hidden = basket.size > 0;
   byId('basket').replaceChildren(...[...basket].map(chosen));
+  const total = items().reduce((sum, { quantity, unit_minor }) => sum + quantity * unit_minor, 0);
+  byId('total').hidden = basket.size === 0;
+  say(byId('total'), 'total', { amount: money(total) });
   for (const listener of listeners) listener();
 }
 
 function row(product) {
   const known = rows.get(product.sku) ?? made(product.sku);
   const { node, name, free, price, add } = Object.assign(known, { product });
-  name.textContent = product.name;
+  name.textContent = nameOf(product);
   free.textContent = t('free', { free: product.free, reserved: product.reserved });
   price.textContent = money(product.price_minor);
   add.disabled = product.free < 1;
@@ -108,5 +111,5 @@ function chosen([sku, { name, quantity, unit_minor }]) {
     basket.delete(sku);
     drawBasket();
   });
-  return el('li', {}, el('span', { class: 'name' }, name), el('small', {}, `× ${quantity}`), el('b', {}, money(quantity * unit_minor)), drop);
+  return el('li', {}, el('span', { class: 'name' }, nameOf({ sku, name })), el('small', {}, `× ${quantity}`), el('b', {}, money(quantity * unit_minor)), drop);
 }

@@ -23,11 +23,18 @@ export function clock(at) {
   return `${date.toLocaleTimeString(language, { hourCycle: 'h23' })}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
-// Lets a node say a key, now and after a change of language.
+// What a product of the sample catalogue is called; all others have one name.
+export const nameOf = ({ sku, name }) =>
+  strings.en[`product.${sku}`] === name ? t(`product.${sku}`) : name;
+
+// Lets a node say a key, now and after a change of language; or nothing.
 export function say(node, key, filling) {
-  node.dataset.t = key;
+  if (key) node.dataset.t = key;
+  else delete node.dataset.t;
   values.set(node, filling);
-  node.textContent = t(key, filling);
+  // What is said again is not read out again.
+  const text = key ? t(key, filling) : '';
+  if (node.textContent !== text) node.textContent = text;
   return node;
 }
 

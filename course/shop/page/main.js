@@ -6,6 +6,7 @@ import * as checks from './checks.js';
 import { byId, recall, remember } from './dom.js';
 import * as i18n from './i18n.js';
 import * as order from './order.js';
+import * as story from './story.js';
 
 const USER = 'shop-user';
 
@@ -14,6 +15,7 @@ async function start() {
   catalogue.start();
   checks.start();
   order.start();
+  story.start();
   await register();
 }
 

@@ -1,18 +1,19 @@
-// Buys, and shows what becomes of the order: its states as they come, and its story in the log.
+// Buys, and shows what becomes of the order: its states as they come.
 
 import { ask, place, post } from './api.js';
 import * as catalogue from './catalogue.js';
 import { byId, el } from './dom.js';
 import { clock, money, onLanguage, say, t } from './i18n.js';
+import * as story from './story.js';
 
-// How long between two looks at the story, in milliseconds, and how often after the last state.
-const LOOK = 700;
-const LOOKS = 8;
+// The states before the decision.
+const UNDECIDED = ['PLACED', 'RESERVED', 'HELD'];
 
 let user;
 let bought;
 let states = [];
-let story = [];
+// The state in the last answer: the states themselves may come later.
+let answered;
 let source;
 
 export function start() {
@@ -20,11 +21,13 @@ export function start() {
     bought = { id: crypto.randomUUID(), basket: { user_id: user.user_id, items: catalogue.items() } };
     catalogue.empty();
     states = [];
-    story = [];
+    answered = undefined;
     send('placing');
   });
   byId('again').addEventListener('click', () => send('placing.again'));
-  byId('advance').addEventListener('click', () => post(`/api/orders/${bought.id}/advance`, {}).catch(failed));
+  byId('advance').addEventListener('click', () => {
+    post(`/api/orders/${bought.id}/advance`, {}).then(() => tell(''), refused);
+  });
   catalogue.onBasket(enable);
   onLanguage(draw);
 }
@@ -44,19 +47,36 @@ async function send(word) {
   const { id, basket } = bought;
   enable();
   draw();
-  say(byId('order-said'), word);
+  tell(word);
   follow(id);
   try {
-    const { status, data } = await place(id, basket, () => say(byId('order-said'), 'unknown'));
-    if (bought.id === id) say(byId('order-said'), status === 202 ? 'pending' : 'decided', { state: data.state });
+    const { data } = await place(id, basket, () => bought.id === id && tell('unknown'));
+    if (bought.id !== id) return;
+    answered = data.state;
+    tell('');
+    draw();
+    if (word === 'placing.again') await charged(id);
   } catch (error) {
-    if (bought.id === id) failed(error);
+    if (bought.id === id) refused(error);
   }
   account();
 }
 
-function failed(error) {
-  say(byId('order-said'), 'refused', { message: error.message });
+// What came of sending it again, by the ledger.
+async function charged(id) {
+  const data = await ask(`/api/orders/${id}/charges`).then((answer) => answer.data, () => null);
+  if (bought.id !== id) return;
+  if (data) tell(data.captures === 1 ? 'again.once' : 'again.charged', data);
+  else tell('again.unknown');
+}
+
+// What becomes of the request, below what becomes of the order.
+function tell(word, filling) {
+  say(byId('request-said'), word, filling);
+}
+
+function refused(error) {
+  tell('refused', { message: error.message });
 }
 
 // An order is followed as soon as it is there; a browser resumes by itself where its stream has ended.
@@ -73,7 +93,7 @@ async function follow(id) {
       draw();
       account();
       if (told.last) source.close();
-      look(id, told.last ? LOOKS : 1);
+      story.follow(id);
     });
     // A stream that never was is refused for good: the order may not be there yet.
     source.addEventListener('error', () => {
@@ -81,21 +101,7 @@ async function follow(id) {
     });
   };
   events();
-  look(id, LOOKS);
-}
-
-// What is queued comes to the log later than what is stored at once.
-async function look(id, times) {
-  for (let time = 0; time < times && bought.id === id; time += 1) {
-    try {
-      const { data } = await ask(`/api/orders/${id}/story`);
-      if (bought.id === id && data.entries.length >= story.length) story = data.entries;
-      draw();
-    } catch {
-      // The log may be down: an order does not need it.
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK));
-  }
+  story.follow(id);
 }
 
 async function account() {
@@ -109,22 +115,26 @@ async function account() {
 
 function draw() {
   if (user) {
-    byId('user').textContent = user.name;
+    byId('user').textContent = name(user);
     byId('balance').textContent = money(user.balance_minor);
     byId('held').textContent = money(user.held_minor);
   }
   byId('order-none').hidden = Boolean(bought);
+  const last = states.at(-1)?.state ?? answered;
+  if (!last) say(byId('order-said'), '');
+  else say(byId('order-said'), UNDECIDED.includes(last) ? 'pending' : 'decided', { state: last });
   byId('order-id').textContent = bought?.id ?? '';
   byId('states').replaceChildren(...states.map(state));
   byId('advance').hidden = !['PAID', 'SHIPPED'].includes(states.at(-1)?.state);
-  byId('story').replaceChildren(...story.map(line));
+}
+
+// A guest has no other name than the page's own, which is said in the reader's language.
+function name({ name }) {
+  const guest = /^Guest (\w+)$/.exec(name);
+  return guest ? t('guest', { id: guest[1] }) : name;
 }
 
 function state({ state, reason, at }) {
   const why = reason ? el('small', {}, t(`reason.${reason}`)) : '';
   return el('li', { class: state.toLowerCase(), 'data-state': state }, el('b', {}, state), el('span', {}, t(`state.${state}`)), why, el('small', {}, clock(at)));
-}
-
-function line({ name, transport, at, reason }) {
-  return el('li', { 'data-transport': transport }, el('small', {}, clock(at)), el('span', { class: `mark ${transport}` }, transport), el('code', {}, name), el('small', {}, reason ?? ''));
 }

@@ -16,7 +16,7 @@ use nix::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    pb::{FaultReply, FaultRequest, faults_server},
+    pb::{FaultReply, FaultRequest, GetFaultRequest, faults_server},
     refusal::Refusal,
 };
 
@@ -65,6 +65,22 @@ impl Faults {
         percent > 0 && (call * percent) % 100 < percent
     }
 
+    /// What is set.
+    fn current(&self) -> FaultReply {
+        let delay_ms = self.0.slow_ms.load(Ordering::Relaxed);
+        let percent = self.0.lose_percent.load(Ordering::Relaxed);
+        let fault = if self.refuses() {
+            "refuse"
+        } else if delay_ms > 0 {
+            "slow"
+        } else if percent > 0 {
+            "lose"
+        } else {
+            "none"
+        };
+        FaultReply { fault: fault.to_owned(), percent, delay_ms }
+    }
+
     fn set(&self, request: &FaultRequest) -> Result<(), Refusal> {
         let FaultRequest { fault, percent, delay_ms } = request;
         if *percent > 100 || *delay_ms > MOST_DELAY_MS {
@@ -99,9 +115,12 @@ impl Faults {
 #[tonic::async_trait]
 impl faults_server::Faults for Faults {
     async fn set(&self, request: Request<FaultRequest>) -> Result<Response<FaultReply>, Status> {
-        let request = request.into_inner();
-        Faults::set(self, &request)?;
-        Ok(Response::new(FaultReply { fault: request.fault }))
+        Faults::set(self, &request.into_inner())?;
+        Ok(Response::new(self.current()))
+    }
+
+    async fn get(&self, _: Request<GetFaultRequest>) -> Result<Response<FaultReply>, Status> {
+        Ok(Response::new(self.current()))
     }
 }
 
@@ -153,5 +172,17 @@ mod tests {
         faults.set(&lose(20)).expect("valid");
         assert_eq!((0..200).filter(|_| faults.is_lost()).count(), 40);
         assert!(faults.set(&lose(101)).is_err());
+    }
+
+    #[test]
+    fn what_is_set_last_is_what_is_told() {
+        let faults = Faults::default();
+        assert_eq!(faults.current().fault, "none");
+        for (fault, percent, delay_ms) in
+            [("refuse", 0, 0), ("slow", 0, 3_000), ("lose", 50, 0), ("none", 0, 0)]
+        {
+            faults.set(&FaultRequest { fault: fault.to_owned(), percent, delay_ms }).expect("valid");
+            assert_eq!(faults.current(), FaultReply { fault: fault.to_owned(), percent, delay_ms });
+        }
     }
 }

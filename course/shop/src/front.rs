@@ -116,6 +116,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/api/orders", post(api::place))
         .route("/api/orders/{id}", get(api::order))
         .route("/api/orders/{id}/advance", post(api::advance))
+        .route("/api/orders/{id}/charges", get(api::charges))
         .route("/api/orders/{id}/events", get(events::follow))
         .route("/api/orders/{id}/story", get(story::story))
         .route("/api/invariants", get(checks::invariants))

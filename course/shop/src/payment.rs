@@ -16,7 +16,7 @@ use crate::{
     faults::Faults,
     grpc, money, outbox,
     pb::{
-        Account, GetAccountRequest, HoldRequest, OrderId, Payment, TopUpRequest,
+        Account, Charges, GetAccountRequest, HoldRequest, OrderId, Payment, TopUpRequest,
         payments_server::{Payments, PaymentsServer},
     },
     refusal::Refusal,
@@ -75,6 +75,11 @@ impl Bank {
         let user = check::id(&request.user_id, "user_id")?.to_string();
         self.store.read(move |connection| ledger::account(connection, user)).await
     }
+
+    async fn charges(&self, request: OrderId) -> Result<Charges, Refusal> {
+        let order = check::id(&request.order_id, "order_id")?.to_string();
+        self.store.read(move |connection| ledger::charges(connection, order)).await
+    }
 }
 
 #[tonic::async_trait]
@@ -105,5 +110,10 @@ impl Payments for Bank {
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
         let (metadata, _, request) = request.into_parts();
         traced("shop.v1.Payments/GetAccount", &metadata, self.account(request)).await
+    }
+
+    async fn get_charges(&self, request: Request<OrderId>) -> Result<Response<Charges>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        traced("shop.v1.Payments/GetCharges", &metadata, self.charges(request)).await
     }
 }

@@ -25,6 +25,13 @@ const TRANSPORTS: &str = "[...new Set([...document.querySelectorAll('#story li')
 /// The invariants that are shown to hold.
 const HELD: &str = "document.querySelectorAll('#checks li[data-holds=true]').length === 4";
 
+/// What stands in the place of the story while the log cannot be reached.
+const UNREACHABLE: &str = "/^Fourwire is unreachable: entries wait to be sent \\([1-9][0-9]*\\)\\. The order does not need it\\.$/\
+    .test(document.querySelector('#story-said').textContent)";
+
+/// The faults that are shown to be set.
+const PRESSED: &str = "[...document.querySelectorAll('[data-fault][aria-pressed=true]')].map((button) => button.dataset.fault).join(' ')";
+
 async fn open(shop: &Shop, language: &str) -> Browser {
     let page = Browser::start(language).await;
     page.open(&format!("http://{}/", shop.address("front"))).await;
@@ -44,6 +51,10 @@ async fn buy(page: &Browser, sku: &str) {
     page.click("#buy").await;
 }
 
+async fn says(page: &Browser, selector: &str, text: &str) {
+    page.eventually(&format!("document.querySelector('{selector}').textContent === '{text}'")).await;
+}
+
 async fn is_sound(page: &Browser) {
     page.eventually(HELD).await;
     let complaints = page.complaints().await;
@@ -52,12 +63,13 @@ async fn is_sound(page: &Browser) {
 
 #[tokio::test]
 async fn a_browser_buys_sees_each_state_and_reads_the_story_over_four_transports() {
-    let stack = Stack::start().await;
+    let mut stack = Stack::start().await;
     let mut shop = shop_on(&stack).await;
     let page = open(&shop, "en-US").await;
     import(&page).await;
     buy(&page, "crab").await;
     page.eventually(&format!("{STATES} === 'PLACED RESERVED HELD ACCEPTED PAID'")).await;
+    says(&page, "#order-said", "State: PAID").await;
     let times = "const at = [...document.querySelectorAll('#states li small:last-child')].map((node) => node.textContent); \
         const ms = (text) => { const [h, m, s] = text.split(':').map(Number); return ((h * 60 + m) * 60 + s) * 1000 }; \
         return ms(at.at(-1)) - ms(at[0])";
@@ -68,12 +80,14 @@ async fn a_browser_buys_sees_each_state_and_reads_the_story_over_four_transports
     // The same id again is the same order.
     let balance = page.text("#balance").await;
     page.click("#again").await;
-    page.eventually("document.querySelector('#order-said').textContent.includes('PAID')").await;
+    says(&page, "#request-said", "The same order; still charged once. Charges in the ledger: 1.").await;
+    says(&page, "#order-said", "State: PAID").await;
     page.eventually(&format!("{STATES} === 'PLACED RESERVED HELD ACCEPTED PAID'")).await;
     assert_eq!(page.text("#balance").await, balance);
     for state in ["SHIPPED", "DELIVERED"] {
         page.click("#advance").await;
         page.eventually(&format!("{STATES}.endsWith('{state}')")).await;
+        says(&page, "#order-said", &format!("State: {state}")).await;
     }
     is_sound(&page).await;
 
@@ -86,12 +100,25 @@ async fn a_browser_buys_sees_each_state_and_reads_the_story_over_four_transports
         .await;
     shop.begin("payment").await;
     page.eventually(&format!("{STATES} === 'PLACED RESERVED HELD ACCEPTED PAID'")).await;
+    says(&page, "#order-said", "State: PAID").await;
+    is_sound(&page).await;
+
+    // Fourwire is killed: the order is paid, the page says what the log waits for, and shows it when it is back.
+    stack.broker.kill().await.expect("it runs");
+    buy(&page, "mug").await;
+    says(&page, "#order-said", "State: PAID").await;
+    page.eventually(UNREACHABLE).await;
+    page.eventually("document.querySelector('#services [data-up=false]').textContent.startsWith('Fourwire')")
+        .await;
+    stack.start_broker().await.expect("it starts");
+    page.eventually("document.querySelector('#story-said').hidden").await;
+    page.eventually(&format!("{TRANSPORTS} === 'grpc http rabbitmq rpc'")).await;
     is_sound(&page).await;
 }
 
 #[tokio::test]
 async fn the_buttons_break_things_and_what_must_hold_holds() {
-    let shop = Shop::start().await;
+    let mut shop = Shop::start().await;
     let page = open(&shop, "en-US").await;
     page.eventually("!document.querySelector('#buttons').hidden").await;
     page.click("[data-fault=crowd]").await;
@@ -102,10 +129,24 @@ async fn the_buttons_break_things_and_what_must_hold_holds() {
     import(&page).await;
     page.click("[data-fault=refuse]").await;
     page.eventually("document.querySelector('#fault-said').dataset.t === 'fault.done'").await;
+    page.eventually(&format!("{PRESSED} === 'refuse'")).await;
+    says(&page, "#fault-on", "Fault: declines all").await;
     buy(&page, "crab").await;
     page.eventually(&format!("{STATES} === 'PLACED RESERVED REJECTED'")).await;
+    says(&page, "#order-said", "State: REJECTED").await;
+    page.eventually(UNREACHABLE).await;
     assert!(page.text("#states").await.contains("the payment was declined"));
     page.click("[data-fault=none]").await;
+    page.eventually(&format!("{PRESSED} === ''")).await;
+    // A process that is started again has forgotten its fault, and the page says what is.
+    page.click("[data-fault=slow]").await;
+    page.eventually(&format!("{PRESSED} === 'slow'")).await;
+    says(&page, "#fault-on", "Fault: 3\u{a0}s delay").await;
+    shop.kill("payment").await;
+    page.eventually("document.querySelector('#fault-on').dataset.t === 'fault.down'").await;
+    shop.begin("payment").await;
+    says(&page, "#fault-on", "Fault: none").await;
+    assert_eq!(page.value(PRESSED).await, "");
     is_sound(&page).await;
     let front = format!("http://{}/api/faults", shop.address("front"));
     let foreign = tests::client().post(&front).header("Origin", "http://127.0.0.1:1").body("{}").send().await;
@@ -130,8 +171,18 @@ async fn the_page_speaks_both_languages_and_fits_on_each_screen() {
     let page = open(&shop, "ru-RU").await;
     assert_eq!(page.text("#buy").await, "Оформить заказ");
     import(&page).await;
-    buy(&page, "crab").await;
+    assert!(page.text("#user").await.starts_with("Гость "));
+    assert!(page.text("#products").await.contains("Плюшевый краб"));
+    for sku in ["crab", "lamp"] {
+        page.click(&format!("[data-sku={sku}]")).await;
+    }
+    says(&page, "#total", "Итого 113,50\u{a0}€").await;
+    page.click("[data-language=en]").await;
+    says(&page, "#total", "Total €113.50").await;
+    page.click("[data-language=ru]").await;
+    page.click("#buy").await;
     page.eventually(&format!("{STATES}.endsWith('PAID')")).await;
+    says(&page, "#order-said", "Состояние: PAID").await;
     let strings =
         page.run("return import('/page/strings.js').then(({ strings }) => strings)", json!([])).await;
     let keys =

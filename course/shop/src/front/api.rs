@@ -224,6 +224,17 @@ pub(super) async fn order(State(app): State<Arc<App>>, Path(id): Path<String>) -
     Ok(answer(StatusCode::OK, "order", about_order(order)))
 }
 
+/// `GET /api/orders/{id}/charges`: how often it was charged, by the ledger.
+pub(super) async fn charges(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let asked = within(DEADLINE, OrderId { order_id: id });
+    let charges = calls::answer(DEADLINE, app.payments.clone().get_charges(asked)).await?;
+    let data = json!({ "order_id": charges.order_id, "captures": charges.captures });
+    Ok(answer(StatusCode::OK, "charges", data))
+}
+
 /// `POST /api/orders/{id}/advance`: the courier takes a paid order away, and delivers one that he has.
 pub(super) async fn advance(
     State(app): State<Arc<App>>,

@@ -11,7 +11,9 @@ use super::{App, answer::answer};
 use crate::{
     calls::{self, within},
     outbox,
-    pb::{CheckRequest, checks_client::ChecksClient},
+    pb::{
+        CheckRequest, FaultReply, GetFaultRequest, checks_client::ChecksClient, faults_client::FaultsClient,
+    },
 };
 
 /// How long a service may take. One that is down is shown as such.
@@ -23,7 +25,7 @@ pub(super) type Figures = Option<BTreeMap<String, i64>>;
 /// `GET /api/invariants`: each with the figures that it is about; `holds` is `null` while a service is down.
 pub(super) async fn invariants(State(app): State<Arc<App>>) -> Response {
     let figures = app.channels.iter().map(|(_, channel)| figures(channel.clone()));
-    let figures = join_all(figures).await;
+    let (figures, fourwire, set) = tokio::join!(join_all(figures), fourwire_is_up(&app), faults(&app));
     let [user, product, payment, order]: [Figures; 4] =
         figures.try_into().unwrap_or_else(|_| unreachable!("there are four"));
     let front = app.store.look(outbox::figures).await.ok();
@@ -49,8 +51,31 @@ pub(super) async fn invariants(State(app): State<Arc<App>>) -> Response {
     ]);
     let answers = [&user, &product, &payment, &order].map(Option::is_some);
     let up: BTreeMap<&str, bool> = app.channels.iter().map(|(name, _)| *name).zip(answers).collect();
-    let data = json!({ "invariants": invariants, "services": up, "faults": app.faults });
+    let data = json!({
+        "invariants": invariants, "services": up, "fourwire": fourwire, "waiting": waiting,
+        "faults": app.faults, "faults_set": set,
+    });
     answer(StatusCode::OK, "invariants", data)
+}
+
+/// Whether Fourwire's broker answers. No order needs it.
+async fn fourwire_is_up(app: &App) -> bool {
+    let answered = tokio::time::timeout(TIMEOUT, app.broker.get("/readyz")).await;
+    answered.is_ok_and(|answered| answered.is_ok_and(|(status, _)| status == StatusCode::OK))
+}
+
+/// The fault that each service says is set; `null` for one that does not answer, and nothing where there are no buttons.
+async fn faults(app: &App) -> BTreeMap<&'static str, Option<Value>> {
+    let channels = app.channels.iter().filter(|_| app.faults);
+    let asked = channels.map(async |(name, channel)| (*name, fault(channel.clone()).await));
+    join_all(asked).await.into_iter().collect()
+}
+
+async fn fault(channel: Channel) -> Option<Value> {
+    let mut faults = FaultsClient::new(channel);
+    let reply = calls::answer(TIMEOUT, faults.get(within(TIMEOUT, GetFaultRequest {}))).await.ok()?;
+    let FaultReply { fault, percent, delay_ms } = reply;
+    Some(json!({ "fault": fault, "percent": percent, "delay_ms": delay_ms }))
 }
 
 /// The figures of a service.

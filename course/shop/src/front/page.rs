@@ -22,7 +22,7 @@ macro_rules! file {
 
 const INDEX: PageFile = file!("index.html");
 
-const FILES: [PageFile; 9] = [
+const FILES: [PageFile; 10] = [
     file!("shop.css"),
     file!("main.js"),
     file!("api.js"),
@@ -31,6 +31,7 @@ const FILES: [PageFile; 9] = [
     file!("dom.js"),
     file!("i18n.js"),
     file!("order.js"),
+    file!("story.js"),
     file!("strings.js"),
 ];
 

@@ -7,7 +7,7 @@ use crate::{
     faults::{self, Broken},
     money::{MOST_MINOR, euro},
     outbox::{self, Change},
-    pb::{Account, Payment},
+    pb::{Account, Charges, Payment},
     refusal::Refusal,
 };
 
@@ -25,6 +25,7 @@ pub(super) const SCHEMA: &str = "
         kind TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS ledger_account ON ledger (account, delta);
+    CREATE INDEX IF NOT EXISTS ledger_order ON ledger (order_id);
     CREATE TABLE IF NOT EXISTS top_up (top_up_id TEXT PRIMARY KEY, hash TEXT NOT NULL) STRICT;
 ";
 
@@ -262,6 +263,15 @@ pub(super) fn account(connection: &Connection, user: String) -> Result<Account, 
     Ok(Account { user_id: user, balance: Some(euro(own)), held: Some(euro(held)) })
 }
 
+/// How often an order was charged.
+pub(super) fn charges(connection: &Connection, order: String) -> Result<Charges, Refusal> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM ledger WHERE order_id = ?1 AND kind = 'capture' AND account = 'shop'",
+    )?;
+    let captures = count.query_row([&order], |row| row.get(0))?;
+    Ok(Charges { order_id: order, captures })
+}
+
 fn balance(connection: &Connection, account: &str) -> Result<i64, Refusal> {
     let mut select = connection.prepare_cached("SELECT balance FROM account WHERE id = ?1")?;
     Ok(select.query_row([account], |row| row.get(0)).optional()?.unwrap_or_default())
@@ -332,6 +342,8 @@ mod tests {
             (figure(&bank, "ledger_sum"), figure(&bank, "accounts_off"), figure(&bank, "captures")),
             (0, 0, 1)
         );
+        let charged = |order: &str| charges(&bank, order.to_owned()).expect("counted").captures;
+        assert_eq!((charged("a"), charged("b")), (1, 0));
     }
 
     #[test]
