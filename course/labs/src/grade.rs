@@ -44,7 +44,7 @@ pub async fn grade(arguments: &Grade, locale: Locale) -> anyhow::Result<ExitCode
         outcomes.push(one(arguments, submission, seed, &shared).await?);
     }
     for (submission, outcome) in submissions.iter().zip(&mut outcomes) {
-        if outcome.status == Status::Unknown && !outcome.unusable {
+        if outcome.status == Status::Unknown && outcome.unusable.is_none() {
             *outcome = one(arguments, submission, seed, &shared).await?;
         }
     }
@@ -106,7 +106,7 @@ async fn one(
 }
 
 const fn verdict(outcome: &Outcome) -> &'static str {
-    if outcome.unusable { "error" } else { outcome.status.as_str() }
+    if outcome.unusable.is_some() { "error" } else { outcome.status.as_str() }
 }
 
 fn write_table(file: &Path, rows: &[(&Submission<'_>, &Outcome)]) -> anyhow::Result<()> {
