@@ -177,6 +177,7 @@ fn a_class_is_graded_in_one_table() {
                 .expect("readable");
         }
     }
+    fs::create_dir(class.path().join("bob/rpc-3")).expect("writable");
     let path = |name: &str| class.path().join(name).to_str().expect("text").to_owned();
     let (csv, out) = (path("grades.csv"), path("grades"));
     let (code, text) = output(&[
@@ -193,11 +194,14 @@ fn a_class_is_graded_in_one_table() {
         "3",
     ]);
     assert_eq!(code, 0, "{text}");
+    assert!(text.contains("bob/rpc-3: not a lab's directory (expected 03-own-rpc), skipped"), "{text}");
+    assert!(text.contains("seed 1\n") && text.contains("✗ 1 answers that arrive byte by byte"), "{text}");
     let table = fs::read_to_string(csv).expect("written");
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 3, "{table}");
     assert_eq!(rows[1][..6], ["ada", "03-own-rpc", "python", "pass", "7", "7"], "{table}");
     assert_eq!(rows[2][..4], ["bob", "03-own-rpc", "python", "fail"], "{table}");
+    assert_eq!((rows[0][9], rows[1][9], rows[2][9]), ("first_failed", "", "1"), "{table}");
     assert!(Path::new(&out).join("bob/03-own-rpc/result.json").exists());
 }
 
