@@ -48,7 +48,7 @@ impl Running {
                 format_args!("{} answers", answers.len()),
             )
             .in_russian(
-                format_args!("ответ на каждую из {all} строк за {within} с"),
+                format_args!("ответ на каждую строку (всего {all}) за {within} с"),
                 format_args!("ответов: {}", answers.len()),
             );
             Err(failed.first(format_args!("no answer to {}", shortened(&line.to_string()))))?;
@@ -227,7 +227,12 @@ fn understood(line: &Line, asked: &mut BTreeMap<u64, bool>) -> Result<Value, Fai
 
 /// The begin of a text that may be long.
 pub fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(120).collect();
+    shortened_to(120, text)
+}
+
+/// So many characters of a text that may be long.
+pub fn shortened_to(chars: usize, text: &str) -> String {
+    let short: String = text.chars().take(chars).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
 

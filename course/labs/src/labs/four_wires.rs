@@ -12,12 +12,15 @@ use crate::{
     bench::{Bench, Random},
     probe::{HttpProbe, Seen},
     run::Run,
-    talk::{Answers, shortened},
+    talk::{Answers, shortened, shortened_to},
     verdict::{Failed, expect_all, expect_at_most, expect_count},
 };
 
 /// How long the client waits for an answer, as it is told.
 const TIMEOUT_MS: u64 = 1_500;
+
+/// Enough of a line, and of the body that was made of it, to see each field.
+const LINE_CHARS: usize = 400;
 
 /// How long an entry may take from RabbitMQ to the store.
 const STORED: Duration = Duration::from_secs(10);
@@ -144,7 +147,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             (!right).then(|| {
                 format!(
                     "{} should be {wanted}, and was answered {}; the broker received {}",
-                    shortened(&line.to_string()),
+                    shortened_to(LINE_CHARS, &line.to_string()),
                     shortened(&answer.value.to_string()),
                     received(&seen, line, *at)
                 )
@@ -312,7 +315,10 @@ fn received(seen: &[Seen], line: &Value, at: usize) -> String {
         log["name"] == line["name"] && log["data"] == line["data"]
     };
     let body = seen.iter().find(is_it).or_else(|| seen.get(at));
-    body.map_or_else(|| "nothing".to_owned(), |seen| shortened(&String::from_utf8_lossy(&seen.body)))
+    body.map_or_else(
+        || "nothing".to_owned(),
+        |seen| shortened_to(LINE_CHARS, &String::from_utf8_lossy(&seen.body)),
+    )
 }
 
 /// Expects an outcome for each line.
