@@ -1,6 +1,11 @@
 //! What a check works with: the learner's program, the real services, RabbitMQ, and random data from a seed.
 
-use std::{path::PathBuf, sync::PoisonError, time::Duration};
+use std::{
+    io::{Write, stderr},
+    path::PathBuf,
+    sync::PoisonError,
+    time::Duration,
+};
 
 use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -8,7 +13,12 @@ use rig::{Launch, Node, Services};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use crate::{catalogue::beside, probe::Amqp, program::Program};
+use crate::{
+    catalogue::beside,
+    probe::Amqp,
+    program::Program,
+    words::{Locale, say},
+};
 
 /// How many checks may use RabbitMQ at a time.
 const VIRTUAL_HOSTS: usize = 2;
@@ -23,6 +33,8 @@ pub struct RabbitMq {
     free: std::sync::Mutex<Vec<String>>,
     /// A node that may be killed.
     breakable: Mutex<Option<Node>>,
+    /// It is said that a node is started, in this language.
+    says: Option<Locale>,
 }
 
 impl Default for RabbitMq {
@@ -32,6 +44,7 @@ impl Default for RabbitMq {
             turns: Semaphore::new(VIRTUAL_HOSTS),
             free: std::sync::Mutex::default(),
             breakable: Mutex::default(),
+            says: None,
         }
     }
 }
@@ -59,6 +72,11 @@ impl Drop for VirtualHost<'_> {
 }
 
 impl RabbitMq {
+    /// Says on standard error that it starts a node: for half a minute nothing else is seen.
+    pub fn saying(locale: Locale) -> Self {
+        RabbitMq { says: Some(locale), ..RabbitMq::default() }
+    }
+
     /// An empty virtual host; waits until there is one.
     ///
     /// # Errors
@@ -70,7 +88,7 @@ impl RabbitMq {
         let url = match (&mut *node, free) {
             (Some(_), Some(url)) => url,
             (Some(node), None) => node.add_virtual_host("second").await?,
-            (none, _) => default_host(none.insert(started().await?)),
+            (none, _) => default_host(none.insert(self.started().await?)),
         };
         drop(node);
         let host = VirtualHost { url, owner: self, _turn: turn };
@@ -91,11 +109,23 @@ impl RabbitMq {
         };
         if !serves {
             *node = None;
-            *node = Some(started().await?);
+            *node = Some(self.started().await?);
         }
         let node =
             MutexGuard::try_map(node, Option::as_mut).map_err(|_| anyhow::anyhow!("it was started"))?;
         Amqp::open(&default_host(&node)).await?.clear().await?;
+        Ok(node)
+    }
+
+    /// A node that serves.
+    async fn started(&self) -> anyhow::Result<Node> {
+        if let Some(locale) = self.says {
+            let text = say(locale, "starting RabbitMQ…", "запускаем RabbitMQ…");
+            // That nobody reads it is no failure of the check.
+            let _ = writeln!(stderr(), "  {text}");
+        }
+        let mut node = Node::start().await?;
+        node.serves().await.context("RabbitMQ")?;
         Ok(node)
     }
 }
@@ -103,13 +133,6 @@ impl RabbitMq {
 /// The URL of a node's own virtual host.
 pub fn default_host(node: &Node) -> String {
     format!("{}/%2f", node.amqp())
-}
-
-/// A node that serves.
-async fn started() -> anyhow::Result<Node> {
-    let mut node = Node::start().await?;
-    node.serves().await.context("RabbitMQ")?;
-    Ok(node)
 }
 
 /// What a check works with.

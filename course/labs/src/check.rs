@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,8 +12,9 @@ use crate::{
     labs,
     program::Program,
     run::{Run, Show, Stopped, Wanted},
-    verdict::{Failed, Finding, Status, overall},
+    verdict::{Failed, Finding, Status, Unusable, overall},
     watchdog::Watchdog,
+    words::Locale,
 };
 
 /// What all checks of a process share.
@@ -28,6 +30,11 @@ impl Shared {
     /// Nothing of it is started yet but the watchdog.
     pub fn new() -> Self {
         Shared { rabbitmq: RabbitMq::default(), watchdog: Watchdog::start() }
+    }
+
+    /// The same; says on standard error what it starts.
+    pub fn saying(locale: Locale) -> Self {
+        Shared { rabbitmq: RabbitMq::saying(locale), watchdog: Watchdog::start() }
     }
 }
 
@@ -84,8 +91,8 @@ pub struct Outcome {
     pub stalled: Duration,
     /// Why there was no check, or why it broke off.
     pub message: Option<String>,
-    /// Whether the program could not be built or started at all.
-    pub unusable: bool,
+    /// Why the program could not be built or started at all, if so.
+    pub unusable: Option<Unusable>,
 }
 
 impl Outcome {
@@ -117,7 +124,7 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
         took: Duration::ZERO,
         stalled: Duration::ZERO,
         message: None,
-        unusable: false,
+        unusable: None,
     };
     let built = async {
         std::fs::create_dir_all(&order.out)?;
@@ -127,10 +134,11 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
     };
     let program = match built.await {
         Ok(program) => program,
-        Err(error) => return Outcome { message: Some(format!("{error:#}")), unusable: true, ..outcome },
+        Err(error) => return unusable(outcome, error),
     };
     let limit = order.limit;
-    let mut run = Run::new(order.lab, order.wanted.clone(), &shared.watchdog, limit, show);
+    let signs = Arc::clone(program.signs());
+    let mut run = Run::new(order.lab, order.wanted.clone(), &shared.watchdog, signs, limit, show);
     let checked = async {
         let dir = tempfile::tempdir()?;
         let mut bench = Bench {
@@ -151,7 +159,7 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
     let broken = ended.err().filter(|error| !error.is::<Stopped>());
     match broken.map(anyhow::Error::downcast::<Failed>) {
         None => outcome.status = overall(&outcome.findings),
-        // A server that does not even start fails the first property that it has not passed.
+        // A server that starts no more fails the first property that it has not passed.
         Some(Ok(failed)) => {
             outcome.status = Status::Fail;
             let first = outcome.findings.iter_mut().find(|finding| finding.status == Status::NotTried);
@@ -159,6 +167,10 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
                 (finding.status, finding.failed) = (Status::Fail, Some(failed));
                 show(order.lab, finding);
             }
+        }
+        Some(Err(error)) if error.is::<Unusable>() && overall(&outcome.findings) == Status::NotTried => {
+            outcome.took = begun.elapsed();
+            return unusable(outcome, error);
         }
         Some(Err(error)) => {
             outcome.message = Some(format!("{error:#}"));
@@ -168,6 +180,16 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
     }
     outcome.took = begun.elapsed();
     outcome
+}
+
+/// The outcome of a program that cannot be checked.
+fn unusable(outcome: Outcome, error: anyhow::Error) -> Outcome {
+    let message = Some(format!("{error:#}"));
+    let why = error.downcast().unwrap_or_else(|error| {
+        let text = format!("{error:#}");
+        Unusable::new(&text, &text)
+    });
+    Outcome { message, unusable: Some(why), status: Status::Unknown, ..outcome }
 }
 
 /// What a program is written in, as far as its files say.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Write, stdout},
+    io::{Write, stderr, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -35,41 +35,56 @@ struct Submission<'a> {
 /// If there is nothing to check, or the table cannot be written.
 pub async fn grade(arguments: &Grade, locale: Locale) -> anyhow::Result<ExitCode> {
     let labs = catalogue::all()?;
-    let submissions = submissions(&labs, &arguments.dirs)?;
+    let (submissions, skipped) = submissions(&labs, &arguments.dirs, locale)?;
+    skipped.iter().try_for_each(|skipped| writeln!(stderr(), "{skipped}"))?;
     ensure!(!submissions.is_empty(), "no lab was found: expected LEARNER/01-four-wires/run and so on");
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..100_000));
-    let shared = Shared::new();
+    let seed_word = say(locale, "seed", "начальное значение (seed)");
+    writeln!(stdout(), "{seed_word} {seed}")?;
+    let shared = Shared::saying(locale);
     let mut outcomes = Vec::new();
     for submission in &submissions {
         outcomes.push(one(arguments, submission, seed, &shared).await?);
     }
     for (submission, outcome) in submissions.iter().zip(&mut outcomes) {
-        if outcome.status == Status::Unknown && !outcome.unusable {
+        if outcome.status == Status::Unknown && outcome.unusable.is_none() {
             *outcome = one(arguments, submission, seed, &shared).await?;
         }
     }
     let rows: Vec<_> = submissions.iter().zip(&outcomes).collect();
     write_table(&arguments.csv, &rows)?;
     for (submission, outcome) in rows {
-        let verdict = verdict(outcome);
+        let verdict = shown_verdict(outcome, locale);
         let (score, max) = (outcome.score(), outcome.findings.len());
         let of = say(locale, "of", "из");
-        writeln!(
-            stdout(),
-            "{:<24} {:<22} {verdict:<8} {score} {of} {max}",
-            submission.student,
-            submission.lab.name()
-        )?;
+        let (student, lab) = (&submission.student, submission.lab.name());
+        let failed = first_failed(outcome).and_then(|id| submission.lab.property(id));
+        let failed = failed.map_or_else(String::new, |property| {
+            format!("  ✗ {} {}", property.id, property.title.of(locale))
+        });
+        writeln!(stdout(), "{student:<24} {lab:<22} {verdict:<10} {score} {of} {max}{failed}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The labs in the directories, in the order of the learners' names.
-fn submissions<'a>(labs: &'a [Lab], dirs: &[PathBuf]) -> anyhow::Result<Vec<Submission<'a>>> {
-    let mut submissions = Vec::new();
+///
+/// What looks like a submission and is not checked is named besides.
+fn submissions<'a>(
+    labs: &'a [Lab],
+    dirs: &[PathBuf],
+    locale: Locale,
+) -> anyhow::Result<(Vec<Submission<'a>>, Vec<String>)> {
+    let (mut submissions, mut skipped) = (Vec::new(), Vec::new());
     for dir in dirs {
         let dir = dir.canonicalize().with_context(|| dir.display().to_string())?;
         let student = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        if !dir.is_dir() {
+            let what = say(locale, "not a directory, skipped", "это не каталог, пропущено");
+            skipped.push(format!("{student}: {what}"));
+            continue;
+        }
+        skipped.extend(misnamed(labs, &dir, &student, locale)?);
         let progress = Progress::read(&dir)?;
         for lab in labs {
             let own = dir.join(lab.name());
@@ -80,7 +95,41 @@ fn submissions<'a>(labs: &'a [Lab], dirs: &[PathBuf]) -> anyhow::Result<Vec<Subm
         }
     }
     submissions.sort_by(|one, other| (&one.student, one.lab.number).cmp(&(&other.student, other.lab.number)));
-    Ok(submissions)
+    Ok((submissions, skipped))
+}
+
+/// The directories of a learner that are not named as a lab is, each with the name that is probably meant.
+fn misnamed(labs: &[Lab], dir: &Path, student: &str, locale: Locale) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Hidden ones, and what `lab reset` has moved aside, are meant to be left out.
+        let is_left_out = name.starts_with(['.', '_']) || name.contains(".bak-");
+        if entry.path().is_dir() && !is_left_out && labs.iter().all(|lab| lab.name() != name) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let skipped = names.iter().map(|name| {
+        let meant = meant(labs, name).map_or_else(|| "NN-NAME".to_owned(), Lab::name);
+        let text = say(
+            locale,
+            "not a lab's directory (expected {}), skipped",
+            "не каталог задания (ожидается {}), пропущено",
+        );
+        format!("{student}/{name}: {}", text.replace("{}", &meant))
+    });
+    Ok(skipped.collect())
+}
+
+/// The lab whose name, or else whose number, is in a text.
+fn meant<'a>(labs: &'a [Lab], name: &str) -> Option<&'a Lab> {
+    let name = name.to_lowercase().replace(['_', ' '], "-");
+    let number = || name.split(|char: char| !char.is_ascii_digit()).find_map(|part| part.parse::<u32>().ok());
+    labs.iter()
+        .find(|lab| name.contains(&lab.slug))
+        .or_else(|| labs.iter().find(|lab| number() == Some(lab.number)))
 }
 
 async fn one(
@@ -106,7 +155,25 @@ async fn one(
 }
 
 const fn verdict(outcome: &Outcome) -> &'static str {
-    if outcome.unusable { "error" } else { outcome.status.as_str() }
+    if outcome.unusable.is_some() { "error" } else { outcome.status.as_str() }
+}
+
+/// The verdict on the screen.
+const fn shown_verdict(outcome: &Outcome, locale: Locale) -> &'static str {
+    if outcome.unusable.is_some() {
+        return say(locale, "error", "ошибка");
+    }
+    match outcome.status {
+        Status::Pass => say(locale, "pass", "сдано"),
+        Status::Fail => say(locale, "fail", "не сдано"),
+        Status::Unknown => say(locale, "unknown", "неизвестно"),
+        Status::NotTried => say(locale, "not tried", "не проверено"),
+    }
+}
+
+/// The first property that does not hold.
+fn first_failed(outcome: &Outcome) -> Option<u32> {
+    outcome.findings.iter().find(|finding| finding.status == Status::Fail).map(|finding| finding.id)
 }
 
 fn write_table(file: &Path, rows: &[(&Submission<'_>, &Outcome)]) -> anyhow::Result<()> {
@@ -121,6 +188,7 @@ fn write_table(file: &Path, rows: &[(&Submission<'_>, &Outcome)]) -> anyhow::Res
         "seconds",
         "hints",
         "seed",
+        "first_failed",
     ])?;
     for (submission, outcome) in rows {
         table.write_record([
@@ -133,7 +201,37 @@ fn write_table(file: &Path, rows: &[(&Submission<'_>, &Outcome)]) -> anyhow::Res
             format!("{:.1}", outcome.took.as_secs_f64()),
             submission.hints.to_string(),
             outcome.seed.to_string(),
+            first_failed(outcome).map_or_else(String::new, |id| id.to_string()),
         ])?;
     }
     fs::write(file, table.into_inner()?).with_context(|| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misnamed_directory_is_named_and_one_that_is_hidden_is_not() {
+        let class = tempfile::tempdir().expect("a directory");
+        for name in
+            ["kept-word-8", "lab 3", "01-four-wires", ".git", "notes", "08-kept-word.bak-20260101T000000"]
+        {
+            fs::create_dir_all(class.path().join("vera").join(name)).expect("writable");
+        }
+        fs::write(class.path().join("list.txt"), "").expect("writable");
+        let labs = catalogue::all().expect("readable");
+        let dirs = [class.path().join("vera"), class.path().join("list.txt")];
+        let (found, skipped) = submissions(&labs, &dirs, Locale::En).expect("readable");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            skipped,
+            [
+                "vera/kept-word-8: not a lab's directory (expected 08-kept-word), skipped",
+                "vera/lab 3: not a lab's directory (expected 03-own-rpc), skipped",
+                "vera/notes: not a lab's directory (expected NN-NAME), skipped",
+                "list.txt: not a directory, skipped",
+            ]
+        );
+    }
 }

@@ -12,12 +12,12 @@ use anyhow::{Context, ensure};
 
 pub use self::attempt::check;
 pub(crate) use self::place::copy_files;
-use self::place::{Place, copy_start, missing, work};
+use self::place::{Place, argument, copy_start, missing, work};
 use crate::{
     catalogue::{self, Lab, Level},
     config::{Language, Start},
     progress::Progress,
-    words::{Locale, say},
+    words::{Locale, make_lab, say},
 };
 
 /// Writes a line.
@@ -62,8 +62,12 @@ pub fn list(locale: Locale) -> anyhow::Result<()> {
 pub fn start(start: &Start, locale: Locale) -> anyhow::Result<()> {
     let lab = catalogue::lab(start.number)?;
     let place = Place::of(&lab, start.dir.as_deref());
-    let again = format!("lab reset {}", lab.number);
-    ensure!(!place.dir.exists(), "{} is there already; `{again}` moves it aside", place.dir.display());
+    let there = start.dir.as_deref().map_or_else(String::new, |dir| format!(" --dir {}", argument(dir)));
+    let again = make_lab(&format!("reset {}{there}", lab.number));
+    let text =
+        say(locale, "{dir} is there already; {again} moves it aside", "{dir} уже есть; {again} отложит его");
+    let text = text.replace("{dir}", &place.dir.display().to_string()).replace("{again}", &again);
+    ensure!(!place.dir.exists(), "{text}");
     put_start(&lab, &place, start.lang, locale)
 }
 
@@ -87,7 +91,8 @@ fn put_start(lab: &Lab, place: &Place, language: Language, locale: Locale) -> an
     let readme = say(locale, "README.md", "README.ru.md");
     put(format_args!("{:<8} {}", say(locale, "task", "задание"), lab.dir.join(readme).display()))?;
     put(format_args!("{:<8} {}", say(locale, "edit", "правьте"), edit.display()))?;
-    put(format_args!("{:<8} lab check {}", say(locale, "check", "проверка"), lab.number))
+    let check = make_lab(&format!("check {}{}", lab.number, place.argument(lab)));
+    put(format_args!("{:<8} {check}", say(locale, "check", "проверка")))
 }
 
 /// Shows the next hint, or after a pass all.

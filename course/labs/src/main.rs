@@ -1,7 +1,7 @@
 //! The command `lab`.
 
 use std::{
-    io::{Write, stderr},
+    io::{self, ErrorKind, Write, stderr},
     process::ExitCode,
 };
 
@@ -13,6 +13,9 @@ use labs::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// As a shell says of a program that SIGPIPE has ended: nobody reads on, and there is nobody to tell.
+const UNREAD: u8 = 141;
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -22,6 +25,11 @@ async fn main() -> ExitCode {
         stopped = stopped() => stopped.and_then(|()| anyhow::bail!("stopped by a signal")),
     };
     ended.unwrap_or_else(|error| {
+        let unread =
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        if unread {
+            return ExitCode::from(UNREAD);
+        }
         let _ = writeln!(stderr(), "error: {error:#}");
         ExitCode::from(2)
     })

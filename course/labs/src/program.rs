@@ -9,11 +9,14 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use nix::unistd::Pid;
 use tokio::{net::TcpStream, process::Command, sync::mpsc, task::JoinSet};
 
@@ -22,7 +25,7 @@ use self::running::{read_lines, watch_memory};
 use crate::{
     catalogue::{beside, home},
     ports,
-    verdict::Failed,
+    verdict::{Failed, Unusable},
 };
 
 /// How long a build may take.
@@ -37,18 +40,63 @@ const POLL: Duration = Duration::from_millis(5);
 const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "TMPDIR", "LAB_PYTHON", "LAB_LANGUAGE", "GOCACHE"];
 
 /// A directory with an executable `run`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Program {
     dir: PathBuf,
     log: PathBuf,
     settings: BTreeMap<String, String>,
+    signs: Arc<Signs>,
+}
+
+/// What was seen of a program in a check, however often it was started.
+#[derive(Debug, Default)]
+pub struct Signs {
+    worked: AtomicBool,
+    asked: AtomicBool,
+    spoke: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Signs {
+    /// It has listened, consumed, answered or asked: from now on, that it ends is a failure like others.
+    pub fn worked(&self) {
+        self.worked.store(true, Ordering::Relaxed);
+    }
+
+    /// It was sent a line.
+    pub fn asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// It has written to standard output.
+    pub fn spoke(&self) {
+        self.spoke.store(true, Ordering::Relaxed);
+        self.worked();
+    }
+
+    /// It has ended when it should not.
+    pub fn ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was ever seen to work.
+    pub fn has_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
+    }
+
+    /// Whether it runs, was sent lines, and has written nothing at all.
+    pub fn is_silent(&self) -> bool {
+        let [asked, spoke, ended] =
+            [&self.asked, &self.spoke, &self.ended].map(|sign| sign.load(Ordering::Relaxed));
+        asked && !spoke && !ended
+    }
 }
 
 impl Program {
     /// The program in `dir`; what it writes to standard error goes to `log`.
     ///
     /// # Errors
-    /// If there is none.
+    /// [`Unusable`] if there is none.
     pub fn new(dir: &Path, log: PathBuf) -> anyhow::Result<Self> {
         let dir = dir.canonicalize().with_context(|| format!("the program: {}", dir.display()))?;
         let is_executable = |name: &str| {
@@ -56,15 +104,21 @@ impl Program {
                 .metadata()
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
-        ensure!(
-            is_executable("run"),
-            "{} has no executable `run`: PROTOCOL.md says what it is",
-            dir.display()
-        );
-        ensure!(
-            !dir.join("build").exists() || is_executable("build"),
-            "`build` is not executable: chmod +x build"
-        );
+        if !is_executable("run") {
+            Err(Unusable::new(
+                format_args!("{} has no executable `run` (chmod +x run). See PROTOCOL.md.", dir.display()),
+                format_args!(
+                    "в {} нет исполняемого файла `run` (chmod +x run). См. PROTOCOL.ru.md.",
+                    dir.display()
+                ),
+            ))?;
+        }
+        if dir.join("build").exists() && !is_executable("build") {
+            Err(Unusable::new(
+                "`build` is not executable: chmod +x build",
+                "файл `build` не исполняемый: chmod +x build",
+            ))?;
+        }
         File::create(&log)?;
         let mut settings: BTreeMap<String, String> = INHERITED
             .iter()
@@ -72,7 +126,7 @@ impl Program {
             .collect();
         settings.insert("LAB_HOME".to_owned(), home().display().to_string());
         settings.insert("LAB_BINARIES".to_owned(), beside()?.display().to_string());
-        Ok(Program { dir, log, settings })
+        Ok(Program { dir, log, settings, signs: Arc::default() })
     }
 
     /// A setting for all that is started from now on.
@@ -80,10 +134,15 @@ impl Program {
         self.settings.insert(name.to_owned(), value.into());
     }
 
+    /// What was seen of it.
+    pub const fn signs(&self) -> &Arc<Signs> {
+        &self.signs
+    }
+
     /// Runs `build`, if there is one.
     ///
     /// # Errors
-    /// With its output, if it fails.
+    /// [`Unusable`] with its output, if it fails.
     pub async fn build(&self) -> anyhow::Result<()> {
         if !self.dir.join("build").exists() {
             return Ok(());
@@ -91,9 +150,23 @@ impl Program {
         let mut command = Command::new("./build");
         command.current_dir(&self.dir).env("LAB_HOME", home()).stdin(Stdio::null()).kill_on_drop(true);
         let built = tokio::time::timeout(BUILD, command.output()).await;
-        let built = built.with_context(|| format!("`build` took longer than {BUILD:?}"))??;
+        let Ok(built) = built else {
+            let limit_s = BUILD.as_secs();
+            return Err(Unusable::new(
+                format_args!("`build` took longer than {limit_s} s"),
+                format_args!("`build` работал дольше {limit_s} с"),
+            )
+            .into());
+        };
+        let built = built.context("starting `build`")?;
         let output = [built.stdout, built.stderr].concat();
-        ensure!(built.status.success(), "`build` failed:\n{}", String::from_utf8_lossy(&output));
+        let output = String::from_utf8_lossy(&output);
+        if !built.status.success() {
+            Err(Unusable::new(
+                format_args!("`build` failed:\n{output}"),
+                format_args!("`build` завершился с ошибкой:\n{output}"),
+            ))?;
+        }
         Ok(())
     }
 
@@ -133,9 +206,11 @@ impl Program {
         let (sender, lines) = mpsc::channel(4_096);
         let peak_kib = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
-        tasks.spawn(read_lines(stdout, sender));
+        tasks.spawn(read_lines(stdout, sender, Arc::clone(&self.signs)));
         tasks.spawn(watch_memory(pid, Arc::clone(&peak_kib)));
         let log = self.log.clone();
+        let mut program = self.clone();
+        settings.iter().for_each(|(name, value)| program.set(name, value));
         Ok(Running {
             child,
             group: Pid::from_raw(pid),
@@ -144,6 +219,7 @@ impl Program {
             asked: BTreeMap::new(),
             peak_kib,
             log,
+            program,
             _tasks: tasks,
         })
     }
@@ -183,15 +259,21 @@ impl Program {
         let mut running = self.start(&settings)?;
         let begun = Instant::now();
         while TcpStream::connect(at).await.is_err() {
-            running.still_runs()?;
+            running.still_starts()?;
             if begun.elapsed() > LISTENS {
-                Err(Failed::new(
+                let failed = Failed::new(
                     format_args!("the program listens at {listen}={at} within {LISTENS:?}"),
                     "it does not",
+                );
+                let limit_s = LISTENS.as_secs();
+                Err(failed.in_russian(
+                    format_args!("программа слушает {listen}={at} не позже чем через {limit_s} с"),
+                    "не слушает",
                 ))?;
             }
             tokio::time::sleep(POLL).await;
         }
+        self.signs.worked();
         Ok(running)
     }
 }

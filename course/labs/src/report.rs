@@ -6,7 +6,11 @@ mod text;
 
 use std::path::Path;
 
-pub use self::{json::result, junit::junit, text::Text};
+pub use self::{
+    json::result,
+    junit::junit,
+    text::{Again, Text},
+};
 use crate::{catalogue::Lab, check::Outcome};
 
 /// Writes `result.json` and `junit.xml` beside the program's log.

@@ -1,10 +1,14 @@
 //! One run of a check: its properties in order, each judged once.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     catalogue::Lab,
-    verdict::{Failed, Finding, NotTried, Status},
+    program::Signs,
+    verdict::{Failed, Finding, NotTried, Status, Unusable},
     watchdog::Watchdog,
 };
 
@@ -38,6 +42,7 @@ pub type Show<'a> = &'a (dyn Fn(&Lab, &Finding) + Send + Sync);
 pub struct Run<'a> {
     wanted: Wanted,
     watchdog: &'a Watchdog,
+    signs: Arc<Signs>,
     /// What is left of the limit. It is for the properties: how soon RabbitMQ starts says nothing of the program.
     left: Duration,
     limit: Duration,
@@ -62,17 +67,19 @@ impl<'a> Run<'a> {
         lab: &'a Lab,
         wanted: Wanted,
         watchdog: &'a Watchdog,
+        signs: Arc<Signs>,
         limit: Duration,
         show: Show<'a>,
     ) -> Self {
-        Run { wanted, watchdog, left: limit, limit, show, lab, findings: Vec::new(), stalled: Duration::ZERO }
+        let (findings, stalled) = (Vec::new(), Duration::ZERO);
+        Run { wanted, watchdog, signs, left: limit, limit, show, lab, findings, stalled }
     }
 
     /// Tries a property. A [`Failed`] is the program's; any other error is ours, and so the verdict is unknown; and so it
     /// is if the machine stalled meanwhile.
     ///
     /// # Errors
-    /// [`Stopped`] if it does not hold and the others are not wanted.
+    /// [`Stopped`] if it does not hold and the others are not wanted, [`Unusable`] if the program cannot start.
     pub async fn property(
         &mut self,
         id: u32,
@@ -87,6 +94,10 @@ impl<'a> Run<'a> {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("the check took longer than {} s", self.limit.as_secs())),
         };
+        let outcome = match outcome {
+            Err(error) if error.is::<Unusable>() => return Err(error),
+            outcome => outcome,
+        };
         let took = begun.elapsed();
         self.left = self.left.saturating_sub(took);
         let mut finding = finding(id, outcome, took);
@@ -97,6 +108,14 @@ impl<'a> Run<'a> {
             self.stalled = self.stalled.max(stall);
             finding.status = Status::Unknown;
             finding.message = Some(format!("your machine stalled for {:.1} s", stall.as_secs_f64()));
+        }
+        if let Some(failed) =
+            finding.failed.take_if(|failed| failed.guess.is_none() && self.signs.is_silent())
+        {
+            finding.failed = Some(failed.guess(
+                "standard output is empty: do you flush after each line?",
+                "стандартный вывод пуст: сбрасываете ли вы буфер после каждой строки?",
+            ));
         }
         (self.show)(self.lab, &finding);
         let goes_on = self.wanted.all || matches!(finding.status, Status::Pass | Status::NotTried);

@@ -46,6 +46,10 @@ impl Running {
             let failed = Failed::new(
                 format_args!("an answer to each of {all} lines within {within} s"),
                 format_args!("{} answers", answers.len()),
+            )
+            .in_russian(
+                format_args!("ответ на каждую строку (всего {all}) за {within} с"),
+                format_args!("ответов: {}", answers.len()),
             );
             Err(failed.first(format_args!("no answer to {}", shortened(&line.to_string()))))?;
         }
@@ -58,6 +62,7 @@ impl Running {
     /// [`Failed`] if one is no JSON, or the program ends.
     pub async fn ask_some(&mut self, lines: &[Value], within: Duration) -> anyhow::Result<Answers> {
         let (begun, deadline) = (Instant::now(), tokio::time::Instant::now() + within);
+        self.program.signs().asked();
         let mut stdin = self.stdin.take().context("its standard input is closed")?;
         let mut text = String::new();
         for line in lines {
@@ -92,8 +97,9 @@ impl Running {
         if !still_talks? {
             let status = self.wait(Duration::from_secs(1)).await?;
             match status {
-                Some(status) => Err(self.ended_as(status))?,
-                None => Err(Failed::new("the program keeps its standard output open", "it closed it"))?,
+                Some(status) => return Err(self.why_ended(status).await),
+                None => Err(Failed::new("the program keeps its standard output open", "it closed it")
+                    .in_russian("стандартный вывод остаётся открытым", "программа его закрыла"))?,
             }
         }
         Ok(answers)
@@ -123,6 +129,7 @@ impl Running {
     /// # Errors
     /// [`Failed`] if it does not read them in time.
     pub async fn tell(&mut self, lines: &[Value], within: Duration) -> anyhow::Result<()> {
+        self.program.signs().asked();
         let stdin = self.stdin.as_mut().context("its standard input is closed")?;
         let mut text = String::new();
         for line in lines {
@@ -130,13 +137,19 @@ impl Running {
             text.push_str(&line.to_string());
             text.push('\n');
         }
+        let (expected, in_russian) =
+            ("the program reads its standard input", "программа читает стандартный ввод");
         match tokio::time::timeout(within, stdin.write_all(text.as_bytes())).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Failed::new("the program reads its standard input", error))?,
-            Err(_) => Err(Failed::new(
-                "the program reads its standard input",
-                format_args!("not within {within:?}"),
-            ))?,
+            Ok(Err(error)) => match self.wait(Duration::from_secs(1)).await? {
+                Some(status) => Err(self.why_ended(status).await),
+                None => Err(Failed::new(expected, &error).in_russian(in_russian, error))?,
+            },
+            Err(_) => {
+                let limit_s = within.as_secs_f64();
+                Err(Failed::new(expected, format_args!("not within {limit_s} s"))
+                    .in_russian(in_russian, format_args!("за {limit_s} с не прочла")))?
+            }
         }
     }
 
@@ -154,10 +167,18 @@ impl Running {
         let left =
             deadline.saturating_duration_since(tokio::time::Instant::now()) + Duration::from_millis(100);
         let expected = format!("exit status 0 within {} s after its input has ended", within.as_secs_f64());
+        let in_russian = format!("код 0 не позже чем через {} с после конца ввода", within.as_secs_f64());
         match self.wait(left).await? {
             Some(status) if status.success() => Ok(rest),
-            Some(status) => Err(Failed::new(expected, ended_how(status)))?,
-            None => Err(Failed::new(expected, "it still runs"))?,
+            // What was never asked cannot be told from one that ends at the end of its input.
+            Some(status) if !self.asked.is_empty() && !self.program.signs().has_worked() => {
+                Err(self.why_ended(status).await)
+            }
+            Some(status) => {
+                let how = ended_how(status);
+                Err(Failed::new(expected, &how).in_russian(in_russian, how))?
+            }
+            None => Err(Failed::new(expected, "it still runs").in_russian(in_russian, "ещё работает"))?,
         }
     }
 }
@@ -170,14 +191,33 @@ fn number(line: &Value) -> u64 {
 /// A line of output as the answer to something that was asked.
 fn understood(line: &Line, asked: &mut BTreeMap<u64, bool>) -> Result<Value, Failed> {
     let expected = "one JSON object with `n` per line on standard output";
-    let value = serde_json::from_str::<Value>(&line.text).ok().filter(|value| value["n"].is_u64());
     let saw = format!("{:?}", shortened(&line.text));
-    let Some(value) = value else {
-        return Err(Failed::new(expected, saw).first("was it meant for standard error?"));
+    let value = match serde_json::from_str::<Value>(&line.text) {
+        Ok(value) if value["n"].is_u64() => value,
+        value => {
+            let failed = Failed::new(expected, &saw)
+                .in_russian("по одному JSON-объекту с `n` в строке стандартного вывода", saw);
+            return Err(match value.as_ref().map(|value| (value.is_object(), &value["n"])) {
+                Ok((_, Value::String(n))) if n.parse::<u64>().is_ok() => failed.guess(
+                    format_args!("`n` must be the number {n}, not the string {n:?}"),
+                    format_args!("`n` должно быть числом {n}, а не строкой {n:?}"),
+                ),
+                Ok((true, _)) => failed.guess(
+                    "`n` must be there: the number of the line that is answered",
+                    "нет `n`: номера строки, на которую отвечает программа",
+                ),
+                Ok((false, _)) | Err(_) => failed.guess(
+                    "was it meant for standard error?",
+                    "не для стандартного ли потока ошибок это предназначалось?",
+                ),
+            });
+        }
     };
     match asked.get_mut(&number(&value)) {
-        None => Err(Failed::new("an answer to a line that was sent", saw)),
-        Some(true) => Err(Failed::new("one answer to each line", format_args!("a second one: {saw}"))),
+        None => Err(Failed::new("an answer to a line that was sent", &saw)
+            .in_russian("ответ на отправленную строку", saw)),
+        Some(true) => Err(Failed::new("one answer to each line", format_args!("a second one: {saw}"))
+            .in_russian("один ответ на каждую строку", format_args!("второй: {saw}"))),
         Some(answered) => {
             *answered = true;
             Ok(value)
@@ -187,7 +227,12 @@ fn understood(line: &Line, asked: &mut BTreeMap<u64, bool>) -> Result<Value, Fai
 
 /// The begin of a text that may be long.
 pub fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(120).collect();
+    shortened_to(120, text)
+}
+
+/// So many characters of a text that may be long.
+pub fn shortened_to(chars: usize, text: &str) -> String {
+    let short: String = text.chars().take(chars).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
@@ -204,7 +249,11 @@ mod tests {
         let mut asked = BTreeMap::from([(1, false)]);
         let debris = understood(&line("listening"), &mut asked).expect_err("no JSON");
         assert!(debris.saw.contains("listening"), "{debris}");
-        assert!(debris.first.expect("a guess").contains("standard error"));
+        assert!(debris.guess.expect("a guess").en.contains("standard error"));
+        let text = understood(&line(r#"{"n":"1","id":"a"}"#), &mut asked).expect_err("no number");
+        assert_eq!(text.guess.expect("a guess").en, "`n` must be the number 1, not the string \"1\"");
+        let without = understood(&line(r#"{"id":"a"}"#), &mut asked).expect_err("no number");
+        assert!(without.guess.expect("a guess").en.contains("must be there"));
         understood(&line(r#"{"n":2}"#), &mut asked).expect_err("nobody asked");
         understood(&line(r#"{"n":1}"#), &mut asked).expect("asked");
         understood(&line(r#"{"n":1}"#), &mut asked).expect_err("twice");

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::{Locale, Text};
+
 /// What came out of a property, or of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,12 +77,37 @@ pub struct Failed {
     pub saw: String,
     /// The first that was wrong.
     pub first: Option<String>,
+    /// What was expected and seen, in Russian. Only what every lab may say is translated.
+    pub in_russian: Option<(String, String)>,
+    /// A guess at the cause.
+    pub guess: Option<Text>,
 }
 
 impl Failed {
     /// Expected one thing, and saw another.
     pub fn new(expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
-        Failed { expected: expected.to_string(), saw: saw.to_string(), first: None }
+        let (expected, saw) = (expected.to_string(), saw.to_string());
+        Failed { expected, saw, first: None, in_russian: None, guess: None }
+    }
+
+    /// The same in Russian.
+    #[must_use]
+    pub fn in_russian(self, expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
+        Failed { in_russian: Some((expected.to_string(), saw.to_string())), ..self }
+    }
+
+    /// Guesses at the cause.
+    #[must_use]
+    pub fn guess(self, en: impl fmt::Display, ru: impl fmt::Display) -> Self {
+        Failed { guess: Some(Text { en: en.to_string(), ru: ru.to_string() }), ..self }
+    }
+
+    /// What was expected, and seen, in a language.
+    pub fn of(&self, locale: Locale) -> (&str, &str) {
+        match (locale, &self.in_russian) {
+            (Locale::Ru, Some((expected, saw))) => (expected, saw),
+            (Locale::Ru | Locale::En, _) => (&self.expected, &self.saw),
+        }
     }
 
     /// Names the first that was wrong.
@@ -93,11 +120,33 @@ impl Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {}, saw {}", self.expected, self.saw)?;
-        self.first.as_ref().map_or(Ok(()), |first| write!(f, "; first: {first}"))
+        if let Some(first) = &self.first {
+            write!(f, "; first: {first}")?;
+        }
+        self.guess.as_ref().map_or(Ok(()), |guess| write!(f, "; {}", guess.en))
     }
 }
 
 impl std::error::Error for Failed {}
+
+/// The program cannot be checked at all: it cannot be built, or it ends before it has done anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable(pub Text);
+
+impl Unusable {
+    /// Why, in both languages.
+    pub fn new(en: impl fmt::Display, ru: impl fmt::Display) -> Self {
+        Unusable(Text { en: en.to_string(), ru: ru.to_string() })
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.en)
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 /// The property cannot be tried on this program or machine, and nobody is to blame.
 #[derive(Debug)]

@@ -41,6 +41,11 @@ impl Text {
     }
 }
 
+/// The command line that runs `lab` with these arguments from the repository's directory.
+pub fn make_lab(arguments: &str) -> String {
+    format!("make lab ARGS=\"{arguments}\"")
+}
+
 /// One of two texts that stand in the code.
 pub const fn say(locale: Locale, en: &'static str, ru: &'static str) -> &'static str {
     match locale {

@@ -105,6 +105,67 @@ fn exit_codes_say_failed_and_unusable() {
 }
 
 #[test]
+fn a_program_that_cannot_start_is_no_failure_and_one_that_ends_at_a_line_is() {
+    let out = tempfile::tempdir().expect("a directory");
+    let to = ["--out", out.path().to_str().expect("text")];
+    let check = |dir: &Path, more: &[&str]| {
+        output(&[&["check", "3", dir.to_str().expect("text")], &to[..], more].concat())
+    };
+    let status = || {
+        let result = fs::read(out.path().join("result.json")).expect("written");
+        serde_json::from_slice::<Value>(&result).expect("JSON")["status"].clone()
+    };
+    let absent = program("#!/bin/sh\nexec python4 main.py\n");
+    let (code, text) = check(absent.path(), &[]);
+    assert_eq!((code, status()), (2, "error".into()), "{text}");
+    assert!(text.contains("cannot be started") && text.contains("python4"), "{text}");
+
+    let crashes = program("#!/bin/sh\nread line || exit 0\nexit 7\n");
+    let (code, text) = check(crashes.path(), &["--only", "1", "--seed", "5"]);
+    assert_eq!((code, status()), (1, "fail".into()), "{text}");
+    let again = format!("make lab ARGS=\"check 3 {} --seed 5 --only 1\"", crashes.path().display());
+    assert!(text.contains("exit status 7") && text.contains(&again), "{text}");
+    assert!(text.contains("0 of 1 that was tried (7 properties in all)"), "{text}");
+    assert!(!text.contains("standard output is empty"), "it ended:\n{text}");
+
+    fs::remove_file(absent.path().join("run")).expect("it is ours");
+    fs::write(absent.path().join("run"), "#!/bin/sh\n").expect("writable");
+    let (code, text) = check(absent.path(), &["--locale", "ru"]);
+    assert_eq!((code, status()), (2, "error".into()), "{text}");
+    assert!(text.contains("Программу не удалось запустить: в "), "{text}");
+    assert!(text.contains("(chmod +x run). См. PROTOCOL.ru.md."), "{text}");
+    assert!(!text.contains("Неизвестно"), "{text}");
+}
+
+#[test]
+fn a_program_that_says_nothing_is_asked_whether_it_flushes() {
+    let silent = program("#!/bin/sh\nexec cat >/dev/null\n");
+    let out = silent.path().join("out");
+    let (code, text) = output(&[
+        "check",
+        "3",
+        silent.path().to_str().expect("text"),
+        "--only",
+        "1",
+        "--locale",
+        "ru",
+        "--out",
+        out.to_str().expect("text"),
+    ]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("стандартный вывод пуст"), "{text}");
+    assert!(text.contains("ожидалось") && text.contains("получено"), "{text}");
+}
+
+#[test]
+fn a_broken_pipe_ends_in_silence() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = lab(&["list"]).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!((ended.status.code(), ended.stderr), (Some(141), Vec::new()));
+}
+
+#[test]
 fn a_class_is_graded_in_one_table() {
     let class = tempfile::tempdir().expect("a directory");
     let labs = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -116,6 +177,7 @@ fn a_class_is_graded_in_one_table() {
                 .expect("readable");
         }
     }
+    fs::create_dir(class.path().join("bob/rpc-3")).expect("writable");
     let path = |name: &str| class.path().join(name).to_str().expect("text").to_owned();
     let (csv, out) = (path("grades.csv"), path("grades"));
     let (code, text) = output(&[
@@ -132,11 +194,14 @@ fn a_class_is_graded_in_one_table() {
         "3",
     ]);
     assert_eq!(code, 0, "{text}");
+    assert!(text.contains("bob/rpc-3: not a lab's directory (expected 03-own-rpc), skipped"), "{text}");
+    assert!(text.contains("seed 1\n") && text.contains("✗ 1 answers that arrive byte by byte"), "{text}");
     let table = fs::read_to_string(csv).expect("written");
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 3, "{table}");
     assert_eq!(rows[1][..6], ["ada", "03-own-rpc", "python", "pass", "7", "7"], "{table}");
     assert_eq!(rows[2][..4], ["bob", "03-own-rpc", "python", "fail"], "{table}");
+    assert_eq!((rows[0][9], rows[1][9], rows[2][9]), ("first_failed", "", "1"), "{table}");
     assert!(Path::new(&out).join("bob/03-own-rpc/result.json").exists());
 }
 

@@ -10,13 +10,17 @@ use uuid::Uuid;
 
 use crate::{
     bench::{Bench, Random},
+    probe::{HttpProbe, Seen},
     run::Run,
-    talk::{Answers, shortened},
+    talk::{Answers, shortened, shortened_to},
     verdict::{Failed, expect_all, expect_at_most, expect_count},
 };
 
 /// How long the client waits for an answer, as it is told.
 const TIMEOUT_MS: u64 = 1_500;
+
+/// Enough of a line, and of the body that was made of it, to see each field.
+const LINE_CHARS: usize = 400;
 
 /// How long an entry may take from RabbitMQ to the store.
 const STORED: Duration = Duration::from_secs(10);
@@ -63,7 +67,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut program = bench.program.start(&[])?;
         let within = bench.patient(Duration::from_secs(10));
         let answers = program.ask(&lines, within).await?;
-        outcomes("first", &lines, &answers, |line| {
+        outcomes("sent for the first time", &lines, &answers, |line| {
             if line["transport"] == "rabbitmq" { "queued" } else { "stored" }
         })?;
         let ids = ids(&lines, &answers)?;
@@ -75,7 +79,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             .map(|(line, id)| with(line, 200, &[("id", json!(id)), ("data", json!(random.data()))]))
             .collect();
         let answers = program.ask(&other, within).await?;
-        outcomes("same id, other data", &other, &answers, |_| "rejected")?;
+        outcomes("sent with the same id and other data", &other, &answers, |_| "rejected")?;
         codes(&other, &answers, &vec!["conflict".to_owned(); other.len()])?;
         Ok(())
     })
@@ -115,18 +119,40 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let rotation = usize::try_from(bench.seed % 4)?;
         bad.rotate_left(rotation);
         let mut lines = Vec::new();
+        // The code of each that is to be rejected.
         let mut expected = Vec::new();
         for (n, bad) in (1..).step_by(2).zip(&bad) {
             let bad = with(bad, 0, &[("n", json!(n))]);
-            expected.push(refusal(&services, &bad).await?);
+            expected.extend([Some(refusal(&services, &bad).await?), None]);
             lines.extend([bad, good(n + 1, &mut random)]);
         }
-        let answers = bench.program.start(&[])?.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
-        outcomes("good and bad in turn", &lines, &answers, |line| {
-            if line["n"].as_u64().is_some_and(|n| n % 2 == 1) { "rejected" } else { "stored" }
+        let (http, broker) = (rig::http()?, services.broker_at);
+        let recording = HttpProbe::open(move |seen| {
+            let http = http.clone();
+            async move { seen.forwarded(&http, broker).await }
+        });
+        let recording = recording.await?;
+        let through = ("BROKER_URL", format!("http://{}", recording.address));
+        let mut program = bench.program.start(&[through])?;
+        let answers = program.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
+        let seen = recording.seen();
+        let what = "lines, good and bad in turn, with the right outcome and code";
+        expect_all(what, (0..).zip(lines.iter().zip(&expected)), |(at, (line, code))| {
+            let answer = &answers[&line["n"].as_u64().unwrap_or_default()];
+            let right = match code {
+                Some(code) => answer.text("outcome") == "rejected" && answer.text("code") == code,
+                None => answer.text("outcome") == "stored",
+            };
+            let wanted = code.as_ref().map_or("stored".to_owned(), |code| format!("rejected with {code:?}"));
+            (!right).then(|| {
+                format!(
+                    "{} should be {wanted}, and was answered {}; the broker received {}",
+                    shortened_to(LINE_CHARS, &line.to_string()),
+                    shortened(&answer.value.to_string()),
+                    received(&seen, line, *at)
+                )
+            })
         })?;
-        let bad: Vec<Value> = lines.into_iter().step_by(2).collect();
-        codes(&bad, &answers, &expected)?;
         Ok(())
     })
     .await?;
@@ -151,7 +177,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 program.ask(std::slice::from_ref(line), bench.patient(Duration::from_secs(2))).await?,
             );
         }
-        outcomes("while the logger is down", &lines, &answers, |line| {
+        outcomes("sent while the logger is down", &lines, &answers, |line| {
             if line["transport"] == "rabbitmq" { "queued" } else { "not_stored" }
         })?;
         services.start_logger().await?;
@@ -188,7 +214,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             relay.passed(Direction::ToServer) > passed || answers.is_empty(),
             "no request went through the relay"
         );
-        outcomes("whose answer was swallowed", &lines, &answers, |_| "unknown")?;
+        outcomes("whose answer was dropped", &lines, &answers, |_| "unknown")?;
         Ok(())
     })
     .await?;
@@ -282,6 +308,19 @@ async fn stored(services: &Services, ids: &[Uuid]) -> anyhow::Result<Vec<Option<
     }
 }
 
+/// The body that the broker received for a line: the one with its name and data, or else the one of its place.
+fn received(seen: &[Seen], line: &Value, at: usize) -> String {
+    let is_it = |seen: &&Seen| {
+        let log = &seen.json()["log"];
+        log["name"] == line["name"] && log["data"] == line["data"]
+    };
+    let body = seen.iter().find(is_it).or_else(|| seen.get(at));
+    body.map_or_else(
+        || "nothing".to_owned(),
+        |seen| shortened_to(LINE_CHARS, &String::from_utf8_lossy(&seen.body)),
+    )
+}
+
 /// Expects an outcome for each line.
 fn outcomes(
     which: &str,
@@ -289,7 +328,7 @@ fn outcomes(
     answers: &Answers,
     expected: impl Fn(&Value) -> &'static str,
 ) -> Result<(), Failed> {
-    expect_all(&format!("lines ({which}) with the right `outcome`"), lines, |line| {
+    expect_all(&format!("lines, {which}, with the right outcome"), lines, |line| {
         let said = answers[&line["n"].as_u64().unwrap_or_default()].text("outcome");
         let right = expected(line);
         (said != right)

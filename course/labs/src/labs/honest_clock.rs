@@ -189,7 +189,13 @@ async fn report(bench: &Bench<'_>, probe: &HttpProbe, load: Load) -> anyhow::Res
         ("TIMEOUT_MS", load.timeout_ms.to_string()),
     ])?;
     let lasts = load.warmup + load.seconds + load.timeout_ms as f64 / 1_000.0 + 3.0;
-    let lines = program.finish(bench.patient(Duration::from_secs_f64(lasts))).await?;
+    let finished = program.finish(bench.patient(Duration::from_secs_f64(lasts))).await;
+    if probe.count() > 0 {
+        bench.program.signs().worked();
+    } else if finished.is_err() {
+        program.still_starts()?;
+    }
+    let lines = finished?;
     let text = lines.last().map(|line| line.text.clone()).unwrap_or_default();
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if value.is_object() && lines.len() == 1 => Ok(Report(value)),

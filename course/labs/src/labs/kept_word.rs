@@ -23,6 +23,7 @@ use self::{
 use crate::{
     bench::{Bench, Random},
     run::Run,
+    talk::shortened,
     verdict::{Failed, NotTried, expect_all, expect_at_most, expect_count},
 };
 
@@ -50,10 +51,11 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         expect_all("entries answered with 202 and `stored`", &answers, |answer| {
             answer.is_not(202, "stored")
         })?;
-        logger.expect_kept("read back at once", &answers).await?;
-        logger.running.stop().await?;
+        logger.expect_kept("could be read back immediately", &answers).await?;
+        // That SIGTERM ends it well is property 6.
+        logger.running.end().await?;
         logger.start_again().await?;
-        logger.expect_kept("after a restart", &answers).await
+        logger.expect_kept("could be read back after a restart", &answers).await
     })
     .await?;
 
@@ -65,14 +67,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let bad = bad_bodies(&mut random);
         let mut answers = Vec::new();
         for (what, id, body) in bad {
-            answers.push((what, logger.post(&id, body).await, logger.get(&id).await?));
+            let sent = shortened(&String::from_utf8_lossy(&body));
+            answers.push((what, sent, logger.post(&id, body).await, logger.get(&id).await?));
         }
         expect_all(
             "bad bodies that are answered with 400, and not stored",
             &answers,
-            |(what, answer, stored)| {
-                let saw = if stored.is_some() { "it is stored".to_owned() } else { answer.said() };
-                (answer.status != 400 || stored.is_some()).then(|| format!("{what}: {saw}"))
+            |(what, sent, answer, stored)| {
+                let kept = if stored.is_some() { ", and it is stored" } else { "" };
+                (answer.status != 400 || stored.is_some())
+                    .then(|| format!("{what}, sent as {sent:?}: {}{kept}", answer.said()))
             },
         )?;
         Ok(())
@@ -100,7 +104,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 (answer.status != 409).then(|| answer.said())
             })?;
             if when == "before a restart" {
-                logger.running.stop().await?;
+                logger.running.end().await?;
                 logger.start_again().await?;
             }
         }
@@ -122,7 +126,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         stopped?;
         expect_some(&answers)?;
         logger.start_again().await?;
-        logger.expect_kept("after SIGTERM under load", &answers).await
+        logger.expect_kept("are there after SIGTERM under load", &answers).await
     })
     .await?;
 
@@ -146,7 +150,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             }
             power.cut()?;
             logger.start_again().await?;
-            logger.expect_kept("after a power cut", &answers).await?;
+            logger.expect_kept("are there after a power cut", &answers).await?;
         }
         Ok(())
     })
@@ -168,7 +172,7 @@ async fn killed(bench: &Bench<'_>) -> anyhow::Result<()> {
         slowest = slowest.max(begun.elapsed());
         // Now and then, and not only at the end: what is lost once may be covered up by what follows.
         if round % 10 == 0 {
-            logger.expect_kept(&format!("after kill {round} of {KILLS}"), &answers).await?;
+            logger.expect_kept(&format!("are there after kill {round} of {KILLS}"), &answers).await?;
         }
     }
     expect_some(&answers)?;
@@ -202,12 +206,12 @@ async fn torn(bench: &Bench<'_>) -> anyhow::Result<()> {
     };
     fs::File::options().create(true).truncate(false).write(true).open(&target)?.write_all_at(half, end)?;
     logger.start_again().await?;
-    logger.expect_kept("after half a record was found in the file", &answers).await?;
+    logger.expect_kept("are there after half a record was found in the file", &answers).await?;
     answers.extend(logger.write(&entries(&mut random, 5), 1).await?);
     expect_all("entries that are stored", &answers, |answer| answer.is_not(202, "stored"))?;
     logger.running.kill().await?;
     logger.start_again().await?;
-    logger.expect_kept("after the next restart", &answers).await
+    logger.expect_kept("are there after the next restart", &answers).await
 }
 
 fn extension(path: &Path) -> String {
@@ -256,8 +260,6 @@ fn bad_bodies(random: &mut Random) -> Vec<(&'static str, Uuid, Vec<u8>)> {
         body("a name that is a number", &|id| text(json!({ "id": id, "name": 5, "data": "x" }))),
         body("a name of 257 bytes", &|id| text(json!({ "id": id, "name": long, "data": "x" }))),
         body("an id that is no UUID", &|_| text(json!({ "id": "seven", "name": "a", "data": "x" }))),
-        body("a level that is none", &|id| {
-            text(json!({ "id": id, "name": "a", "data": "x", "level": "loud" }))
-        }),
+        body("an unknown level", &|id| text(json!({ "id": id, "name": "a", "data": "x", "level": "loud" }))),
     ]
 }

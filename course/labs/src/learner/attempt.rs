@@ -17,7 +17,7 @@ use crate::{
     check::{self, Order, Outcome, Shared},
     config::{Check, Format},
     progress::Progress,
-    report::{self, Text},
+    report::{self, Again, Text},
     run::Wanted,
     verdict::Status,
     words::Locale,
@@ -33,13 +33,14 @@ pub async fn check(arguments: &Check, locale: Locale) -> anyhow::Result<ExitCode
     if let Some(only) = arguments.only {
         ensure!(lab.property(only).is_some(), "lab {} has no property {only}: there are {known}", lab.number);
     }
-    let shared = Shared::new();
+    let shared = Shared::saying(locale);
     let first = arguments.seed.unwrap_or_else(|| rand::random_range(1..100_000));
+    let again = again(arguments, &lab, &dir);
     let mut code = ExitCode::SUCCESS;
     for seed in (first..).take(usize::try_from(arguments.repeat)?) {
         let (outcome, out) = once(arguments, &lab, &dir, seed, &shared, locale).await?;
         code = exit_code(&outcome);
-        show(arguments.format, &lab, &outcome, &out, locale)?;
+        show(arguments.format, &lab, &outcome, &out, &again, locale)?;
         if outcome.status != Status::Pass {
             break;
         }
@@ -98,6 +99,14 @@ fn target(arguments: &Check) -> anyhow::Result<(Lab, PathBuf)> {
     Ok((lab, dir.canonicalize()?))
 }
 
+/// What the same check is told besides lab, seed and property.
+fn again(arguments: &Check, lab: &Lab, dir: &Path) -> Again {
+    let place = Place::of(lab, Some(dir)).argument(lab);
+    let patience = arguments.patience;
+    let rest = if patience > 1.0 { format!("{place} --patience {patience}") } else { place };
+    Again { rest, only: arguments.only.is_some(), all: arguments.all }
+}
+
 fn link_latest(out: &Path) -> anyhow::Result<()> {
     let latest = out.with_file_name("latest");
     let _ = fs::remove_file(&latest);
@@ -105,12 +114,19 @@ fn link_latest(out: &Path) -> anyhow::Result<()> {
     std::os::unix::fs::symlink(name, &latest).with_context(|| latest.display().to_string())
 }
 
-fn show(format: Format, lab: &Lab, outcome: &Outcome, out: &Path, locale: Locale) -> anyhow::Result<()> {
+fn show(
+    format: Format,
+    lab: &Lab,
+    outcome: &Outcome,
+    out: &Path,
+    again: &Again,
+    locale: Locale,
+) -> anyhow::Result<()> {
     match format {
         Format::Json => put(fs::read_to_string(out.join("result.json"))?.trim_end()),
         Format::Junit => put(report::junit(lab, outcome)?.trim_end()),
         Format::Text => {
-            Text(locale).end(lab, outcome, out);
+            Text(locale).end(lab, outcome, out, again);
             if outcome.status != Status::Pass || outcome.score() < outcome.findings.len() {
                 return Ok(());
             }
@@ -124,7 +140,7 @@ fn show(format: Format, lab: &Lab, outcome: &Outcome, out: &Path, locale: Locale
 
 /// 0 passed, 1 failed, 2 unusable, 3 unknown.
 fn exit_code(outcome: &Outcome) -> ExitCode {
-    if outcome.unusable {
+    if outcome.unusable.is_some() {
         return ExitCode::from(2);
     }
     match outcome.status {

@@ -29,11 +29,28 @@ impl Place {
         Place { dir: dir.map_or_else(|| work().join(lab.name()), Path::to_owned) }
     }
 
+    /// Itself as an argument of a command, with a space before; nothing where it is the usual one.
+    pub(super) fn argument(&self, lab: &Lab) -> String {
+        let usual = work().join(lab.name());
+        let is_usual = self.dir == usual || usual.canonicalize().is_ok_and(|usual| self.dir == usual);
+        if is_usual { String::new() } else { format!(" {}", argument(&self.dir)) }
+    }
+
     /// Where it is moved to make way for another.
     pub(super) fn aside(&self) -> PathBuf {
         let name = self.dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         self.dir.with_file_name(format!("{name}.bak-{}", now()))
     }
+}
+
+/// A path as an argument of `make lab`, which is run in the repository's directory.
+pub(super) fn argument(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = home().join("../..").canonicalize();
+    let short = root.ok().and_then(|root| path.strip_prefix(root).ok().map(Path::to_owned));
+    let text = short.unwrap_or(path).display().to_string();
+    let plain = text.chars().all(|char| char.is_alphanumeric() || "/._-+".contains(char));
+    if plain { text } else { format!("'{text}'") }
 }
 
 /// The time, as names of files have it.
@@ -101,4 +118,20 @@ pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
         Need::Grpc => (!imports("grpc")).then_some("gRPC for Python: sudo deploy/tools.sh"),
     });
     missing.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn a_place_is_named_only_where_it_is_not_the_usual_one() {
+        let lab = catalogue::lab(1).expect("there is one");
+        assert_eq!(Place::of(&lab, None).argument(&lab), "");
+        assert_eq!(Place::of(&lab, Some(&work().join(lab.name()))).argument(&lab), "");
+        assert_eq!(Place::of(&lab, Some(Path::new("/tmp/no/such-1"))).argument(&lab), " /tmp/no/such-1");
+        assert_eq!(argument(Path::new("/no/my lab")), "'/no/my lab'");
+        assert_eq!(argument(&lab.dir.join("start")), "course/labs/01-four-wires/start");
+    }
 }

@@ -96,6 +96,19 @@ impl Seen {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
+
+    /// What another server answers to it.
+    pub async fn forwarded(&self, http: &reqwest::Client, to: SocketAddr) -> Reply {
+        let method = reqwest::Method::from_bytes(self.method.as_bytes()).unwrap_or(reqwest::Method::POST);
+        let mut request = http.request(method, format!("http://{to}{}", self.path)).body(self.body.clone());
+        let own = |name: &str| ["host", "content-length", "transfer-encoding", "connection"].contains(&name);
+        for (name, value) in self.headers.iter().filter(|(name, _)| !own(name)) {
+            request = request.header(name, value);
+        }
+        let Ok(response) = request.send().await else { return Reply::Cut };
+        let status = response.status().as_u16();
+        response.text().await.map_or(Reply::Cut, |body| Reply::now(status, body))
+    }
 }
 
 type Script = Arc<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;

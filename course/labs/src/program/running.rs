@@ -24,7 +24,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::verdict::Failed;
+use super::{Program, Signs};
+use crate::verdict::{Failed, Unusable};
 
 /// How long a program may take to end after SIGTERM.
 const ENDS: Duration = Duration::from_secs(5);
@@ -35,16 +36,19 @@ const MEMORY_KIB: u64 = 512 * 1024;
 /// Longest line of its standard output, in bytes.
 const LINE_BYTES: u64 = 1024 * 1024;
 
+/// How long a program that is given no input may take to end.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// How often its memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(50);
 
-pub(super) async fn read_lines(stdout: ChildStdout, lines: mpsc::Sender<Line>) {
+pub(super) async fn read_lines(stdout: ChildStdout, lines: mpsc::Sender<Line>, signs: Arc<Signs>) {
     let mut reader = BufReader::new(stdout);
     loop {
         let mut bytes = Vec::new();
         match (&mut reader).take(LINE_BYTES).read_until(b'\n', &mut bytes).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => {}
+            Ok(_) => signs.spoke(),
         }
         let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         if lines.send(Line { at: Instant::now(), text }).await.is_err() {
@@ -90,6 +94,8 @@ pub struct Running {
     pub(crate) asked: BTreeMap<u64, bool>,
     pub(super) peak_kib: Arc<AtomicU64>,
     pub(super) log: PathBuf,
+    /// The program, with the settings that it was started with.
+    pub(crate) program: Program,
     pub(super) _tasks: JoinSet<()>,
 }
 
@@ -105,15 +111,57 @@ impl Running {
         }
     }
 
+    /// As [`Running::still_runs`], of one that is to listen, or to consume.
+    ///
+    /// # Errors
+    /// [`Unusable`] if it has ended, and was never seen to work.
+    pub fn still_starts(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) if !self.program.signs().has_worked() => Err(self.unusable(status))?,
+            Some(status) => Err(self.ended_as(status))?,
+            None => Ok(()),
+        }
+    }
+
+    /// Why a client has ended while it was expected to answer. If it has never answered, it is started once more with no
+    /// input at all, and must end with 0 then: one that does not cannot start, whatever it is asked.
+    pub(crate) async fn why_ended(&self, status: ExitStatus) -> anyhow::Error {
+        if self.program.signs().has_worked() || self.peak_memory_kib() > MEMORY_KIB || self.idles().await {
+            self.ended_as(status).into()
+        } else {
+            self.unusable(status).into()
+        }
+    }
+
+    /// Whether the program does not fail when it is given no input.
+    async fn idles(&self) -> bool {
+        let Ok(mut running) = self.program.start(&[]) else { return false };
+        running.stdin = None;
+        let ended = running.wait(IDLE).await;
+        ended.is_ok_and(|status| status.is_none_or(|status| status.success()))
+    }
+
+    /// That it has ended before it did anything.
+    pub(crate) fn unusable(&self, status: ExitStatus) -> Unusable {
+        let words = self.last_words().map_or_else(String::new, |words| format!(": {words}"));
+        let how = ended_how(status);
+        Unusable::new(
+            format_args!("it ended before it did anything ({how}){words}"),
+            format_args!("она завершилась, ничего не сделав ({how}){words}"),
+        )
+    }
+
     /// That it has ended, as a failure.
     pub(crate) fn ended_as(&self, status: ExitStatus) -> Failed {
+        self.program.signs().ended();
         if self.peak_kib.load(Ordering::Relaxed) > MEMORY_KIB {
-            return Failed::new(
-                format_args!("at most {} MiB of memory", MEMORY_KIB / 1024),
-                "more: it was killed",
-            );
+            let limit = MEMORY_KIB / 1024;
+            return Failed::new(format_args!("at most {limit} MiB of memory"), "more: it was killed")
+                .in_russian(format_args!("не больше {limit} МиБ памяти"), "больше: программа убита");
         }
-        let failed = Failed::new("the program keeps running", format_args!("it ended: {status}"));
+        let how = ended_how(status);
+        let failed = Failed::new("the program keeps running", format_args!("it ended: {how}"))
+            .in_russian("программа продолжает работать", format_args!("завершилась: {how}"));
         match self.last_words() {
             Some(words) => failed.first(words),
             None => failed,
@@ -143,11 +191,28 @@ impl Running {
         self.still_runs()?;
         killpg(self.group, Signal::SIGTERM)?;
         let expected = format!("exit status 0 within {} s of SIGTERM", ENDS.as_secs());
+        let in_russian = format!("код 0 не позже чем через {} с после SIGTERM", ENDS.as_secs());
         match self.wait(ENDS).await? {
             Some(status) if status.success() => Ok(()),
-            Some(status) => Err(Failed::new(expected, ended_how(status)))?,
-            None => Err(Failed::new(expected, "it still runs"))?,
+            Some(status) => {
+                let how = ended_how(status);
+                Err(Failed::new(expected, &how).in_russian(in_russian, how))?
+            }
+            None => Err(Failed::new(expected, "it still runs").in_russian(in_russian, "ещё работает"))?,
         }
+    }
+
+    /// Ends it for a restart: by SIGTERM, and otherwise by a kill. How it ends is not judged.
+    ///
+    /// # Errors
+    /// [`Failed`] if it had ended before.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        self.still_runs()?;
+        killpg(self.group, Signal::SIGTERM)?;
+        if self.wait(ENDS).await?.is_none() {
+            self.kill().await?;
+        }
+        Ok(())
     }
 
     /// `kill -9` of the whole group; waits until the program is gone.

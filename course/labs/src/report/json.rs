@@ -16,7 +16,7 @@ const OUTPUT_CHARS: usize = 500;
 /// An outcome as JSON.
 pub fn result(lab: &Lab, outcome: &Outcome, hints: usize, out: &Path) -> Value {
     let tests: Vec<Value> = outcome.findings.iter().map(|finding| test(lab, finding, out)).collect();
-    let status = if outcome.unusable { "error" } else { outcome.status.as_str() };
+    let status = if outcome.unusable.is_some() { "error" } else { outcome.status.as_str() };
     json!({
         "version": 2,
         "lab": outcome.number,

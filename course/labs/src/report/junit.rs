@@ -15,7 +15,7 @@ use crate::{
 pub fn junit(lab: &Lab, outcome: &Outcome) -> anyhow::Result<String> {
     let mut suite = TestSuite::new(format!("lab-{}", lab.name()));
     suite.set_time(outcome.took);
-    if outcome.unusable {
+    if outcome.unusable.is_some() {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_message(outcome.message.clone().unwrap_or_default());
         suite.add_test_case(TestCase::new("the program can be started", status));

@@ -10,8 +10,19 @@ use crate::{
     catalogue::Lab,
     check::Outcome,
     verdict::{Finding, Status},
-    words::{Locale, say},
+    words::{Locale, make_lab, say},
 };
+
+/// What the command is told that checks once more, besides lab, seed and property.
+#[derive(Debug)]
+pub struct Again {
+    /// The directory, if it is not the usual one, and options; empty, or with a space before.
+    pub rest: String,
+    /// Whether one property alone was checked.
+    pub only: bool,
+    /// Whether the check went on after a failure.
+    pub all: bool,
+}
 
 /// Shows a check in one language.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +49,14 @@ impl Text {
         put(format_args!("  {sign} {} {title}    {:.1} {unit}", finding.id, finding.took.as_secs_f64()));
         let row = |name: &str, text: &dyn Display| put(format_args!("      {name:<9} {text}"));
         if let Some(failed) = &finding.failed {
-            row(say(locale, "expected", "ожидали"), &failed.expected);
-            row(say(locale, "saw", "увидели"), &failed.saw);
+            let (expected, saw) = failed.of(locale);
+            row(say(locale, "expected", "ожидалось"), &expected);
+            row(say(locale, "saw", "получено"), &saw);
             if let Some(first) = &failed.first {
-                row(say(locale, "first", "первое"), first);
+                row(say(locale, "first", "например"), first);
+            }
+            if let Some(guess) = &failed.guess {
+                row(say(locale, "perhaps", "возможно"), &guess.of(locale));
             }
         }
         if let Some(message) = &finding.message {
@@ -50,26 +65,37 @@ impl Text {
     }
 
     /// What came out, and what to do next.
-    pub fn end(self, lab: &Lab, outcome: &Outcome, out: &Path) {
+    pub fn end(self, lab: &Lab, outcome: &Outcome, out: &Path, again: &Again) {
         let locale = self.0;
+        if let Some(why) = &outcome.unusable {
+            let cannot = say(locale, "The program cannot be started", "Программу не удалось запустить");
+            put(format_args!("  ✗ {cannot}: {}", why.0.of(locale)));
+            let log = out.join("program.log");
+            if log.metadata().is_ok_and(|log| log.len() > 0) {
+                put(format_args!("      {:<9} {}", say(locale, "look", "смотрите"), log.display()));
+            }
+            return;
+        }
         if let Some(message) = &outcome.message {
             put(format_args!("  ? {message}"));
         }
         let number = lab.number;
         if let Some(failed) = outcome.findings.iter().find(|finding| finding.status == Status::Fail) {
-            let again = format!("lab check {number} --seed {} --only {}", outcome.seed, failed.id);
+            let hint = make_lab(&format!("hint {number}"));
+            let repeat = make_lab(&format!(
+                "check {number}{} --seed {} --only {}",
+                again.rest, outcome.seed, failed.id
+            ));
             put(format_args!(
                 "      {:<9} {}",
                 say(locale, "look", "смотрите"),
                 out.join("program.log").display()
             ));
+            put(format_args!("      {:<9} {hint}", say(locale, "next", "дальше")));
             let data = say(locale, "again with the same data", "ещё раз на тех же данных");
-            put(format_args!(
-                "      {:<9} lab hint {number}    {data}: {again}",
-                say(locale, "next", "дальше")
-            ));
+            put(format_args!("      {:<9} {repeat}    {data}", ""));
             let rest = outcome.findings.iter().any(|finding| finding.status == Status::NotTried);
-            if rest {
+            if rest && !again.only && !again.all {
                 put(say(
                     locale,
                     "  – the others were not tried: the first failure comes first (--all tries them)",
@@ -78,13 +104,14 @@ impl Text {
             }
         }
         let (score, max) = (outcome.score(), outcome.findings.len());
-        let (of, points, unit) =
-            (say(locale, "of", "из"), say(locale, "points", "баллов"), say(locale, "s", "с"));
-        put(format_args!(
-            "{score} {of} {max} {points} · {:.1} {unit} · {}",
-            outcome.took.as_secs_f64(),
-            out.display()
-        ));
+        let unit = say(locale, "s", "с");
+        let points = match (locale, again.only) {
+            (Locale::En, false) => format!("{score} of {max} points"),
+            (Locale::Ru, false) => format!("{score} из {max} баллов"),
+            (Locale::En, true) => format!("{score} of 1 that was tried ({max} properties in all)"),
+            (Locale::Ru, true) => format!("{score} из 1 проверенного (всего свойств {max})"),
+        };
+        put(format_args!("{points} · {:.1} {unit} · {}", outcome.took.as_secs_f64(), out.display()));
         if outcome.status == Status::Unknown {
             put(say(
                 locale,

@@ -67,7 +67,7 @@ impl Job<'_> {
             limit: Order::limit_of(self.lab, LIMIT),
         };
         let outcome = check::check(&order, shared, &|_, _| {}).await;
-        let unknown = outcome.status == Status::Unknown && !outcome.unusable;
+        let unknown = outcome.status == Status::Unknown && outcome.unusable.is_none();
         Ok(Judged {
             name: self.name.clone(),
             took: outcome.took,

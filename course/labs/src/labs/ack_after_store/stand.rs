@@ -59,7 +59,7 @@ impl Proxy {
                 if mode == Mode::Hangs as u8 && !is_question {
                     return Reply::Hang;
                 }
-                let reply = forward(&http, &format!("http://{logger}{}", seen.path), &seen).await;
+                let reply = seen.forwarded(&http, logger).await;
                 if mode == Mode::Swallows as u8 && !is_question {
                     return Reply::Hang;
                 }
@@ -84,17 +84,6 @@ impl Proxy {
     pub(super) fn entries(&self) -> usize {
         self.entries.load(Ordering::Relaxed)
     }
-}
-
-async fn forward(http: &reqwest::Client, url: &str, seen: &Seen) -> Reply {
-    let method = reqwest::Method::from_bytes(seen.method.as_bytes()).unwrap_or(reqwest::Method::POST);
-    let mut request = http.request(method, url).body(seen.body.clone());
-    for (name, value) in seen.headers.iter().filter(|(name, _)| name != "host" && name != "content-length") {
-        request = request.header(name, value);
-    }
-    let Ok(response) = request.send().await else { return Reply::Cut };
-    let status = response.status().as_u16();
-    response.text().await.map_or(Reply::Cut, |body| Reply::now(status, body))
 }
 
 /// What the listener stands between.
@@ -138,10 +127,11 @@ impl Stand<'_, '_> {
             (more || self.proxy.requests() > asked).then_some(())
         };
         let ready = eventually("it consumes", self.bench.patient(CONSUMES), consumes).await;
-        running.still_runs()?;
+        running.still_starts()?;
         if ready.is_err() {
             Err(Failed::new(format_args!("a consumer of logs.entries within {CONSUMES:?}"), "none"))?;
         }
+        self.bench.program.signs().worked();
         Ok(running)
     }
 

@@ -168,7 +168,7 @@ impl<'a> Logger<'a> {
             });
             found.extend(futures_util::future::try_join_all(read).await?);
         }
-        expect_all(&format!("entries answered with 202 that are there {when}"), found, |(sent, stored)| {
+        expect_all(&format!("acknowledged entries that {when}"), found, |(sent, stored)| {
             let Some(stored) = stored else { return Some(format!("id {} is lost", sent["id"])) };
             let same = ["name", "data", "level"].iter().all(|field| stored[*field] == sent[*field]);
             (!same).then(|| format!("id {} was altered: {}", sent["id"], shortened(&stored.to_string())))
