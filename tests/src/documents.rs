@@ -11,8 +11,17 @@ const ENDINGS: [&str; 14] =
     ["rs", "md", "sh", "proto", "toml", "yml", "yaml", "json", "js", "py", "html", "css", "c", "lock"];
 
 /// Made at run time or by a build, or not ours: documents name what is in them all the same.
-const MADE: [&str; 8] =
-    [".git", ".run", "data", "target", "report.json", "report.html", "result.json", "peer.md"];
+const MADE: [&str; 9] = [
+    ".git",
+    ".run",
+    "data",
+    "target",
+    "report.json",
+    "report.html",
+    "result.json",
+    "progress.json",
+    "peer.md",
+];
 
 #[test]
 fn every_file_that_the_documents_name_exists() {
