@@ -78,9 +78,9 @@ pub struct Failed {
     /// The first that was wrong.
     pub first: Option<String>,
     /// What was expected and seen, in Russian. Only what every lab may say is translated.
-    pub in_russian: Option<(String, String)>,
+    pub in_russian: Option<Box<(String, String)>>,
     /// A guess at the cause.
-    pub guess: Option<Text>,
+    pub guess: Option<Box<Text>>,
 }
 
 impl Failed {
@@ -93,18 +93,19 @@ impl Failed {
     /// The same in Russian.
     #[must_use]
     pub fn in_russian(self, expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
-        Failed { in_russian: Some((expected.to_string(), saw.to_string())), ..self }
+        Failed { in_russian: Some(Box::new((expected.to_string(), saw.to_string()))), ..self }
     }
 
     /// Guesses at the cause.
     #[must_use]
     pub fn guess(self, en: impl fmt::Display, ru: impl fmt::Display) -> Self {
-        Failed { guess: Some(Text { en: en.to_string(), ru: ru.to_string() }), ..self }
+        let text = Text { en: en.to_string(), ru: ru.to_string() };
+        Failed { guess: Some(Box::new(text)), ..self }
     }
 
     /// What was expected, and seen, in a language.
     pub fn of(&self, locale: Locale) -> (&str, &str) {
-        match (locale, &self.in_russian) {
+        match (locale, self.in_russian.as_deref()) {
             (Locale::Ru, Some((expected, saw))) => (expected, saw),
             (Locale::Ru | Locale::En, _) => (&self.expected, &self.saw),
         }
