@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use self::{answer::Answer, own_words::OwnWords};
-use crate::{Acceptor, Client, Json, Shutdown, repoll::Repoll, serve_each};
+use crate::{Acceptor, Client, Json, Shutdown, serve_each};
 
 /// Maximum headers of a request; more are answered 431.
 const HEADERS: usize = 64;
@@ -103,7 +103,7 @@ pub async fn serve(acceptor: Acceptor, router: Router, settings: &Settings, shut
         });
         // hyper's own graceful shutdown would close an idle connection without a look at what has arrived on it.
         let io = TokioIo::new(OwnWords::new(connection.until(shutdown.clone())));
-        let served = Repoll::new(http.clone().keep_alive(!reserved).serve_connection(io, service));
+        let served = http.clone().keep_alive(!reserved).serve_connection(io, service);
         async move {
             let served = if reserved {
                 tokio::time::timeout(RESERVED_TIMEOUT, served).await.unwrap_or(Ok(()))

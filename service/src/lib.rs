@@ -26,7 +26,6 @@ mod places;
 mod probe;
 mod process;
 mod reload;
-mod repoll;
 mod room;
 mod shutdown;
 mod start;
