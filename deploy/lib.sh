@@ -1,5 +1,5 @@
-# What the scripts share that install Debian's packages, build images, and start servers of their own. A script sets SELF, its own path,
-# and sources this; for a package it has the functions `package_bin` (its programs are there) and
+# What the scripts share that install Debian's packages, build images, and start servers of their own. A script sets SELF,
+# its own path, and sources this; for a package it has the functions `package_bin` (its programs are there) and
 # `install_package_as_root`; for a server of a run `drop_server`, which ends it and removes what it holds.
 
 # --- Packages ---------------------------------------------------------------------------------

@@ -57,7 +57,8 @@ ensure() {
     else
       say "Install RabbitMQ with 'sudo deploy/rabbitmq.sh install', or set AMQP_URL to one that runs."
     fi
-    [[ -n ${too_slow:-} ]] && exit 4 || exit 3
+    [[ -z ${too_slow:-} ]] || exit 4
+    exit 3
   fi
   say "RabbitMQ is ready at 127.0.0.1:$base; its web page is http://127.0.0.1:$((base + 1)) (guest, guest)."
   echo "amqp://guest:guest@127.0.0.1:$base/%2f"

@@ -23,13 +23,14 @@ export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-131072} MALLOC_TRIM_THRE
 
 declare -A pids=()   # of the services that run, by name
 declare -A killed=() # of them, those that were killed on purpose
-declare -A key_of=([logger]=l [listener]=i)
+declare -A key_of=([logger]=l [listener]=i) # what kills it, or starts it again
 # Where `fourwire` looks for RabbitMQ.
 USUAL_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f
 
 main() {
   mkdir -p .run && chmod 700 .run # the URL in it may hold a password
   take_lock
+  rm -f .run/ready
   check_ports
   command -v cargo >/dev/null || die "Fourwire is built with Rust: install it from https://rustup.rs and try again."
   trap stop_all EXIT
@@ -57,6 +58,7 @@ main() {
   guard
   [[ -z $rabbitmq ]] || await_ready listener "$LISTENER_HTTP_LISTEN"
   await_ready broker "$BROKER_HTTP_LISTEN"
+  touch .run/ready # for scripts that start this one
   print_what_to_try
   await_death
 }
@@ -100,7 +102,8 @@ is_fourwire() {
 ensure_rabbitmq() {
   local status=0
   rabbitmq=
-  (umask 077 && : >>.run/amqp_url) && chmod 600 .run/amqp_url # it may be given as AMQP_URL_FILE, which nobody else may read
+  # It may be given as AMQP_URL_FILE, which nobody else may read.
+  touch .run/amqp_url && chmod 600 .run/amqp_url
   step deploy/rabbitmq.sh ensure >.run/amqp_url || status=$?
   case $status in
     0)
@@ -245,11 +248,10 @@ was_killed() {
 
 # What a key does: the experiments of "Break it", without other terminals.
 obey() {
-  case $1 in
-    l) kill_or_start logger ;;
-    i) [[ -z $rabbitmq ]] || kill_or_start listener ;;
-    *) ;;
-  esac
+  local name
+  for name in "${!key_of[@]}"; do
+    [[ $1 != "${key_of[$name]}" || -z ${pids[$name]:-} ]] || kill_or_start "$name"
+  done
 }
 
 kill_or_start() {
@@ -271,6 +273,7 @@ kill_or_start() {
 stop_all() {
   local name
   trap '' INT TERM HUP PIPE
+  rm -f .run/ready
   set +e # the terminal, or what the output is piped into, may be gone
   local begun
   for begun in ${current_step:-} ${build:-}; do

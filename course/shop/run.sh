@@ -22,9 +22,9 @@ main() {
   mkdir -p .run
   trap stop_all EXIT
   trap 'exit 0' INT TERM HUP
-  rm -f .run/shop-fourwire
+  rm -f .run/ready
   # In a process group of its own: Ctrl-C stops the shop first, and then what it logs to.
-  in_own_group start_fourwire
+  in_own_group deploy/run.sh
   fourwire=$!
   await_fourwire
   # With --workspace, so that cargo builds with the features that the others have.
@@ -49,24 +49,10 @@ TEXT
   wait "${pids[@]}"
 }
 
-# Its output is the one thing that tells whether it runs: another broker may answer at the same address.
-start_fourwire() { exec deploy/run.sh > >(relay) 2>&1; }
-
-# Passes on the output of deploy/run.sh, and notes when it is ready; in colours, which it has on a terminal alone.
-relay() {
-  local broker='' others='' plain=''
-  # Ends with its input, so that the last lines are shown too.
-  trap '' INT TERM HUP PIPE
-  if [[ -t 1 ]]; then
-    broker=$'\e[36m' others=$'\e[32m' plain=$'\e[0m'
-  fi
-  exec sed -u -e '/^Fourwire is ready\.$/w .run/shop-fourwire' \
-    -e "s/^broker *|/$broker&$plain/" -e "s/^\(logger\|listener\) *|/$others&$plain/"
-}
-
-# Returns when it is ready, or with an empty `fourwire` if another runs, which deploy/run.sh says with a success.
+# Returns when it is ready, or with an empty `fourwire` if another runs, which deploy/run.sh says with a success. Another
+# broker may answer at the same address, so that is not asked.
 await_fourwire() {
-  until [[ -s .run/shop-fourwire ]]; do
+  until [[ -e .run/ready ]]; do
     if ! is_running "$fourwire"; then
       wait "$fourwire" || { fourwire='' && die "Fourwire did not start; its messages above say why."; }
       fourwire=''
@@ -121,15 +107,7 @@ stop_all() {
   ((${#pids[@]} == 0)) || echo "Stopping the shop…"
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  [[ -z $fourwire ]] || stop_fourwire
-}
-
-stop_fourwire() {
-  kill -TERM "$fourwire" 2>/dev/null
-  wait "$fourwire" 2>/dev/null
-  # Whoever passes its output on is in its group too, and shows the last lines.
-  local deadline=$((SECONDS + 2))
-  while kill -0 -- "-$fourwire" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.05; done
+  [[ -z $fourwire ]] || { kill -TERM "$fourwire" 2>/dev/null; wait "$fourwire" 2>/dev/null; }
 }
 
 # Without job control bash would let it ignore SIGINT.
