@@ -39,8 +39,9 @@ key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
 	@"$(QUICK)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
 
 lab: ## the course's labs (ARGS="list", ARGS="start 1", ARGS="check 1"): course/labs/README.md
-	@[ -x "$(LAB)" ] || { echo 'The first build takes some minutes. / Первая сборка занимает несколько минут.' >&2; $(BUILD_LABS); }
-	@$(BUILD_LABS) --quiet
+	@quiet=--quiet; [ -x "$(LAB)" ] || \
+		{ quiet=; echo 'The first build takes some minutes. / Первая сборка занимает несколько минут.' >&2; }; \
+		$(BUILD_LABS) $$quiet
 	@"$(LAB)" $(ARGS)
 
 labs-full: ## shows at length that the labs judge: all mutants, three seeds, a busy machine
