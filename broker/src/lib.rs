@@ -150,7 +150,7 @@ impl Broker {
         };
         // Outside of the keys: a browser asks first without one, and may read a refusal.
         let router = service::http::catch_panics(self.origins.guard(router));
-        // Whoever sends here is given the time to notice.
+        // Clients and load balancers are given the time to notice.
         let shutdown = shutdown.lingering();
         let otlp = self.otlp.run(Arc::clone(&app), self.guard.clone(), &self.serving, shutdown.clone());
         let http = service::http::serve(self.http, router, &self.serving, shutdown);

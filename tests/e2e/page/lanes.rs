@@ -158,11 +158,11 @@ async fn without_the_broker_the_lanes_say_so_in_red() {
     assert!(page.text("#answers").await.contains("✕"));
 }
 
-/// Keeps a port from others, and refuses connections: whoever else got it might accept them.
+/// Reserves a port, so that connections to it are refused: another test's process that got it might accept them.
 fn hold_port(at: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option");
-    socket.bind(at).expect("whoever had it is gone");
+    socket.bind(at).expect("the process that had it is gone");
     socket
 }
 

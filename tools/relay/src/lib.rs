@@ -71,7 +71,7 @@ struct Links {
     refused: bool,
 }
 
-/// The bytes that were passed on in each direction.
+/// What was counted in each direction.
 #[derive(Debug, Default)]
 struct Passed {
     to_server: Counted,

@@ -23,7 +23,7 @@ pub const DECLARE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const PERSISTENT: u8 = 2;
 
 /// Opens a connection to RabbitMQ: to the first of its nodes that takes one, in turn from one that is drawn. lapin's I/O
-/// stops for publishes and acknowledgements alike while RabbitMQ is short of memory, so whoever consumes must have one of
+/// stops for publishes and acknowledgements alike while RabbitMQ is short of memory, so a consumer needs a connection of
 /// its own.
 ///
 /// # Errors
