@@ -24,7 +24,7 @@ impl Cut {
     /// Ends it.
     pub(crate) fn now(&self) {
         self.0.cut.store(true, Ordering::Release);
-        self.0.waker.wake();
+        self.wake();
     }
 
     /// Lets its task look again whether it has ended for another reason.

@@ -114,8 +114,8 @@ async fn the_medians_of_a_burst_agree_with_those_of_wrk() -> anyhow::Result<()> 
     for _ in 0..ATTEMPTS {
         let medians = medians(&stack, 3).await?;
         let agree = medians.iter().all(|(burst, wrk)| (0.5..=2.0).contains(&(wrk / burst)));
-        let pairs = medians.iter().flat_map(|one| medians.iter().map(move |other| (one, other)));
-        let ranked = pairs.into_iter().all(|(one, other)| one.0 <= 2.0 * other.0 || one.1 > other.1);
+        let mut pairs = medians.iter().flat_map(|one| medians.iter().map(move |other| (one, other)));
+        let ranked = pairs.all(|(one, other)| one.0 <= 2.0 * other.0 || one.1 > other.1);
         if agree && ranked {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use rig::Process;
 use service::LAST_CALL;
 use tests::{
     SOON, eventually,
-    raw::{self, begin},
+    raw::{self, begin, one_answer},
     stack::{Answer, Stack},
 };
 use tokio::{
@@ -118,28 +118,6 @@ fn is_draining(answers: &[(Answer, String)]) {
         assert_eq!((work.status.as_u16(), work.code()), (503, "draining"), "{}", work.body);
         assert!(head.contains("retry-after: 1"), "{head}");
     }
-}
-
-/// The answer to a request, and its text: the connection may stay open.
-async fn one_answer(stream: &mut TcpStream) -> (Answer, String) {
-    let begun = Instant::now();
-    let mut text = String::new();
-    let whole = async {
-        let mut buffer = [0; 4_096];
-        while !is_whole(&text) {
-            let bytes = stream.read(&mut buffer).await.expect("an answer");
-            assert!(bytes > 0, "closed after {text:?}");
-            text.push_str(std::str::from_utf8(&buffer[..bytes]).expect("text"));
-        }
-    };
-    tokio::time::timeout(SOON, whole).await.expect("it is answered");
-    (raw::parse(&text, begun.elapsed()), text)
-}
-
-fn is_whole(answer: &str) -> bool {
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    length.and_then(|length| length.parse().ok()) == Some(body.len())
 }
 
 /// Sends the first half of each request, tells the process to stop, and sends the rest `later`: the answers, and their

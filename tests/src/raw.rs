@@ -115,6 +115,31 @@ pub fn parse(answer: &str, took: Duration) -> Answer {
     }
 }
 
+/// Reads the answer to a request, and returns its text besides: the connection may stay open.
+///
+/// # Panics
+/// If it does not come in time, or is none.
+pub async fn one_answer(stream: &mut TcpStream) -> (Answer, String) {
+    let begun = Instant::now();
+    let mut text = String::new();
+    let whole = async {
+        let mut buffer = [0; 4_096];
+        while !is_whole(&text) {
+            let bytes = stream.read(&mut buffer).await.expect("an answer");
+            assert!(bytes > 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&buffer[..bytes]).expect("text"));
+        }
+    };
+    tokio::time::timeout(SOON, whole).await.expect("it is answered");
+    (parse(&text, begun.elapsed()), text)
+}
+
+fn is_whole(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.and_then(|length| length.parse().ok()) == Some(body.len())
+}
+
 /// Sends bytes, says that no more will come, and reads all that is answered.
 ///
 /// # Panics

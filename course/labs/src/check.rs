@@ -96,6 +96,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Its status in a word; `error` if the program could not be built or started.
+    pub const fn verdict(&self) -> &'static str {
+        if self.unusable.is_some() { "error" } else { self.status.as_str() }
+    }
+
     /// How many properties hold.
     pub fn score(&self) -> usize {
         self.findings.iter().filter(|finding| finding.status == Status::Pass).count()

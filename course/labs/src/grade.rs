@@ -154,10 +154,6 @@ async fn one(
     Ok(outcome)
 }
 
-const fn verdict(outcome: &Outcome) -> &'static str {
-    if outcome.unusable.is_some() { "error" } else { outcome.status.as_str() }
-}
-
 /// The verdict on the screen.
 const fn shown_verdict(outcome: &Outcome, locale: Locale) -> &'static str {
     if outcome.unusable.is_some() {
@@ -195,7 +191,7 @@ fn write_table(file: &Path, rows: &[(&Submission<'_>, &Outcome)]) -> anyhow::Res
             submission.student.clone(),
             submission.lab.name(),
             outcome.language.to_owned(),
-            verdict(outcome).to_owned(),
+            outcome.verdict().to_owned(),
             outcome.score().to_string(),
             outcome.findings.len().to_string(),
             format!("{:.1}", outcome.took.as_secs_f64()),

@@ -46,9 +46,16 @@ async fn serve(acceptor: Acceptor, inside: Inside) {
         // The course's heartbeat.
         .route("/ping", get(async || "."))
         .merge(health)
-        .fallback(|| async { Refusal(Failure::new(Code::NotFound, "no such endpoint: this is the logger, which has /log, /logs and /ping; the broker has /handle")) })
+        .fallback(|| async {
+            let message =
+                "no such endpoint: this is the logger, with /log, /logs and /ping; the broker has /handle";
+            Refusal(Failure::new(Code::NotFound, message))
+        })
         .method_not_allowed_fallback(|| async {
-            Refusal(Failure::new(Code::MethodNotAllowed, "method not allowed: the header Allow says which are"))
+            Refusal(Failure::new(
+                Code::MethodNotAllowed,
+                "method not allowed: the header Allow says which are",
+            ))
         });
     // Pages in a browser have the broker, which asks where they come from.
     let router = service::http::refuse_pages_but_hosts(router, own_hosts_only, hosts);

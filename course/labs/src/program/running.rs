@@ -188,11 +188,9 @@ impl Running {
     /// # Errors
     /// [`Failed`] if it does not.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        self.still_runs()?;
-        killpg(self.group, Signal::SIGTERM)?;
         let expected = format!("exit status 0 within {} s of SIGTERM", ENDS.as_secs());
         let in_russian = format!("код 0 не позже чем через {} с после SIGTERM", ENDS.as_secs());
-        match self.wait(ENDS).await? {
+        match self.terminated().await? {
             Some(status) if status.success() => Ok(()),
             Some(status) => {
                 let how = ended_how(status);
@@ -207,12 +205,17 @@ impl Running {
     /// # Errors
     /// [`Failed`] if it had ended before.
     pub async fn end(&mut self) -> anyhow::Result<()> {
-        self.still_runs()?;
-        killpg(self.group, Signal::SIGTERM)?;
-        if self.wait(ENDS).await?.is_none() {
+        if self.terminated().await?.is_none() {
             self.kill().await?;
         }
         Ok(())
+    }
+
+    /// Tells it to end by SIGTERM; how it has ended, if it has in time.
+    async fn terminated(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.still_runs()?;
+        killpg(self.group, Signal::SIGTERM)?;
+        self.wait(ENDS).await
     }
 
     /// `kill -9` of the whole group; waits until the program is gone.

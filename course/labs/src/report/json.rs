@@ -16,14 +16,13 @@ const OUTPUT_CHARS: usize = 500;
 /// An outcome as JSON.
 pub fn result(lab: &Lab, outcome: &Outcome, hints: usize, out: &Path) -> Value {
     let tests: Vec<Value> = outcome.findings.iter().map(|finding| test(lab, finding, out)).collect();
-    let status = if outcome.unusable.is_some() { "error" } else { outcome.status.as_str() };
     json!({
         "version": 2,
         "lab": outcome.number,
         "slug": outcome.slug,
         "language": outcome.language,
         "seed": outcome.seed,
-        "status": status,
+        "status": outcome.verdict(),
         "score": outcome.score(),
         "max_score": outcome.findings.len(),
         "duration_ms": millis(outcome.took),
