@@ -28,7 +28,7 @@ fn plan() -> Plan {
         batches: Vec::new(),
         rates: Vec::new(),
         repetitions: 2,
-        closed: Duration::from_millis(200),
+        closed: Duration::from_millis(600),
         warm_up: Duration::from_millis(100),
         ..Plan::quick()
     }
@@ -56,7 +56,7 @@ async fn report_of(site: &Site) -> anyhow::Result<Record> {
 fn median_ms(record: &Record, transport: Transport) -> f64 {
     let row = record.grid(Subject::Transport(transport), BASE_PAYLOAD, 1).expect("it was measured");
     let answered = row.latencies(|measured| &measured.answered);
-    answered.percentile(0.5).expect("hundreds of requests") as f64 / 1e3
+    answered.percentile(0.5).expect("dozens of requests at the least") as f64 / 1e3
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
     site.start().await?;
     let mut differences = Vec::new();
     // What else this machine does may add to one of the two, and does not each time.
-    for _ in 0..12 {
+    for _ in 0..3 {
         relay.set_both(Fault::None);
         let before = report_of(&site).await?;
         relay.set_both(SLOW);
@@ -79,7 +79,7 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
         let by = |transport| median_ms(&after, transport) - median_ms(&before, transport);
         let (slowed, others) = (by(Transport::Rpc), [by(Transport::Http), by(Transport::Grpc)]);
         let known = held_ms(&relay, held);
-        if (slowed / known - 1.0).abs() < 0.25 && others.iter().all(|other| other.abs() < 0.25 * known) {
+        if (slowed / known - 1.0).abs() < 0.2 && others.iter().all(|other| other.abs() < 0.2 * known) {
             return Ok(());
         }
         differences.push((known, slowed, others));
@@ -87,8 +87,9 @@ async fn milliseconds_on_the_hop_of_one_transport_are_found_in_the_report_as_wha
     anyhow::bail!("milliseconds that the hop, rpc, and the others became slower by: {differences:?}")
 }
 
-/// A runtime's timer rounds up to whole milliseconds: both ways together, this adds two or more.
-const SLOW: Fault = Fault::Latency(Duration::from_micros(500));
+/// Both ways together some 41 ms. It must be large beside what a busy machine adds by itself: each of the processes on the
+/// way waits for a core, for some milliseconds in all beside compilers.
+const SLOW: Fault = Fault::Latency(Duration::from_millis(20));
 
 /// For how long the relay has held back a request and its response since then, in milliseconds: by a clock that is none of
 /// compare's.
