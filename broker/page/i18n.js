@@ -64,17 +64,29 @@ export function onLanguage(listener) {
   listeners.add(listener);
 }
 
+// A link chooses, `?lang=ru`, as a button does; otherwise what was chosen before, or the browser's languages.
 export function start() {
   const buttons = [...document.querySelectorAll('[data-language]')];
-  const wanted = [recall('localStorage', STORED), ...(navigator.languages ?? [navigator.language])];
-  const known = wanted.map((tag) => tag?.split('-')[0]).find((tag) => tag in strings);
+  const linked = spoken(new URL(location.href).searchParams.get('lang'));
+  if (linked) remember('localStorage', STORED, linked);
+  const wanted = [linked, recall('localStorage', STORED), ...(navigator.languages ?? [navigator.language])];
   for (const button of buttons) {
     button.addEventListener('click', () => {
       remember('localStorage', STORED, button.dataset.language);
+      // Otherwise the link would choose again when the page is reloaded.
+      const here = new URL(location.href);
+      here.searchParams.delete('lang');
+      history.replaceState(null, '', here);
       use(button.dataset.language, buttons);
     });
   }
-  use(known ?? 'en', buttons);
+  use(wanted.map(spoken).find(Boolean) ?? 'en', buttons);
+}
+
+// The language of a tag such as `ru-RU`, if the page has it.
+function spoken(tag) {
+  const [name] = (tag ?? '').split('-');
+  return Object.hasOwn(strings, name) ? name : undefined;
 }
 
 function use(wanted, buttons) {

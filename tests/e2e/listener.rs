@@ -115,6 +115,21 @@ async fn all_that_rabbitmq_has_handed_over_counts_as_held_until_the_logger_has_s
 }
 
 #[tokio::test]
+async fn of_what_could_not_be_stored_the_log_says_that_it_stays_in_the_queue() {
+    let mut stack = Stack::start().await;
+    stack.logger.freeze().await.expect("it runs");
+    let ids = queue_entries(&stack, 1).await;
+    it_holds(&stack, 1).await;
+    stack.logger.kill().await.expect("it runs");
+    eventually("the log says what happens next", async || {
+        stack.listener.log().contains("not stored: stays in the queue, and is retried").then_some(())
+    })
+    .await;
+    stack.start_logger().await.expect("it starts");
+    all_are_stored_once(&stack, &ids).await;
+}
+
+#[tokio::test]
 async fn while_the_logger_is_down_nothing_is_taken_and_then_all_of_it() {
     let mut stack = Stack::start().await;
     let mut ids = grown(&stack).await;

@@ -56,6 +56,7 @@ async fn a_dead_logger_is_answered_at_once_and_the_next_entry_after_its_return_i
         answer.id();
         took.push(answer.took);
     }
+    assert!(stack.broker.log().contains("not stored: the caller is told so"), "{}", stack.broker.log());
     // The machine may stall now and then.
     took.sort_unstable();
     assert!(took[took.len() / 2] < AT_ONCE, "{took:?}");

@@ -10,6 +10,7 @@ use tests::{
     keys::authorization_header,
     raw::{self, until_closed},
     stack::Stack,
+    tls,
 };
 use tokio::net::TcpStream;
 
@@ -25,6 +26,24 @@ async fn garbage_ends_its_own_connection_and_harms_nobody_else() {
         while_others_are_served(&stack, join_all(attacks)).await;
     }
     nobody_fell(&mut stack).await;
+}
+
+#[tokio::test]
+async fn of_another_protocol_at_the_rpc_port_the_log_says_where_it_belongs() {
+    // Within TLS its bytes are read like those of all others.
+    if tls::directory().is_some() {
+        return;
+    }
+    let stack = Stack::start_direct(&[]).await;
+    for (begin, setting) in [
+        (&b"POST /log HTTP/1.1\r\n"[..], "LOGGER_HTTP_LISTEN"),
+        (b"PRI * HTTP/2.0\r\n", "LOGGER_GRPC_LISTEN"),
+        (&[0x30, 0x7f, 0x03, 0x01], "LOGGER_NETRPC_LISTEN"),
+    ] {
+        until_closed(setting, stack.logger_at.rpc, begin, SOON).await;
+        let log = stack.logger.log();
+        assert!(log.contains(&format!("to the port of tarpc: send it to {setting}")), "{log}");
+    }
 }
 
 #[tokio::test]

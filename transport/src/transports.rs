@@ -83,6 +83,7 @@ pub struct Transports {
     rabbitmq: Rabbitmq,
     coalesce: bool,
     deadline: Duration,
+    kept: bool,
     in_flight: PerTransport<Admission>,
     reads: Semaphore,
     times: CallTimes,
@@ -101,6 +102,7 @@ impl Transports {
             loggers,
             coalesce: settings.coalesce,
             deadline: settings.deadline,
+            kept: settings.came_by.is_some(),
             in_flight,
             reads: Semaphore::new(READS),
             times: CallTimes::new(),
@@ -121,7 +123,7 @@ impl Transports {
         let begun = Instant::now();
         let mut handed_over = None;
         let call = self.wire(transport).call();
-        let about = About { transport, entries: batch.len(), first: batch.first().id() };
+        let about = About { transport, entries: batch.len(), first: batch.first().id(), kept: self.kept };
         let context = tracing::debug_span!("deliver", %transport, entries = batch.len());
         let delivered = async {
             let way = self.way(transport, &batch);

@@ -14,7 +14,7 @@ use crate::{
     run::{Run, Show, Stopped, Wanted},
     verdict::{Failed, Finding, Status, Unusable, overall},
     watchdog::Watchdog,
-    words::Locale,
+    words::{Locale, Text},
 };
 
 /// What all checks of a process share.
@@ -190,10 +190,7 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
 /// The outcome of a program that cannot be checked.
 fn unusable(outcome: Outcome, error: anyhow::Error) -> Outcome {
     let message = Some(format!("{error:#}"));
-    let why = error.downcast().unwrap_or_else(|error| {
-        let text = format!("{error:#}");
-        Unusable::new(&text, &text)
-    });
+    let why = error.downcast().unwrap_or_else(|error| Unusable(Text::same(format_args!("{error:#}"))));
     Outcome { message, unusable: Some(why), status: Status::Unknown, ..outcome }
 }
 

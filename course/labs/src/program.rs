@@ -26,6 +26,7 @@ use crate::{
     catalogue::{beside, home},
     ports,
     verdict::{Failed, Unusable},
+    words::text,
 };
 
 /// How long a build may take.
@@ -105,19 +106,17 @@ impl Program {
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
         if !is_executable("run") {
-            Err(Unusable::new(
-                format_args!("{} has no executable `run` (chmod +x run). See PROTOCOL.md.", dir.display()),
-                format_args!(
-                    "в {} нет исполняемого файла `run` (chmod +x run). См. PROTOCOL.ru.md.",
-                    dir.display()
-                ),
-            ))?;
+            Err(Unusable(text!(
+                "{} has no executable `run` (chmod +x run). See PROTOCOL.md.",
+                "в {} нет исполняемого файла `run` (chmod +x run). См. PROTOCOL.ru.md.",
+                dir.display()
+            )))?;
         }
         if dir.join("build").exists() && !is_executable("build") {
-            Err(Unusable::new(
+            Err(Unusable(text!(
                 "`build` is not executable: chmod +x build",
-                "файл `build` не исполняемый: chmod +x build",
-            ))?;
+                "файл `build` не исполняемый: chmod +x build"
+            )))?;
         }
         File::create(&log)?;
         let mut settings: BTreeMap<String, String> = INHERITED
@@ -152,20 +151,17 @@ impl Program {
         let built = tokio::time::timeout(BUILD, command.output()).await;
         let Ok(built) = built else {
             let limit_s = BUILD.as_secs();
-            return Err(Unusable::new(
-                format_args!("`build` took longer than {limit_s} s"),
-                format_args!("`build` работал дольше {limit_s} с"),
-            )
+            return Err(Unusable(text!(
+                "`build` took longer than {limit_s} s",
+                "`build` работал дольше {limit_s} с"
+            ))
             .into());
         };
         let built = built.context("starting `build`")?;
         let output = [built.stdout, built.stderr].concat();
         let output = String::from_utf8_lossy(&output);
         if !built.status.success() {
-            Err(Unusable::new(
-                format_args!("`build` failed:\n{output}"),
-                format_args!("`build` завершился с ошибкой:\n{output}"),
-            ))?;
+            Err(Unusable(text!("`build` failed:\n{output}", "`build` завершился с ошибкой:\n{output}")))?;
         }
         Ok(())
     }
@@ -261,14 +257,13 @@ impl Program {
         while TcpStream::connect(at).await.is_err() {
             running.still_starts()?;
             if begun.elapsed() > LISTENS {
-                let failed = Failed::new(
-                    format_args!("the program listens at {listen}={at} within {LISTENS:?}"),
-                    "it does not",
-                );
                 let limit_s = LISTENS.as_secs();
-                Err(failed.in_russian(
-                    format_args!("программа слушает {listen}={at} не позже чем через {limit_s} с"),
-                    "не слушает",
+                Err(Failed::new(
+                    text!(
+                        "the program listens at {listen}={at} within {LISTENS:?}",
+                        "программа слушает {listen}={at} не позже чем через {limit_s} с"
+                    ),
+                    text!("it does not", "не слушает"),
                 ))?;
             }
             tokio::time::sleep(POLL).await;

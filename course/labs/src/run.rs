@@ -10,6 +10,7 @@ use crate::{
     program::Signs,
     verdict::{Failed, Finding, NotTried, Status, Unusable},
     watchdog::Watchdog,
+    words::{Text, text},
 };
 
 /// What of a check is wanted.
@@ -90,32 +91,38 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let begun = Instant::now();
-        let outcome = match tokio::time::timeout(self.left, check()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(anyhow::anyhow!("the check took longer than {} s", self.limit.as_secs())),
-        };
-        let outcome = match outcome {
-            Err(error) if error.is::<Unusable>() => return Err(error),
-            outcome => outcome,
-        };
+        let checked = tokio::time::timeout(self.left, check()).await;
         let took = begun.elapsed();
+        let mut finding = match checked {
+            Ok(Err(error)) if error.is::<Unusable>() => return Err(error),
+            Ok(outcome) => finding(id, outcome, took),
+            Err(_) => {
+                let limit_s = self.limit.as_secs();
+                let late =
+                    text!("the check took longer than {limit_s} s", "проверка заняла больше {limit_s} с");
+                Finding { id, status: Status::Unknown, failed: None, message: Some(late), took }
+            }
+        };
         self.left = self.left.saturating_sub(took);
-        let mut finding = finding(id, outcome, took);
         if finding.status != Status::Pass
             && finding.status != Status::NotTried
             && let Some(stall) = self.watchdog.longest_since(begun).await
         {
             self.stalled = self.stalled.max(stall);
             finding.status = Status::Unknown;
-            finding.message = Some(format!("your machine stalled for {:.1} s", stall.as_secs_f64()));
+            finding.message = Some(text!(
+                "your machine stalled for {:.1} s",
+                "машина замирала на {:.1} с",
+                stall.as_secs_f64()
+            ));
         }
         if let Some(failed) =
             finding.failed.take_if(|failed| failed.guess.is_none() && self.signs.is_silent())
         {
-            finding.failed = Some(failed.guess(
+            finding.failed = Some(failed.guess(text!(
                 "standard output is empty: do you flush after each line?",
                 "стандартный вывод пуст: сбрасываете ли вы буфер после каждой строки?",
-            ));
+            )));
         }
         (self.show)(self.lab, &finding);
         let goes_on = self.wanted.all || matches!(finding.status, Status::Pass | Status::NotTried);
@@ -147,7 +154,8 @@ fn finding(id: u32, outcome: anyhow::Result<()>, took: Duration) -> Finding {
     match error.downcast::<Failed>() {
         Ok(failed) => Finding { id, status: Status::Fail, failed: Some(failed), message: None, took },
         Err(error) => {
-            Finding { id, status: Status::Unknown, failed: None, message: Some(format!("{error:#}")), took }
+            let message = Some(Text::same(format_args!("{error:#}")));
+            Finding { id, status: Status::Unknown, failed: None, message, took }
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     program::{Line, Running, ended_how},
     verdict::Failed,
+    words::{Text, text},
 };
 
 /// An answer.
@@ -44,14 +45,14 @@ impl Running {
         if let Some(line) = missing {
             let (all, within) = (lines.len(), within.as_secs_f64());
             let failed = Failed::new(
-                format_args!("an answer to each of {all} lines within {within} s"),
-                format_args!("{} answers", answers.len()),
-            )
-            .in_russian(
-                format_args!("ответ на каждую строку (всего {all}) за {within} с"),
-                format_args!("ответов: {}", answers.len()),
+                text!(
+                    "an answer to each of {all} lines within {within} s",
+                    "ответ на каждую строку (всего {all}) за {within} с"
+                ),
+                text!("{} answers", "ответов: {}", answers.len()),
             );
-            Err(failed.first(format_args!("no answer to {}", shortened(&line.to_string()))))?;
+            let line = shortened(&line.to_string());
+            Err(failed.first(text!("no answer to {line}", "нет ответа на {line}")))?;
         }
         Ok(answers)
     }
@@ -98,8 +99,13 @@ impl Running {
             let status = self.wait(Duration::from_secs(1)).await?;
             match status {
                 Some(status) => return Err(self.why_ended(status).await),
-                None => Err(Failed::new("the program keeps its standard output open", "it closed it")
-                    .in_russian("стандартный вывод остаётся открытым", "программа его закрыла"))?,
+                None => Err(Failed::new(
+                    text!(
+                        "the program keeps its standard output open",
+                        "стандартный вывод остаётся открытым"
+                    ),
+                    text!("it closed it", "программа его закрыла"),
+                ))?,
             }
         }
         Ok(answers)
@@ -137,18 +143,16 @@ impl Running {
             text.push_str(&line.to_string());
             text.push('\n');
         }
-        let (expected, in_russian) =
-            ("the program reads its standard input", "программа читает стандартный ввод");
+        let expected = text!("the program reads its standard input", "программа читает стандартный ввод");
         match tokio::time::timeout(within, stdin.write_all(text.as_bytes())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => match self.wait(Duration::from_secs(1)).await? {
                 Some(status) => Err(self.why_ended(status).await),
-                None => Err(Failed::new(expected, &error).in_russian(in_russian, error))?,
+                None => Err(Failed::new(expected, Text::same(error)))?,
             },
             Err(_) => {
                 let limit_s = within.as_secs_f64();
-                Err(Failed::new(expected, format_args!("not within {limit_s} s"))
-                    .in_russian(in_russian, format_args!("за {limit_s} с не прочла")))?
+                Err(Failed::new(expected, text!("not within {limit_s} s", "за {limit_s} с не прочла")))?
             }
         }
     }
@@ -166,19 +170,19 @@ impl Running {
         }
         let left =
             deadline.saturating_duration_since(tokio::time::Instant::now()) + Duration::from_millis(100);
-        let expected = format!("exit status 0 within {} s after its input has ended", within.as_secs_f64());
-        let in_russian = format!("код 0 не позже чем через {} с после конца ввода", within.as_secs_f64());
+        let expected = text!(
+            "exit status 0 within {} s after its input has ended",
+            "код 0 не позже чем через {} с после конца ввода",
+            within.as_secs_f64()
+        );
         match self.wait(left).await? {
             Some(status) if status.success() => Ok(rest),
             // What was never asked cannot be told from one that ends at the end of its input.
             Some(status) if !self.asked.is_empty() && !self.program.signs().has_worked() => {
                 Err(self.why_ended(status).await)
             }
-            Some(status) => {
-                let how = ended_how(status);
-                Err(Failed::new(expected, &how).in_russian(in_russian, how))?
-            }
-            None => Err(Failed::new(expected, "it still runs").in_russian(in_russian, "ещё работает"))?,
+            Some(status) => Err(Failed::new(expected, ended_how(status)))?,
+            None => Err(Failed::new(expected, text!("it still runs", "ещё работает")))?,
         }
     }
 }
@@ -190,34 +194,40 @@ fn number(line: &Value) -> u64 {
 
 /// A line of output as the answer to something that was asked.
 fn understood(line: &Line, asked: &mut BTreeMap<u64, bool>) -> Result<Value, Failed> {
-    let expected = "one JSON object with `n` per line on standard output";
+    let expected = text!(
+        "one JSON object with `n` per line on standard output",
+        "по одному JSON-объекту с `n` в строке стандартного вывода"
+    );
     let saw = format!("{:?}", shortened(&line.text));
     let value = match serde_json::from_str::<Value>(&line.text) {
         Ok(value) if value["n"].is_u64() => value,
         value => {
-            let failed = Failed::new(expected, &saw)
-                .in_russian("по одному JSON-объекту с `n` в строке стандартного вывода", saw);
-            return Err(match value.as_ref().map(|value| (value.is_object(), &value["n"])) {
-                Ok((_, Value::String(n))) if n.parse::<u64>().is_ok() => failed.guess(
-                    format_args!("`n` must be the number {n}, not the string {n:?}"),
-                    format_args!("`n` должно быть числом {n}, а не строкой {n:?}"),
+            let failed = Failed::new(expected, Text::same(saw));
+            return Err(failed.guess(match value.as_ref().map(|value| (value.is_object(), &value["n"])) {
+                Ok((_, Value::String(n))) if n.parse::<u64>().is_ok() => text!(
+                    "`n` must be the number {n}, not the string {n:?}",
+                    "`n` должно быть числом {n}, а не строкой {n:?}",
                 ),
-                Ok((true, _)) => failed.guess(
+                Ok((true, _)) => text!(
                     "`n` must be there: the number of the line that is answered",
                     "нет `n`: номера строки, на которую отвечает программа",
                 ),
-                Ok((false, _)) | Err(_) => failed.guess(
+                Ok((false, _)) | Err(_) => text!(
                     "was it meant for standard error?",
                     "не для стандартного ли потока ошибок это предназначалось?",
                 ),
-            });
+            }));
         }
     };
     match asked.get_mut(&number(&value)) {
-        None => Err(Failed::new("an answer to a line that was sent", &saw)
-            .in_russian("ответ на отправленную строку", saw)),
-        Some(true) => Err(Failed::new("one answer to each line", format_args!("a second one: {saw}"))
-            .in_russian("один ответ на каждую строку", format_args!("второй: {saw}"))),
+        None => Err(Failed::new(
+            text!("an answer to a line that was sent", "ответ на отправленную строку"),
+            Text::same(saw),
+        )),
+        Some(true) => Err(Failed::new(
+            text!("one answer to each line", "один ответ на каждую строку"),
+            text!("a second one: {saw}", "второй: {saw}"),
+        )),
         Some(answered) => {
             *answered = true;
             Ok(value)
@@ -248,7 +258,7 @@ mod tests {
     fn a_line_that_is_no_answer_is_quoted_and_one_answer_is_enough() {
         let mut asked = BTreeMap::from([(1, false)]);
         let debris = understood(&line("listening"), &mut asked).expect_err("no JSON");
-        assert!(debris.saw.contains("listening"), "{debris}");
+        assert!(debris.saw.en.contains("listening"), "{debris}");
         assert!(debris.guess.expect("a guess").en.contains("standard error"));
         let text = understood(&line(r#"{"n":"1","id":"a"}"#), &mut asked).expect_err("no number");
         assert_eq!(text.guess.expect("a guess").en, "`n` must be the number 1, not the string \"1\"");

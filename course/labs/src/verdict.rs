@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Locale, Text};
+use crate::words::{Text, text};
 
 /// What came out of a property, or of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +42,18 @@ pub struct Finding {
     /// What was expected, and seen instead, if it does not.
     pub failed: Option<Failed>,
     /// Why nobody knows, or why it was not tried.
-    pub message: Option<String>,
+    pub message: Option<Text>,
     /// How long it took.
     pub took: Duration,
 }
 
 impl Finding {
+    /// What is wrong, in English: for files and not for learners.
+    pub fn why(&self) -> Option<String> {
+        let message = || self.message.as_ref().map(|message| message.en.clone());
+        self.failed.as_ref().map(ToString::to_string).or_else(message)
+    }
+
     /// One that was not looked at.
     pub const fn not_tried(id: u32) -> Self {
         Finding { id, status: Status::NotTried, failed: None, message: None, took: Duration::ZERO }
@@ -72,57 +78,39 @@ pub fn overall(findings: &[Finding]) -> Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// What was expected.
-    pub expected: String,
+    pub expected: Text,
     /// What was seen.
-    pub saw: String,
+    pub saw: Text,
     /// The first that was wrong.
-    pub first: Option<String>,
-    /// What was expected and seen, in Russian. Only what every lab may say is translated.
-    pub in_russian: Option<Box<(String, String)>>,
+    pub first: Option<Box<Text>>,
     /// A guess at the cause.
     pub guess: Option<Box<Text>>,
 }
 
 impl Failed {
     /// Expected one thing, and saw another.
-    pub fn new(expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
-        let (expected, saw) = (expected.to_string(), saw.to_string());
-        Failed { expected, saw, first: None, in_russian: None, guess: None }
-    }
-
-    /// The same in Russian.
-    #[must_use]
-    pub fn in_russian(self, expected: impl fmt::Display, saw: impl fmt::Display) -> Self {
-        Failed { in_russian: Some(Box::new((expected.to_string(), saw.to_string()))), ..self }
+    pub const fn new(expected: Text, saw: Text) -> Self {
+        Failed { expected, saw, first: None, guess: None }
     }
 
     /// Guesses at the cause.
     #[must_use]
-    pub fn guess(self, en: impl fmt::Display, ru: impl fmt::Display) -> Self {
-        let text = Text { en: en.to_string(), ru: ru.to_string() };
-        Failed { guess: Some(Box::new(text)), ..self }
-    }
-
-    /// What was expected, and seen, in a language.
-    pub fn of(&self, locale: Locale) -> (&str, &str) {
-        match (locale, self.in_russian.as_deref()) {
-            (Locale::Ru, Some((expected, saw))) => (expected, saw),
-            (Locale::Ru | Locale::En, _) => (&self.expected, &self.saw),
-        }
+    pub fn guess(self, guess: Text) -> Self {
+        Failed { guess: Some(Box::new(guess)), ..self }
     }
 
     /// Names the first that was wrong.
     #[must_use]
-    pub fn first(self, first: impl fmt::Display) -> Self {
-        Failed { first: Some(first.to_string()), ..self }
+    pub fn first(self, first: Text) -> Self {
+        Failed { first: Some(Box::new(first)), ..self }
     }
 }
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, saw {}", self.expected, self.saw)?;
+        write!(f, "expected {}, saw {}", self.expected.en, self.saw.en)?;
         if let Some(first) = &self.first {
-            write!(f, "; first: {first}")?;
+            write!(f, "; first: {}", first.en)?;
         }
         self.guess.as_ref().map_or(Ok(()), |guess| write!(f, "; {}", guess.en))
     }
@@ -134,13 +122,6 @@ impl std::error::Error for Failed {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable(pub Text);
 
-impl Unusable {
-    /// Why, in both languages.
-    pub fn new(en: impl fmt::Display, ru: impl fmt::Display) -> Self {
-        Unusable(Text { en: en.to_string(), ru: ru.to_string() })
-    }
-}
-
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.en)
@@ -151,11 +132,11 @@ impl std::error::Error for Unusable {}
 
 /// The property cannot be tried on this program or machine, and nobody is to blame.
 #[derive(Debug)]
-pub struct NotTried(pub String);
+pub struct NotTried(pub Text);
 
 impl fmt::Display for NotTried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.en)
     }
 }
 
@@ -165,19 +146,26 @@ impl std::error::Error for NotTried {}
 ///
 /// # Errors
 /// If it is another number.
-pub fn expect_count(what: &str, expected: usize, saw: usize) -> Result<(), Failed> {
-    if expected == saw { Ok(()) } else { Err(Failed::new(format_args!("{what}: {expected}"), saw)) }
+pub fn expect_count(what: Text, expected: usize, saw: usize) -> Result<(), Failed> {
+    let Text { en, ru } = what;
+    if expected == saw {
+        Ok(())
+    } else {
+        Err(Failed::new(text!("{en}: {expected}", "{ru}: {expected}"), Text::same(saw)))
+    }
 }
 
 /// Expects at most so much.
 ///
 /// # Errors
 /// If it is more.
-pub fn expect_at_most<T: PartialOrd + fmt::Debug>(what: &str, limit: T, saw: T) -> Result<(), Failed> {
+pub fn expect_at_most<T: PartialOrd + fmt::Debug>(what: Text, limit: T, saw: T) -> Result<(), Failed> {
+    let Text { en, ru } = what;
     if saw <= limit {
         Ok(())
     } else {
-        Err(Failed::new(format_args!("{what}: at most {limit:?}"), format_args!("{saw:?}")))
+        let expected = text!("{en}: at most {limit:?}", "{ru}: не больше {limit:?}");
+        Err(Failed::new(expected, Text::same(format_args!("{saw:?}"))))
     }
 }
 
@@ -186,9 +174,9 @@ pub fn expect_at_most<T: PartialOrd + fmt::Debug>(what: &str, limit: T, saw: T) 
 /// # Errors
 /// If there is one.
 pub fn expect_all<T>(
-    what: &str,
+    what: Text,
     items: impl IntoIterator<Item = T>,
-    wrong: impl Fn(&T) -> Option<String>,
+    wrong: impl Fn(&T) -> Option<Text>,
 ) -> Result<(), Failed> {
     let (mut all, mut first, mut bad) = (0, None, 0);
     for item in items {
@@ -201,8 +189,28 @@ pub fn expect_all<T>(
     match first {
         None => Ok(()),
         Some(first) => {
-            Err(Failed::new(format_args!("{what}: {all} of {all}"), format_args!("{} of {all}", all - bad))
-                .first(first))
+            let (Text { en, ru }, good) = (what, all - bad);
+            let expected = text!("{en}: {all} of {all}", "{ru}: {all} из {all}");
+            Err(Failed::new(expected, text!("{good} of {all}", "{good} из {all}")).first(first))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_expected_and_seen_is_told_in_both_languages() {
+        let wrong = |n: &u32| (*n > 1).then(|| text!("line {n}", "строка {n}"));
+        let failed = expect_all(text!("lines", "строки"), [1, 2, 3], wrong).expect_err("two are wrong");
+        assert_eq!(failed.to_string(), "expected lines: 3 of 3, saw 1 of 3; first: line 2");
+        assert_eq!((&*failed.expected.ru, &*failed.saw.ru), ("строки: 3 из 3", "1 из 3"));
+        assert_eq!(failed.first.expect("the first").ru, "строка 2");
+        let failed = expect_at_most(text!("calls", "вызовов"), 3, 4).expect_err("too many");
+        assert_eq!(
+            (&*failed.expected.en, &*failed.expected.ru),
+            ("calls: at most 3", "вызовов: не больше 3")
+        );
     }
 }

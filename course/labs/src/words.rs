@@ -1,5 +1,7 @@
 //! Text in the two languages of the course.
 
+use std::fmt::Display;
+
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -32,6 +34,12 @@ pub struct Text {
 }
 
 impl Text {
+    /// What needs no translation: a number, or what a program has said.
+    pub fn same(value: impl Display) -> Self {
+        let text = value.to_string();
+        Text { en: text.clone(), ru: text }
+    }
+
     /// The text in one of them.
     pub fn of(&self, locale: Locale) -> &str {
         match locale {
@@ -40,6 +48,14 @@ impl Text {
         }
     }
 }
+
+/// A [`Text`] of two formats with the same values, which no function could take.
+macro_rules! text {
+    ($en:literal, $ru:literal $(, $value:expr)* $(,)?) => {
+        $crate::words::Text { en: format!($en $(, $value)*), ru: format!($ru $(, $value)*) }
+    };
+}
+pub(crate) use text;
 
 /// The command line that runs `lab` with these arguments from the repository's directory.
 pub fn make_lab(arguments: &str) -> String {

@@ -39,6 +39,25 @@ async fn it_speaks_the_language_of_its_reader_and_remembers_another_choice() {
 }
 
 #[tokio::test]
+async fn a_link_chooses_the_language_until_a_button_does() {
+    let stack = Stack::start_direct(&[]).await;
+    let page = Page::open(&stack).await;
+    let language = async |address: &str| {
+        page.0.open(&format!("{}{address}", super::url(&stack))).await;
+        page.eventually("document.querySelector('[data-language][aria-pressed=true]')").await;
+        page.value("document.documentElement.lang").await
+    };
+    assert_eq!(language("?lang=ru").await, "ru");
+    assert_eq!(language("page/reference.html").await, "ru", "it holds on the next page");
+    assert_eq!(language("?lang=constructor").await, "ru", "no language of the page");
+    assert_eq!(language("?lang=en-GB").await, "en");
+    page.click("[data-language=ru]").await;
+    assert_eq!(page.value("location.search").await, "", "nothing chooses otherwise when it is reloaded");
+    assert_eq!(language("").await, "ru");
+    page.is_sound().await;
+}
+
+#[tokio::test]
 async fn every_text_is_there_in_each_language_and_none_is_left_over() {
     let stack = Stack::start_direct(&[]).await;
     let page = Page::open_in(&stack, "de-DE").await;

@@ -14,6 +14,7 @@ use crate::{
     probe::Amqp,
     run::Run,
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How long messages may take to the store.
@@ -56,7 +57,10 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         stand.kill(&mut listener).await?;
         stand.alone().await?;
         expect_count(
-            "messages that were stored and not acknowledged",
+            text!(
+                "messages that were stored and not acknowledged",
+                "сохранённых, но не подтверждённых сообщений"
+            ),
             0,
             stand.amqp.depths().await?.queue as usize,
         )?;
@@ -81,9 +85,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let kept = async || (stand.amqp.depths().await.ok()?.queue == 40).then_some(());
         if eventually("all are back", Duration::from_secs(3), kept).await.is_err() {
             let left = stand.amqp.depths().await?.queue;
-            Err(Failed::new("40 messages in the queue after the listener was killed", left))?;
+            Err(Failed::new(
+                text!(
+                    "40 messages in the queue after the listener was killed",
+                    "40 сообщений в очереди после kill listener"
+                ),
+                Text::same(left),
+            ))?;
         }
-        expect_at_most("requests while the logger answers 500", 200, meanwhile)?;
+        let what = text!("requests while the logger answers 500", "запросов, пока logger отвечает 500");
+        expect_at_most(what, 200, meanwhile)?;
         stand.proxy.mode(Mode::Passes);
         let _listener = stand.start().await?;
         stand.expect_stored(&entries, STORED).await?;
@@ -106,9 +117,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 let mut listener = stand.start().await?;
                 let before = stand.proxy.requests();
                 let at_work = async || (stand.proxy.requests() > before + 3).then_some(());
-                eventually("it is at work", CONSUMES, at_work)
-                    .await
-                    .map_err(|_| Failed::new("requests to the logger", "none"))?;
+                eventually("it is at work", CONSUMES, at_work).await.map_err(|_| {
+                    Failed::new(
+                        text!("requests to the logger", "запросы к logger"),
+                        text!("none", "ни одного"),
+                    )
+                })?;
                 stand.kill(&mut listener).await?;
             }
             stand.start().await
@@ -130,9 +144,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             stand.amqp.publish_entry(entry).await?;
         }
         let stored = async || stand.rows(&entries).await.ok().filter(|rows| !rows.is_empty());
-        eventually("one is stored", STORED, stored)
-            .await
-            .map_err(|_| Failed::new("a message at the logger", "none"))?;
+        eventually("one is stored", STORED, stored).await.map_err(|_| {
+            Failed::new(text!("a message at the logger", "сообщение в logger"), text!("none", "ни одного"))
+        })?;
         stand.kill(&mut listener).await?;
         stand.proxy.mode(Mode::Passes);
         let _listener = stand.start().await?;
@@ -144,7 +158,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             "no entry was written twice: the kill came too early"
         );
         expect_count(
-            "dead letters",
+            Text::same("dead letters"),
             0,
             stand.amqp.depths().await?.dead_letters.saturating_sub(dead) as usize,
         )?;
@@ -161,7 +175,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let _other = stand.start_with(&second).await?;
         let two = async || (stand.amqp.depths().await.ok()?.consumers >= 2).then_some(());
         if eventually("both consume", CONSUMES, two).await.is_err() {
-            Err(Failed::new("two consumers of logs.entries", stand.amqp.depths().await?.consumers))?;
+            let consumers = stand.amqp.depths().await?.consumers;
+            let expected = text!("two consumers of logs.entries", "два потребителя logs.entries");
+            Err(Failed::new(expected, Text::same(consumers)))?;
         }
         let before = [stand.proxy.entries(), second.entries()];
         for entry in &entries {
@@ -170,14 +186,18 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
         }
         stand.expect_stored(&entries, STORED).await?;
-        expect_all("entries that were written once", stand.rows(&entries).await?, |row| {
-            (row.attempts != 1).then(|| format!("id {}: {} times", row.id, row.attempts))
+        let what = text!("entries that were written once", "записи, записанные один раз");
+        expect_all(what, stand.rows(&entries).await?, |row| {
+            (row.attempts != 1).then(|| text!("id {}: {} times", "id {}: записей {}", row.id, row.attempts))
         })?;
         let took = [stand.proxy.entries() - before[0], second.entries() - before[1]];
         if took.iter().any(|took| *took < 80) {
             Err(Failed::new(
-                "at least 80 of 400 messages for each of two",
-                format_args!("{} and {}", took[0], took[1]),
+                text!(
+                    "at least 80 of 400 messages for each of two",
+                    "каждому из двух не меньше 80 сообщений из 400"
+                ),
+                text!("{} and {}", "{} и {}", took[0], took[1]),
             ))?;
         }
         Ok(())
@@ -199,7 +219,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         };
         let ready = eventually("the queue stands still", CONSUMES, still).await?;
         expect_at_most(
-            "unacknowledged of 2,000 messages",
+            text!("unacknowledged of 2,000 messages", "неподтверждённых из 2000 сообщений"),
             PREFETCH,
             2_000_usize.saturating_sub(ready as usize),
         )?;
@@ -271,14 +291,22 @@ async fn poison(stand: &Stand<'_, '_>) -> anyhow::Result<()> {
     };
     let came = eventually("five dead letters", STORED, five).await;
     if came.is_err() {
-        Err(Failed::new("5 messages in logs.dead", letters.len()))?;
+        Err(Failed::new(
+            text!("5 messages in logs.dead", "5 сообщений в logs.dead"),
+            Text::same(letters.len()),
+        ))?;
     }
-    expect_all("dead letters that are one of the 5, with the header `x-reason`", &letters, |letter| {
+    let what = text!(
+        "dead letters that are one of the 5, with the header `x-reason`",
+        "сообщения в logs.dead из этих 5 и с заголовком `x-reason`"
+    );
+    expect_all(what, &letters, |letter| {
         let body = String::from_utf8_lossy(&letter.data).into_owned();
         let headers = letter.properties.headers().as_ref();
         let reason = headers.and_then(|headers| headers.inner().get("x-reason"));
-        (reason.is_none() || !bodies.contains(&body)).then(|| format!("{body:?}, x-reason: {reason:?}"))
+        (reason.is_none() || !bodies.contains(&body))
+            .then(|| Text::same(format_args!("{body:?}, x-reason: {reason:?}")))
     })?;
-    expect_count("dead letters", bodies.len(), letters.len())?;
+    expect_count(Text::same("dead letters"), bodies.len(), letters.len())?;
     Ok(())
 }

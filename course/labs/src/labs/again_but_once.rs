@@ -15,6 +15,7 @@ use crate::{
     run::Run,
     talk::Answers,
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// Lines that are sent together, so that every fault meets some.
@@ -51,9 +52,10 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
         expect_outcomes(&lines, &answers, &["rejected"])?;
         let by_name = by_name(&probe);
-        expect_all("lines with exactly one request", &lines, |line| {
+        let what = text!("lines with exactly one request", "строки ровно с одним запросом");
+        expect_all(what, &lines, |line| {
             let count = by_name.get(name(line)).map_or(0, Vec::len);
-            (count != 1).then(|| format!("line {}: {count} requests", line["n"]))
+            (count != 1).then(|| requests_of(line, count))
         })?;
         Ok(())
     })
@@ -73,12 +75,19 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
         expect_outcomes(&lines, &answers, &["stored"])?;
         let by_name = by_name(&probe);
-        expect_all("second requests at least 0.95 s after the first", &lines, |line| {
+        let what = text!(
+            "second requests at least 0.95 s after the first",
+            "вторые запросы не раньше чем через 0,95 с после первых"
+        );
+        expect_all(what, &lines, |line| {
             let times = by_name.get(name(line)).map_or(&[][..], Vec::as_slice);
             match times {
                 [first, second, ..] if *second - *first >= Duration::from_millis(950) => None,
-                [first, second, ..] => Some(format!("line {}: after {:?}", line["n"], *second - *first)),
-                _ => Some(format!("line {}: {} requests", line["n"], times.len())),
+                [first, second, ..] => {
+                    let (n, pause) = (&line["n"], *second - *first);
+                    Some(text!("line {n}: after {pause:?}", "строка {n}: через {pause:?}"))
+                }
+                _ => Some(requests_of(line, times.len())),
             }
         })?;
         Ok(())
@@ -92,7 +101,13 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let down = Down::once(&mut down, bench, &probe).await?;
         let gaps: Vec<_> = down.times.values().filter(|times| times.len() >= ATTEMPTS).collect();
         if gaps.len() < 48 {
-            Err(Failed::new("four requests for at least 48 of 64 lines within 5 s", gaps.len()))?;
+            Err(Failed::new(
+                text!(
+                    "four requests for at least 48 of 64 lines within 5 s",
+                    "по четыре запроса за 5 с хотя бы у 48 строк из 64"
+                ),
+                Text::same(gaps.len()),
+            ))?;
         }
         let mean = |at: usize| {
             gaps.iter().map(|times| (times[at + 1] - times[at]).as_secs_f64()).sum::<f64>()
@@ -100,8 +115,13 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         };
         let (first, third) = (mean(0), mean(2));
         if third < 2.0 * first {
-            let expected = "the mean of the third pauses is at least twice that of the first";
-            Err(Failed::new(expected, format_args!("{:.0} ms and {:.0} ms", third * 1e3, first * 1e3)))?;
+            Err(Failed::new(
+                text!(
+                    "the mean of the third pauses is at least twice that of the first",
+                    "третьи паузы в среднем хотя бы вдвое длиннее первых"
+                ),
+                text!("{:.0} ms and {:.0} ms", "{:.0} мс и {:.0} мс", third * 1e3, first * 1e3),
+            ))?;
         }
         Ok(())
     })
@@ -111,13 +131,18 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let down = Down::once(&mut down, bench, &probe).await?;
         let mut pauses: Vec<Duration> =
             down.times.values().filter_map(|times| Some(*times.get(1)? - *times.first()?)).collect();
-        expect_count("lines with a second request", 64, pauses.len())?;
+        expect_count(text!("lines with a second request", "строк со вторым запросом"), 64, pauses.len())?;
         pauses.sort();
         // Of the pauses, not of the moments: a busy machine delays a first request and its second alike.
         let spread = pauses[48] - pauses[16];
         if spread < SPREAD {
-            let expected = format!("the middle half of 64 first pauses spans at least {SPREAD:?}");
-            Err(Failed::new(expected, format_args!("{spread:?}")))?;
+            Err(Failed::new(
+                text!(
+                    "the middle half of 64 first pauses spans at least {SPREAD:?}",
+                    "средняя половина из 64 первых пауз занимает не меньше {SPREAD:?}"
+                ),
+                Text::same(format_args!("{spread:?}")),
+            ))?;
         }
         Ok(())
     })
@@ -126,7 +151,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     run.property(7, async || {
         let refused_only = Down::once(&mut down, bench, &probe).await?;
         let requests: usize = refused_only.times.values().map(Vec::len).sum();
-        expect_at_most("requests for 64 lines", 64 * ATTEMPTS, requests)?;
+        expect_at_most(text!("requests for 64 lines", "запросов на 64 строки"), 64 * ATTEMPTS, requests)?;
         expect_outcomes(&refused_only.lines, &refused_only.answers, &["not_stored"])?;
         probe.forget();
         let lines = lines(&mut bench.random(70), 1..=8);
@@ -180,9 +205,10 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             expect_outcomes(&lines, &answers, &["stored", "duplicate"])?;
         }
         let rows = services.logger_client().all_stored().await?;
-        expect_count("rows in the store", names.len(), rows.len())?;
+        expect_count(text!("rows in the store", "записей в хранилище"), names.len(), rows.len())?;
         let found: HashSet<String> = rows.iter().map(|row| row.name.clone()).collect();
-        expect_count("different entries in the store", names.len(), found.intersection(&names).count())?;
+        let what = text!("different entries in the store", "разных записей в хранилище");
+        expect_count(what, names.len(), found.intersection(&names).count())?;
         let attempts: u32 = rows.iter().map(|row| row.attempts).sum();
         ensure!(attempts as usize > names.len(), "no entry was written twice: the faults met nothing");
         Ok(())
@@ -239,6 +265,11 @@ fn name(line: &Value) -> &str {
     line["name"].as_str().unwrap_or_default()
 }
 
+fn requests_of(line: &Value, count: usize) -> Text {
+    let n = &line["n"];
+    text!("line {n}: {count} requests", "строка {n}: запросов {count}")
+}
+
 fn accepted() -> String {
     json!({ "error": false, "message": "stored", "data": { "outcome": "stored" } }).to_string()
 }
@@ -260,11 +291,14 @@ fn by_name(probe: &HttpProbe) -> BTreeMap<String, Vec<Instant>> {
 }
 
 fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
-    expect_all(&format!("lines with the outcome {}", expected.join(" or ")), lines, |line| {
-        let Some(answer) = answers.get(&line["n"].as_u64().unwrap_or_default()) else {
-            return Some(format!("line {}: no answer", line["n"]));
+    let (en, ru) = (expected.join(" or "), expected.join(" или "));
+    let what = text!("lines with the outcome {en}", "строки, у которых `outcome` — {ru}");
+    expect_all(what, lines, |line| {
+        let n = &line["n"];
+        let Some(answer) = answers.get(&n.as_u64().unwrap_or_default()) else {
+            return Some(text!("line {n}: no answer", "строка {n}: нет ответа"));
         };
         let said = answer.text("outcome");
-        (!expected.contains(&said)).then(|| format!("line {}: {said:?}", line["n"]))
+        (!expected.contains(&said)).then(|| text!("line {n}: {said:?}", "строка {n}: {said:?}"))
     })
 }

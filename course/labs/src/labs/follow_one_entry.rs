@@ -21,6 +21,7 @@ use crate::{
     probe::{Amqp, GrpcProbe, HttpProbe, Reply, Seen},
     run::Run,
     verdict::{Failed, expect_all},
+    words::{Text, text},
 };
 
 /// How it is told where to listen.
@@ -68,16 +69,26 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     };
     let ready = eventually("an entry over rabbitmq is accepted", Duration::from_secs(20), reached).await;
     program.still_runs()?;
-    ready.map_err(|_| Failed::new("202 for an entry over rabbitmq within 20 s", "none"))?;
+    ready.map_err(|_| {
+        Failed::new(
+            text!(
+                "202 for an entry over rabbitmq within 20 s",
+                "202 на запись по rabbitmq не позже чем через 20 с"
+            ),
+            text!("none", "нет"),
+        )
+    })?;
 
     run.property(1, async || {
         let sent = Sent::thirty(&mut bench.random(1));
         let arrived = stand.send(&sent).await?;
-        expect_all("entries that arrive in the caller's trace", &sent, |sent| {
+        let what =
+            text!("entries that arrive in the caller's trace", "записи, пришедшие в трейсе вызывающего");
+        expect_all(what, &sent, |sent| {
             let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
             let found = parent.and_then(|parent| Parent::read(parent)).map(|parent| parent.trace);
             (found.as_deref() != Some(sent.parent().trace.as_str()))
-                .then(|| format!("over {}: {parent:?}", sent.wire))
+                .then(|| sent.over(format_args!("{parent:?}")))
         })?;
         Ok(())
     })
@@ -90,17 +101,26 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         for sent in &sent {
             let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
             let Some(parent) = parent else {
-                return Err(
-                    Failed::new("a valid traceparent", format_args!("none over {}", sent.wire)).into()
-                );
+                return Err(Failed::new(
+                    text!("a valid traceparent", "правильный traceparent"),
+                    text!("none over {}", "по {} его нет", sent.wire),
+                )
+                .into());
             };
             if parent.span == sent.parent().span {
-                return Err(Failed::new("a span id of its own", "the caller's")
-                    .first(format_args!("over {}", sent.wire))
-                    .into());
+                return Err(Failed::new(
+                    text!("a span id of its own", "собственный span id"),
+                    text!("the caller's", "span id вызывающего"),
+                )
+                .first(text!("over {}", "по {}", sent.wire))
+                .into());
             }
             if !spans.insert(parent.span) {
-                return Err(Failed::new("a span id for each request", "the same one twice").into());
+                return Err(Failed::new(
+                    text!("a span id for each request", "свой span id у каждого запроса"),
+                    text!("the same one twice", "один и тот же дважды"),
+                )
+                .into());
             }
         }
         Ok(())
@@ -111,10 +131,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut random = bench.random(3);
         let sent: Vec<Sent> = (0..64).map(|at| Sent::traced(&mut random, WIRES[at % 3], "01")).collect();
         let arrived = stand.send(&sent).await?;
-        expect_all("entries in their own trace, of 64 at once", &sent, |sent| {
+        let what =
+            text!("entries in their own trace, of 64 at once", "записи в своём трейсе, 64 одновременно");
+        expect_all(what, &sent, |sent| {
             let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
             let right = parent.as_ref().is_some_and(|parent| parent.trace == sent.parent().trace);
-            (!right).then(|| format!("over {}: {:?}", sent.wire, parent.map(|parent| parent.trace)))
+            (!right).then(|| sent.over(format_args!("{:?}", parent.map(|parent| parent.trace))))
         })?;
         Ok(())
     })
@@ -127,18 +149,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         sent.iter_mut().for_each(|sent| sent.state = Some(state.clone()));
         let arrived = stand.send(&sent).await?;
         expect_all(
-            "entries with the flag 00, and over http and grpc the caller's tracestate",
+            text!(
+                "entries with the flag 00, and over http and grpc the caller's tracestate",
+                "записи с флагом 00, а по http и grpc — и с tracestate вызывающего"
+            ),
             &sent,
             |sent| {
                 let headers = arrived.get(&sent.id)?;
                 let parent = headers.get("traceparent").and_then(|parent| Parent::read(parent));
                 let flags = parent.map(|parent| parent.flags);
                 if flags.as_deref() != Some("00") {
-                    return Some(format!("over {}: flags {flags:?}", sent.wire));
+                    return Some(sent.over(format_args!("flags {flags:?}")));
                 }
                 let kept = headers.get("tracestate");
                 (sent.wire != "rabbitmq" && kept != Some(&state))
-                    .then(|| format!("over {}: tracestate {kept:?}", sent.wire))
+                    .then(|| sent.over(format_args!("tracestate {kept:?}")))
             },
         )?;
         Ok(())
@@ -153,11 +178,18 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             .map(|(wire, parent)| Sent::new(&mut random, wire, parent.map(str::to_owned)))
             .collect();
         let arrived = stand.send(&sent).await?;
-        expect_all("entries that go on with a valid new trace", &sent, |sent| {
+        let what = text!(
+            "entries that go on with a valid new trace",
+            "записи, которые идут дальше с правильным новым трейсом"
+        );
+        expect_all(what, &sent, |sent| {
             let given = sent.traceparent.as_deref().unwrap_or("none");
             let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
             let valid = parent.is_some_and(|parent| Parent::read(parent).is_some() && parent != given);
-            (!valid).then(|| format!("over {}, given {given:?}: {parent:?}", sent.wire))
+            let wire = sent.wire;
+            (!valid).then(|| {
+                text!("over {wire}, given {given:?}: {parent:?}", "по {wire}, получен {given:?}: {parent:?}")
+            })
         })?;
         Ok(())
     })
@@ -173,12 +205,19 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         };
         let _ = eventually("the log names all entries", Duration::from_secs(2), names_all).await;
         let lines = bench.program.log_lines();
-        expect_all("entries that a line of JSON names, with their trace and a span", &sent, |sent| {
-            (!sent.is_named(&lines)).then(|| format!("entry {} of trace {}", sent.id, sent.parent().trace))
+        let what = text!(
+            "entries that a line of JSON names, with their trace and a span",
+            "записи, для которых есть строка JSON с их трейсом и span"
+        );
+        expect_all(what, &sent, |sent| {
+            let (id, trace) = (&sent.id, sent.parent().trace);
+            (!sent.is_named(&lines))
+                .then(|| text!("entry {id} of trace {trace}", "запись {id}, трейс {trace}"))
         })?;
         let log = bench.program.log_text();
-        expect_all("entries whose data is not in the log", &sent, |sent| {
-            log.contains(&sent.data).then(|| format!("{:?}", sent.data))
+        let what = text!("entries whose data is not in the log", "записи, данных которых нет в логе");
+        expect_all(what, &sent, |sent| {
+            log.contains(&sent.data).then(|| Text::same(format_args!("{:?}", sent.data)))
         })?;
         Ok(())
     })
@@ -214,9 +253,15 @@ impl Stand {
     /// Sends all at once, expects 202, and returns the headers with which each has arrived, by its id.
     async fn send(&self, sent: &[Sent]) -> anyhow::Result<HashMap<String, HashMap<String, String>>> {
         let answers = join_all(sent.iter().map(|sent| self.post(sent))).await;
-        expect_all("entries answered with 202", sent.iter().zip(&answers), |(sent, (status, body))| {
-            (*status != 202)
-                .then(|| format!("over {}, traceparent {:?}: {status} {body}", sent.wire, sent.traceparent))
+        let what = text!("entries answered with 202", "записи с ответом 202");
+        expect_all(what, sent.iter().zip(&answers), |(sent, (status, body))| {
+            let Sent { wire, traceparent, .. } = sent;
+            (*status != 202).then(|| {
+                text!(
+                    "over {wire}, traceparent {traceparent:?}: {status} {body}",
+                    "по {wire}, traceparent {traceparent:?}: {status} {body}"
+                )
+            })
         })?;
         let mut arrived = HashMap::new();
         for seen in self.http.seen() {
@@ -242,8 +287,8 @@ impl Stand {
         };
         let came = eventually("all messages are in the queue", Duration::from_secs(5), all).await;
         came.context("what was answered with `queued` is not in logs.entries")?;
-        expect_all("entries that arrive", sent, |sent| {
-            (!arrived.contains_key(&sent.id)).then(|| format!("over {}", sent.wire))
+        expect_all(text!("entries that arrive", "записи, которые дошли"), sent, |sent| {
+            (!arrived.contains_key(&sent.id)).then(|| text!("over {}", "по {}", sent.wire))
         })?;
         Ok(arrived)
     }

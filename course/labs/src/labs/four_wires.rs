@@ -14,6 +14,7 @@ use crate::{
     run::Run,
     talk::{Answers, shortened, shortened_to},
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How long the client waits for an answer, as it is told.
@@ -42,17 +43,27 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let answers = bench.program.start(&[])?.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
         let ids = ids(&lines, &answers)?;
         let stored = stored(&services, &ids).await?;
-        expect_count("entries in the store", 40, stored.iter().flatten().count())?;
+        expect_count(
+            text!("entries in the store", "записей в хранилище"),
+            40,
+            stored.iter().flatten().count(),
+        )?;
         expect_all(
-            "entries that came by the transport that was asked for",
+            text!(
+                "entries that came by the transport that was asked for",
+                "записи, пришедшие по запрошенному транспорту"
+            ),
             lines.iter().zip(stored),
             |(line, row)| {
                 let row = row.as_ref()?;
                 let same = line["transport"] == row.transport.as_str() && line["name"] == row.name;
                 (!same).then(|| {
-                    format!(
+                    text!(
                         "line {} asked for {}, and came by {}",
-                        line["n"], line["transport"], row.transport
+                        "строка {}: запрошен {}, пришла по {}",
+                        line["n"],
+                        line["transport"],
+                        row.transport
                     )
                 })
             },
@@ -67,19 +78,30 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut program = bench.program.start(&[])?;
         let within = bench.patient(Duration::from_secs(10));
         let answers = program.ask(&lines, within).await?;
-        outcomes("sent for the first time", &lines, &answers, |line| {
-            if line["transport"] == "rabbitmq" { "queued" } else { "stored" }
-        })?;
+        outcomes(
+            text!("sent for the first time", "отправлены впервые"),
+            &lines,
+            &answers,
+            |line| {
+                if line["transport"] == "rabbitmq" { "queued" } else { "stored" }
+            },
+        )?;
         let ids = ids(&lines, &answers)?;
         let direct = || lines.iter().zip(&ids).filter(|(line, _)| line["transport"] != "rabbitmq");
         let again: Vec<Value> = direct().map(|(line, id)| with(line, 100, &[("id", json!(id))])).collect();
-        outcomes("sent again", &again, &program.ask(&again, within).await?, |_| "duplicate")?;
+        let answers = program.ask(&again, within).await?;
+        outcomes(text!("sent again", "отправлены ещё раз"), &again, &answers, |_| "duplicate")?;
         let other: Vec<Value> = direct()
             .take(3)
             .map(|(line, id)| with(line, 200, &[("id", json!(id)), ("data", json!(random.data()))]))
             .collect();
         let answers = program.ask(&other, within).await?;
-        outcomes("sent with the same id and other data", &other, &answers, |_| "rejected")?;
+        outcomes(
+            text!("sent with the same id and other data", "отправлены с тем же id и другими данными"),
+            &other,
+            &answers,
+            |_| "rejected",
+        )?;
         codes(&other, &answers, &vec!["conflict".to_owned(); other.len()])?;
         Ok(())
     })
@@ -93,14 +115,17 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             .collect();
         let answers = bench.program.start(&[])?.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
         let stored = stored(&services, &ids(&lines, &answers)?).await?;
-        expect_all("texts that are stored as they were sent", lines.iter().zip(stored), |(line, row)| {
+        let what = text!("texts that are stored as they were sent", "тексты, сохранённые без изменений");
+        expect_all(what, lines.iter().zip(stored), |(line, row)| {
             let sent = line["data"].as_str().unwrap_or_default();
             let kept = row.as_ref().map(|row| row.data.as_str());
-            let saw = kept.map_or_else(
-                || "it is not stored".to_owned(),
-                |kept| format!("stored {:?}", shortened(kept)),
+            let Text { en, ru } = kept.map_or_else(
+                || text!("it is not stored", "не сохранено"),
+                |kept| text!("stored {:?}", "сохранено {:?}", shortened(kept)),
             );
-            (kept != Some(sent)).then(|| format!("line {}: sent {:?}, {saw}", line["n"], shortened(sent)))
+            let (n, text) = (&line["n"], shortened(sent));
+            (kept != Some(sent))
+                .then(|| text!("line {n}: sent {text:?}, {en}", "строка {n}: отправлено {text:?}, {ru}"))
         })?;
         Ok(())
     })
@@ -136,20 +161,27 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut program = bench.program.start(&[through])?;
         let answers = program.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
         let seen = recording.seen();
-        let what = "lines, good and bad in turn, with the right outcome and code";
+        let what = text!(
+            "lines, good and bad in turn, with the right outcome and code",
+            "строки, хорошие и негодные по очереди, с верными `outcome` и `code`"
+        );
         expect_all(what, (0..).zip(lines.iter().zip(&expected)), |(at, (line, code))| {
             let answer = &answers[&line["n"].as_u64().unwrap_or_default()];
             let right = match code {
                 Some(code) => answer.text("outcome") == "rejected" && answer.text("code") == code,
                 None => answer.text("outcome") == "stored",
             };
-            let wanted = code.as_ref().map_or("stored".to_owned(), |code| format!("rejected with {code:?}"));
+            let Text { en, ru } = code.as_ref().map_or_else(
+                || Text::same("stored"),
+                |code| text!("rejected with {code:?}", "rejected с кодом {code:?}"),
+            );
             (!right).then(|| {
-                format!(
-                    "{} should be {wanted}, and was answered {}; the broker received {}",
-                    shortened_to(LINE_CHARS, &line.to_string()),
-                    shortened(&answer.value.to_string()),
-                    received(&seen, line, *at)
+                let line_said = shortened_to(LINE_CHARS, &line.to_string());
+                let said = shortened(&answer.value.to_string());
+                let Text { en: came, ru: came_ru } = received(&seen, line, *at);
+                text!(
+                    "{line_said} should be {en}, and was answered {said}; the broker received {came}",
+                    "{line_said}: должно быть {ru}, ответ — {said}; broker получил {came_ru}"
                 )
             })
         })?;
@@ -177,13 +209,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 program.ask(std::slice::from_ref(line), bench.patient(Duration::from_secs(2))).await?,
             );
         }
-        outcomes("sent while the logger is down", &lines, &answers, |line| {
-            if line["transport"] == "rabbitmq" { "queued" } else { "not_stored" }
-        })?;
+        outcomes(
+            text!("sent while the logger is down", "отправлены, пока logger недоступен"),
+            &lines,
+            &answers,
+            |line| {
+                if line["transport"] == "rabbitmq" { "queued" } else { "not_stored" }
+            },
+        )?;
         services.start_logger().await?;
         let queued: Uuid = ids(&lines, &answers)?[1];
         expect_count(
-            "the queued entry in the store after the restart",
+            text!(
+                "the queued entry in the store after the restart",
+                "запись из очереди в хранилище после перезапуска"
+            ),
             1,
             stored(&services, &[queued]).await?.iter().flatten().count(),
         )?;
@@ -214,7 +254,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             relay.passed(Direction::ToServer) > passed || answers.is_empty(),
             "no request went through the relay"
         );
-        outcomes("whose answer was dropped", &lines, &answers, |_| "unknown")?;
+        outcomes(
+            text!("whose answer was dropped", "ответ на которые потерян"),
+            &lines,
+            &answers,
+            |_| "unknown",
+        )?;
         Ok(())
     })
     .await?;
@@ -226,7 +271,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         program.ask(&lines, bench.patient(Duration::from_secs(10))).await?;
         let connections = relay.accepted() - before;
         anyhow::ensure!(connections > 0, "no connection went through the relay");
-        expect_at_most("connections for 40 lines", 4, connections)?;
+        expect_at_most(text!("connections for 40 lines", "соединений на 40 строк"), 4, connections)?;
         program.finish(bench.patient(Duration::from_secs(5))).await?;
         Ok(())
     })
@@ -285,8 +330,12 @@ fn texts(random: &mut Random) -> Vec<String> {
 fn ids(lines: &[Value], answers: &Answers) -> Result<Vec<Uuid>, Failed> {
     let id = |line: &Value| {
         let answer = &answers[&line["n"].as_u64().unwrap_or_default()];
-        let expected = "the entry's id in each answer";
-        answer.text("id").parse().map_err(|_| Failed::new(expected, shortened(&answer.value.to_string())))
+        answer.text("id").parse().map_err(|_| {
+            Failed::new(
+                text!("the entry's id in each answer", "id записи в каждом ответе"),
+                Text::same(shortened(&answer.value.to_string())),
+            )
+        })
     };
     lines.iter().map(id).collect()
 }
@@ -309,38 +358,47 @@ async fn stored(services: &Services, ids: &[Uuid]) -> anyhow::Result<Vec<Option<
 }
 
 /// The body that the broker received for a line: the one with its name and data, or else the one of its place.
-fn received(seen: &[Seen], line: &Value, at: usize) -> String {
+fn received(seen: &[Seen], line: &Value, at: usize) -> Text {
     let is_it = |seen: &&Seen| {
         let log = &seen.json()["log"];
         log["name"] == line["name"] && log["data"] == line["data"]
     };
     let body = seen.iter().find(is_it).or_else(|| seen.get(at));
     body.map_or_else(
-        || "nothing".to_owned(),
-        |seen| shortened_to(LINE_CHARS, &String::from_utf8_lossy(&seen.body)),
+        || text!("nothing", "ничего"),
+        |seen| Text::same(shortened_to(LINE_CHARS, &String::from_utf8_lossy(&seen.body))),
     )
 }
 
 /// Expects an outcome for each line.
 fn outcomes(
-    which: &str,
+    which: Text,
     lines: &[Value],
     answers: &Answers,
     expected: impl Fn(&Value) -> &'static str,
 ) -> Result<(), Failed> {
-    expect_all(&format!("lines, {which}, with the right outcome"), lines, |line| {
+    let Text { en, ru } = which;
+    let what = text!("lines, {en}, with the right outcome", "строки ({ru}) с верным `outcome`");
+    expect_all(what, lines, |line| {
         let said = answers[&line["n"].as_u64().unwrap_or_default()].text("outcome");
-        let right = expected(line);
-        (said != right)
-            .then(|| format!("line {} over {}: {said:?} instead of {right:?}", line["n"], line["transport"]))
+        let (n, transport, right) = (&line["n"], &line["transport"], expected(line));
+        (said != right).then(|| {
+            text!(
+                "line {n} over {transport}: {said:?} instead of {right:?}",
+                "строка {n} по {transport}: {said:?} вместо {right:?}"
+            )
+        })
     })
 }
 
 /// Expects a code for each line.
 fn codes(lines: &[Value], answers: &Answers, expected: &[String]) -> Result<(), Failed> {
-    expect_all("refusals with the broker's `code`", lines.iter().zip(expected), |(line, code)| {
+    let what = text!("refusals with the broker's `code`", "отказы с `code` от broker");
+    expect_all(what, lines.iter().zip(expected), |(line, code)| {
         let said = answers[&line["n"].as_u64().unwrap_or_default()].text("code");
-        (said != code.as_str()).then(|| format!("line {}: {said:?} instead of {code:?}", line["n"]))
+        let n = &line["n"];
+        (said != code.as_str())
+            .then(|| text!("line {n}: {said:?} instead of {code:?}", "строка {n}: {said:?} вместо {code:?}"))
     })
 }
 

@@ -15,6 +15,7 @@ use crate::{
     bench::{Bench, Random},
     run::Run,
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How the program is told where to listen.
@@ -42,7 +43,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     let endpoint = Channel::from_shared(url)?.connect_timeout(READY);
     let connected = async || {
         let channel = endpoint.connect().await;
-        channel.map(LogServiceClient::new).map_err(|error| Failed::new("an HTTP/2 connection", error))
+        channel.map(LogServiceClient::new).map_err(|error| {
+            Failed::new(text!("an HTTP/2 connection", "соединение HTTP/2"), Text::same(error))
+        })
     };
     let client = connected().await?;
     let broker = Broker { http: &http, handle: &handle };
@@ -52,21 +55,25 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         store.answer(Mode::Stores);
         let through: Vec<Value> = (0..100).map(|_| entry(&mut random)).collect();
         let answers = broker.post_all(&through).await;
-        expect_all("entries that the broker answers with 202", &answers, |(status, body)| {
-            (*status != 202).then(|| format!("{status} {body}"))
+        let what = text!("entries that the broker answers with 202", "записи, на которые broker ответил 202");
+        expect_all(what, &answers, |(status, body)| {
+            (*status != 202).then(|| Text::same(format_args!("{status} {body}")))
         })?;
         let two_fields: Vec<Log> =
             (0..10).map(|_| Log { name: random.name(), data: random.data(), ..Log::default() }).collect();
         for log in &two_fields {
             let written =
                 client.clone().write_log(Request::new(LogRequest { log_entry: Some(log.clone()) })).await;
-            written.map_err(|status| Failed::new("OK for an entry of name and data", said(&status)))?;
+            written.map_err(|status| {
+                let expected = text!("OK for an entry of name and data", "OK для записи из name и data");
+                Failed::new(expected, said(&status))
+            })?;
         }
         let sent = through.iter().map(|entry| entry["name"].as_str().unwrap_or_default());
         let sent = sent.chain(two_fields.iter().map(|log| log.name.as_str()));
         let kept = store.names();
-        expect_all("entries at the store", sent, |name| {
-            (!kept.contains(*name)).then(|| format!("{name} is not there"))
+        expect_all(text!("entries at the store", "записи в хранилище"), sent, |name| {
+            (!kept.contains(*name)).then(|| text!("{name} is not there", "нет {name}"))
         })?;
         program.still_runs()
     })
@@ -77,21 +84,32 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         store.answer(Mode::Stores);
         store.probe.forget();
         let nameless = Log { name: String::new(), data: random.data(), ..Log::default() };
-        for (what, log_entry) in [("an empty name", Some(nameless)), ("no entry", None)] {
+        let bad = [
+            (text!("an empty name", "пустого имени"), Some(nameless)),
+            (text!("no entry", "запроса без записи"), None),
+        ];
+        for (Text { en, ru }, log_entry) in bad {
             let answer = client.clone().write_log(Request::new(LogRequest { log_entry })).await;
             let code = answer.as_ref().err().map(Status::code);
             if code != Some(Code::InvalidArgument) {
-                let saw = answer.map_or_else(|status| said(&status), |_| "OK".to_owned());
-                Err(Failed::new(format_args!("INVALID_ARGUMENT for {what}"), saw))?;
+                let saw = answer.map_or_else(|status| said(&status), |_| Text::same("OK"));
+                Err(Failed::new(text!("INVALID_ARGUMENT for {en}", "INVALID_ARGUMENT для {ru}"), saw))?;
             }
         }
-        expect_count("requests to the store for what is no entry", 0, store.probe.count())?;
+        let what =
+            text!("requests to the store for what is no entry", "запросов к хранилищу, когда записи нет");
+        expect_count(what, 0, store.probe.count())?;
         let log_entry = Some(Log { name: random.name(), data: random.data(), ..Log::default() });
         let written = client.clone().write_log(Request::new(LogRequest { log_entry })).await;
-        written.map_err(|status| Failed::new("OK for an entry without a level", said(&status)))?;
+        written.map_err(|status| {
+            Failed::new(text!("OK for an entry without a level", "OK для записи без уровня"), said(&status))
+        })?;
         let level = store.probe.seen().last().map(|seen| seen.json()["level"].clone()).unwrap_or_default();
         if level != "info" && !level.is_null() {
-            Err(Failed::new("the level info, or none, at the store", level))?;
+            Err(Failed::new(
+                text!("the level info, or none, at the store", "в хранилище уровень info или никакого"),
+                Text::same(level),
+            ))?;
         }
         Ok(())
     })
@@ -104,11 +122,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let begun = Instant::now();
         let answers = write_all(&client, &mut random, 64, Duration::from_secs(10)).await;
         let took = begun.elapsed();
-        expect_all("calls answered with OK", &answers, |answer| answer.as_ref().err().map(said))?;
-        expect_at_most("time for 64 calls", bench.patient(Duration::from_millis(1_500)), took)?;
+        expect_all(ok(), &answers, |answer| answer.as_ref().err().map(said))?;
+        expect_at_most(
+            text!("time for 64 calls", "время на 64 вызова"),
+            bench.patient(Duration::from_millis(1_500)),
+            took,
+        )?;
         let most = store.probe.most_at_once();
         if most < 16 {
-            Err(Failed::new("at least 16 requests at once at the store", most))?;
+            Err(Failed::new(
+                text!(
+                    "at least 16 requests at once at the store",
+                    "не меньше 16 запросов к хранилищу одновременно"
+                ),
+                Text::same(most),
+            ))?;
         }
         Ok(())
     })
@@ -122,13 +150,18 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             store.answer(mode);
             let (status, body) = broker.post(&entry(&mut random)).await;
             if status != expected {
-                let what = if mode == Mode::Cuts {
-                    "closes the connection".to_owned()
+                let Text { en, ru } = if mode == Mode::Cuts {
+                    text!("closes the connection", "рвёт соединение")
                 } else {
-                    format!("answers {expected}")
+                    text!("answers {expected}", "отвечает {expected}")
                 };
-                let expected = format!("{expected} from the broker when the store {what}");
-                Err(Failed::new(expected, format_args!("{status} {body}")))?;
+                Err(Failed::new(
+                    text!(
+                        "{expected} from the broker when the store {en}",
+                        "{expected} от broker, когда хранилище {ru}"
+                    ),
+                    Text::same(format_args!("{status} {body}")),
+                ))?;
             }
         }
         Ok(())
@@ -140,10 +173,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         store.answer(Mode::Hangs);
         store.probe.forget();
         let answers = write_all(&client, &mut random, 64, Duration::from_millis(300)).await;
-        expect_all("calls answered with DEADLINE_EXCEEDED", &answers, |answer| {
+        let what = text!("calls answered with DEADLINE_EXCEEDED", "вызовы с ответом DEADLINE_EXCEEDED");
+        expect_all(what, &answers, |answer| {
             let code = answer.as_ref().err().map(Status::code);
             // tonic's own timeout is CANCELLED.
-            (!matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled))).then(|| format!("{code:?}"))
+            (!matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled)))
+                .then(|| Text::same(format_args!("{code:?}")))
         })?;
         anyhow::ensure!(store.probe.count() > 0, "no call reached the store");
         store.answer(Mode::Stores);
@@ -155,12 +190,17 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             anyhow::Ok(write_all(&client, &mut random, 1, Duration::from_secs(5)).await)
         };
         match tokio::time::timeout(limit, next).await {
-            Ok(answers) => expect_all("the next call answered with OK", &answers?, |answer| {
-                answer.as_ref().err().map(said)
-            })?,
-            Err(_) => {
-                Err(Failed::new(format_args!("the next call is served within {limit:?}"), "it is not"))?
+            Ok(answers) => {
+                let what = text!("the next call answered with OK", "следующий вызов с ответом OK");
+                expect_all(what, &answers?, |answer| answer.as_ref().err().map(said))?;
             }
+            Err(_) => Err(Failed::new(
+                text!(
+                    "the next call is served within {limit:?}",
+                    "следующий вызов обслужен не позже чем через {limit:?}"
+                ),
+                text!("it is not", "не обслужен"),
+            ))?,
         }
         Ok(())
     })
@@ -172,8 +212,10 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let entries: Vec<Value> = (0..10).map(|_| entry(&mut random)).collect();
         for expected in ["stored", "duplicate"] {
             let answers = broker.post_all(&entries).await;
-            expect_all(&format!("entries with the outcome {expected}"), &answers, |(status, body)| {
-                (body["data"]["outcome"] != expected).then(|| format!("{status} {body}"))
+            let what =
+                text!("entries with the outcome {expected}", "записи, у которых `outcome` — {expected}");
+            expect_all(what, &answers, |(status, body)| {
+                (body["data"]["outcome"] != expected).then(|| Text::same(format_args!("{status} {body}")))
             })?;
         }
         Ok(())
@@ -186,10 +228,11 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         store.probe.forget();
         for _ in 0..10 {
             let answers = write_all(&client, &mut random, 50, Duration::from_secs(10)).await;
-            expect_all("calls answered with OK", &answers, |answer| answer.as_ref().err().map(said))?;
+            expect_all(ok(), &answers, |answer| answer.as_ref().err().map(said))?;
         }
-        expect_count("requests to the store", 500, store.probe.count())?;
-        expect_at_most("connections to the store for 500 calls", CONNECTIONS, store.probe.connections())?;
+        expect_count(text!("requests to the store", "запросов к хранилищу"), 500, store.probe.count())?;
+        let what = text!("connections to the store for 500 calls", "соединений с хранилищем на 500 вызовов");
+        expect_at_most(what, CONNECTIONS, store.probe.connections())?;
         Ok(())
     })
     .await
@@ -199,8 +242,12 @@ fn entry(random: &mut Random) -> Value {
     json!({ "id": random.id(), "name": random.name(), "data": random.data() })
 }
 
-fn said(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), status.message())
+fn ok() -> Text {
+    text!("calls answered with OK", "вызовы с ответом OK")
+}
+
+fn said(status: &Status) -> Text {
+    Text::same(format_args!("{:?}: {}", status.code(), status.message()))
 }
 
 /// Calls the program so many times at once.

@@ -13,6 +13,7 @@ use crate::{
     run::Run,
     talk::shortened,
     verdict::{Failed, expect_at_most},
+    words::{Text, text},
 };
 
 /// Requests per second.
@@ -200,15 +201,17 @@ async fn report(bench: &Bench<'_>, probe: &HttpProbe, load: Load) -> anyhow::Res
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if value.is_object() && lines.len() == 1 => Ok(Report(value)),
         Ok(_) | Err(_) => Err(Failed::new(
-            "one JSON object on standard output",
-            format_args!("{} lines, the last: {:?}", lines.len(), shortened(&text)),
+            text!("one JSON object on standard output", "один JSON-объект в стандартном выводе"),
+            text!("{} lines, the last: {:?}", "строк: {}, последняя: {:?}", lines.len(), shortened(&text)),
         ))?,
     }
 }
 
 impl Report {
     fn number(&self, field: &str) -> Result<f64, Failed> {
-        self.0[field].as_f64().ok_or_else(|| Failed::new(format_args!("a number as {field:?}"), &self.0))
+        self.0[field].as_f64().ok_or_else(|| {
+            Failed::new(text!("a number as {field:?}", "число в поле {field:?}"), Text::same(&self.0))
+        })
     }
 
     fn expect_near(&self, field: &str, expected: f64, tolerance: f64) -> Result<(), Failed> {
@@ -216,7 +219,8 @@ impl Report {
         if (saw - expected).abs() <= tolerance {
             return Ok(());
         }
-        Err(Failed::new(format_args!("{field}: {expected} ± {tolerance:.0}"), saw).first(&self.0))
+        let expected = Text::same(format_args!("{field}: {expected} ± {tolerance:.0}"));
+        Err(Failed::new(expected, Text::same(saw)).first(Text::same(&self.0)))
     }
 
     /// A time within 15 % or 60 ms of the truth.
@@ -225,6 +229,7 @@ impl Report {
     }
 
     fn expect_below(&self, field: &str, limit: f64) -> Result<(), Failed> {
-        expect_at_most(field, limit, self.number(field)?).map_err(|failed| failed.first(&self.0))
+        let found = expect_at_most(Text::same(field), limit, self.number(field)?);
+        found.map_err(|failed| failed.first(Text::same(&self.0)))
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     run::Run,
     talk::shortened,
     verdict::{Failed, NotTried, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How it is told where to listen.
@@ -48,14 +49,15 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut logger = Logger::start(bench, "kept").await?;
         let entries = entries(&mut bench.random(1), 200);
         let answers = logger.write(&entries, 32).await?;
-        expect_all("entries answered with 202 and `stored`", &answers, |answer| {
-            answer.is_not(202, "stored")
-        })?;
-        logger.expect_kept("could be read back immediately", &answers).await?;
+        let what = text!("entries answered with 202 and `stored`", "записи с ответом 202 и `stored`");
+        expect_all(what, &answers, |answer| answer.is_not(202, "stored"))?;
+        let when = text!("could be read back immediately", "читаются обратно сразу");
+        logger.expect_kept(when, &answers).await?;
         // That SIGTERM ends it well is property 6.
         logger.running.end().await?;
         logger.start_again().await?;
-        logger.expect_kept("could be read back after a restart", &answers).await
+        let when = text!("could be read back after a restart", "читаются обратно после перезапуска");
+        logger.expect_kept(when, &answers).await
     })
     .await?;
 
@@ -63,7 +65,11 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let logger = Logger::start(bench, "bad").await?;
         let mut random = bench.random(2);
         let good = logger.post(&random.id(), entry(&random.id(), &mut random).to_string().into_bytes()).await;
-        expect_count("status of a good entry", 202, good.status.into())?;
+        expect_count(
+            text!("status of a good entry", "статус ответа на верную запись"),
+            202,
+            good.status.into(),
+        )?;
         let bad = bad_bodies(&mut random);
         let mut answers = Vec::new();
         for (what, id, body) in bad {
@@ -71,12 +77,25 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             answers.push((what, sent, logger.post(&id, body).await, logger.get(&id).await?));
         }
         expect_all(
-            "bad bodies that are answered with 400, and not stored",
+            text!(
+                "bad bodies that are answered with 400, and not stored",
+                "негодные тела с ответом 400, и ничего не сохранено"
+            ),
             &answers,
-            |(what, sent, answer, stored)| {
-                let kept = if stored.is_some() { ", and it is stored" } else { "" };
-                (answer.status != 400 || stored.is_some())
-                    .then(|| format!("{what}, sent as {sent:?}: {}{kept}", answer.said()))
+            |(Text { en, ru }, sent, answer, stored)| {
+                let is_kept = stored.is_some();
+                let (kept, kept_ru) = if is_kept {
+                    (", and it is stored", ", и запись сохранена")
+                } else {
+                    ("", "")
+                };
+                let Text { en: said, ru: said_ru } = answer.said();
+                (answer.status != 400 || is_kept).then(|| {
+                    text!(
+                        "{en}, sent as {sent:?}: {said}{kept}",
+                        "{ru}, отправлено {sent:?}: {said_ru}{kept_ru}"
+                    )
+                })
             },
         )?;
         Ok(())
@@ -94,16 +113,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             .iter()
             .map(|entry| json!({ "id": entry["id"], "name": entry["name"], "data": random.data() }))
             .collect();
-        for when in ["before a restart", "after a restart"] {
+        for restarted in [false, true] {
+            let (when, when_ru) = if restarted { ("after", "после") } else { ("before", "до") };
             let same = logger.write(&entries, 4).await?;
-            expect_all(&format!("entries sent again {when}: 202 and `duplicate`"), &same, |answer| {
-                answer.is_not(202, "duplicate")
-            })?;
+            let what = text!(
+                "entries sent again {when} a restart: 202 and `duplicate`",
+                "те же записи ещё раз {when_ru} перезапуска: 202 и `duplicate`"
+            );
+            expect_all(what, &same, |answer| answer.is_not(202, "duplicate"))?;
             let changed = logger.write(&other, 4).await?;
-            expect_all(&format!("other content under the same id {when}: 409"), &changed, |answer| {
-                (answer.status != 409).then(|| answer.said())
-            })?;
-            if when == "before a restart" {
+            let what = text!(
+                "other content under the same id {when} a restart: 409",
+                "другое содержимое под тем же id {when_ru} перезапуска: 409"
+            );
+            expect_all(what, &changed, |answer| (answer.status != 409).then(|| answer.said()))?;
+            if !restarted {
                 logger.running.end().await?;
                 logger.start_again().await?;
             }
@@ -119,14 +143,18 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let load = logger.load(bench.random(6), 16);
         let answered = async || (load.sent().len() >= 100).then_some(());
         if eventually("100 answers", bench.patient(Duration::from_secs(10)), answered).await.is_err() {
-            Err(Failed::new("100 answers to 16 clients within 10 s", load.sent().len()))?;
+            Err(Failed::new(
+                text!("100 answers to 16 clients within 10 s", "100 ответов 16 клиентам за 10 с"),
+                Text::same(load.sent().len()),
+            ))?;
         }
         let stopped = logger.running.stop().await;
         let answers = load.stop().await;
         stopped?;
         expect_some(&answers)?;
         logger.start_again().await?;
-        logger.expect_kept("are there after SIGTERM under load", &answers).await
+        let when = text!("are there after SIGTERM under load", "на месте после SIGTERM под нагрузкой");
+        logger.expect_kept(when, &answers).await
     })
     .await?;
 
@@ -143,14 +171,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             logger.running.kill().await?;
             answers.extend(load.stop().await);
             if !power.sees() {
-                return Err(NotTried(
-                    "the shim sees no writes of this program: is it statically linked?".to_owned(),
-                )
+                return Err(NotTried(text!(
+                    "the shim sees no writes of this program: is it statically linked?",
+                    "shim не видит записей этой программы: она скомпонована статически?"
+                ))
                 .into());
             }
             power.cut()?;
             logger.start_again().await?;
-            logger.expect_kept("are there after a power cut", &answers).await?;
+            let when = text!("are there after a power cut", "на месте после отключения питания");
+            logger.expect_kept(when, &answers).await?;
         }
         Ok(())
     })
@@ -172,11 +202,15 @@ async fn killed(bench: &Bench<'_>) -> anyhow::Result<()> {
         slowest = slowest.max(begun.elapsed());
         // Now and then, and not only at the end: what is lost once may be covered up by what follows.
         if round % 10 == 0 {
-            logger.expect_kept(&format!("are there after kill {round} of {KILLS}"), &answers).await?;
+            let when =
+                text!("are there after kill {round} of {KILLS}", "на месте после kill {round} из {KILLS}");
+            logger.expect_kept(when, &answers).await?;
         }
     }
     expect_some(&answers)?;
-    expect_at_most("time until it listens again after a kill", bench.patient(BACK), slowest)?;
+    let what =
+        text!("time until it listens again after a kill", "время после kill, пока снова не слушает порт");
+    expect_at_most(what, bench.patient(BACK), slowest)?;
     Ok(())
 }
 
@@ -192,8 +226,15 @@ async fn torn(bench: &Bench<'_>) -> anyhow::Result<()> {
         let old = before.get(&path).copied();
         (size > old.unwrap_or(0)).then_some((size - old.unwrap_or(0), path, old))
     });
-    let (growth, path, old) =
-        grown.max().ok_or_else(|| Failed::new("a file in DATA_DIR that grows with an entry", "none"))?;
+    let (growth, path, old) = grown.max().ok_or_else(|| {
+        Failed::new(
+            text!(
+                "a file in DATA_DIR that grows with an entry",
+                "файл в DATA_DIR, который растёт с новой записью"
+            ),
+            text!("none", "ни одного"),
+        )
+    })?;
     // The first half of the last record once more, at the end; of a file that holds this record alone, as a new file.
     let bytes = fs::read(&path)?;
     let record = &bytes[bytes.len() - usize::try_from(growth)?..];
@@ -206,12 +247,18 @@ async fn torn(bench: &Bench<'_>) -> anyhow::Result<()> {
     };
     fs::File::options().create(true).truncate(false).write(true).open(&target)?.write_all_at(half, end)?;
     logger.start_again().await?;
-    logger.expect_kept("are there after half a record was found in the file", &answers).await?;
+    let when = text!(
+        "are there after half a record was found in the file",
+        "на месте, когда в конце файла обрывок записи"
+    );
+    logger.expect_kept(when, &answers).await?;
     answers.extend(logger.write(&entries(&mut random, 5), 1).await?);
-    expect_all("entries that are stored", &answers, |answer| answer.is_not(202, "stored"))?;
+    let what = text!("entries that are stored", "сохранённые записи");
+    expect_all(what, &answers, |answer| answer.is_not(202, "stored"))?;
     logger.running.kill().await?;
     logger.start_again().await?;
-    logger.expect_kept("are there after the next restart", &answers).await
+    let when = text!("are there after the next restart", "на месте после следующего перезапуска");
+    logger.expect_kept(when, &answers).await
 }
 
 fn extension(path: &Path) -> String {
@@ -236,12 +283,15 @@ fn expect_some(answers: &[Answer]) -> Result<(), Failed> {
     if answers.iter().any(|answer| answer.status == 202) {
         Ok(())
     } else {
-        Err(Failed::new("entries answered with 202 under load", "none"))
+        Err(Failed::new(
+            text!("entries answered with 202 under load", "записи с ответом 202 под нагрузкой"),
+            text!("none", "ни одной"),
+        ))
     }
 }
 
 /// Twelve bodies that are no entry, each with the id that would be looked for.
-fn bad_bodies(random: &mut Random) -> Vec<(&'static str, Uuid, Vec<u8>)> {
+fn bad_bodies(random: &mut Random) -> Vec<(Text, Uuid, Vec<u8>)> {
     let long = "n".repeat(257);
     let mut body = |what, make: &dyn Fn(&Uuid) -> Vec<u8>| {
         let id = random.id();
@@ -249,17 +299,29 @@ fn bad_bodies(random: &mut Random) -> Vec<(&'static str, Uuid, Vec<u8>)> {
     };
     let text = |value: Value| value.to_string().into_bytes();
     vec![
-        body("an empty body", &|_| Vec::new()),
-        body("no JSON", &|_| b"hello".to_vec()),
-        body("half an object", &|id| format!("{{\"id\":\"{id}\",\"name\":\"a\",\"da").into_bytes()),
-        body("a list", &|_| b"[]".to_vec()),
-        body("a string", &|_| b"\"name\"".to_vec()),
-        body("null", &|_| b"null".to_vec()),
-        body("no name", &|id| text(json!({ "id": id, "data": "x" }))),
-        body("an empty name", &|id| text(json!({ "id": id, "name": "", "data": "x" }))),
-        body("a name that is a number", &|id| text(json!({ "id": id, "name": 5, "data": "x" }))),
-        body("a name of 257 bytes", &|id| text(json!({ "id": id, "name": long, "data": "x" }))),
-        body("an id that is no UUID", &|_| text(json!({ "id": "seven", "name": "a", "data": "x" }))),
-        body("an unknown level", &|id| text(json!({ "id": id, "name": "a", "data": "x", "level": "loud" }))),
+        body(text!("an empty body", "пустое тело"), &|_| Vec::new()),
+        body(text!("no JSON", "не JSON"), &|_| b"hello".to_vec()),
+        body(text!("half an object", "половина объекта"), &|id| {
+            format!("{{\"id\":\"{id}\",\"name\":\"a\",\"da").into_bytes()
+        }),
+        body(text!("a list", "список"), &|_| b"[]".to_vec()),
+        body(text!("a string", "строка"), &|_| b"\"name\"".to_vec()),
+        body(Text::same("null"), &|_| b"null".to_vec()),
+        body(text!("no name", "без имени"), &|id| text(json!({ "id": id, "data": "x" }))),
+        body(text!("an empty name", "пустое имя"), &|id| {
+            text(json!({ "id": id, "name": "", "data": "x" }))
+        }),
+        body(text!("a name that is a number", "имя — число"), &|id| {
+            text(json!({ "id": id, "name": 5, "data": "x" }))
+        }),
+        body(text!("a name of 257 bytes", "имя в 257 байт"), &|id| {
+            text(json!({ "id": id, "name": long, "data": "x" }))
+        }),
+        body(text!("an id that is no UUID", "id — не UUID"), &|_| {
+            text(json!({ "id": "seven", "name": "a", "data": "x" }))
+        }),
+        body(text!("an unknown level", "неизвестный уровень"), &|id| {
+            text(json!({ "id": id, "name": "a", "data": "x", "level": "loud" }))
+        }),
     ]
 }

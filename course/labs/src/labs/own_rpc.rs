@@ -15,6 +15,7 @@ use crate::{
     run::Run,
     talk::Answers,
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How long calls are awaited that the program must have sent.
@@ -80,15 +81,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         });
         let at_once = at_once.max().unwrap_or_default();
         if at_once < 48 {
-            Err(Failed::new("at least 48 of 64 calls in flight at the same time", at_once))?;
+            Err(Failed::new(
+                text!(
+                    "at least 48 of 64 calls in flight at the same time",
+                    "хотя бы 48 вызовов из 64 в пути одновременно"
+                ),
+                Text::same(at_once),
+            ))?;
         }
         let span = arrived.iter().max().zip(arrived.iter().min()).map(|(last, first)| *last - *first);
         expect_at_most(
-            "time between the first call and the last",
+            text!("time between the first call and the last", "время между первым вызовом и последним"),
             bench.patient(Duration::from_millis(1_300)),
             span.unwrap_or_default(),
         )?;
-        expect_count("connections", 1, usize::try_from(probe.accepted() - before)?)?;
+        expect_count(text!("connections", "соединений"), 1, usize::try_from(probe.accepted() - before)?)?;
         Ok(())
     })
     .await?;
@@ -118,12 +125,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let in_flight = lines(&mut random, 1..=10, LONG_MS);
         program.tell(&in_flight, within).await?;
         let calls = probe.calls(10, ARRIVE).await;
-        expect_count("calls that were sent", 10, calls.len())?;
+        expect_count(text!("calls that were sent", "отправленных вызовов"), 10, calls.len())?;
         // The port is closed first: whoever reconnects at once is refused.
         drop(std::mem::replace(&mut probe, FrameProbe::open()?));
         let answers =
             program.listen(bench.patient(Duration::from_secs(2)), |answers| answers.len() == 10).await?;
-        expect_words("calls in flight when the connection was cut", &in_flight, &answers, &["unknown"])?;
+        let which = text!(
+            "calls in flight when the connection was cut",
+            "вызовы, бывшие в пути, когда соединение оборвалось"
+        );
+        expect_words(which, &in_flight, &answers, &["unknown"])?;
         let down = lines(&mut random, 11..=15, 3_000);
         program.tell(&down, within).await?;
         let mut answers = program.listen(Duration::from_millis(500), |answers| answers.len() == 5).await?;
@@ -146,11 +157,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             eventually_answered(&mut program, &after, bench.patient(Duration::from_secs(2))).await
         };
         alongside(serve, rest).await?;
-        expect_words("calls while the server was down", &down, &answers, &["not_sent", "result"])?;
-        expect_all("calls said to be not sent that never arrived", &down, |line| {
+        let which = text!("calls while the server was down", "вызовы, пока сервер был недоступен");
+        expect_words(which, &down, &answers, &["not_sent", "result"])?;
+        let what = text!(
+            "calls said to be not sent that never arrived",
+            "вызовы с ответом `not_sent`, которые так и не пришли"
+        );
+        expect_all(what, &down, |line| {
             let not_sent = answers.get(&n(line)).is_some_and(|answer| answer.value.get("not_sent").is_some());
             (not_sent && reached.contains(&line["params"]["name"].to_string()))
-                .then(|| format!("line {} arrived", line["n"]))
+                .then(|| text!("line {} arrived", "строка {} пришла", line["n"]))
         })?;
         Ok(())
     })
@@ -170,7 +186,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         };
         let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(5)))).await?;
         expect_results(&lines, &answers)?;
-        expect_at_most("calls in flight", IN_FLIGHT, most)?;
+        expect_at_most(text!("calls in flight", "вызовов в пути"), IN_FLIGHT, most)?;
         program.finish(within).await?;
         Ok(())
     })
@@ -182,7 +198,8 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let first = lines(&mut random, 1..=1, LONG_MS);
         program.tell(&first, within).await?;
         let calls = probe.calls(1, ARRIVE).await;
-        let call = calls.first().ok_or_else(|| Failed::new("a call", "none"))?;
+        let call =
+            calls.first().ok_or_else(|| Failed::new(text!("a call", "вызов"), text!("none", "ни одного")))?;
         let (memory_kib, closed) = (program.memory_kib()?, probe.closed());
         let mut announced = (1_u32 << 30).to_be_bytes().to_vec();
         announced.resize(1024 * 1024, b' ');
@@ -191,13 +208,20 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let gone =
             eventually("the connection is closed", limit, async || (probe.closed() > closed).then_some(()));
         if gone.await.is_err() {
-            Err(Failed::new(format_args!("the connection is closed within {limit:?}"), "it is open"))?;
+            Err(Failed::new(
+                text!(
+                    "the connection is closed within {limit:?}",
+                    "соединение закрыто не позже чем через {limit:?}"
+                ),
+                text!("it is open", "оно открыто"),
+            ))?;
         }
         let answers =
             program.listen(bench.patient(Duration::from_secs(2)), |answers| !answers.is_empty()).await?;
-        expect_words("the call on that connection", &first, &answers, &["unknown"])?;
+        let which = text!("the call on that connection", "вызов по этому соединению");
+        expect_words(which, &first, &answers, &["unknown"])?;
         let grown = program.peak_memory_kib().saturating_sub(memory_kib) / 1024;
-        expect_at_most("MiB of memory more", 64, grown)?;
+        expect_at_most(text!("MiB of memory more", "прирост памяти, МиБ"), 64, grown)?;
         let next = lines(&mut random, 2..=2, LONG_MS);
         let serve = async {
             while let Some(call) = probe.next().await {
@@ -234,16 +258,19 @@ async fn late(bench: &Bench<'_>, probe: &mut FrameProbe) -> anyhow::Result<()> {
     };
     let asked = program.ask(&lines, bench.patient(Duration::from_secs(2)));
     let answers = alongside(serve, asked).await?;
-    expect_count("calls that were left unanswered", 5, held.len())?;
+    let what = text!("calls that were left unanswered", "вызовов, оставленных без ответа");
+    expect_count(what, 5, held.len())?;
     let (quiet, loud): (Vec<Value>, Vec<Value>) =
         lines.iter().cloned().partition(|line| silent.contains(&n(line)));
-    expect_words("calls without an answer", &quiet, &answers, &["unknown"])?;
+    expect_words(text!("calls without an answer", "вызовы без ответа"), &quiet, &answers, &["unknown"])?;
     expect_results(&loud, &answers)?;
     let limit = bench.patient(Duration::from_secs(1));
-    expect_all("calls given up between 0.3 and 1.0 s", &quiet, |line| {
-        let after = answers[&n(line)].after;
+    let what =
+        text!("calls given up between 0.3 and 1.0 s", "вызовы, ожидание которых прекращено через 0,3–1,0 с");
+    expect_all(what, &quiet, |line| {
+        let (n, after) = (n(line), answers[&n(line)].after);
         (after < Duration::from_millis(295) || after > limit)
-            .then(|| format!("line {} after {after:?}", line["n"]))
+            .then(|| text!("line {n} after {after:?}", "строка {n} через {after:?}"))
     })?;
     // New calls are in flight when the late answers come.
     let next = self::lines(&mut random, 21..=30, LONG_MS);
@@ -282,25 +309,29 @@ async fn alongside<T>(
 
 /// Expects its own result for each line.
 fn expect_results(lines: &[Value], answers: &Answers) -> Result<(), Failed> {
-    expect_all("lines with their own `result`", lines, |line| {
-        let expected = result_of(&line["params"]);
-        let Some(answer) = answers.get(&n(line)) else {
-            return Some(format!("line {}: no answer", line["n"]));
-        };
-        (answer.value["result"] != expected)
-            .then(|| format!("line {}: {} instead of {expected}", line["n"], answer.value))
+    let what = text!("lines with their own `result`", "строки со своим `result`");
+    expect_all(what, lines, |line| {
+        let (n, expected) = (n(line), result_of(&line["params"]));
+        let Some(answer) = answers.get(&n) else { return Some(no_answer(n)) };
+        let said = &answer.value;
+        (said["result"] != expected)
+            .then(|| text!("line {n}: {said} instead of {expected}", "строка {n}: {said} вместо {expected}"))
     })
 }
 
 /// Expects one of these words for each line.
-fn expect_words(which: &str, lines: &[Value], answers: &Answers, words: &[&str]) -> Result<(), Failed> {
-    expect_all(&format!("{which}, answered with {}", words.join(" or ")), lines, |line| {
-        let Some(answer) = answers.get(&n(line)) else {
-            return Some(format!("line {}: no answer", line["n"]));
-        };
+fn expect_words(which: Text, lines: &[Value], answers: &Answers, words: &[&str]) -> Result<(), Failed> {
+    let Text { en, ru } = which;
+    let (any, any_ru) = (words.join(" or "), words.join(" или "));
+    expect_all(text!("{en}, answered with {any}", "{ru}, с ответом {any_ru}"), lines, |line| {
+        let Some(answer) = answers.get(&n(line)) else { return Some(no_answer(n(line))) };
         let fits = words.iter().any(|word| answer.value.get(*word).is_some());
-        (!fits).then(|| answer.value.to_string())
+        (!fits).then(|| Text::same(&answer.value))
     })
+}
+
+fn no_answer(n: u64) -> Text {
+    text!("line {n}: no answer", "строка {n}: нет ответа")
 }
 
 /// Sends calls to a server that is up again, one by one, until one is done: the first may meet a connection that is
@@ -318,5 +349,11 @@ async fn eventually_answered(
         }
         anyhow::ensure!(begun.elapsed() < within * 2, "the calls took too long");
     }
-    Err(Failed::new("one of 5 calls is done once the server is up again", "none"))?
+    Err(Failed::new(
+        text!(
+            "one of 5 calls is done once the server is up again",
+            "хотя бы один вызов из 5 выполнен, когда сервер снова доступен"
+        ),
+        text!("none", "ни одного"),
+    ))?
 }

@@ -16,6 +16,7 @@ use crate::{
     run::Run,
     talk::Answers,
     verdict::{Failed, expect_all, expect_count},
+    words::{Text, text},
 };
 
 /// The check.
@@ -80,11 +81,14 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             .collect();
         let queued = meanwhile.iter().filter(|line| answers[&n(line)].text("outcome") == "queued");
         expect_all(
-            "messages said to be queued that are in the queue",
+            text!(
+                "messages said to be queued that are in the queue",
+                "сообщения с ответом `queued`, которые есть в очереди"
+            ),
             before.iter().chain(queued).chain(&after),
             |line| {
                 let id = line["id"].as_str().unwrap_or_default();
-                (!there.contains(id)).then(|| format!("line {} is lost", line["n"]))
+                (!there.contains(id)).then(|| text!("line {} is lost", "строка {} потеряна", line["n"]))
             },
         )?;
         Ok(())
@@ -113,24 +117,30 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             (taken.len() >= lines.len()).then_some(())
         };
         let _ = eventually("all are there", Duration::from_secs(3), all).await;
-        expect_count("messages in logs.entries", lines.len(), taken.len())?;
-        expect_all("messages as they should be", lines.iter().zip(&taken), |(line, message)| {
+        expect_count(
+            text!("messages in logs.entries", "сообщений в logs.entries"),
+            lines.len(),
+            taken.len(),
+        )?;
+        let what = text!("messages as they should be", "сообщения, у которых всё верно");
+        expect_all(what, lines.iter().zip(&taken), |(line, message)| {
             let body: Value = serde_json::from_slice(&message.data).unwrap_or_default();
             let level = line["level"].as_str().unwrap_or_default();
             let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
             let (mode, key) = (message.properties.delivery_mode(), message.routing_key.as_str());
-            let wrong = if *mode != Some(2) {
-                format!("delivery_mode {mode:?}")
+            let Text { en, ru } = if *mode != Some(2) {
+                Text::same(format_args!("delivery_mode {mode:?}"))
             } else if id.as_deref() != line["id"].as_str() {
-                format!("message_id {id:?}")
+                Text::same(format_args!("message_id {id:?}"))
             } else if key != format!("log.{}", level.to_uppercase()) {
-                format!("routing key {key}")
+                text!("routing key {key}", "ключ маршрутизации {key}")
             } else if ["name", "data"].iter().any(|field| body[*field] != line[*field]) {
-                format!("body {body}")
+                text!("body {body}", "тело {body}")
             } else {
                 return None;
             };
-            Some(format!("line {}: {wrong}", line["n"]))
+            let n = &line["n"];
+            Some(text!("line {n}: {en}", "строка {n}: {ru}"))
         })?;
         Ok(())
     })
@@ -148,9 +158,13 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
         let early = program.listen(Duration::from_secs(1), |_| false).await;
         relay.admit();
         let sent = relay.passed(Direction::ToServer) - before;
-        expect_count("answers while RabbitMQ's are held back", 0, early?.len())?;
+        let what = text!("answers while RabbitMQ's are held back", "ответов, пока ответы RabbitMQ задержаны");
+        expect_count(what, 0, early?.len())?;
         if sent == 0 {
-            Err(Failed::new("a message on its way to RabbitMQ", "no bytes"))?;
+            Err(Failed::new(
+                text!("a message on its way to RabbitMQ", "сообщение отправлено в RabbitMQ"),
+                text!("no bytes", "ни одного байта"),
+            ))?;
         }
         let answers = program.listen(within, |answers| answers.len() == held.len()).await?;
         expect_outcomes(&held, &answers, &["queued"])?;
@@ -191,11 +205,15 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             .filter_map(|line| line["id"].as_str())
             .collect();
         let taken = amqp.take(SMALL_QUEUE, 100).await?;
-        expect_count("messages in the queue of 10", 10, taken.len())?;
-        expect_count("lines that are `queued`", 10, queued.len())?;
-        expect_all("messages in the queue that are said to be queued", &taken, |message| {
+        expect_count(text!("messages in the queue of 10", "сообщений в очереди на 10"), 10, taken.len())?;
+        expect_count(text!("lines that are `queued`", "строк с `queued`"), 10, queued.len())?;
+        let what = text!(
+            "messages in the queue that are said to be queued",
+            "сообщения в очереди, на которые дан ответ `queued`"
+        );
+        expect_all(what, &taken, |message| {
             let id = message.properties.message_id().as_ref().map_or("", |id| id.as_str());
-            (!queued.contains(id)).then(|| format!("message {id:?}"))
+            (!queued.contains(id)).then(|| text!("message {id:?}", "сообщение {id:?}"))
         })?;
         Ok(())
     })
@@ -247,9 +265,10 @@ async fn against_services(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             Ok(rows) => rows,
             Err(_) => client.all_stored().await?,
         };
-        expect_count("rows at the logger", ids.len(), rows.len())?;
-        expect_all("rows under the ids that were given", &rows, |row| {
-            (!ids.contains(&row.id.to_string())).then(|| format!("id {}", row.id))
+        expect_count(text!("rows at the logger", "записей в logger"), ids.len(), rows.len())?;
+        let what = text!("rows under the ids that were given", "записи под заданными id");
+        expect_all(what, &rows, |row| {
+            (!ids.contains(&row.id.to_string())).then(|| Text::same(format_args!("id {}", row.id)))
         })?;
         anyhow::ensure!(
             rows.iter().any(|row| row.attempts > 1),
@@ -273,11 +292,14 @@ fn lines(random: &mut Random, numbers: std::ops::RangeInclusive<u64>) -> Vec<Val
 }
 
 fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
-    expect_all(&format!("lines with the outcome {}", expected.join(" or ")), lines, |line| {
-        let Some(answer) = answers.get(&n(line)) else {
-            return Some(format!("line {}: no answer", line["n"]));
+    let (en, ru) = (expected.join(" or "), expected.join(" или "));
+    let what = text!("lines with the outcome {en}", "строки, у которых `outcome` — {ru}");
+    expect_all(what, lines, |line| {
+        let n = &line["n"];
+        let Some(answer) = answers.get(&n.as_u64().unwrap_or_default()) else {
+            return Some(text!("line {n}: no answer", "строка {n}: нет ответа"));
         };
         let said = answer.text("outcome");
-        (!expected.contains(&said)).then(|| format!("line {}: {said:?}", line["n"]))
+        (!expected.contains(&said)).then(|| text!("line {n}: {said:?}", "строка {n}: {said:?}"))
     })
 }

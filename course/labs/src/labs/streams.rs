@@ -17,6 +17,7 @@ use crate::{
     program::Running,
     run::Run,
     verdict::{Failed, expect_all, expect_at_most, expect_count},
+    words::{Text, text},
 };
 
 /// How long a mirror may take to catch up.
@@ -65,7 +66,10 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         late.sort_unstable();
         let p95 = Duration::from_micros(late[late.len() * 95 / 100].max(0).unsigned_abs());
         expect_at_most(
-            "p95 from the source's store to the target's",
+            text!(
+                "p95 from the source's store to the target's",
+                "p95 от записи в источник до записи в приёмник"
+            ),
             bench.patient(Duration::from_millis(500)),
             p95,
         )?;
@@ -82,14 +86,21 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             let at_work = async || (pair.position().await? >= goal).then_some(());
             let worked = eventually("the mirror works", CATCHES_UP, at_work).await;
             mirror.still_runs()?;
-            worked.map_err(|_| Failed::new(format_args!("{goal} rows in the target"), "fewer"))?;
+            worked.map_err(|_| {
+                Failed::new(
+                    text!("{goal} rows in the target", "записей в приёмнике: {goal}"),
+                    text!("fewer", "меньше"),
+                )
+            })?;
             mirror.kill().await?;
         }
         let _mirror = pair.mirror()?;
         pair.expect_same(4_000).await?;
         let (_, target) = pair.rows().await?;
         let again: u32 = target.iter().map(|row| row.attempts - 1).sum();
-        expect_at_most("entries sent again after five kills", 5 * AGAIN, again as usize)?;
+        let what =
+            text!("entries sent again after five kills", "записей, отправленных повторно после пяти kill");
+        expect_at_most(what, 5 * AGAIN, again as usize)?;
         Ok(())
     })
     .await?;
@@ -136,8 +147,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let grown = mirror.peak_memory_kib().saturating_sub(memory_kib);
         pair.to.admit();
         anyhow::ensure!(taken > 0, "nothing was taken from the source: the fault met nothing");
-        expect_at_most("bytes taken from the source in 5 s", TAKEN, taken)?;
-        expect_at_most("KiB of memory more", GROWTH_KIB, grown)?;
+        let what = text!("bytes taken from the source in 5 s", "байт, взятых из источника за 5 с");
+        expect_at_most(what, TAKEN, taken)?;
+        expect_at_most(text!("KiB of memory more", "прирост памяти, КиБ"), GROWTH_KIB, grown)?;
         pair.expect_same(257).await
     })
     .await
@@ -171,15 +183,19 @@ async fn load(bench: &Bench<'_>) -> anyhow::Result<()> {
         Ok(()) = eventually("more than one call", CATCHES_UP, many) => Vec::new(),
     };
     if counter.calls() != 1 {
-        Err(Failed::new("one call for 5,000 lines", format_args!("{} of them at least", counter.calls())))?;
+        Err(Failed::new(
+            text!("one call for 5,000 lines", "один вызов на 5000 строк"),
+            text!("{} of them at least", "не меньше {}", counter.calls()),
+        ))?;
     }
     let text = summary.last().map(|line| line.text.clone()).unwrap_or_default();
     let summary: Value = serde_json::from_str(&text).unwrap_or_default();
     let expected = json!({ "stored": 4_998, "refused": bad });
     if summary["stored"] != expected["stored"] || summary["refused"] != expected["refused"] {
-        Err(Failed::new(expected, text))?;
+        Err(Failed::new(Text::same(expected), Text::same(text)))?;
     }
-    expect_count("rows in the store", 4_998, services.logger_client().all_stored().await?.len())?;
+    let stored = services.logger_client().all_stored().await?.len();
+    expect_count(text!("rows in the store", "записей в хранилище"), 4_998, stored)?;
     Ok(())
 }
 
@@ -263,17 +279,30 @@ impl<'a, 'b> Pair<'a, 'b> {
         let (source, target) = self.rows().await?;
         anyhow::ensure!(source.len() == count, "the source holds {} entries, not {count}", source.len());
         let ids: HashSet<Uuid> = target.iter().map(|row| row.id).collect();
-        expect_all("entries of the source that are in the target", &source, |row| {
-            (!ids.contains(&row.id)).then(|| format!("id {} is not there", row.id))
+        let what = text!(
+            "entries of the source that are in the target",
+            "записи источника, которые есть в приёмнике"
+        );
+        expect_all(what, &source, |row| {
+            (!ids.contains(&row.id)).then(|| text!("id {} is not there", "нет id {}", row.id))
         })?;
-        expect_count("rows in the target", count, target.len())?;
+        expect_count(text!("rows in the target", "записей в приёмнике"), count, target.len())?;
         expect_all(
-            "rows that are the same, in the same order",
+            text!("rows that are the same, in the same order", "одинаковые записи в том же порядке"),
             source.iter().zip(&target),
             |(one, other)| {
                 let same = (one.id, &one.name, &one.data, one.level)
                     == (other.id, &other.name, &other.data, other.level);
-                (!same).then(|| format!("{} of {}, and {} of {}", one.id, one.name, other.id, other.name))
+                (!same).then(|| {
+                    text!(
+                        "{} of {}, and {} of {}",
+                        "{} ({}) и {} ({})",
+                        one.id,
+                        one.name,
+                        other.id,
+                        other.name
+                    )
+                })
             },
         )?;
         Ok(())

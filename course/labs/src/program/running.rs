@@ -25,7 +25,10 @@ use tokio::{
 };
 
 use super::{Program, Signs};
-use crate::verdict::{Failed, Unusable};
+use crate::{
+    verdict::{Failed, Unusable},
+    words::{Text, text},
+};
 
 /// How long a program may take to end after SIGTERM.
 const ENDS: Duration = Duration::from_secs(5);
@@ -144,11 +147,11 @@ impl Running {
     /// That it has ended before it did anything.
     pub(crate) fn unusable(&self, status: ExitStatus) -> Unusable {
         let words = self.last_words().map_or_else(String::new, |words| format!(": {words}"));
-        let how = ended_how(status);
-        Unusable::new(
-            format_args!("it ended before it did anything ({how}){words}"),
-            format_args!("она завершилась, ничего не сделав ({how}){words}"),
-        )
+        let Text { en, ru } = ended_how(status);
+        Unusable(text!(
+            "it ended before it did anything ({en}){words}",
+            "она завершилась, ничего не сделав ({ru}){words}"
+        ))
     }
 
     /// That it has ended, as a failure.
@@ -156,14 +159,18 @@ impl Running {
         self.program.signs().ended();
         if self.peak_kib.load(Ordering::Relaxed) > MEMORY_KIB {
             let limit = MEMORY_KIB / 1024;
-            return Failed::new(format_args!("at most {limit} MiB of memory"), "more: it was killed")
-                .in_russian(format_args!("не больше {limit} МиБ памяти"), "больше: программа убита");
+            return Failed::new(
+                text!("at most {limit} MiB of memory", "не больше {limit} МиБ памяти"),
+                text!("more: it was killed", "больше: программа убита"),
+            );
         }
-        let how = ended_how(status);
-        let failed = Failed::new("the program keeps running", format_args!("it ended: {how}"))
-            .in_russian("программа продолжает работать", format_args!("завершилась: {how}"));
+        let Text { en, ru } = ended_how(status);
+        let failed = Failed::new(
+            text!("the program keeps running", "программа продолжает работать"),
+            text!("it ended: {en}", "завершилась: {ru}"),
+        );
         match self.last_words() {
-            Some(words) => failed.first(words),
+            Some(words) => failed.first(Text::same(words)),
             None => failed,
         }
     }
@@ -188,15 +195,15 @@ impl Running {
     /// # Errors
     /// [`Failed`] if it does not.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let expected = format!("exit status 0 within {} s of SIGTERM", ENDS.as_secs());
-        let in_russian = format!("код 0 не позже чем через {} с после SIGTERM", ENDS.as_secs());
+        let expected = text!(
+            "exit status 0 within {} s of SIGTERM",
+            "код 0 не позже чем через {} с после SIGTERM",
+            ENDS.as_secs()
+        );
         match self.terminated().await? {
             Some(status) if status.success() => Ok(()),
-            Some(status) => {
-                let how = ended_how(status);
-                Err(Failed::new(expected, &how).in_russian(in_russian, how))?
-            }
-            None => Err(Failed::new(expected, "it still runs").in_russian(in_russian, "ещё работает"))?,
+            Some(status) => Err(Failed::new(expected, ended_how(status)))?,
+            None => Err(Failed::new(expected, text!("it still runs", "ещё работает")))?,
         }
     }
 
@@ -244,11 +251,11 @@ impl Running {
 }
 
 /// How a process ended, in words.
-pub fn ended_how(status: ExitStatus) -> String {
+pub fn ended_how(status: ExitStatus) -> Text {
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("it died of signal {signal}"),
-        (None, None) => status.to_string(),
+        (Some(code), _) => text!("exit status {code}", "код завершения {code}"),
+        (None, Some(signal)) => text!("it died of signal {signal}", "убита сигналом {signal}"),
+        (None, None) => Text::same(status),
     }
 }
 

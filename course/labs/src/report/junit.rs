@@ -38,15 +38,14 @@ fn status(finding: &Finding) -> TestCaseStatus {
         }
         status
     };
+    let message = || finding.message.as_ref().map(|message| message.en.clone());
     match finding.status {
         Status::Pass => TestCaseStatus::success(),
         Status::Fail => {
             let failed = finding.failed.as_ref().map(ToString::to_string);
             because(TestCaseStatus::non_success(NonSuccessKind::Failure), failed)
         }
-        Status::Unknown => {
-            because(TestCaseStatus::non_success(NonSuccessKind::Error), finding.message.clone())
-        }
-        Status::NotTried => because(TestCaseStatus::skipped(), finding.message.clone()),
+        Status::Unknown => because(TestCaseStatus::non_success(NonSuccessKind::Error), message()),
+        Status::NotTried => because(TestCaseStatus::skipped(), message()),
     }
 }

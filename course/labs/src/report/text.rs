@@ -49,18 +49,17 @@ impl Text {
         put(format_args!("  {sign} {} {title}    {:.1} {unit}", finding.id, finding.took.as_secs_f64()));
         let row = |name: &str, text: &dyn Display| put(format_args!("      {name:<9} {text}"));
         if let Some(failed) = &finding.failed {
-            let (expected, saw) = failed.of(locale);
-            row(say(locale, "expected", "ожидалось"), &expected);
-            row(say(locale, "saw", "получено"), &saw);
+            row(say(locale, "expected", "ожидалось"), &failed.expected.of(locale));
+            row(say(locale, "saw", "получено"), &failed.saw.of(locale));
             if let Some(first) = &failed.first {
-                row(say(locale, "first", "например"), first);
+                row(say(locale, "first", "например"), &first.of(locale));
             }
             if let Some(guess) = &failed.guess {
                 row(say(locale, "perhaps", "возможно"), &guess.of(locale));
             }
         }
         if let Some(message) = &finding.message {
-            row(say(locale, "because", "почему"), message);
+            row(say(locale, "because", "почему"), &message.of(locale));
         }
     }
 

@@ -84,8 +84,8 @@ fn wrong(expect: &Expect, outcome: &Outcome) -> Option<String> {
             outcome.findings.iter().find(|finding| matches!(finding.status, Status::Fail | Status::Unknown));
         let message = outcome.message.iter().cloned();
         let said = first.into_iter().map(|finding| {
-            let why = finding.failed.as_ref().map(ToString::to_string).or_else(|| finding.message.clone());
-            format!("{} at property {}: {}", finding.status.as_str(), finding.id, why.unwrap_or_default())
+            let why = finding.why().unwrap_or_default();
+            format!("{} at property {}: {why}", finding.status.as_str(), finding.id)
         });
         let said: Vec<String> = said.chain(message).collect();
         if said.is_empty() { outcome.status.as_str().to_owned() } else { said.join("; ") }

@@ -46,9 +46,7 @@ impl<Io> Metered<Io> {
                 self.length_read += 1;
                 if self.length_read == LENGTH_BYTES {
                     self.length_read = 0;
-                    if netrpc::begins_with(self.length) {
-                        warn_of_netrpc();
-                    }
+                    warn_of_others(self.length);
                     self.to_come = usize::try_from(u32::from_be_bytes(self.length)).unwrap_or(usize::MAX);
                     if self.to_come == 0 {
                         self.deadline = None;
@@ -69,11 +67,21 @@ impl<Io> Metered<Io> {
     }
 }
 
-/// Says once where such a client belongs. As a frame it is far too long, which ends its connection.
-fn warn_of_netrpc() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        tracing::warn!("a client speaks Go's net/rpc to the port of tarpc: send it to LOGGER_NETRPC_LISTEN");
+/// Says once where a client belongs that begins with what no frame does. As one it is far too long, which ends its
+/// connection.
+fn warn_of_others(begin: [u8; LENGTH_BYTES]) {
+    static HTTP: Once = Once::new();
+    static GRPC: Once = Once::new();
+    static NETRPC: Once = Once::new();
+    let (once, spoken, setting) = match &begin {
+        b"POST" | b"GET " => (&HTTP, "HTTP", "LOGGER_HTTP_LISTEN"),
+        // HTTP/2's preface.
+        b"PRI " => (&GRPC, "gRPC", "LOGGER_GRPC_LISTEN"),
+        _ if netrpc::begins_with(begin) => (&NETRPC, "Go's net/rpc", "LOGGER_NETRPC_LISTEN"),
+        _ => return,
+    };
+    once.call_once(|| {
+        tracing::warn!("a client speaks {spoken} to the port of tarpc: send it to {setting}");
     });
 }
 

@@ -9,6 +9,8 @@ use super::{Figures, Language};
 pub struct Claim {
     /// Its number, the same for good; those that are opinion or history have the others.
     pub id: u8,
+    /// What it is about, in a few words of English and of Russian.
+    pub topic: (&'static str, &'static str),
     /// Its words, of which `…` leaves out some; two sentences where the lectures contradict each other.
     pub quotes: &'static [(Lecture, &'static str)],
     /// The same in English.

@@ -45,7 +45,7 @@ pub fn write(record: &Record, directory: &Path) -> anyhow::Result<()> {
 pub fn render(record: &Record, language: Language) -> String {
     let [(_, _, english), (_, _, russian)] = TEMPLATES;
     let mut page = language.pick(english, russian).to_owned();
-    let of = |verdict| numbers(record, verdict, language);
+    let of = |verdict| topics(record, verdict, language);
     let parts = [
         ("{circumstances}", filled(&circumstances(record, language))),
         ("{supported}", of(Verdict::Supported)),
@@ -62,14 +62,17 @@ pub fn render(record: &Record, language: Language) -> String {
     page
 }
 
-/// The claims of a verdict, as links to their sections.
-fn numbers(record: &Record, verdict: Verdict, language: Language) -> String {
-    let ids = record.claims.iter().filter(|judged| judged.verdict == verdict).map(|judged| judged.id);
-    let links: Vec<String> = ids.map(|id| format!("[{id}](#{}-{id})", word(language))).collect();
+/// The claims of a verdict: links to their sections, and what each is about.
+fn topics(record: &Record, verdict: Verdict, language: Language) -> String {
+    let claims = judged(record).filter(|(_, judged)| *judged == verdict).map(|(claim, _)| claim);
+    let links = claims.map(|Claim { id, topic, .. }| {
+        format!("[{id}](#{}-{id}) {}", word(language), language.pick(topic.0, topic.1))
+    });
+    let links: Vec<String> = links.collect();
     let links = if links.is_empty() {
         language.pick("none", "таких нет").to_owned()
     } else {
-        links.join(", ")
+        links.join("; ")
     };
     // Within an item of a list, whose lines the template indents.
     lines(&links, COLUMNS - 2).join("\n  ")

@@ -20,6 +20,7 @@ use crate::{
     probe::{Amqp, HttpProbe, Reply, Seen},
     program::Running,
     verdict::Failed,
+    words::{Text, text},
 };
 
 /// What stands between the listener and the logger.
@@ -129,7 +130,13 @@ impl Stand<'_, '_> {
         let ready = eventually("it consumes", self.bench.patient(CONSUMES), consumes).await;
         running.still_starts()?;
         if ready.is_err() {
-            Err(Failed::new(format_args!("a consumer of logs.entries within {CONSUMES:?}"), "none"))?;
+            Err(Failed::new(
+                text!(
+                    "a consumer of logs.entries within {CONSUMES:?}",
+                    "потребитель logs.entries не позже чем через {CONSUMES:?}"
+                ),
+                text!("none", "ни одного"),
+            ))?;
         }
         self.bench.program.signs().worked();
         Ok(running)
@@ -169,11 +176,16 @@ impl Stand<'_, '_> {
         let lost =
             entries.iter().find(|entry| !rows.iter().any(|row| entry["id"] == row.id.to_string().as_str()));
         let failed = Failed::new(
-            format_args!("{} rows, and no pause of {} s before", entries.len(), within.as_secs()),
-            rows.len(),
+            text!(
+                "{} rows, and no pause of {} s before",
+                "записей: {}, и без пауз по {} с",
+                entries.len(),
+                within.as_secs()
+            ),
+            Text::same(rows.len()),
         );
         Err(match lost {
-            Some(lost) => failed.first(format_args!("id {} is not there", lost["id"])),
+            Some(lost) => failed.first(text!("id {} is not there", "нет id {}", lost["id"])),
             None => failed,
         })?
     }
@@ -183,7 +195,11 @@ impl Stand<'_, '_> {
     pub(super) async fn expect_empty(&self) -> anyhow::Result<()> {
         let empty = async || (self.amqp.depths().await.ok()?.queue == 0).then_some(());
         if eventually("the queue is empty", self.bench.patient(STORED), empty).await.is_err() {
-            Err(Failed::new("an empty queue", format_args!("{} messages", self.amqp.depths().await?.queue)))?;
+            let left = self.amqp.depths().await?.queue;
+            Err(Failed::new(
+                text!("an empty queue", "пустая очередь"),
+                text!("{left} messages", "сообщений: {left}"),
+            ))?;
         }
         Ok(())
     }

@@ -1,10 +1,15 @@
 //! Requests, each in a trace of its own.
 
+use std::fmt::Display;
+
 use rand::RngExt;
 use serde_json::Value;
 
 use super::WIRES;
-use crate::bench::Random;
+use crate::{
+    bench::Random,
+    words::{Text, text},
+};
 
 /// A traceparent that is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +67,12 @@ impl Sent {
     pub(super) fn parent(&self) -> Parent {
         let none = || Parent { trace: String::new(), span: String::new(), flags: String::new() };
         self.traceparent.as_deref().and_then(Parent::read).unwrap_or_else(none)
+    }
+
+    /// What was seen of it, after its wire.
+    pub(super) fn over(&self, what: impl Display) -> Text {
+        let wire = self.wire;
+        text!("over {wire}: {what}", "по {wire}: {what}")
     }
 
     pub(super) fn is_named(&self, lines: &[Value]) -> bool {

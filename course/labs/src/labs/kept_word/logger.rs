@@ -19,6 +19,7 @@ use crate::{
     program::Running,
     talk::shortened,
     verdict::{Failed, expect_all},
+    words::{Text, text},
 };
 
 /// How long a request may take.
@@ -51,16 +52,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn said(&self) -> String {
+    pub(super) fn said(&self) -> Text {
         match self.status {
-            0 => "no response".to_owned(),
-            status => format!("{status} {}", shortened(&self.body.to_string())),
+            0 => text!("no response", "нет ответа"),
+            status => Text::same(format_args!("{status} {}", shortened(&self.body.to_string()))),
         }
     }
 
-    pub(super) fn is_not(&self, status: u16, outcome: &str) -> Option<String> {
+    pub(super) fn is_not(&self, status: u16, outcome: &str) -> Option<Text> {
         let right = self.status == status && self.body["data"]["outcome"] == outcome;
-        (!right).then(|| format!("id {}: {}", self.entry["id"], self.said()))
+        let (id, Text { en, ru }) = (&self.entry["id"], self.said());
+        (!right).then(|| text!("id {id}: {en}", "id {id}: {ru}"))
     }
 }
 
@@ -103,16 +105,23 @@ impl<'a> Logger<'a> {
     /// The stored entry of an id.
     pub(super) async fn get(&self, id: &Uuid) -> anyhow::Result<Option<Value>> {
         let response = self.http.get(format!("http://{}/logs/{id}", self.at)).timeout(REQUEST).send().await;
-        let response = response
-            .map_err(|error| Failed::new("an answer to GET /logs/{id}", format_args!("{error:#}")))?;
+        let response = response.map_err(|error| {
+            let expected = text!("an answer to GET /logs/{{id}}", "ответ на GET /logs/{{id}}");
+            Failed::new(expected, Text::same(format_args!("{error:#}")))
+        })?;
         match response.status().as_u16() {
             200 => {
-                let body = response.bytes().await.map_err(|error| Failed::new("a body", error))?;
+                let body = response.bytes().await;
+                let body =
+                    body.map_err(|error| Failed::new(text!("a body", "тело ответа"), Text::same(error)))?;
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 Ok(Some(body["data"].clone()))
             }
             404 => Ok(None),
-            status => Err(Failed::new("200 or 404 to GET /logs/{id}", status))?,
+            status => Err(Failed::new(
+                text!("200 or 404 to GET /logs/{{id}}", "200 или 404 на GET /logs/{{id}}"),
+                Text::same(status),
+            ))?,
         }
     }
 
@@ -158,7 +167,7 @@ impl<'a> Logger<'a> {
     }
 
     /// Expects that each entry answered with 202 is there, as it was sent.
-    pub(super) async fn expect_kept(&self, when: &str, answers: &[Answer]) -> anyhow::Result<()> {
+    pub(super) async fn expect_kept(&self, when: Text, answers: &[Answer]) -> anyhow::Result<()> {
         let promised: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 202).collect();
         let mut found = Vec::new();
         for part in promised.chunks(READERS) {
@@ -168,10 +177,16 @@ impl<'a> Logger<'a> {
             });
             found.extend(futures_util::future::try_join_all(read).await?);
         }
-        expect_all(&format!("acknowledged entries that {when}"), found, |(sent, stored)| {
-            let Some(stored) = stored else { return Some(format!("id {} is lost", sent["id"])) };
+        let Text { en, ru } = when;
+        let what = text!("acknowledged entries that {en}", "подтверждённые записи, которые {ru}");
+        expect_all(what, found, |(sent, stored)| {
+            let id = &sent["id"];
+            let Some(stored) = stored else {
+                return Some(text!("id {id} is lost", "id {id} потерян"));
+            };
             let same = ["name", "data", "level"].iter().all(|field| stored[*field] == sent[*field]);
-            (!same).then(|| format!("id {} was altered: {}", sent["id"], shortened(&stored.to_string())))
+            let now = shortened(&stored.to_string());
+            (!same).then(|| text!("id {id} was altered: {now}", "запись id {id} изменена: {now}"))
         })?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::verdict::NotTried;
+use crate::{verdict::NotTried, words::text};
 
 /// A directory of files, and what of them is on the disk.
 #[derive(Debug)]
@@ -37,9 +37,10 @@ impl Power {
             .status()
             .await;
         if !built.is_ok_and(|status| status.success()) {
-            return Err(NotTried(
-                "there is no C compiler for the shim: sudo apt-get install gcc libc6-dev".to_owned(),
-            )
+            return Err(NotTried(text!(
+                "there is no C compiler for the shim: sudo apt-get install gcc libc6-dev",
+                "для shim нет компилятора C: sudo apt-get install gcc libc6-dev"
+            ))
             .into());
         }
         // The shim compares paths by their text.

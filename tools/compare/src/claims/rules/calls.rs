@@ -8,6 +8,7 @@ use crate::claims::{Ask, Claim, Figures, Finding, Language, Lecture, Verdict};
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 1,
+        topic: ("a remote call is like a local one", "удалённый вызов — как локальный"),
         quotes: &[(
             Lecture::RpcGrpc,
             "позволяет программе вызывать функции, находящиеся на других компьютерах в сети, как если бы они были \
@@ -21,6 +22,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 6,
+        topic: ("RPC between languages", "RPC между разными языками"),
         quotes: &[
             (
                 Lecture::RpcGrpc,
@@ -42,6 +44,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 10,
+        topic: ("gRPC has many languages", "gRPC есть для многих языков"),
         quotes: &[(Lecture::RpcGrpc, "Поддерживает множество языков программирования")],
         quotes_en: &["gRPC supports many programming languages"],
         asks: &[Ask::Languages],
@@ -51,6 +54,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 12,
+        topic: ("parallel calls in gRPC", "параллельные вызовы в gRPC"),
         quotes: &[(
             Lecture::RpcGrpc,
             "gRPC поддерживает параллельные вызовы, что позволяет выполнять несколько запросов одновременно",
@@ -63,6 +67,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 30,
+        topic: (
+            "unlike RPC, gRPC does not need one language",
+            "gRPC, в отличие от RPC, не требует одного языка",
+        ),
         quotes: &[(
             Lecture::WaysToTalk,
             "Ключевое различие между gRPC и классическим RPC заключается в том, что для gRPC нет необходимости, чтобы \
@@ -76,6 +84,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 32,
+        topic: ("another language is easy with .proto files", "с proto-файлами другой язык — это просто"),
         quotes: &[(
             Lecture::WaysToTalk,
             "gRPC предоставляет возможность писать одну из сторон на любом другом языке, и это реализуется довольно \

@@ -10,6 +10,7 @@ use crate::claims::{Ask, Claim, Figures, Finding, Language, Lecture, Verdict};
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 7,
+        topic: ("a service changes without the others", "сервис меняется, не задевая других"),
         quotes: &[(
             Lecture::RpcGrpc,
             "Микросервисы могут развиваться независимо, и изменение одного сервиса не требует изменения других",
@@ -22,6 +23,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 22,
+        topic: ("strict types prevent mistakes", "строгая типизация снижает число ошибок"),
         quotes: &[(
             Lecture::RpcGrpc,
             "gRPC обеспечивает строгую типизацию данных, что снижает вероятность ошибок",
@@ -34,6 +36,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 33,
+        topic: ("moving from RPC to gRPC is extra work", "переход с RPC на gRPC — дополнительная работа"),
         quotes: &[(Lecture::WaysToTalk, "это потребует дополнительной работы")],
         quotes_en: &["moving from RPC to gRPC takes additional work"],
         asks: &[Ask::Lines],

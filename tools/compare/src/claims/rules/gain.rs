@@ -15,6 +15,7 @@ use crate::{
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 5,
+        topic: ("streaming makes it fast", "стриминг даёт скорость"),
         quotes: &[(
             Lecture::RpcGrpc,
             "обеспечивают высокую производительность… и поддержке потоковой передачи",
@@ -27,6 +28,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 13,
+        topic: ("asynchronous calls shorten the wait", "асинхронные вызовы сокращают ожидание"),
         quotes: &[(
             Lecture::RpcGrpc,
             "Асинхронные вызовы уменьшают время, в течение которого пользователь ждёт ответа от сервера",
@@ -39,6 +41,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 14,
+        topic: ("without gRPC, one order at a time", "без gRPC — по одному заказу за раз"),
         quotes: &[(
             Lecture::RpcGrpc,
             "С обычным подходом… Ты делаешь один заказ и ждёшь, пока его приготовят, прежде чем делать следующий заказ",
@@ -53,6 +56,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 16,
+        topic: (
+            "client streaming for large amounts of data",
+            "клиентский стриминг для больших объёмов данных",
+        ),
         quotes: &[(
             Lecture::RpcGrpc,
             "Клиент отправляет множество сообщений на сервер и получает один ответ, что полезно для отправки большого \
@@ -66,6 +73,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 21,
+        topic: ("a binary format makes every request fast", "бинарный формат ускоряет любой запрос"),
         quotes: &[(Lecture::RpcGrpc, "Все запросы обрабатываются быстро, благодаря бинарному формату gRPC")],
         quotes_en: &["all requests are processed quickly thanks to gRPC's binary format"],
         asks: &[Ask::Grid, Ask::Formats],
@@ -75,6 +83,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 23,
+        topic: ("parallel calls use resources well", "параллельные вызовы экономят ресурсы"),
         quotes: &[(Lecture::RpcGrpc, "Параллельные вызовы помогают эффективно использовать ресурсы")],
         quotes_en: &["parallel calls help to use resources efficiently"],
         asks: &[Ask::Grid],

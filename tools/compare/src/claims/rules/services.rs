@@ -15,6 +15,7 @@ use crate::{
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 2,
+        topic: ("microservices remove complexity", "микросервисы убирают сложность"),
         quotes: &[(
             Lecture::RpcGrpc,
             "Такой подход устраняет сложности, связанные с монотонными архитектурами",
@@ -27,6 +28,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 3,
+        topic: (
+            "each service is deployed and scaled alone",
+            "сервисы развёртываются и масштабируются по отдельности",
+        ),
         quotes: &[(Lecture::RpcGrpc, "может быть развёрнут и масштабирован отдельно")],
         quotes_en: &["each microservice can be deployed and scaled on its own"],
         asks: &[Ask::Queues],
@@ -36,6 +41,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 26,
+        topic: ("AMQP sends to a queue", "AMQP отправляет в очередь"),
         quotes: &[(Lecture::WaysToTalk, "данные отправляются в очередь")],
         quotes_en: &["with AMQP the data is sent to a queue"],
         asks: &[Ask::Queues, Ask::Wires],
@@ -45,6 +51,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 27,
+        topic: ("a listener processes what was queued", "listener обрабатывает всё, что в очереди"),
         quotes: &[(Lecture::WaysToTalk, "а слушатель (listener) обрабатывает эти события")],
         quotes_en: &["and a listener processes these events"],
         asks: &[Ask::Queues],

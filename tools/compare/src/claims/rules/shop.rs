@@ -6,6 +6,7 @@ use crate::claims::{Ask, Claim, Figures, Finding, Language, Lecture, Verdict};
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 18,
+        topic: ("a look at the account is enough", "перед оплатой достаточно проверить счёт"),
         quotes: &[(Lecture::RpcGrpc, "чтобы проверить, есть ли достаточно средств на счёте пользователя")],
         quotes_en: &[
             "the order service asks the payment service whether there is enough money on the account",
@@ -17,6 +18,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 19,
+        topic: (
+            "notifying a user takes bidirectional streaming",
+            "для уведомлений нужен двунаправленный стриминг",
+        ),
         quotes: &[(
             Lecture::RpcGrpc,
             "gRPC может использовать двунаправленный стриминг для уведомления пользователя",
@@ -29,6 +34,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 20,
+        topic: ("status updates straight to the front end", "статус заказа сразу во frontend"),
         quotes: &[(
             Lecture::RpcGrpc,
             "Как только статус заказа изменяется… отправляет обновления прямо в Frontend",

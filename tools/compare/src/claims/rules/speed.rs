@@ -15,6 +15,7 @@ use crate::{
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 4,
+        topic: ("a binary format makes it fast", "бинарный формат даёт скорость"),
         quotes: &[(
             Lecture::RpcGrpc,
             "обеспечивают высокую производительность и низкую задержку благодаря использованию бинарного формата \
@@ -28,6 +29,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 8,
+        topic: ("gRPC is RPC, only faster and better", "gRPC — тот же RPC, но быстрее и лучше"),
         quotes: &[(Lecture::RpcGrpc, "Она делает то же самое, что и RPC, но делает это быстрее и лучше")],
         quotes_en: &["gRPC does the same as RPC, but does it faster and better"],
         asks: &[Ask::Grid],
@@ -37,6 +39,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 34,
+        topic: ("moving to gRPC can make code faster", "переход на gRPC может ускорить код"),
         quotes: &[(Lecture::WaysToTalk, "в некоторых случаях это действительно может ускорить работу кода")],
         quotes_en: &["in some cases the move to gRPC may really make the code faster"],
         asks: &[Ask::Grid, Ask::Calls],
@@ -46,6 +49,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 36,
+        topic: ("gRPC is not always faster", "gRPC быстрее не всегда"),
         quotes: &[(
             Lecture::WaysToTalk,
             "было бы неправильно утверждать, что gRPC всегда будет быстрее. Всё зависит от конкретного случая",
@@ -58,6 +62,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 37,
+        topic: ("gRPC is faster in many situations", "gRPC быстрее во многих ситуациях"),
         quotes: &[(Lecture::WaysToTalk, "во многих ситуациях gRPC действительно позволяет ускорить работу")],
         quotes_en: &["in many situations gRPC really does make things faster"],
         asks: &[Ask::Grid],

@@ -6,6 +6,7 @@ use crate::claims::{Ask, Claim, Figures, Finding, Language, Lecture, Verdict};
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: 9,
+        topic: ("gRPC compresses data", "gRPC сжимает данные"),
         quotes: &[(Lecture::RpcGrpc, "Использует быстрые протоколы и сжатие данных")],
         quotes_en: &["gRPC uses fast protocols and data compression"],
         asks: &[Ask::Wires],
@@ -15,6 +16,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 11,
+        topic: ("a stream goes both ways at once", "поток идёт в обе стороны одновременно"),
         quotes: &[(Lecture::RpcGrpc, "позволяет передавать данные в обе стороны одновременно")],
         quotes_en: &["streaming lets data go in both directions at the same time"],
         asks: &[Ask::Wires],
@@ -24,6 +26,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 15,
+        topic: ("three kinds of streaming", "три вида стриминга"),
         quotes: &[(
             Lecture::RpcGrpc,
             "Клиент отправляет один запрос и получает поток ответов… отправляет множество сообщений на сервер и \
@@ -41,6 +44,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: 24,
+        topic: ("JSON over HTTP POST", "JSON через HTTP POST"),
         quotes: &[(
             Lecture::WaysToTalk,
             "отправка JSON-запросов через HTTP POST… отправляет ответ в виде JSON",
