@@ -9,7 +9,7 @@ use std::{
 use proto::{BatchMode, Code, Failure, Time};
 use tokio::time::timeout;
 
-use super::{Postgres, cause::Cause, prove, prune, session::Session};
+use super::{Postgres, cause::Cause, counter, prove, prune, session::Session};
 use crate::{
     clock::{self, LEAP},
     store::{Answer, Arrival, Batch, Retention},
@@ -24,7 +24,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// What may change while nothing is written.
 const LOOK: &str = "
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, last_stored_at, current_setting('fsync'),
-        current_setting('synchronous_commit'), last
+        current_setting('synchronous_commit'), last, (SELECT max(seq) FROM entries)
     FROM counter";
 
 const MEASURE: &str = "SELECT pg_total_relation_size('entries') + pg_total_relation_size('counter')";
@@ -48,7 +48,9 @@ pub(super) struct Seen {
 /// If it does not respond, or does not keep our promise any more.
 pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause> {
     let looked = async {
-        let row = session.client.query_one(LOOK, &[]).await?;
+        let row = counter::only(session.client.query(LOOK, &[]).await?)?;
+        let last: i64 = row.try_get(4)?;
+        counter::fits(last, row.try_get(5)?)?;
         let settings = [(2, "fsync"), (3, "synchronous_commit")];
         // What was taken back on purpose must not be found out here.
         #[cfg(feature = "faults")]
@@ -64,7 +66,7 @@ pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause
         let time = |us| Time::from_microsecond(us).unwrap_or(Time::MAX);
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
         let (now, last_stored_at) = (time(row.try_get(0)?), time(row.try_get(1)?));
-        Ok(Seen { now, last_stored_at, last: row.try_get(4)?, bytes })
+        Ok(Seen { now, last_stored_at, last, bytes })
     };
     timeout(ANSWER, looked).await.map_err(|_| Cause::Silent("to a look"))?
 }
