@@ -13,6 +13,7 @@ use proto::{
 };
 use serde::Serialize;
 use service::Json;
+use utoipa::{IntoResponses, openapi::OpenApi};
 use uuid::Uuid;
 
 /// The header that browsers show in their network view.
@@ -79,6 +80,32 @@ fn server_timing(timing: Timing) -> String {
     let parts = [("transport", timing.transport), ("store", timing.store)];
     let parts = parts.into_iter().filter_map(|(name, us)| Some(part(name, us?)));
     std::iter::once(part("total", timing.total)).chain(parts).collect::<Vec<_>>().join(", ")
+}
+
+/// What any request may be refused with before its handler sees it.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes")]
+enum Beforehand {
+    /// The origin of the page, or the host name, is not allowed
+    #[response(status = 403)]
+    Forbidden(Envelope<FailureData>),
+    /// URL and headers are too large: at most 32 KiB and 64 headers
+    #[response(status = 431)]
+    HeadersTooLarge(Envelope<FailureData>),
+    /// The broker has too many connections, or no memory left for responses: retry later
+    #[response(status = 503)]
+    Overloaded(Envelope<FailureData>),
+}
+
+/// Adds that to each address of the description, where the address does not say more of the same status.
+pub(crate) fn describe(description: &mut OpenApi) {
+    for item in description.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            for (status, response) in Beforehand::responses() {
+                operation.responses.responses.entry(status).or_insert(response);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -186,6 +186,7 @@ fn routes(app: Arc<App>) -> Router {
         .routes(routes!(page::index, course::hit))
         .routes(routes!(course::ping))
         .split_for_parts();
+    answer::describe(&mut description);
     if app.asks_for_keys {
         keys::describe(&mut description);
     }

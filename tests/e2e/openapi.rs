@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{
-    SOON, eventually,
+    SOON, client, eventually,
     stack::{Answer, Stack},
 };
 use tokio::{process::Command, time::timeout};
@@ -83,6 +83,36 @@ async fn every_answer_is_as_it_is_described() {
     assert_eq!(statuses("/log-grpc"), [202, 400, 409, 503, 504]);
     assert_eq!(statuses("/logs"), [200, 400, 503]);
     assert_eq!(statuses("/logs/{id}"), [200, 400, 404, 503]);
+}
+
+#[tokio::test]
+async fn what_every_address_refuses_beforehand_is_described_there() {
+    let stack = Stack::start_without_listener(&[]).await;
+    let description = Description(stack.get("/openapi.json").await.body);
+    let mut wrong = Vec::new();
+    for (path, item) in description.0["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("an item").keys() {
+            let at =
+                format!("http://{}{}", stack.broker_at, path.replace("{id}", &Uuid::now_v7().to_string()));
+            let asked = |at: &str| {
+                let method = method.to_uppercase().parse().expect("a method");
+                client().request(method, at)
+            };
+            for (request, status) in [
+                (asked(&at).header("origin", "http://evil.example"), 403),
+                (asked(&at).header("x-long", "x".repeat(40_000)), 431),
+                (asked(&format!("{at}?name={}", "x".repeat(40_000))), 431),
+            ] {
+                let answer = stack.ask(request).await;
+                assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+                let complaints = description.complaints(method, path, &answer);
+                wrong.extend(
+                    complaints.into_iter().map(|complaint| format!("{method} {path}: {complaint}: {status}")),
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]

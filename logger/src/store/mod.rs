@@ -28,6 +28,7 @@ mod row;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod told;
 mod url;
 mod vitals;
 

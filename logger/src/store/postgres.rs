@@ -6,6 +6,7 @@
 
 mod cause;
 mod commit;
+mod counter;
 mod follow;
 mod listen;
 mod open_error;
@@ -39,7 +40,6 @@ use self::{
     cause::Cause,
     listen::{Listening, News},
     open_error::Unopened,
-    prune::ROW_BYTES,
     read::PostgresReader,
     reopening::Reopening,
     schema::Schema,

@@ -23,7 +23,8 @@ const CALLERS: usize = 12;
 pub enum Happening {
     /// The main file, its directory, its log and its lock are deleted, in turn.
     Deleted,
-    /// The main file is moved away, another is put in its place, and it comes back.
+    /// The main file is moved away, another is put in its place, and it comes back; or a copy is moved over it, and the
+    /// logger killed and started on that as it is.
     Replaced,
     /// The main file gets another name, and a logger is started by it.
     Linked,
@@ -51,7 +52,7 @@ pub async fn run(happening: Happening, rounds: u32, seed: u64, mut progress: imp
         it.work(&mut random).await?;
         match happening {
             Happening::Deleted => it.deleted(round, &mut random).await?,
-            Happening::Replaced => it.replaced(&mut random).await?,
+            Happening::Replaced => it.replaced(round, &mut random).await?,
             Happening::Linked => it.linked(&mut random).await?,
             Happening::ReadOnly => it.read_only(&mut random).await?,
         }
@@ -102,8 +103,8 @@ impl Round {
     /// Nothing that is sent from now on may be accepted, and whoever asks is told.
     async fn refuses(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
         for (number, transport) in DIRECT.into_iter().cycle().take(9).enumerate() {
-            let answer = self.lone.send(transport, &random_entry(random), &mut Ledger::default()).await;
-            // The first may be in the file, and nobody knows where that will be.
+            let answer = self.lone.send(transport, &random_entry(random), &mut self.ledger).await;
+            // The first is in the log, and nobody knows of which file that will be.
             let honest = match answer {
                 Answer::Refused(Code::Unavailable) => true,
                 Answer::Refused(Code::OutcomeUnknown) => number == 0,
@@ -169,24 +170,29 @@ impl Round {
         Ok(())
     }
 
-    async fn replaced(&mut self, random: &mut StdRng) -> anyhow::Result<()> {
+    async fn replaced(&mut self, round: u32, random: &mut StdRng) -> anyhow::Result<()> {
         let (own, away) = (self.path("logs.db"), self.path("away.db"));
-        fs::rename(&own, &away)?;
-        fs::copy(&away, &own)?;
-        self.refuses(random).await?;
-        fs::rename(&away, &own)?;
-        self.lone.says(Ok(())).await?;
-        self.work(random).await?;
-        self.restart().await?;
-        // What was refused with certainty is not there, and one of which nothing is known may be.
-        let stored = self.lone.all_stored().await?;
-        let (sent, known) = (self.ledger.sent().len(), self.ledger.accepted());
-        let there: HashSet<_> = stored.iter().map(|entry| entry.id).collect();
-        let lost = known.difference(&there).count();
-        if lost > 0 || there.len() > sent + 1 {
-            self.broken.push(format!("lost {lost}, {} stored of {sent}", there.len()));
+        if round % 2 == 0 {
+            fs::rename(&own, &away)?;
+            fs::copy(&away, &own)?;
+            self.refuses(random).await?;
+            fs::rename(&away, &own)?;
+            self.lone.says(Ok(())).await?;
+            self.work(random).await?;
+            self.restart().await?;
+        } else {
+            // All of it is in the main file once the logger has stopped.
+            self.lone.logger.stop().await?;
+            fs::copy(&own, &away)?;
+            self.lone = Lone::start(&self.settings, self.dir.path()).await?;
+            fs::rename(&away, &own)?;
+            self.refuses(random).await?;
+            // The log under the old name is applied to the copy.
+            self.lone.logger.kill().await?;
+            self.lone = Lone::start(&self.settings, self.dir.path()).await?;
         }
-        Ok(())
+        // What was refused with certainty is not there, and one of which nothing is known may be.
+        self.reconcile().await
     }
 
     async fn linked(&mut self, random: &mut StdRng) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use proto::{Code, Failure};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use super::row::ROW_BYTES;
 use crate::store::{decide, migrations::VERSION};
 
 /// What went wrong.
@@ -52,11 +53,29 @@ pub(super) enum Unproved {
 /// Why the tables of a database cannot be used. Nothing is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    /// Tables of these names are somebody else's.
+    /// Tables of these names are somebody else's, or one of ours is missing.
     #[error(
-        "the database has tables named entries or counter that are not of this logger: use a database of its own"
+        "the database has tables named entries or counter that are not of this logger, or only one of its two: use a \
+         database of its own, or restore both from one backup"
     )]
     Foreign,
+    /// The table `counter` has not one row.
+    #[error("the table counter has {rows} rows instead of one, {}", count_again())]
+    Rows {
+        /// How many.
+        rows: usize,
+    },
+    /// The number that would be given next is an entry's already.
+    #[error(
+        "the table counter is behind the table entries (last is {last}, the newest seq {newest}), {}",
+        count_again()
+    )]
+    Behind {
+        /// The number that was given last, as it says.
+        last: i64,
+        /// That of the newest entry.
+        newest: i64,
+    },
     /// A later version has written them.
     #[error(
         "the database has schema version {found}, and this logger supports up to {VERSION}: use a newer logger"
@@ -83,12 +102,17 @@ impl Cause {
         matches!(self, Cause::Driver(_)) && !self.is_refusal()
     }
 
+    /// Whether a number or an id is there already, though we have looked.
+    pub(super) fn is_taken(&self) -> bool {
+        self.database().is_some_and(|error| *error.code() == SqlState::UNIQUE_VIOLATION)
+    }
+
     /// Whether the server refuses the rows themselves: their data, a constraint, a trigger. A number or an id that is
     /// there, though we have looked, is not their fault.
     fn is_of_an_entry(&self) -> bool {
         let Some(code) = self.database().map(DbError::code) else { return false };
         let class = code.code().get(..2).unwrap_or_default();
-        matches!(class, "22" | "23" | "54" | "P0") && *code != SqlState::UNIQUE_VIOLATION
+        matches!(class, "22" | "23" | "54" | "P0") && !self.is_taken()
     }
 
     /// What a group is told that is certainly not stored.
@@ -128,6 +152,16 @@ impl Cause {
             Cause::Silent(_) | Cause::Warned | Cause::Unproved(_) | Cause::Unfit(_) => None,
         }
     }
+}
+
+/// How a counter that does not fit the entries came about, and what to do.
+fn count_again() -> String {
+    format!(
+        "as after a restore of a part: restore both tables from one backup, or count again: BEGIN; \
+         DELETE FROM counter; INSERT INTO counter SELECT {VERSION}, coalesce(max(seq), 0), \
+         coalesce(max(stored_at), 0), coalesce(sum(octet_length(name) + octet_length(data) + {ROW_BYTES}), 0) \
+         FROM entries; COMMIT"
+    )
 }
 
 /// The driver's words and those of what it stands on: its own name only a kind.

@@ -11,6 +11,7 @@ use proto::Failure;
 use super::{
     Postgres,
     cause::Cause,
+    counter,
     schema::Schema,
     session::Session,
     write::{self, Broken, Committed, Witness},
@@ -19,6 +20,9 @@ use crate::store::{Answer, Batch};
 
 /// When a group is answered at the latest of which it is not known whether it was committed. Clients wait for 5 s.
 const ANSWER: Duration = Duration::from_millis(4_500);
+
+/// How long it may take to find out why a group was refused.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Between two tries to look one up.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(50);
@@ -65,6 +69,7 @@ impl Postgres {
         match committed {
             Ok(committed) => Ok(committed),
             Err(Broken::NotStored(cause)) => {
+                let cause = self.explain(cause);
                 if !cause.is_refusal() {
                     self.session = None;
                 }
@@ -79,6 +84,15 @@ impl Postgres {
                     None => Err(cause.unknown()),
                 }
             }
+        }
+    }
+
+    /// Why a number or an id was taken, if the tables say so.
+    fn explain(&self, cause: Cause) -> Cause {
+        let Some(session) = self.session.as_ref().filter(|_| cause.is_taken()) else { return cause };
+        match self.run_within(LOOK, counter::look(&session.client)) {
+            Err(unfit @ Cause::Unfit(_)) => unfit,
+            Ok(()) | Err(_) => cause,
         }
     }
 

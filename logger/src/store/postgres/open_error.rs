@@ -17,7 +17,7 @@ impl From<Unopened> for OpenError {
             Cause::Unproved(Unproved::NotDurable { .. }) => OpenError::NotDurable(Box::new(unopened)),
             Cause::Unfit(Unfit::Newer { .. }) => OpenError::Newer(Box::new(unopened)),
             Cause::Unproved(Unproved::Standby | Unproved::Encoding(_) | Unproved::TooOld(_))
-            | Cause::Unfit(Unfit::Foreign | Unfit::Changed)
+            | Cause::Unfit(Unfit::Foreign | Unfit::Rows { .. } | Unfit::Behind { .. } | Unfit::Changed)
             | Cause::Driver(_)
             | Cause::Silent(_)
             | Cause::Warned => OpenError::Unusable(Box::new(unopened)),

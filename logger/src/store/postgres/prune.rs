@@ -4,7 +4,7 @@ use proto::Time;
 
 use super::{
     cause::Cause,
-    row::{self, COLUMNS},
+    row::{self, COLUMNS, ROW_BYTES},
     session::Session,
 };
 use crate::store::{keeper::Deleted, reading::ALTERED};
@@ -17,9 +17,6 @@ const STEP: i64 = 1_000;
 
 /// Bytes of name and data after which a step ends.
 const STEP_BYTES: i64 = 16 * 1024 * 1024;
-
-/// About what a row takes beside its name and data: its other columns, and its two indexes.
-pub(super) const ROW_BYTES: i64 = 80;
 
 /// What is counted out of the number of bytes in the transaction that deletes.
 const DELETE: &str = "

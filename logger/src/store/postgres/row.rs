@@ -12,6 +12,9 @@ use crate::store::{
 pub(super) const COLUMNS: &str =
     "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
 
+/// About what a row takes beside its name and data: its other columns, and its two indexes.
+pub(super) const ROW_BYTES: i64 = 80;
+
 /// The columns.
 ///
 /// # Errors

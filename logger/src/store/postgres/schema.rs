@@ -2,7 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::cause::{Cause, Unfit};
+use super::{
+    cause::{Cause, Unfit},
+    counter,
+};
 use crate::store::migrations::{self, VERSION};
 
 /// Of the advisory lock under which tables are made and changed: "fourwire" in ASCII.
@@ -17,13 +20,13 @@ pub(super) enum Schema {
     MustBeThere,
 }
 
-/// Looks at the version of the tables. Loggers that start together take turns.
+/// Looks at the version of the tables, and whether they fit each other. Loggers that start together take turns.
 ///
 /// # Errors
 /// [`Unfit`], or what the server says.
 pub(super) async fn look(client: &mut Client, schema: Schema) -> Result<(), Cause> {
     match (version(client).await?, schema) {
-        (found, _) if found == VERSION => return Ok(()),
+        (found, _) if found == VERSION => return counter::look(client).await,
         (found, _) if found > VERSION => return Err(Unfit::Newer { found }.into()),
         (_, Schema::MustBeThere) => return Err(Unfit::Changed.into()),
         (_, Schema::BringUpToDate) => {}
@@ -52,7 +55,9 @@ async fn version(client: &Client) -> Result<i32, Cause> {
             EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('counter') AND attname = 'version')";
     let row = client.query_one(ours, &[]).await?;
     match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
-        (true, true, true) => Ok(client.query_one("SELECT version FROM counter", &[]).await?.try_get(0)?),
+        (true, true, true) => {
+            Ok(counter::only(client.query("SELECT version FROM counter", &[]).await?)?.try_get(0)?)
+        }
         (false, false, _) => Ok(0),
         (_, _, _) => Err(Unfit::Foreign.into()),
     }

@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own. What every store must do is in `store::suite`, which has two places here: a database on
 //! the server of the run, and a server of its own that is killed.
 
+mod clock;
 mod cut;
 mod failing;
 mod opening;

@@ -9,11 +9,8 @@ use std::{
 use proto::{BatchMode, Code, Failure, Time};
 use tokio::time::timeout;
 
-use super::{Postgres, cause::Cause, prove, prune, session::Session};
-use crate::{
-    clock::{self, LEAP},
-    store::{Answer, Arrival, Batch, Retention},
-};
+use super::{Postgres, cause::Cause, counter, prove, prune, session::Session};
+use crate::store::{Answer, Arrival, Batch, Retention, told::Whose};
 
 /// How long a look, or a step of deleting, may take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -24,7 +21,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// What may change while nothing is written.
 const LOOK: &str = "
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, last_stored_at, current_setting('fsync'),
-        current_setting('synchronous_commit'), last
+        current_setting('synchronous_commit'), last, (SELECT max(seq) FROM entries)
     FROM counter";
 
 const MEASURE: &str = "SELECT pg_total_relation_size('entries') + pg_total_relation_size('counter')";
@@ -39,7 +36,7 @@ pub(super) struct Seen {
     /// Its number.
     pub(super) last: i64,
     /// What the tables take, if they were measured.
-    bytes: Option<u64>,
+    pub(super) bytes: Option<u64>,
 }
 
 /// Looks at the server of a session.
@@ -48,7 +45,9 @@ pub(super) struct Seen {
 /// If it does not respond, or does not keep our promise any more.
 pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause> {
     let looked = async {
-        let row = session.client.query_one(LOOK, &[]).await?;
+        let row = counter::only(session.client.query(LOOK, &[]).await?)?;
+        let last: i64 = row.try_get(4)?;
+        counter::fits(last, row.try_get(5)?)?;
         let settings = [(2, "fsync"), (3, "synchronous_commit")];
         // What was taken back on purpose must not be found out here.
         #[cfg(feature = "faults")]
@@ -64,7 +63,7 @@ pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause
         let time = |us| Time::from_microsecond(us).unwrap_or(Time::MAX);
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
         let (now, last_stored_at) = (time(row.try_get(0)?), time(row.try_get(1)?));
-        Ok(Seen { now, last_stored_at, last: row.try_get(4)?, bytes })
+        Ok(Seen { now, last_stored_at, last, bytes })
     };
     timeout(ANSWER, looked).await.map_err(|_| Cause::Silent("to a look"))?
 }
@@ -90,25 +89,9 @@ impl Postgres {
             self.measured_at = Some(Instant::now());
         }
         if let Some(leap) = self.clock.tell(seen.now) {
-            self.leaps.leapt(leap.seconds > 0);
-            tracing::error!(
-                seconds = leap.seconds,
-                now = %leap.to,
-                "the database's clock has jumped by {}: nothing is deleted by age until it has run for an hour without \
-                 a jump. stored_at never goes back: entries stored ahead of the clock keep theirs",
-                clock::in_words(leap.seconds.unsigned_abs()),
-            );
+            Whose::Database.tell(leap, &self.leaps);
         }
-        let ahead_us = seen.last_stored_at.as_microsecond().saturating_sub(seen.now.as_microsecond());
-        let ahead_seconds = u64::try_from(ahead_us / 1_000_000).unwrap_or(0);
-        let trouble = (ahead_seconds > LEAP.as_secs()).then(|| {
-            let ahead = clock::in_words(ahead_seconds);
-            format!("the newest stored_at lies {ahead} ahead of the database's clock, and later entries get the same")
-        });
-        if let Some(trouble) = trouble.as_ref().filter(|_| self.vitals.ahead_seconds() <= LEAP.as_secs()) {
-            tracing::error!(newest = %seen.last_stored_at, now = %seen.now, "{trouble}");
-        }
-        self.vitals.set_clock(ahead_seconds, trouble);
+        Whose::Database.note(&self.clock, seen.last_stored_at, &self.vitals);
     }
 
     /// Deletes a little of what is not to be kept. Returns whether there is more to delete at once.

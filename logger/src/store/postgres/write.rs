@@ -9,8 +9,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    ROW_BYTES,
     cause::Cause,
+    row::ROW_BYTES,
     session::Session,
     turn::{self, Plan, Turn},
 };

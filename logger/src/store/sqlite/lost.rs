@@ -27,11 +27,14 @@ impl Lost {
     /// What a group is told that was committed before it was noticed: whether it is in the file that will be opened next.
     pub(super) fn after_the_commit(self) -> Result<(), Failure> {
         match self {
-            Lost::Deleted | Lost::Replaced => Err(self.failure()),
-            // The file may come back to its name.
-            Lost::Moved | Lost::MovedAndReplaced | Lost::Log | Lost::Unseen(_) => {
-                Err(Failure::unknown("the store").because(self.what()))
-            }
+            // The file may come back to its name, and the log has kept its own: if the logger is killed, the next start
+            // applies it to whatever is the main file by then, such as a copy of this one.
+            Lost::Deleted
+            | Lost::Replaced
+            | Lost::Moved
+            | Lost::MovedAndReplaced
+            | Lost::Log
+            | Lost::Unseen(_) => Err(Failure::unknown("the store").because(self.what())),
             Lost::InUse => Ok(()),
         }
     }

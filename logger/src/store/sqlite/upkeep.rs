@@ -16,10 +16,7 @@ use super::{
     open,
     prune::{self, Step},
 };
-use crate::{
-    clock::{self, LEAP},
-    store::{Answer, Batch, Retention},
-};
+use crate::store::{Answer, Batch, Retention, told::Whose};
 
 /// How often space is freed on a full disk.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(1);
@@ -237,49 +234,16 @@ impl Sqlite {
 
     /// Reads the clock, and tells of a leap.
     pub(super) fn read_the_clock(&mut self) {
-        let Some(leap) = self.clock.read() else { return };
-        let forward = leap.seconds > 0;
-        self.leaps.leapt(forward);
-        tracing::error!(
-            seconds = leap.seconds,
-            now = %leap.to,
-            "the wall clock has jumped {} by {}: nothing is deleted by age until it has run for an hour without a jump. stored_at \
-             never goes back: entries stored ahead of the clock keep theirs",
-            direction(leap.seconds),
-            clock::in_words(leap.seconds.unsigned_abs()),
-        );
+        if let Some(leap) = self.clock.read() {
+            Whose::Machine.tell(leap, &self.leaps);
+        }
     }
 
     /// Notes what there is to say of the clock, and of the times in the store.
     pub(super) fn look_at_the_clock(&mut self) {
         self.read_the_clock();
-        let ahead_us = self.last_stored_at.as_microsecond().saturating_sub(self.clock.now().as_microsecond());
-        let ahead_seconds = u64::try_from(ahead_us / 1_000_000).unwrap_or(0);
-        let is_ahead = ahead_seconds > LEAP.as_secs();
-        let told = self.vitals.ahead_seconds() > LEAP.as_secs();
-        let ahead = clock::in_words(ahead_seconds);
-        if is_ahead && !told {
-            tracing::error!(
-                newest = %self.last_stored_at,
-                now = %self.clock.now(),
-                "the newest stored_at lies {ahead} ahead of the clock, and later entries get the same. If the clock is right: \
-                 stop this logger, run it once with --reset-times, and restart it"
-            );
-        }
-        let leapt = self.clock.last_leap().filter(|_| self.clock.steady_for() < crate::store::keeper::STEADY);
-        let leapt = leapt.map(|leap| {
-            let by = clock::in_words(leap.seconds.unsigned_abs());
-            format!("the clock has jumped {} by {by}, to {}", direction(leap.seconds), leap.to)
-        });
-        let ahead = is_ahead
-            .then(|| format!("the newest stored_at lies {ahead} ahead of the clock: see --reset-times"));
-        let trouble: Vec<String> = leapt.into_iter().chain(ahead).collect();
-        self.vitals.set_clock(ahead_seconds, (!trouble.is_empty()).then(|| trouble.join("; ")));
+        Whose::Machine.note(&self.clock, self.last_stored_at, &self.vitals);
     }
-}
-
-const fn direction(seconds: i64) -> &'static str {
-    if seconds > 0 { "forward" } else { "back" }
 }
 
 /// Checkpoints the log into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.

@@ -78,6 +78,40 @@ fn a_full_disk_is_called_so() {
 }
 
 #[test]
+fn a_counter_that_does_not_fit_the_entries_any_more_is_told_until_it_is_counted_again() {
+    let unfit = opening::UNFIT.into_iter();
+    for ((restored, words), idle) in unfit.flat_map(|restored| [(restored, false), (restored, true)]) {
+        let place = Place::made("");
+        let mut store = place.open();
+        for number in 1..=3 {
+            store_one(&mut store, arrival(number, "text")).expect("stored");
+        }
+        place.sql(restored);
+        // Whichever comes first says why.
+        let first = if idle {
+            store.look();
+            store.standing().expect_err("seen without an entry").clone()
+        } else {
+            store_one(&mut store, arrival(4, "text")).expect_err("no number for it")
+        };
+        assert_eq!(first.code, Code::Unavailable);
+        assert!(first.message().contains("see the logger's log"), "{first}");
+        assert!(first.cause().contains(words), "{}", first.cause());
+        for _ in 0..3 {
+            store.look();
+            assert!(store.standing().is_err(), "not ready while nothing can be stored");
+            assert!(store.ping().is_err());
+            let failure = store_one(&mut store, arrival(4, "text")).expect_err("no number for it");
+            assert!(failure.cause().contains(words), "{}", failure.cause());
+        }
+        place.sql(opening::remedy(&first.cause()));
+        eventually(&mut store, |store| store_one(store, arrival(4, "text")) == Ok(Outcome::Stored));
+        store.look();
+        assert_eq!(store.standing(), Ok(()));
+    }
+}
+
+#[test]
 fn a_row_that_the_server_refuses_does_not_harm_its_neighbours() {
     let place = Place::made("");
     let mut store = place.open();

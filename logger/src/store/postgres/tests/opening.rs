@@ -1,5 +1,7 @@
 //! What a database must be, and what is said where it is not.
 
+use proto::Outcome;
+
 use super::*;
 use crate::store::{fixtures::*, migrations::VERSION};
 
@@ -54,6 +56,43 @@ fn tables_of_somebody_else_are_left_alone() {
         assert!(matches!(opened, Err(OpenError::Unusable(_))), "{opened:?}");
         assert!(refusal(opened).contains("a database of its own"));
     }
+}
+
+/// As restores of a part leave them: what is done to the tables, and what is said of it.
+pub(super) const UNFIT: [(&str, &str); 3] = [
+    ("UPDATE counter SET last = 1", "last is 1, the newest seq 3"),
+    ("DELETE FROM counter", "has 0 rows"),
+    ("INSERT INTO counter SELECT * FROM counter", "has 2 rows"),
+];
+
+/// The statements that an error gives as the remedy.
+pub(super) fn remedy(error: &str) -> &str {
+    error.split_once("count again: ").unwrap_or_else(|| panic!("no remedy: {error}")).1
+}
+
+#[test]
+fn a_counter_that_does_not_fit_the_entries_is_refused_and_what_is_said_helps() {
+    for (restored, words) in UNFIT {
+        let place = Place::made("");
+        let mut store = place.open();
+        for number in 1..=3 {
+            store_one(&mut store, arrival(number, "text")).expect("stored");
+        }
+        close(store);
+        place.sql(restored);
+        let refusal = refusal(Postgres::open(&place.url(), None));
+        assert!(refusal.contains(words), "{refusal}");
+        place.sql(remedy(&refusal));
+        let mut store = place.open();
+        assert_eq!(store_one(&mut store, arrival(3, "text")), Ok(Outcome::Duplicate));
+        assert_eq!(store_one(&mut store, arrival(4, "text")), Ok(Outcome::Stored));
+        close(store);
+    }
+    let place = Place::made("");
+    close(place.open());
+    place.sql("DROP TABLE counter");
+    let refusal = refusal(Postgres::open(&place.url(), None));
+    assert!(refusal.contains("restore both"), "{refusal}");
 }
 
 #[test]

@@ -25,6 +25,16 @@ fn beside(path: &std::path::Path, suffix: &str) -> PathBuf {
     super::super::file::with_suffix(path, suffix)
 }
 
+/// What the next start finds if the logger is killed now.
+fn after_a_kill(path: &std::path::Path) -> (tempfile::TempDir, Sqlite) {
+    let copy = tempfile::tempdir().expect("a directory");
+    for name in ["logs.db", "logs.db-wal"] {
+        fs::copy(path.with_file_name(name), copy.path().join(name)).expect("copied");
+    }
+    let store = open(&copy.path().join("logs.db")).expect("opened");
+    (copy, store)
+}
+
 /// The first answer after it, and the second; it is told to who asks, and to who looks.
 fn refused(store: &mut Sqlite) -> (Code, Code) {
     let mut refusal = |number| store_one(store, arrival(number, "text")).expect_err("it is lost").code;
@@ -41,8 +51,7 @@ async fn a_file_that_was_deleted_takes_nothing_more_and_what_it_held_can_be_read
     let reader = store.reader();
     // Nobody has read yet.
     fs::remove_dir_all(path.parent().expect("its directory")).expect("deleted");
-    // Nobody will find what was in the file: that is certain.
-    assert_eq!(refused(&mut store), (Code::Unavailable, Code::Unavailable));
+    assert_eq!(refused(&mut store), (Code::OutcomeUnknown, Code::Unavailable));
     assert!(reader.get(id(1)).await.expect("a connection is open from the start").is_some());
     drop(store);
 }
@@ -77,9 +86,34 @@ fn a_file_that_another_was_put_over_takes_nothing_more() {
     drop(open(&other).expect("another store"));
     let before = fs::read(&other).expect("readable");
     fs::rename(&other, &path).expect("put over it");
-    assert_eq!(refused(&mut store), (Code::Unavailable, Code::Unavailable));
+    assert_eq!(refused(&mut store), (Code::OutcomeUnknown, Code::Unavailable));
     drop(store);
     assert_eq!(fs::read(&path).expect("readable"), before, "the other one is not touched");
+}
+
+#[test]
+fn what_a_kill_leaves_in_the_log_for_a_copy_of_the_file_was_not_answered_as_not_stored() {
+    for deleted_first in [false, true] {
+        let (directory, path, store) = begun();
+        Box::new(store).close();
+        let copy = directory.path().join("copy.db");
+        fs::copy(&path, &copy).expect("copied");
+        let mut store = open(&path).expect("opened again");
+        let refused = if deleted_first {
+            fs::remove_file(&path).expect("deleted");
+            let refused = refused(&mut store);
+            fs::rename(&copy, &path).expect("restored");
+            assert_eq!(store_one(&mut store, arrival(12, "text")).expect_err("lost").code, Code::Unavailable);
+            refused
+        } else {
+            fs::rename(&copy, &path).expect("put over it");
+            refused(&mut store)
+        };
+        assert_eq!(refused, (Code::OutcomeUnknown, Code::Unavailable));
+        let (_directory, mut store) = after_a_kill(&path);
+        assert!(get(&mut store, id(10)).is_some(), "the log under the old name is applied to the copy");
+        assert_eq!(count(&mut store), 2, "and nothing that was refused with certainty");
+    }
 }
 
 #[test]
@@ -111,12 +145,7 @@ async fn a_log_that_was_deleted_or_replaced_is_saved_and_nothing_is_lost() {
         assert_eq!(store_one(&mut store, arrival(3, "text")), Ok(Outcome::Stored));
         assert!(reader.get(id(3)).await.expect("readable").is_some());
         assert_eq!(fs::read_to_string(beside(&log, ".foreign")).is_ok(), replaced, "it is kept beside");
-        // As after kill -9.
-        let copy = tempfile::tempdir().expect("a directory");
-        for name in ["logs.db", "logs.db-wal"] {
-            fs::copy(path.with_file_name(name), copy.path().join(name)).expect("copied");
-        }
-        let mut copy = open(&copy.path().join("logs.db")).expect("opened");
+        let (_directory, mut copy) = after_a_kill(&path);
         assert_eq!(count(&mut copy), 3, "replaced: {replaced}");
     }
 }
