@@ -8,6 +8,7 @@ use lapin::{
     BasicProperties, Channel, Connection, message,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
+        QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -66,7 +67,7 @@ impl Session {
         let options = BasicConsumeOptions { no_ack: false, ..BasicConsumeOptions::default() };
         let queue = self.queue.as_str().into();
         let consumer = self.channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        Ok(Subscription { channel: self.channel.clone(), consumer, is_ending: false })
+        Ok(Subscription { channel: self.channel.clone(), consumer, prefetch, is_ending: false })
     }
 
     /// Returns once the channel is lost.
@@ -83,6 +84,7 @@ impl Session {
 pub(crate) struct Subscription {
     channel: Channel,
     consumer: lapin::Consumer,
+    prefetch: u16,
     is_ending: bool,
 }
 
@@ -98,6 +100,23 @@ impl Subscription {
         let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
         // It leaves at once; RabbitMQ's answer ends the consumer's stream, as an error does.
         let _ = cancelled.now_or_never();
+    }
+
+    /// Asks RabbitMQ on the channel of the subscription, and waits for the answer: what the queue had delivered by then has
+    /// come before it, however slow the link is. Has no deadline but the heartbeats of the connection.
+    ///
+    /// # Errors
+    /// If RabbitMQ refuses, or the connection is lost.
+    pub(crate) fn flush(&self) -> impl Future<Output = Result<(), Reason>> + Send + use<> {
+        let (channel, queue, prefetch) = (self.channel.clone(), self.consumer.queue(), self.prefetch);
+        async move {
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            // The queue answers after it has handed its messages to the channel; the channel may pass that on first.
+            channel.queue_declare(queue, passive, FieldTable::default()).await?;
+            // The channel itself answers: in its order, after what it had been handed. It stays as it is.
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            Ok(())
+        }
     }
 
     /// Waits for a delivery; `None` once it was cancelled and nothing more comes. Nothing is lost if it is given up.

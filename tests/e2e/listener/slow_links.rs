@@ -1,0 +1,39 @@
+//! Links over which an entry, a batch or a dead letter takes seconds.
+
+use std::collections::HashSet;
+
+use proto::{Transport, limits::DATA_BYTES};
+use rig::{Direction, Fault};
+use serde_json::json;
+use tests::stack::Stack;
+use uuid::Uuid;
+
+use super::all_are_stored_once;
+
+/// Queues `count` entries of the largest size.
+async fn queue_large(stack: &Stack, count: usize) -> HashSet<Uuid> {
+    let mut ids = HashSet::new();
+    for _ in 0..count {
+        let log = json!({ "name": "large", "data": "x".repeat(DATA_BYTES) });
+        let answer = stack.log(Transport::Rabbitmq, &log).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        ids.insert(answer.id());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_from_rabbitmq_for_longer_than_two_looks_is_stored_at_its_first_delivery() {
+    let mut stack = Stack::start_without_listener(&[]).await;
+    // One on its way, and one that is ready meanwhile.
+    let ids = queue_large(&stack, 2).await;
+    let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
+    // More than five seconds for an entry.
+    relay.set(Direction::ToClient, Fault::Bandwidth(50_000));
+    stack.start_listener().await.expect("it starts");
+    all_are_stored_once(&stack, &ids).await;
+    let attempts: u32 = stack.all_stored().await.iter().map(|entry| entry.attempts).sum();
+    assert_eq!(attempts, 2);
+    let log = stack.listener.log();
+    assert!(!log.contains("delivers nothing"), "{log}");
+}
