@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::stack::Stack;
 use uuid::Uuid;
 
-use super::all_are_stored_once;
+use super::{all_are_stored_once, it_holds};
 
 /// Queues `count` entries of the largest size.
 async fn queue_large(stack: &Stack, count: usize) -> HashSet<Uuid> {
@@ -36,4 +36,17 @@ async fn what_is_on_its_way_from_rabbitmq_for_longer_than_two_looks_is_stored_at
     assert_eq!(attempts, 2);
     let log = stack.listener.log();
     assert!(!log.contains("delivers nothing"), "{log}");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_the_link_to_the_logger_is_stored_in_smaller_ones() {
+    let mut stack = Stack::start_without_listener(&[("LISTENER_TRANSPORT", "http")]).await;
+    let ids = queue_large(&stack, 40).await;
+    let relay = stack.relay(Transport::Http).await.expect("a relay");
+    // Not quite six megabytes within the deadline; a batch has eight.
+    relay.set(Direction::ToServer, Fault::Bandwidth(1_200_000));
+    stack.start_listener().await.expect("it starts");
+    all_are_stored_once(&stack, &ids).await;
+    it_holds(&stack, 0).await;
+    assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
 }
