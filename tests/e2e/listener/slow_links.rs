@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use lapin::BasicProperties;
 use proto::{Transport, limits::DATA_BYTES};
 use rig::{Direction, Fault};
 use serde_json::json;
 use tests::stack::Stack;
 use uuid::Uuid;
 
-use super::{all_are_stored_once, it_holds};
+use super::{all_are_stored_once, it_holds, listener_says};
 
 /// Queues `count` entries of the largest size.
 async fn queue_large(stack: &Stack, count: usize) -> HashSet<Uuid> {
@@ -49,4 +50,20 @@ async fn a_batch_that_is_too_large_for_the_link_to_the_logger_is_stored_in_small
     all_are_stored_once(&stack, &ids).await;
     it_holds(&stack, 0).await;
     assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_takes_long_to_be_confirmed_is_told_and_published_once() {
+    let mut stack = Stack::start_without_listener(&[]).await;
+    let body = vec![b'x'; 700_000];
+    stack.rabbitmq.publish("logs_topic", "log.INFO", &body, BasicProperties::default()).await;
+    let relay = stack.relay(Transport::Rabbitmq).await.expect("a relay");
+    // Seven seconds for it.
+    relay.set(Direction::ToServer, Fault::Bandwidth(100_000));
+    stack.start_listener().await.expect("it starts");
+    listener_says(&stack, "dead_letters_refused", json!(true)).await;
+    listener_says(&stack, "dead_letters_refused", json!(false)).await;
+    it_holds(&stack, 0).await;
+    assert_eq!(stack.rabbitmq.depth("logs.entries").await, 0);
+    assert_eq!(stack.rabbitmq.depth("logs.dead").await, 1);
 }
