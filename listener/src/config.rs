@@ -15,8 +15,9 @@ use service::{
 };
 use transport::{Endpoints, Tls, rabbitmq::AmqpUrl};
 
-/// How long one attempt to hand over a batch may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long one attempt to hand over a batch may take, of one entry too: the largest needs a link of 100 KB/s, over `http`,
+/// where each of its characters may be escaped, one of 400 KB/s. The logger itself gives a body no more than 10 s.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Consumes log entries from RabbitMQ, hands them to the logger in batches, and acknowledges what is stored.
 ///

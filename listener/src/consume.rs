@@ -30,6 +30,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How often the logger is pinged while nothing arrives: deliveries that arrive when it is down would only wait unacked.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Why a subscription is not trusted any more.
+const PASSED_OVER: &str =
+    "RabbitMQ delivers nothing though messages are ready: was the queue deleted and redeclared?";
+
 /// How often it is looked whether there is room again.
 const ROOM_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -129,6 +133,7 @@ impl Consumer {
                 self.tell_of_subscription(prefetch);
                 *backoff = waits();
             }
+            let flushed = intake.flush();
             let batch = tokio::select! {
                 biased;
                 () = shutdown.begun() => {
@@ -136,15 +141,15 @@ impl Consumer {
                     line.emptied().await;
                     return Ok(());
                 }
-                () = self.state.lost() => {
-                    return Err("RabbitMQ delivers nothing though messages are ready: was the queue deleted and redeclared?".into());
-                }
+                () = self.state.lost() => return Err(PASSED_OVER.into()),
                 () = refusals.begin() => {
                     // Those that wait take up the prefetch, as below; `watch` counts on it.
                     intake.end();
                     continue;
                 }
                 batch = intake.next() => batch?,
+                // Behind it: what has come is taken first.
+                reason = self.passed_over(flushed) => return Err(reason),
                 () = self.hand_over.logger_fails(ASK_INTERVAL) => {
                     logger_is_well = false;
                     intake.pause(Waiting::Logger);
@@ -155,6 +160,22 @@ impl Consumer {
                 self.take_care_of(batch, &mut intake, line).await?;
             }
         }
+    }
+
+    /// Returns once it is certain that RabbitMQ delivers nothing to the subscription though messages are ready: they were
+    /// for a while, and then what was on its way has been `flushed` out, and nothing has come.
+    async fn passed_over(&self, flushed: impl Future<Output = Result<(), Reason>>) -> Reason {
+        let stood = self.state.suspicion().await;
+        tracing::debug!("messages are ready and none comes: asking whether one is on its way");
+        if let Err(reason) = flushed.await {
+            return reason;
+        }
+        // The client library has put what came before the answer where it is taken from, and it is looked for once more.
+        tokio::task::yield_now().await;
+        if self.state.intake() == stood {
+            return PASSED_OVER.into();
+        }
+        std::future::pending().await
     }
 
     fn tell_of_subscription(&mut self, prefetch: u16) {

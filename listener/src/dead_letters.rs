@@ -26,8 +26,10 @@ const LETTERS: usize = 256;
 /// Of lines that name a letter each: the log shows many of them.
 const NAMED: &str = concat!(module_path!(), "::named");
 
-/// How long one attempt may take, and how long to wait before the next.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a confirm may take before it is told that it takes long. It is waited for further: what is slow still arrives.
+const TELL_AFTER: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next attempt.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A delivery that can never be stored, and why.
@@ -87,12 +89,20 @@ impl Line {
 #[derive(Debug)]
 pub struct DeadLetters {
     queue: DeadLetterQueue,
+    told: Told,
+}
+
+/// Whether the log has it that the queue takes none.
+#[derive(Debug)]
+struct Told {
+    queue: String,
     state: Arc<State>,
 }
 
 impl DeadLetters {
     pub(crate) fn new(amqp_url: AmqpUrl, state: Arc<State>) -> Self {
-        DeadLetters { queue: DeadLetterQueue::new(amqp_url), state }
+        let told = Told { queue: amqp_url.queues().dead_letters.clone(), state };
+        DeadLetters { queue: DeadLetterQueue::new(amqp_url), told }
     }
 
     /// The line, and the work on it, which ends when the line is dropped and empty. From `shutdown` on a letter that the
@@ -121,44 +131,61 @@ impl DeadLetters {
         let Letter { delivery, failure, trace_id } = letter;
         // What has lost its channel is redelivered.
         while delivery.is_open() {
-            let published =
-                tokio::time::timeout(ATTEMPT_TIMEOUT, self.queue.publish(delivery, failure)).await;
-            let published =
-                published.unwrap_or_else(|_| Err(Failure::unknown("RabbitMQ").because("no confirm in time")));
-            let Err(refused) = published else {
-                self.tell_that_it_takes();
-                // Of acknowledgements nothing comes back that another task could take for its own.
-                let acknowledged = delivery.acknowledge(false).await;
-                metrics::dead_letters(failure.code).increment(1);
-                let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
-                let (code, reason, key) = (failure.code, failure.message(), delivery.key());
-                // Each names another: many of them may come at once.
-                tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason = &*reason, key, "dead letter");
-                return acknowledged.is_ok() || delivery.is_lost();
-            };
-            self.tell_why_not(&refused);
-            let waited = tokio::time::timeout(WAIT, shutdown.begun()).await;
-            if waited.is_ok() {
-                tracing::info!(
-                    entry_id = entry_id(delivery).map(display),
-                    "shutting down: a dead letter stays in its queue"
-                );
-                return delivery.is_lost();
+            match self.attempt(letter, shutdown).await {
+                Some(Ok(())) => {
+                    self.told.that_it_takes();
+                    // Of acknowledgements nothing comes back that another task could take for its own.
+                    let acknowledged = delivery.acknowledge(false).await;
+                    metrics::dead_letters(failure.code).increment(1);
+                    let (entry_id, trace_id) = (entry_id(delivery).map(display), trace_id.map(display));
+                    let (code, reason, key) = (failure.code, failure.message(), delivery.key());
+                    // Each names another: many of them may come at once.
+                    tracing::warn!(target: NAMED, entry_id, trace_id, %code, reason = &*reason, key, "dead letter");
+                    return acknowledged.is_ok() || delivery.is_lost();
+                }
+                Some(Err(refused)) => {
+                    self.told.why_not(&refused);
+                    if tokio::time::timeout(WAIT, shutdown.begun()).await.is_err() {
+                        continue;
+                    }
+                }
+                None => {}
             }
+            tracing::info!(
+                entry_id = entry_id(delivery).map(display),
+                "shutting down: a dead letter stays in its queue"
+            );
+            break;
         }
         delivery.is_lost()
     }
 
-    fn tell_that_it_takes(&self) {
+    /// Publishes one copy. What is slow is told, and waited for all the same: another copy would arrive beside the first.
+    /// `None` if that takes until the listener shuts down.
+    async fn attempt(&mut self, letter: &Letter, shutdown: &Shutdown) -> Option<Result<(), Failure>> {
+        let mut published = std::pin::pin!(self.queue.publish(&letter.delivery, &letter.failure));
+        if let Ok(published) = tokio::time::timeout(TELL_AFTER, &mut published).await {
+            return Some(published);
+        }
+        self.told.why_not(&Failure::unknown("RabbitMQ").because("no confirm yet; waiting for it"));
+        tokio::select! {
+            published = published => Some(published),
+            () = shutdown.begun() => None,
+        }
+    }
+}
+
+impl Told {
+    fn that_it_takes(&self) {
         if self.state.dead_letters_refused() {
-            tracing::info!(queue = self.queue.name(), "dead letters are accepted again");
+            tracing::info!(queue = self.queue, "dead letters are accepted again");
             self.state.set_dead_letters_refused(false);
         }
     }
 
     /// Once for each time that it begins.
-    fn tell_why_not(&self, refused: &Failure) {
-        let (queue, cause) = (self.queue.name(), refused.cause());
+    fn why_not(&self, refused: &Failure) {
+        let (queue, cause) = (&*self.queue, refused.cause());
         if self.state.dead_letters_refused() {
             return tracing::debug!(queue, cause, "still cannot publish a dead letter");
         }

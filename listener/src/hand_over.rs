@@ -1,10 +1,15 @@
 //! Sends a batch to the logger, for as long as it takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use proto::{Batch, BatchMode, Certainty, Code, Direct, Failure, LogEntry, Outcome};
 use tokio::sync::Notify;
 use transport::{Transports, Waits};
+
+use crate::reach::Reach;
 
 /// The first wait after a failed attempt, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -13,18 +18,23 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Something of an entry, and the position of its delivery in the batch.
 pub(crate) type Positioned<T> = (usize, T);
 
+/// What the logger said of a batch: of the whole, or of each entry.
+type Answer = Result<Vec<Result<Outcome, Failure>>, Failure>;
+
 /// Hands batches to the logger over the direct transport of its setting.
 #[derive(Debug)]
 pub struct HandOver {
     transports: Arc<Transports>,
     transport: Direct,
+    /// How much has lately got through in time.
+    reach: Mutex<Reach>,
     /// Told when the logger stores nothing: what waits for that shall not grow.
     trouble: Notify,
 }
 
 impl HandOver {
     pub(crate) fn new(transports: Arc<Transports>, transport: Direct) -> Self {
-        HandOver { transports, transport, trouble: Notify::new() }
+        HandOver { transports, transport, reach: Mutex::new(Reach::new()), trouble: Notify::new() }
     }
 
     /// Waits until the logger could store an entry.
@@ -56,15 +66,19 @@ impl HandOver {
     pub(crate) async fn store(&self, mut entries: Vec<Positioned<LogEntry>>) -> Vec<Positioned<Failure>> {
         let mut dead = Vec::new();
         let mut waits = waits();
-        let mut batch_len = entries.len();
+        let mut most = entries.len();
         while !entries.is_empty() {
-            batch_len = batch_len.clamp(1, entries.len());
+            let next = entries.iter().take(most).map(|(_, entry)| entry);
+            let (batch_len, bytes) = self.reach(|reach| reach.of(next));
             let batch: Vec<LogEntry> = entries[..batch_len].iter().map(|(_, entry)| entry.clone()).collect();
-            let results = match self.attempt(batch).await {
+            let begun = Instant::now();
+            let answer = self.attempt(batch).await;
+            self.learn(&answer, bytes, begun.elapsed());
+            let results = match answer {
                 Ok(results) => results,
                 // A refusal of the whole says nothing of each: it is found out in smaller batches.
                 Err(failure) if batch_len > 1 && failure.certainty() == Certainty::Rejected => {
-                    batch_len /= 2;
+                    most = batch_len / 2;
                     continue;
                 }
                 Err(failure) => vec![Err(failure); batch_len],
@@ -93,7 +107,24 @@ impl HandOver {
         dead
     }
 
-    async fn attempt(&self, entries: Vec<LogEntry>) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+    /// What is unknown may have been too much for the deadline, and less of it may not be; the ids make that safe.
+    fn learn(&self, answer: &Answer, bytes: usize, took: Duration) {
+        let is_unknown = |failure: &Failure| failure.certainty() == Certainty::Unknown;
+        let results = answer.as_deref().unwrap_or_default();
+        if answer.as_ref().is_err_and(is_unknown)
+            || results.iter().any(|result| result.as_ref().is_err_and(is_unknown))
+        {
+            self.reach(|reach| reach.unknown(bytes));
+        } else if answer.is_ok() {
+            self.reach(|reach| reach.stored(bytes, took));
+        }
+    }
+
+    fn reach<T>(&self, with: impl FnOnce(&mut Reach) -> T) -> T {
+        with(&mut self.reach.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn attempt(&self, entries: Vec<LogEntry>) -> Answer {
         let batch = Batch::try_from(entries)?;
         let delivered = self.transports.write(self.transport.into(), batch, BatchMode::Each).await?;
         Ok(delivered.results.into_vec())

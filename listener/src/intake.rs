@@ -60,6 +60,17 @@ impl Intake {
         Ok(prefetch)
     }
 
+    /// As [`Subscription::flush`]; never ends without a subscription.
+    pub(crate) fn flush(&self) -> impl Future<Output = Result<(), Reason>> + Send + use<> {
+        let flushed = self.subscription.as_ref().map(Subscription::flush);
+        async move {
+            match flushed {
+                Some(flushed) => flushed.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Takes no more: what has been delivered stays here, and costs no delivery.
     pub(crate) fn end(&mut self) {
         if let Some(subscription) =

@@ -14,6 +14,7 @@ mod config;
 mod intake;
 mod metrics;
 mod pace;
+mod reach;
 mod source;
 mod state;
 mod traced;

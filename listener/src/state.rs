@@ -55,8 +55,10 @@ pub(crate) struct State {
     /// How many subscriptions there have been, and the number of the present one; 0: there is none.
     subscriptions: AtomicU64,
     subscription: AtomicU64,
-    /// The last one that RabbitMQ does not know, or delivers nothing to.
+    /// The last one that RabbitMQ does not know.
     lost: watch::Sender<u64>,
+    /// How the taking stood when messages had been ready for a while, and none had come.
+    suspicion: watch::Sender<Option<IntakeState>>,
     transports: Arc<Transports>,
     transport: Transport,
 }
@@ -74,6 +76,7 @@ impl State {
             subscriptions: AtomicU64::new(0),
             subscription: AtomicU64::new(0),
             lost: watch::channel(0).0,
+            suspicion: watch::channel(None).0,
             transports,
             transport,
         }
@@ -118,16 +121,29 @@ impl State {
         }
     }
 
-    /// RabbitMQ does not know that subscription, or delivers nothing to it.
+    /// RabbitMQ does not know that subscription.
     pub(crate) fn set_lost(&self, subscription: u64) {
         self.lost.send_replace(subscription);
     }
 
-    /// Returns once RabbitMQ does not know the present subscription, or delivers nothing to it.
+    /// Returns once RabbitMQ does not know the present subscription.
     pub(crate) async fn lost(&self) {
         let present = |lost: &u64| *lost != 0 && *lost == self.subscription();
         // Its sender lives as long as this.
         let _ = self.lost.subscribe().wait_for(present).await;
+    }
+
+    /// Messages have been ready for a while, and none has come: the subscription may be lost, or one is on its way.
+    pub(crate) fn suspect(&self, stood: IntakeState) {
+        self.suspicion.send_replace(Some(stood));
+    }
+
+    /// Returns once that is so, and nothing has come since; says how the taking stands.
+    pub(crate) async fn suspicion(&self) -> IntakeState {
+        let still = |stood: &Option<IntakeState>| *stood == Some(self.intake());
+        // As above.
+        let _ = self.suspicion.subscribe().wait_for(still).await;
+        self.intake()
     }
 
     /// Whether the queue of the dead letters takes none.
@@ -280,6 +296,19 @@ mod tests {
         drop(dead);
         state.set_dead_letters_refused(false);
         assert_eq!((state.intake().unacked, state.unacked_bytes()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_suspicion_holds_until_something_comes() {
+        let state = state();
+        let suspected = || futures_util::FutureExt::now_or_never(state.suspicion());
+        state.begin_subscription();
+        let stood = state.intake();
+        assert_eq!(suspected(), None);
+        state.suspect(stood);
+        assert_eq!(suspected(), Some(stood));
+        drop(Unacked::new(Delivery::mock(9, false, None), &state));
+        assert_eq!(suspected(), None, "it was on its way");
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 //!
 //! A subscription is not trusted. When the queue is deleted and redeclared under load, RabbitMQ 3.10 may not notify
 //! the subscriber of the old one: either it counts no consumer on the new queue, or it counts one and delivers
-//! nothing to it.
+//! nothing to it. The first is certain: a message on its way takes no consumer off the count, however slow the link is.
+//! The second is a suspicion, which the consumer looks into on its own channel.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,8 +43,10 @@ async fn follow(amqp_url: &AmqpUrl, state: &State, gauges: &[Depth; 2]) -> Resul
         gauges[0].set(Some(said.queue));
         gauges[1].set(Some(said.dead_letters));
         let look = Look { said, before, after: state.intake() };
-        if look.is_forgotten() || last.is_some_and(|last| look.is_passed_over_since(&last)) {
+        if look.is_forgotten() {
             state.set_lost(before.subscription);
+        } else if last.is_some_and(|last| look.is_passed_over_since(&last)) {
+            state.suspect(before);
         }
         last = Some(look);
         tokio::time::sleep(INTERVAL).await;
@@ -69,7 +72,8 @@ impl Look {
             && self.said.consumers == 0
     }
 
-    /// Whether messages were ready from one look to the next, and none was delivered to us, with none unacked.
+    /// Whether messages were ready from one look to the next, and none has come to us, with none unacked: one may be on its
+    /// way all the while.
     fn is_passed_over_since(&self, last: &Look) -> bool {
         let all = [last.before, last.after, self.before, self.after];
         let idle = all.iter().all(|look| look.subscription != 0 && look.unacked == 0 && *look == last.before);

@@ -1,5 +1,7 @@
 //! What is in RabbitMQ reaches the store, whatever happens on the way.
 
+mod slow_links;
+
 use std::collections::HashSet;
 
 use lapin::{BasicProperties, options::QueueDeleteOptions};

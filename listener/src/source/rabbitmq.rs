@@ -8,6 +8,7 @@ use lapin::{
     BasicProperties, Channel, Connection, message,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
+        QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -23,7 +24,7 @@ use super::Reason;
 /// How long an acknowledgement may take to leave.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often the channel is checked while there is no subscription that would notice its loss.
+/// How often a channel is checked where nothing else would notice its loss.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long RabbitMQ may take to count messages before the number is not known.
@@ -66,15 +67,20 @@ impl Session {
         let options = BasicConsumeOptions { no_ack: false, ..BasicConsumeOptions::default() };
         let queue = self.queue.as_str().into();
         let consumer = self.channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        Ok(Subscription { channel: self.channel.clone(), consumer, is_ending: false })
+        Ok(Subscription { channel: self.channel.clone(), consumer, prefetch, is_ending: false })
     }
 
     /// Returns once the channel is lost.
     pub(crate) async fn lost(&self) -> Reason {
-        while self.channel.status().connected() {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+        lost(&self.channel).await;
         "the channel was lost".into()
+    }
+}
+
+/// Returns once the channel is lost. lapin may let whoever waits for an answer on it wait forever.
+async fn lost(channel: &Channel) {
+    while channel.status().connected() {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 
@@ -83,6 +89,7 @@ impl Session {
 pub(crate) struct Subscription {
     channel: Channel,
     consumer: lapin::Consumer,
+    prefetch: u16,
     is_ending: bool,
 }
 
@@ -98,6 +105,23 @@ impl Subscription {
         let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
         // It leaves at once; RabbitMQ's answer ends the consumer's stream, as an error does.
         let _ = cancelled.now_or_never();
+    }
+
+    /// Asks RabbitMQ on the channel of the subscription, and waits for the answer: what the queue had delivered by then has
+    /// come before it, however slow the link is. Has no deadline but the heartbeats of the connection.
+    ///
+    /// # Errors
+    /// If RabbitMQ refuses, or the connection is lost.
+    pub(crate) fn flush(&self) -> impl Future<Output = Result<(), Reason>> + Send + use<> {
+        let (channel, queue, prefetch) = (self.channel.clone(), self.consumer.queue(), self.prefetch);
+        async move {
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            // The queue answers after it has handed its messages to the channel; the channel may pass that on first.
+            channel.queue_declare(queue, passive, FieldTable::default()).await?;
+            // The channel itself answers: in its order, after what it had been handed. It stays as it is.
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            Ok(())
+        }
     }
 
     /// Waits for a delivery; `None` once it was cancelled and nothing more comes. Nothing is lost if it is given up.
@@ -203,12 +227,8 @@ impl DeadLetterQueue {
         DeadLetterQueue { amqp_url, open: None }
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.amqp_url.queues().dead_letters
-    }
-
-    /// Publishes a copy of a delivery, with the reason why it can never be stored. May be given up.
+    /// Publishes a copy of a delivery, with the reason why it can never be stored, and waits for its confirm for as long as
+    /// the channel is open: until then the copy may arrive. May be given up, but another copy beside it may be the result.
     ///
     /// # Errors
     /// Why RabbitMQ has not confirmed it; `overloaded` where the queue is full.
@@ -220,9 +240,14 @@ impl DeadLetterQueue {
         };
         let Delivery(delivery) = delivery;
         let properties = explained(&delivery.properties, failure);
-        let (exchange, key) = (self.name(), delivery.routing_key.as_str());
-        let published =
-            rabbitmq::publish_confirmed(&channel, exchange, key, &delivery.data, properties).await;
+        let (exchange, key) = (&*self.amqp_url.queues().dead_letters, delivery.routing_key.as_str());
+        let confirmed = rabbitmq::publish_confirmed(&channel, exchange, key, &delivery.data, properties);
+        let published = tokio::select! {
+            published = confirmed => published,
+            () = lost(&channel) => {
+                Err(Failure::unknown("RabbitMQ").because("the channel was lost before the confirm"))
+            }
+        };
         // A nack is an answer: the channel is as good as before.
         if published.is_ok() || published.as_ref().is_err_and(|refused| refused.code == Code::Overloaded) {
             self.open = Some((connection, channel));
@@ -231,11 +256,16 @@ impl DeadLetterQueue {
     }
 
     async fn connect(&self) -> Result<(Connection, Channel), Failure> {
-        let lost = |error| Failure::unreachable("RabbitMQ").because(error);
+        let refused = |error: lapin::Error| Failure::unreachable("RabbitMQ").because(error);
         let connection = rabbitmq::connect(&self.amqp_url, "fourwire listener, dead letters").await?;
-        let channel = connection.create_channel().await.map_err(lost)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(lost)?;
-        Ok((connection, channel))
+        let opened = async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok(channel)
+        };
+        let opened = timeout(DECLARE_TIMEOUT, opened).await;
+        let in_time = opened.map_err(|_| Failure::unreachable("RabbitMQ").because("no channel in time"))?;
+        Ok((connection, in_time.map_err(refused)?))
     }
 }
 
