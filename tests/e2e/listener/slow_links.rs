@@ -42,10 +42,10 @@ async fn what_is_on_its_way_from_rabbitmq_for_longer_than_two_looks_is_stored_at
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_link_to_the_logger_is_stored_in_smaller_ones() {
     let mut stack = Stack::start_without_listener(&[("LISTENER_TRANSPORT", "http")]).await;
-    let ids = queue_large(&stack, 40).await;
+    let ids = queue_large(&stack, 34).await;
     let relay = stack.relay(Transport::Http).await.expect("a relay");
-    // Not quite six megabytes within the deadline; a batch has eight.
-    relay.set(Direction::ToServer, Fault::Bandwidth(1_200_000));
+    // Seven megabytes within the deadline; a batch has eight.
+    relay.set(Direction::ToServer, Fault::Bandwidth(1_400_000));
     stack.start_listener().await.expect("it starts");
     all_are_stored_once(&stack, &ids).await;
     it_holds(&stack, 0).await;
