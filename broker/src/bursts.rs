@@ -83,6 +83,10 @@ impl Burst {
             };
             Failure::new(code, error.to_string())
         })?;
+        // serde takes an array for a struct too, its elements for the fields in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Failure::new(Code::BadField, "expected an object: send {\"name\": value, …}"));
+        }
         let BurstBody { entries, concurrency, mut transports } = asked;
         for (name, number, most) in [("entries", entries, ENTRIES), ("concurrency", concurrency, CONCURRENCY)]
         {
@@ -151,6 +155,10 @@ mod tests {
             (r#"{"transports":[]}"#, Code::BadField, "transports"),
             (r#"{"transports":["amqp"]}"#, Code::BadField, "amqp"),
             (r#"{"callers":4}"#, Code::BadField, "callers"),
+            ("[]", Code::BadField, "object"),
+            (" [1]", Code::BadField, "object"),
+            (r#"[1,1,["http"]]"#, Code::BadField, "object"),
+            ("[", Code::BadJson, "EOF"),
         ] {
             let failure = Burst::parse(body.as_bytes()).expect_err(body);
             assert!(failure.code == code && failure.message().contains(word), "{body}: {failure:?}");

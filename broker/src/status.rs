@@ -109,6 +109,11 @@ impl Status {
             none if none.is_empty() => "all answer".to_owned(),
             names => format!("no answer: {names}"),
         }]);
+        let unable = self.loggers.iter().filter(|logger| logger.reachable && !logger.ready);
+        let unable: Vec<String> = unable.map(OneLogger::in_words).collect();
+        if !unable.is_empty() {
+            said.push(format!("cannot store now: {}", unable.join(", ")));
+        }
         if self.listener.reachable && !self.listener.consuming {
             let waiting = self.listener.waiting_for.map(|what| format!(", waiting for {what}"));
             said.push(format!("the listener is not consuming{}", waiting.unwrap_or_default()));
@@ -158,6 +163,10 @@ mod tests {
         };
         status.loggers = vec![one("one:8082", true), one("two:8082", false), one("three:8082", false)];
         assert_eq!(status.in_words(), "no answer: logger two:8082, logger three:8082");
+        status.loggers[1] = OneLogger { ready: false, ..one("two:8082", true) };
+        status.loggers.truncate(2);
+        assert_eq!(status.in_words(), "all answer; cannot store now: logger two:8082");
+        status.loggers.truncate(1);
         status.logger = Logger::default();
         status.rabbitmq.reachable = false;
         assert_eq!(status.in_words(), "no answer: logger, RabbitMQ");

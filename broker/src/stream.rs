@@ -79,7 +79,7 @@ pub async fn follow(
     // While the port is open, others are taken like any request; they only end sooner.
     let shutdown = app.shutdown.lingering();
     if shutdown.has_begun() {
-        return Err(Failure::draining("the broker").into());
+        return Err(Failure::draining("the broker").about_reading().into());
     }
     let reader = match caller {
         Some(Extension(Caller(name))) => Reader::Name(name),
@@ -99,7 +99,7 @@ pub async fn follow(
     if is_over {
         // What follows is there already. A long search says every ten seconds how far it is.
         let next = tokio::select! {
-            () = shutdown.begun() => return Err(Failure::draining("the broker").into()),
+            () = shutdown.begun() => return Err(Failure::draining("the broker").about_reading().into()),
             next = tail.next() => next,
         };
         let Some(told) = next else { return Ok(StatusCode::NO_CONTENT.into_response()) };

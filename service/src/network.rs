@@ -34,8 +34,10 @@ pub fn is_loopback(address: SocketAddr) -> bool {
 /// The host that a request is for, without its port; `None` if it does not say.
 pub fn asked_host(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?;
-    // What is none is kept as it is, so that it is not taken for a request without one.
-    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    // What is none is kept as it is, so that it is not taken for a request without one. A host has no user before it:
+    // `evil.example:80@localhost` is not localhost.
+    let authority = host.to_str().ok().filter(|host| !host.contains('@'));
+    let authority = authority.and_then(|host| host.parse::<Authority>().ok());
     Some(authority.map_or_else(String::new, |authority| authority.host().to_ascii_lowercase()))
 }
 
@@ -90,6 +92,8 @@ mod tests {
             "",
             "a b",
             "\u{e4}",
+            "evil.example:80@localhost",
+            "@127.0.0.1",
         ] {
             assert!(!is_own_host(&asked(host)), "{host}");
         }

@@ -133,6 +133,8 @@ async fn a_request_out_of_its_limits_is_refused_by_name() {
         (r#"{"concurrency":65}"#, "bad_field", "1 to 64"),
         (r#"{"callers":1}"#, "bad_field", "callers"),
         ("[", "bad_json", "line 1"),
+        ("[]", "bad_field", "expected an object"),
+        (r#"[1,1,["http"]]"#, "bad_field", "expected an object"),
     ] {
         let answer = stack.post("/burst", body).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, code), "{body}");

@@ -1,11 +1,14 @@
 //! Hands the records of a request over in parts; an exporter that sends thousands gets one response.
 
-use std::{iter, slice, time::Duration};
+use std::{iter, pin::pin, slice, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use proto::{Batch, BatchMode, Certainty, Code, Failure, LogEntry, Transport, limits::BATCH_ENTRIES};
-use tokio::time::timeout;
+use proto::{
+    Batch, BatchMode, Certainty, Code, Failure, LogEntry, Transport,
+    limits::{BATCH_ENTRIES, DATA_BYTES},
+};
+use tokio::{task::yield_now, time::timeout};
 use transport::Transports;
 
 use super::{
@@ -15,7 +18,8 @@ use super::{
 use crate::metrics::OtlpRecords;
 
 /// Most bytes of `name` and `data` of a part, by all but its last entry: an entry may be a thousand times as large as its
-/// record, for it has the attributes of its resource too.
+/// record, for it has the attributes of its resource too. Where a record is larger than its entry, it counts; one that is
+/// refused counts as the largest entry, for so much may be written before it is.
 const PART_BYTES: usize = 2 * 1024 * 1024;
 
 /// Most parts of a request that are under way at a time.
@@ -68,7 +72,12 @@ pub(super) async fn deliver(
             };
             Ok::<_, Failure>((iter::zip(positions, results), refused))
         };
-        let mut written = stream::iter(parts).map(write).buffer_unordered(PARTS);
+        // Others have their turn after each part, and the deadline: a part that is only refused waits for nothing.
+        let parts = stream::iter(parts).then(|part| async {
+            yield_now().await;
+            part
+        });
+        let mut written = pin!(parts.map(write).buffer_unordered(PARTS));
         while let Some(written) = written.next().await {
             let (results, refused) = written.map_err(again)?;
             for (position, failure) in refused {
@@ -123,11 +132,14 @@ impl Iterator for Parts<'_> {
             let Some((position, record)) = self.records.next() else { break };
             match self.entries.next(record) {
                 Ok(entry) => {
-                    bytes += entry.payload_bytes();
+                    bytes += entry.payload_bytes().max(record.bytes.len());
                     part.positions.push(position);
                     part.entries.push(entry);
                 }
-                Err(failure) => part.refused.push((position, failure)),
+                Err(failure) => {
+                    bytes += DATA_BYTES;
+                    part.refused.push((position, failure));
+                }
             }
         }
         (!part.entries.is_empty() || !part.refused.is_empty()).then_some(part)
@@ -141,7 +153,6 @@ mod tests {
         logs::v1::LogRecord,
     };
     use prost::Message;
-    use proto::limits::DATA_BYTES;
 
     use super::*;
 
@@ -180,8 +191,8 @@ mod tests {
 
     #[test]
     fn what_is_only_refused_is_a_part_too_and_nothing_is_none() {
-        let refused = parts(&vec![record("x".repeat(DATA_BYTES)); 3]);
-        assert_eq!(refused.iter().map(|part| part.refused.len()).collect::<Vec<_>>(), [3]);
+        let refused = parts(&vec![record("x".repeat(DATA_BYTES)); 20]);
+        assert_eq!(refused.iter().map(|part| part.refused.len()).collect::<Vec<_>>(), [8, 8, 4]);
         assert!(parts(&[]).is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! What a log record becomes: an entry, by the rule of docs/otlp.md.
 
-use std::ptr;
+use std::{io, ptr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -10,9 +10,9 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
-use proto::{Code, EntryDraft, Failure, Level, LogEntry, Time};
+use proto::{Code, EntryDraft, Failure, Level, LogEntry, Time, limits::DATA_BYTES};
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::{
     id::Ids,
@@ -26,12 +26,15 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 const SERVICE_NAME: &str = "service.name";
 
 /// Makes the entries of the records of one request, one after the other.
+///
+/// What a record costs is in proportion to its own bytes, and to its entry if it has one: what its resource and its scope
+/// come to, or that no entry can hold it, is found out once for all their records.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     now: Timestamp,
     ids: Ids<'a>,
-    resource: Kept<'a, Service>,
-    scope: Kept<'a, Option<Box<RawValue>>>,
+    resource: Kept<'a, Result<Service, Failure>>,
+    scope: Kept<'a, Result<Option<Box<RawValue>>, Failure>>,
 }
 
 /// What the records of a resource have in common.
@@ -56,11 +59,16 @@ impl<'a> Entries<'a> {
             let message = format!("it has {} bytes: the limit is {PART_BYTES} bytes", record.bytes.len());
             return Err(Failure::new(Code::InvalidEntry, message));
         }
+        let now = self.now;
+        let service = self.resource.get(record.resource, |bytes| service(bytes, now));
+        let service = service.as_ref().map_err(Failure::clone)?;
+        let scope = self.scope.get(record.scope, scope).as_ref().map_err(Failure::clone)?;
+        let common = [scope.as_deref(), service.attributes.as_deref()];
+        if common.into_iter().flatten().map(|json| json.get().len()).sum::<usize>() > DATA_BYTES {
+            return Err(too_long());
+        }
         let log = LogRecord::decode(record.bytes).map_err(again)?;
         let nanos = [log.time_unix_nano, log.observed_time_unix_nano].into_iter().find(|nanos| *nanos > 0);
-        let id = self.ids.next(record, nanos.is_some());
-        let service = self.resource.get(record.resource, |bytes| Ok(service(&Resource::decode(bytes)?)))?;
-        let scope = self.scope.get(record.scope, |bytes| Ok(scope(&InstrumentationScope::decode(bytes)?)))?;
         let data = Data {
             body: log.body.as_ref().map(Json),
             event_name: &log.event_name,
@@ -74,9 +82,12 @@ impl<'a> Entries<'a> {
             scope: scope.as_deref(),
             resource: service.attributes.as_deref(),
         };
+        let data = json(&data)?;
+        // Only now: what is refused needs none, nor does what is equal to it.
+        let id = self.ids.next(record, nanos.is_some());
         let draft = EntryDraft {
             name: service.name.clone(),
-            data: serde_json::to_string(&data).expect("its keys are text"),
+            data,
             id: Some(id.to_string()),
             level: Some(level(&log).as_str().to_owned()),
             created_at: nanos.map(created_at),
@@ -91,17 +102,9 @@ impl<'a> Entries<'a> {
 struct Kept<'a, T>(Option<(&'a [u8], T)>);
 
 impl<'a, T> Kept<'a, T> {
-    fn get(
-        &mut self,
-        bytes: &'a [u8],
-        make: impl FnOnce(&'a [u8]) -> Result<T, prost::DecodeError>,
-    ) -> Result<&T, Failure> {
+    fn get(&mut self, bytes: &'a [u8], make: impl FnOnce(&'a [u8]) -> T) -> &T {
         let kept = self.0.take().filter(|(before, _)| ptr::eq(*before, bytes));
-        let kept = match kept {
-            Some(kept) => kept,
-            None => (bytes, make(bytes).map_err(again)?),
-        };
-        Ok(&self.0.insert(kept).1)
+        &self.0.insert(kept.unwrap_or_else(|| (bytes, make(bytes)))).1
     }
 }
 
@@ -110,25 +113,65 @@ fn again(error: prost::DecodeError) -> Failure {
     Failure::new(Code::BadField, "it cannot be decoded").because(error)
 }
 
-fn service(resource: &Resource) -> Service {
+fn service(bytes: &[u8], now: Timestamp) -> Result<Service, Failure> {
+    let resource = Resource::decode(bytes).map_err(again)?;
     let name = resource.attributes.iter().find(|attribute| attribute.key == SERVICE_NAME);
     let name = name.and_then(|attribute| attribute.value.as_ref()?.value.as_ref());
     let name = match name {
         Some(Value::StringValue(name)) if !name.is_empty() => name,
         Some(_) | None => UNKNOWN_SERVICE,
     };
-    Service { name: name.to_owned(), attributes: Attributes::of(&resource.attributes).map(|own| json(&own)) }
+    // An entry with this name alone, which is refused as all others would be.
+    let named = EntryDraft { name: name.to_owned(), ..EntryDraft::default() }.check(now)?;
+    let attributes = Attributes::of(&resource.attributes).map(|own| raw_json(&own)).transpose()?;
+    Ok(Service { name: named.name().to_owned(), attributes })
 }
 
-fn scope(scope: &InstrumentationScope) -> Option<Box<RawValue>> {
+fn scope(bytes: &[u8]) -> Result<Option<Box<RawValue>>, Failure> {
+    let scope = InstrumentationScope::decode(bytes).map_err(again)?;
     let has_any = !(scope.name.is_empty() && scope.version.is_empty() && scope.attributes.is_empty());
     let of_scope =
         Scope { name: &scope.name, version: &scope.version, attributes: Attributes::of(&scope.attributes) };
-    has_any.then(|| json(&of_scope))
+    has_any.then(|| raw_json(&of_scope)).transpose()
 }
 
-fn json(value: &impl Serialize) -> Box<RawValue> {
-    to_raw_value(value).expect("its keys are text")
+fn raw_json(value: &impl Serialize) -> Result<Box<RawValue>, Failure> {
+    Ok(RawValue::from_string(json(value)?).expect("it was written as JSON"))
+}
+
+/// A value as JSON, of which no more is written than an entry holds: the text of a control character is six times as long.
+///
+/// # Errors
+/// If an entry cannot hold it.
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let mut written = AtMost { bytes: Vec::new(), limit: DATA_BYTES };
+    // Its keys are text, so that nothing else can fail.
+    serde_json::to_writer(&mut written, value).map_err(|_| too_long())?;
+    Ok(String::from_utf8(written.bytes).expect("JSON is UTF-8"))
+}
+
+fn too_long() -> Failure {
+    Failure::new(Code::InvalidEntry, format!("data is longer than {DATA_BYTES} bytes"))
+}
+
+/// Takes so many bytes and no more.
+struct AtMost {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for AtMost {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The level of a severity: by its number, or where there is none by its text.
@@ -242,9 +285,8 @@ impl Serialize for Json<'_> {
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
-    use proto::limits::DATA_BYTES;
 
-    use super::*;
+    use super::{super::wire::RECORDS, *};
 
     fn value(value: Value) -> Option<AnyValue> {
         Some(AnyValue { value: Some(value) })
@@ -370,6 +412,36 @@ mod tests {
         assert!(refused(&named("a"), &long).contains("data is longer"));
         let longer = LogRecord { body: text(&"d".repeat(PART_BYTES)), ..log };
         assert!(refused(&named("a"), &longer).contains("the limit is"));
+    }
+
+    #[test]
+    fn what_no_entry_can_hold_of_a_resource_or_scope_is_found_out_once_for_all_their_records() {
+        let attributes = |length| vec![pair("k", text(&"\u{1}".repeat(length)))];
+        let resource = |length| Resource { attributes: attributes(length), ..Resource::default() };
+        let scope = |length| InstrumentationScope {
+            attributes: attributes(length),
+            ..InstrumentationScope::default()
+        };
+        let long_name = Resource {
+            attributes: vec![pair("service.name", text(&"n".repeat(500_000)))],
+            ..Resource::default()
+        };
+        for (resource, scope) in [
+            (resource(500_000), scope(0)),
+            (resource(0), scope(500_000)),
+            (resource(30_000), scope(30_000)),
+            (long_name, scope(0)),
+        ] {
+            let (resource, scope) = (resource.encode_to_vec(), scope.encode_to_vec());
+            let record = Record { resource: &resource, scope: &scope, bytes: &[] };
+            let mut entries = Entries::of(b"", Timestamp::UNIX_EPOCH);
+            let begun = std::time::Instant::now();
+            for _ in 0..RECORDS {
+                assert_eq!(entries.next(&record).expect_err("no entry").code, Code::InvalidEntry);
+            }
+            // Written or hashed for each record it is gigabytes: minutes.
+            assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+        }
     }
 
     #[test]

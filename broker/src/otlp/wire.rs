@@ -122,6 +122,9 @@ impl<'a> Fields<'a> {
     /// The next field; `None` if it is one without a length.
     fn field(&mut self) -> Result<Option<(usize, &'a [u8])>, Failure> {
         let key = self.varint()?;
+        if key >> 3 == 0 {
+            return Err(bad("a field has the number 0"));
+        }
         let bytes = match key & 7 {
             0 => {
                 self.varint()?;
@@ -221,6 +224,13 @@ mod tests {
             request
         };
         assert!(records(&not_utf8).is_err());
+    }
+
+    #[test]
+    fn zeros_are_no_request() {
+        for zeros in [&[0][..], &[0; 2], &[0; 1_000], &[2, 0], &[FIRST << 3 | LENGTH, 2, 0, 0]] {
+            assert!(records(zeros).expect_err("no field").message().contains("number 0"), "{zeros:?}");
+        }
     }
 
     #[test]

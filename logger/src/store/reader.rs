@@ -92,7 +92,7 @@ impl Reader {
     /// # Errors
     /// `draining` once the store is closed: nothing more will come.
     pub async fn changed(&mut self) -> Result<(), Failure> {
-        self.commits.changed().await.map_err(|_| Failure::draining("the logger"))
+        self.commits.changed().await.map_err(|_| Failure::draining("the logger").about_reading())
     }
 
     /// How the store is.

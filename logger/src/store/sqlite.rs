@@ -149,11 +149,12 @@ impl Sqlite {
             return Err(damaged());
         }
         self.look_at_the_files().map_err(Lost::failure)?;
-        if self.reserve.has_room(self.log_bytes, in_earnest) {
+        let has_room = |it: &Self| it.reserve.has_room(it.log_bytes, in_earnest, it.reserve_is_for_entries());
+        if has_room(self) {
             return Ok(());
         }
         self.shorten_the_log();
-        if self.reserve.has_room(self.log_bytes, in_earnest) { Ok(()) } else { Err(full()) }
+        if has_room(self) { Ok(()) } else { Err(full()) }
     }
 
     /// Stores a group in files that are in their places, before and after it.

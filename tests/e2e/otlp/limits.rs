@@ -4,6 +4,12 @@ use std::{io::Write, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt, future::join_all, stream};
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    resource::v1::Resource,
+};
 use prost::Message;
 use proto::limits::BODY_BYTES;
 use reqwest::{Body, StatusCode, header::CONTENT_ENCODING};
@@ -42,6 +48,25 @@ async fn a_body_is_too_large_as_it_is_sent_and_as_it_is_unpacked() {
     }
     let grown = otlp.stack.broker.usage().expect("it runs").peak_memory_kib - before;
     assert!(grown < 256 * 1024, "it took {grown} KiB");
+}
+
+#[tokio::test]
+async fn however_many_records_have_a_resource_that_no_entry_can_hold_they_are_refused_in_time() {
+    const RECORDS: usize = 10_000;
+    let otlp = Otlp::start(&[]).await;
+    // In JSON six times as long, and 30 GB for all of them.
+    let text = Value::StringValue("\u{1}".repeat(500_000));
+    let attribute =
+        KeyValue { key: "key".into(), value: Some(AnyValue { value: Some(text) }), ..KeyValue::default() };
+    let of_scope = ScopeLogs { log_records: vec![LogRecord::default(); RECORDS], ..ScopeLogs::default() };
+    let resource = Resource { attributes: vec![attribute], ..Resource::default() };
+    let of_resource =
+        ResourceLogs { resource: Some(resource), scope_logs: vec![of_scope], ..ResourceLogs::default() };
+    let sent = ExportLogsServiceRequest { resource_logs: vec![of_resource] };
+    let answer = protobuf(otlp.post("application/x-protobuf", sent.encode_to_vec())).await;
+    let partial = answer.expect("it is read").expect("none is stored");
+    assert_eq!(partial.rejected_log_records, RECORDS as i64);
+    assert!(partial.error_message.contains("data is longer than"), "{}", partial.error_message);
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Tail {
             }
             if self.shutdown.has_begun() {
                 self.ended = true;
-                return Some(Err(status(&Failure::draining("the logger"))));
+                return Some(Err(status(&Failure::draining("the logger").about_reading())));
             }
             if self.told_at.elapsed() >= TELL_EVERY {
                 // A long search that finds nothing must not begin again from the start when the connection is lost.

@@ -55,27 +55,33 @@ impl Reserve {
         Reserve { file: file.ok(), path, bytes: RESERVE_BYTES.min(disk / PART) }
     }
 
-    /// Whether there is room for the next entry beside the reserve, which is taken if it is not, and beside what a log of so
-    /// many bytes takes when it is checkpointed. Tried in earnest, it takes the room and gives it back: only so quotas are counted
-    /// in. Otherwise the word of a disk that has plenty is believed, which writes nothing.
-    pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool) -> bool {
+    /// Whether there is room for the next entry beside what a log of so many bytes takes when it is checkpointed, and beside
+    /// the reserve, which is taken if it is not; where the reserve is `for_entries`, it is room for them too. Tried in earnest,
+    /// it takes the room and gives it back: only so quotas are counted in. Otherwise the word of a disk that has plenty is
+    /// believed, which writes nothing.
+    pub(super) fn has_room(&self, log_bytes: u64, in_earnest: bool, for_entries: bool) -> bool {
         let held = self.held_bytes();
-        let wanted = self.bytes + ROOM_BYTES;
+        let both = self.bytes.saturating_add(ROOM_BYTES);
+        let least = if for_entries { ROOM_BYTES } else { both };
         // First without taking any, so that little that is left is not taken from others for a moment.
         let free = self.free_bytes();
-        if free.is_some_and(|free| free < wanted.saturating_sub(held) + log_bytes) {
+        let is_free = |bytes: u64| free.is_none_or(|free| free + held >= bytes.saturating_add(log_bytes));
+        if !is_free(least) {
             return false;
         }
         if !in_earnest && held == self.bytes && free.is_some_and(|free| free >= PLENTY_BYTES + log_bytes) {
             return true;
         }
         let Some(file) = &self.file else { return true };
-        let taken = allocate(file, wanted);
-        let full = matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG));
+        let mut taken = if is_free(both) { allocate(file, both) } else { Err(Errno::ENOSPC) };
         // A file system that cannot do this has no word about room, and no reserve.
         let kept = if taken.is_ok() { self.bytes } else { held.min(self.bytes) };
+        if is_full(taken) && for_entries {
+            self.set(file, kept);
+            taken = allocate(file, least);
+        }
         self.set(file, kept);
-        !full
+        !is_full(taken)
     }
 
     /// What is not taken of it, since it was given up, or there was no room for it.
@@ -119,6 +125,10 @@ fn foreign() -> io::Error {
     io::Error::other("the file is not ours and is left unchanged: move it away")
 }
 
+fn is_full(taken: Result<(), Errno>) -> bool {
+    matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG))
+}
+
 /// Ensures that the file has so many bytes, with blocks behind them.
 fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
     let bytes = i64::try_from(bytes).map_err(|_| Errno::EFBIG)?;
@@ -135,9 +145,30 @@ mod tests {
         let theirs = directory.path().join("logs.db.reserve");
         std::fs::write(&theirs, "a recipe")?;
         let reserve = Reserve::open(&directory.path().join("logs.db"));
-        assert!(reserve.has_room(0, true), "the file system is asked alone");
+        assert!(reserve.has_room(0, true, false), "the file system is asked alone");
         reserve.release();
         assert_eq!(std::fs::read_to_string(&theirs)?, "a recipe");
+        Ok(())
+    }
+
+    #[test]
+    fn a_reserve_that_is_for_entries_is_room_for_them_whether_it_can_be_taken_or_not() -> std::io::Result<()>
+    {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("logs.db");
+        let held = || std::fs::metadata(directory.path().join("logs.db.reserve")).map(|file| file.len());
+        let mut reserve = Reserve::open(&path);
+        // More than any disk has.
+        reserve.bytes = u64::MAX;
+        assert!(!reserve.has_room(0, true, false) && reserve.has_room(0, true, true));
+        assert!(!reserve.has_room(u64::MAX, true, true), "nor is there room beside such a log");
+        assert_eq!(held()?, 0, "what was tried is given back");
+        reserve.bytes = RESERVE_BYTES;
+        assert!(reserve.has_room(0, true, true));
+        assert_eq!(held()?, RESERVE_BYTES, "where there is room for both it is taken");
+        reserve.bytes = u64::MAX;
+        assert!(reserve.has_room(0, true, true));
+        assert_eq!(held()?, RESERVE_BYTES, "what is taken stays so");
         Ok(())
     }
 
@@ -148,14 +179,14 @@ mod tests {
         let held = || std::fs::metadata(directory.path().join("logs.db.reserve")).map(|file| file.len());
         for _ in 0..2 {
             let reserve = Reserve::open(&path);
-            assert!(reserve.has_room(0, true));
+            assert!(reserve.has_room(0, true, false));
             assert_eq!(held()?, RESERVE_BYTES);
         }
         let reserve = Reserve::open(&path);
         assert_eq!(held()?, RESERVE_BYTES, "it is taken as long as nobody gives it up");
         reserve.release();
         assert_eq!(held()?, 0);
-        assert!(reserve.has_room(0, true));
+        assert!(reserve.has_room(0, true, false));
         assert_eq!(held()?, RESERVE_BYTES);
         Ok(())
     }

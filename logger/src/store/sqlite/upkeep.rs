@@ -99,19 +99,24 @@ impl Sqlite {
 
     /// Whether the disk has space for a group in the log, and then for all of the log in the main file: what could not be
     /// checkpointed would fill the disk permanently, and the log with it. Where space is short, the log is checkpointed
-    /// first. The reserve is for entries only where older ones are deleted for them; otherwise a start on the full disk
-    /// would find none.
+    /// first.
     pub(super) fn has_room_for(&mut self, group: &[Batch]) -> bool {
         let entries: u64 = group.iter().map(|batch| batch.arrivals.len() as u64).sum();
         let payload: u64 = group.iter().map(|batch| batch.payload_bytes() as u64).sum();
         let needed = 2 * (payload + entries.max(1) * ENTRY_PAGES_BYTES);
-        let kept = if self.keeper.max_bytes().is_some() { 0 } else { self.reserve.missing_bytes() };
+        let kept = if self.reserve_is_for_entries() { 0 } else { self.reserve.missing_bytes() };
         let is_enough =
             |it: &Self| it.reserve.free_bytes().is_none_or(|free| free >= needed + it.log_bytes + kept);
         if !is_enough(self) {
             self.shorten_the_log();
         }
         is_enough(self)
+    }
+
+    /// Only where older ones are deleted for them; otherwise a start on the full disk would find none. What an entry finds, and
+    /// what is said of it beforehand, go by this alike: else the listener waits for room that entries have.
+    pub(super) fn reserve_is_for_entries(&self) -> bool {
+        self.keeper.max_bytes().is_some()
     }
 
     /// Takes the log over where it has something.

@@ -41,12 +41,13 @@ impl Slots {
         call: StreamCall,
         extensions: &http::Extensions,
     ) -> Result<Slot, Status> {
-        let places = match call {
-            StreamCall::Write | StreamCall::Sync => &self.uploads,
-            StreamCall::Tail => &self.tails,
+        let full = Failure::overloaded("the logger");
+        let (places, full) = match call {
+            StreamCall::Write | StreamCall::Sync => (&self.uploads, full),
+            StreamCall::Tail => (&self.tails, full.about_reading()),
         };
         let place = places.take(client(extensions).number());
-        let place = place.ok_or_else(|| status(&Failure::overloaded("the logger")))?;
+        let place = place.ok_or_else(|| status(&full))?;
         Ok(Slot { given_up: place.given_up(), _place: place, _open: self.open.open(call) })
     }
 }
