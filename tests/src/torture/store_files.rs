@@ -172,7 +172,7 @@ impl Round {
 
     async fn replaced(&mut self, round: u32, random: &mut StdRng) -> anyhow::Result<()> {
         let (own, away) = (self.path("logs.db"), self.path("away.db"));
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             fs::rename(&own, &away)?;
             fs::copy(&away, &own)?;
             self.refuses(random).await?;
