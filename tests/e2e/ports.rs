@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt, future::join_all};
 use proto::{Code, Transport, grpc, limits::FRAME_BYTES};
 use serde_json::{Value, json};
 use tests::{
-    DIRECT, SOON, client,
+    DIRECT, SOON, client, eventually,
     keys::authorization_header,
     raw::{self, until_closed},
     stack::Stack,
@@ -41,8 +41,8 @@ async fn of_another_protocol_at_the_rpc_port_the_log_says_where_it_belongs() {
         (&[0x30, 0x7f, 0x03, 0x01], "LOGGER_NETRPC_LISTEN"),
     ] {
         until_closed(setting, stack.logger_at.rpc, begin, SOON).await;
-        let log = stack.logger.log();
-        assert!(log.contains(&format!("to the port of tarpc: send it to {setting}")), "{log}");
+        let told = format!("to the port of tarpc: send it to {setting}");
+        eventually(&told, async || stack.logger.log().contains(&told).then_some(())).await;
     }
 }
 
