@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
-use proto::{Code, Failure, Transport};
+use proto::{Code, Failure, Transport, json::not_an_object};
 use serde::Deserialize;
 use serde_json::error::Category;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -85,7 +85,7 @@ impl Burst {
         })?;
         // serde takes an array for a struct too, its elements for the fields in their order.
         if body.trim_ascii_start().starts_with(b"[") {
-            return Err(Failure::new(Code::BadField, "expected an object: send {\"name\": value, …}"));
+            return Err(not_an_object());
         }
         let BurstBody { entries, concurrency, mut transports } = asked;
         for (name, number, most) in [("entries", entries, ENTRIES), ("concurrency", concurrency, CONCURRENCY)]

@@ -191,13 +191,18 @@ fn parse_created_at(text: &str) -> Result<Time, Failure> {
 
 fn check_text(field: &str, text: &str, limit_bytes: usize) -> Result<(), Failure> {
     if text.len() > limit_bytes {
-        // Not how long: whoever has read no further than that it is too long does not know.
-        return Err(invalid(format!("{field} is longer than {limit_bytes} bytes")));
+        return Err(too_long(field, limit_bytes));
     }
     if text.contains('\0') {
         return Err(invalid(format!("{field} contains U+0000, which not every store can keep: remove it")));
     }
     Ok(())
+}
+
+/// The refusal of an entry with a field above its limit. It does not say how long the field is: a reader that stops at
+/// the limit does not know.
+pub fn too_long(field: &str, limit_bytes: usize) -> Failure {
+    invalid(format!("{field} is longer than {limit_bytes} bytes"))
 }
 
 fn invalid(message: impl Into<String>) -> Failure {

@@ -20,6 +20,7 @@ pub use self::answer::{
 pub use self::{
     described::GrpcHandleBody,
     entry::{entry_json, parse_entry, parse_line},
+    part::not_an_object,
 };
 use self::{
     entry::{EntryOrBatch, SentEntry, draft, to_json, unlisted},

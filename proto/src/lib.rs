@@ -36,7 +36,7 @@ pub mod rpc;
 pub use batch::{Batch, check_batch_len};
 pub use bounded::Bounded;
 pub use code::{Certainty, Code};
-pub use entry::{EntryDraft, Level, LogEntry};
+pub use entry::{EntryDraft, Level, LogEntry, too_long};
 pub use failure::Failure;
 pub use filter::Filter;
 #[cfg(feature = "clap")]

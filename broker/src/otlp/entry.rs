@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
-use proto::{Code, EntryDraft, Failure, Level, LogEntry, Time, limits::DATA_BYTES};
+use proto::{Code, EntryDraft, Failure, Level, LogEntry, Time, limits::DATA_BYTES, too_long};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
@@ -65,7 +65,7 @@ impl<'a> Entries<'a> {
         let scope = self.scope.get(record.scope, scope).as_ref().map_err(Failure::clone)?;
         let common = [scope.as_deref(), service.attributes.as_deref()];
         if common.into_iter().flatten().map(|json| json.get().len()).sum::<usize>() > DATA_BYTES {
-            return Err(too_long());
+            return Err(too_long("data", DATA_BYTES));
         }
         let log = LogRecord::decode(record.bytes).map_err(again)?;
         let nanos = [log.time_unix_nano, log.observed_time_unix_nano].into_iter().find(|nanos| *nanos > 0);
@@ -146,12 +146,8 @@ fn raw_json(value: &impl Serialize) -> Result<Box<RawValue>, Failure> {
 fn json(value: &impl Serialize) -> Result<String, Failure> {
     let mut written = AtMost { bytes: Vec::new(), limit: DATA_BYTES };
     // Its keys are text, so that nothing else can fail.
-    serde_json::to_writer(&mut written, value).map_err(|_| too_long())?;
+    serde_json::to_writer(&mut written, value).map_err(|_| too_long("data", DATA_BYTES))?;
     Ok(String::from_utf8(written.bytes).expect("JSON is UTF-8"))
-}
-
-fn too_long() -> Failure {
-    Failure::new(Code::InvalidEntry, format!("data is longer than {DATA_BYTES} bytes"))
 }
 
 /// Takes so many bytes and no more.

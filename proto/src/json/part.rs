@@ -26,6 +26,11 @@ pub(super) struct Part<'a> {
     text: &'a str,
 }
 
+/// The refusal of a JSON value that is not an object where one is expected.
+pub fn not_an_object() -> Failure {
+    Failure::new(Code::BadField, "expected an object: send {\"name\": value, …}")
+}
+
 /// A place in a text.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -121,7 +126,7 @@ impl<'a> Part<'a> {
             return Err(Failure::new(Code::BadJson, "byte order mark: send JSON in UTF-8 without one"));
         }
         if OTHER_VALUES.iter().any(|start| text.starts_with(start)) {
-            return Err(Failure::new(Code::BadField, "expected an object: send {\"name\": value, …}"));
+            return Err(not_an_object());
         }
         self.parse()
     }
