@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     program::{Line, Running, ended_how},
-    verdict::Failed,
+    verdict::{Failed, expect_all},
     words::{Text, text},
 };
 
@@ -233,6 +233,23 @@ fn understood(line: &Line, asked: &mut BTreeMap<u64, bool>) -> Result<Value, Fai
             Ok(value)
         }
     }
+}
+
+/// Expects of each line that it is answered with one of these outcomes.
+///
+/// # Errors
+/// [`Failed`], with the first that is not.
+pub fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
+    let (en, ru) = (expected.join(" or "), expected.join(" или "));
+    let what = text!("lines with the outcome {en}", "строки, у которых `outcome` — {ru}");
+    expect_all(what, lines, |line| {
+        let n = &line["n"];
+        let Some(answer) = answers.get(&n.as_u64().unwrap_or_default()) else {
+            return Some(text!("line {n}: no answer", "строка {n}: нет ответа"));
+        };
+        let said = answer.text("outcome");
+        (!expected.contains(&said)).then(|| text!("line {n}: {said:?}", "строка {n}: {said:?}"))
+    })
 }
 
 /// The begin of a text that may be long.

@@ -13,7 +13,7 @@ use crate::{
     bench::{Bench, Random},
     probe::{HttpProbe, Reply, Seen},
     run::Run,
-    talk::Answers,
+    talk::{Answers, expect_outcomes},
     verdict::{Failed, expect_all, expect_at_most, expect_count},
     words::{Text, text},
 };
@@ -288,17 +288,4 @@ fn by_name(probe: &HttpProbe) -> BTreeMap<String, Vec<Instant>> {
             .push(seen.at);
     }
     times
-}
-
-fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
-    let (en, ru) = (expected.join(" or "), expected.join(" или "));
-    let what = text!("lines with the outcome {en}", "строки, у которых `outcome` — {ru}");
-    expect_all(what, lines, |line| {
-        let n = &line["n"];
-        let Some(answer) = answers.get(&n.as_u64().unwrap_or_default()) else {
-            return Some(text!("line {n}: no answer", "строка {n}: нет ответа"));
-        };
-        let said = answer.text("outcome");
-        (!expected.contains(&said)).then(|| text!("line {n}: {said:?}", "строка {n}: {said:?}"))
-    })
 }

@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, Random, default_host},
     probe::{Amqp, SMALL_QUEUE},
     run::Run,
-    talk::Answers,
+    talk::expect_outcomes,
     verdict::{Failed, expect_all, expect_count},
     words::{Text, text},
 };
@@ -289,17 +289,4 @@ fn lines(random: &mut Random, numbers: std::ops::RangeInclusive<u64>) -> Vec<Val
         json!({ "n": n, "id": random.id(), "name": random.name(), "data": random.data(), "level": level })
     };
     numbers.map(&mut line).collect()
-}
-
-fn expect_outcomes(lines: &[Value], answers: &Answers, expected: &[&str]) -> Result<(), Failed> {
-    let (en, ru) = (expected.join(" or "), expected.join(" или "));
-    let what = text!("lines with the outcome {en}", "строки, у которых `outcome` — {ru}");
-    expect_all(what, lines, |line| {
-        let n = &line["n"];
-        let Some(answer) = answers.get(&n.as_u64().unwrap_or_default()) else {
-            return Some(text!("line {n}: no answer", "строка {n}: нет ответа"));
-        };
-        let said = answer.text("outcome");
-        (!expected.contains(&said)).then(|| text!("line {n}: {said:?}", "строка {n}: {said:?}"))
-    })
 }
