@@ -15,12 +15,14 @@ use crate::{
     measure::{self, GENERATOR},
     run,
     stack::Site,
-    stats::{Estimate, median, paired_ratio},
+    stats::{Estimate, interval, median, paired_ratio},
     workload::{BASE_PAYLOAD, Ending, Shape, Subject},
 };
 
 /// Rounds after which all services are started anew, with empty stores. Two processes of the same binary differ by some
 /// hundredths for as long as they live, by where their memory and threads happen to lie.
+///
+/// So the rounds of one life are one sample: as two, they would make the interval too narrow.
 const ROUNDS_OF_A_LIFE: usize = 2;
 
 /// Measures both, and says what changed.
@@ -163,10 +165,20 @@ fn write_table(
     if arguments.fill_after > 0 {
         writeln!(text, "after begins with {} entries in its store", arguments.fill_after)?;
     }
+    let rounds_of_a_sample = if arguments.fill_after > 0 { 1 } else { ROUNDS_OF_A_LIFE };
     writeln!(
         text,
-        "{} B, {} clients, {} rounds of {} ms each; medians, ratios pair by pair with an interval of 95 %\n",
-        arguments.payload, arguments.callers, arguments.rounds, arguments.milliseconds
+        "{} B, {} clients, {} rounds of {} ms each, {}; medians, ratios pair by pair with {}\n",
+        arguments.payload,
+        arguments.callers,
+        arguments.rounds,
+        arguments.milliseconds,
+        if arguments.fill_after > 0 {
+            "in one life of the services, whose own differences the intervals leave out".to_owned()
+        } else {
+            format!("{ROUNDS_OF_A_LIFE} in each life of the services, which are one sample")
+        },
+        interval(arguments.rounds.div_ceil(rounds_of_a_sample))
     )?;
     writeln!(
         text,
@@ -176,7 +188,8 @@ fn write_table(
     for (at, subject) in subjects.iter().enumerate() {
         let [before, after] = [0, 1].map(|side| seen.get(&(at, side)).map_or(&[][..], Vec::as_slice));
         let each = |of: &dyn Fn(&Measured) -> f64| {
-            [before, after].map(|side| side.iter().map(of).collect::<Vec<f64>>())
+            let sample = |rounds: &[Measured]| median(&rounds.iter().map(of).collect::<Vec<f64>>());
+            [before, after].map(|side| side.chunks(rounds_of_a_sample).map(sample).collect::<Vec<f64>>())
         };
         let rates = each(&Measured::stored_per_second);
         let costs = each(&system_us);

@@ -42,6 +42,14 @@ pub fn paired_ratio(of: &[f64], to: &[f64]) -> Option<Estimate> {
     Some(Estimate { middle: median(&ratios), low: ratios[end], high: ratios[ratios.len() - 1 - end] })
 }
 
+/// What the ends of an interval of so many repetitions are, in words.
+pub fn interval(repetitions: usize) -> &'static str {
+    match end_of_interval(repetitions) {
+        Some(_) => "an interval of 95 %",
+        None => "the lowest and the highest (too few for an interval)",
+    }
+}
+
 /// How many of the lowest, and of the highest, of so many values lie outside of the interval of the median; `None` if
 /// there are too few for one.
 fn end_of_interval(len: usize) -> Option<usize> {
@@ -91,7 +99,7 @@ pub fn verdict<K: Copy>(candidates: &[(K, Vec<f64>)], noise: f64) -> Verdict<K> 
         candidates.iter().filter(|(_, values)| !values.is_empty()).collect();
     ranked.sort_by(|a, b| median(&b.1).total_cmp(&median(&a.1)));
     let [(of, best), (second, next), ..] = ranked.as_slice() else { return Verdict::Alone };
-    if end_of_interval(best.len()).is_none() {
+    if ranked.iter().any(|(_, values)| end_of_interval(values.len()).is_none()) {
         return Verdict::TooFew;
     }
     let is_ahead = |of: &Estimate| of.low > noise.max(1.0);

@@ -30,7 +30,7 @@ use crate::{
     cell::Keeping,
     config, run,
     stack::Site,
-    stats::{Estimate, median, paired_ratio},
+    stats::{Estimate, interval, median, paired_ratio},
 };
 
 /// Calls of one entry that are under way at a time.
@@ -268,8 +268,11 @@ async fn read_along(mut tail: Tail, told: Arc<AtomicU64>) {
 
 fn table(seen: &BTreeMap<Call, Vec<f64>>, arguments: &config::Streams) -> String {
     let mut text = format!(
-        "{} B, {} rounds of {} ms each, straight to the logger; medians, ratios pair by pair with an interval of 95 %\n\n",
-        arguments.payload, arguments.rounds, arguments.milliseconds
+        "{} B, {} rounds of {} ms each, straight to the logger; medians, ratios pair by pair with {}\n\n",
+        arguments.payload,
+        arguments.rounds,
+        arguments.milliseconds,
+        interval(arguments.rounds)
     );
     // Writing to a string does not fail.
     let _ = write_table(seen, &mut text);
