@@ -34,7 +34,7 @@ demo: ## sends an entry over each transport to the stack that runs, and reads ea
 	@$(BUILD_QUICK) --bin demo
 	@"$(QUICK)/demo"
 
-key: ## makes a key for a caller (NAME=alice SCOPES=write,read FILE=data/keys)
+key: ## creates an API key for a client (NAME=alice SCOPES=write,read FILE=data/keys)
 	$(if $(NAME),,$(error say whose key it is: make key NAME=alice))
 	@$(BUILD_QUICK) --bin new-key
 	@"$(QUICK)/new-key" "$(NAME)" "$(or $(SCOPES),write,read)" "$(or $(FILE),data/keys)"
@@ -45,7 +45,7 @@ lab: ## the course's labs (ARGS="list", ARGS="start 1", ARGS="check 1"): course/
 		$(BUILD_LABS) $$quiet
 	@"$(LAB)" $(ARGS)
 
-labs-full: ## shows at length that the labs judge: all mutants, three seeds, a busy machine
+labs-full: ## verifies the checks of all labs in full: all mutants, three seeds, a busy machine
 	deploy/tools.sh
 	$(BUILD_LABS)
 	"$(LAB)" verify --full
@@ -77,19 +77,19 @@ check: ## format, clippy and docs, with warnings denied
 	cargo clippy --workspace --all-targets --locked --features $(FAULTS) -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
-container-test: ## compose, Swarm and the units of systemd, really run, with images that are made here; needs an engine and root
+container-test: ## runs compose, Swarm and the systemd units with images built here; needs a container engine and root
 	$(BUILD)
 	tests/containers/compose.sh "$(RELEASE)"
 	tests/containers/swarm.sh "$(RELEASE)"
 	tests/containers/systemd.sh "$(RELEASE)"
 
-cluster-test: ## breaks the cluster of deploy/cluster in containers, under load (ONLY=text, ROUNDS=n, SEED=n, OUT=page); needs an engine and root
+cluster-test: ## breaks the cluster of deploy/cluster under load (ONLY=text, ROUNDS=n, SEED=n, OUT=page); needs a container engine and root
 	@tests/containers/cluster.sh --engine
 	$(BUILD)
 	tests/containers/cluster.sh "$(RELEASE)" $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(OUT),--out "$(OUT)")
 
-schemathesis: ## requests that a test suite of others makes of /openapi.json, against a stack of its own
+schemathesis: ## runs Schemathesis, which generates requests from /openapi.json, against a stack of its own
 	deploy/tools.sh schemathesis
 	SCHEMATHESIS=$(CURDIR)/.run/schemathesis/bin/schemathesis deploy/rabbitmq.sh with-test-node \
 		cargo test --workspace --locked --test e2e -- --ignored --nocapture openapi::a_foreign_test_suite
@@ -102,7 +102,7 @@ torture: ## breaks the stack under load, over and over (ONLY=name of a trial, RO
 		$(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 	$(if $(ONLY),,cargo test --release --workspace --locked --test shop -- --ignored --nocapture over_30_kills)
 
-compare: ## measures the four side by side, in about 15 minutes after its first build (ARGS=--quick, ARGS=--full, ARGS=faults, ARGS=peer)
+compare: ## measures the four transports side by side, about 15 minutes after the build (ARGS=--quick, --full, faults, peer)
 	@deploy/rabbitmq.sh install
 	$(BUILD)
 	$(if $(filter peer,$(ARGS)),deploy/tools.sh packages && tools/compare/peer/build.sh "$(RELEASE)")
@@ -113,10 +113,10 @@ claims: ## measures what the course's lectures claim, in about five minutes (ARG
 	cargo build --release --workspace --bins --locked
 	@"$(RELEASE)/compare" claims $(ARGS)
 
-fuzz: ## feeds each decoder of foreign bytes with made-up ones (TARGET=name of one, SECONDS=600 for each)
+fuzz: ## fuzzes each decoder of untrusted input (TARGET=name of one, SECONDS=600 for each)
 	@tools/fuzz/run.sh "$(TARGET)" $(SECONDS)
 
-certs: ## makes a certificate authority for development, and certificates, in .run/certs
+certs: ## creates a CA and certificates for development, in .run/certs
 	@cargo run --locked -p certs
 
 bench: ## what reading, writing, committing and tracing an entry costs in CPU time

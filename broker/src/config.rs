@@ -71,7 +71,7 @@ pub struct Config {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_DEADLINE_MS))]
     pub broker_deadline_ms: u64,
 
-    /// Whose bursts run without API keys: those of clients on the broker's own machine, or of all
+    /// Clients whose bursts run without API keys: local, those on the broker's own machine, or all
     #[arg(long, env, value_enum, default_value = "local")]
     pub broker_bursts: Bursters,
 
@@ -191,7 +191,7 @@ fn parse_switch(word: &str) -> Result<bool, &'static str> {
     match word {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("give on or off"),
+        _ => Err("expected on or off"),
     }
 }
 

@@ -75,7 +75,7 @@ Examples:
 /// Sends log entries to Fourwire, reads them back, follows them, and loads files of them.
 ///
 /// It talks to the logger and to RabbitMQ directly, and needs no broker. Each setting is a flag and an environment variable
-/// of the same name; the flag wins. On a terminal levels are coloured, unless NO_COLOR is set.
+/// of the same name; the flag takes precedence. On a terminal levels are coloured, unless NO_COLOR is set.
 #[derive(Debug, Parser)]
 // clap's own usage names each setting that the environment has, here and below.
 #[command(name = "fourwire", version = proto::release::VERSION)]

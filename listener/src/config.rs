@@ -21,7 +21,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Consumes log entries from RabbitMQ, hands them to the logger in batches, and acknowledges what is stored.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag overrides.
+/// Each setting is a flag and an environment variable of the same name; the flag takes precedence.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "listener", version = proto::release::VERSION)]
 pub struct Config {
@@ -69,7 +69,7 @@ pub struct Config {
     #[arg(long, env, value_delimiter = ',', default_value = "broker")]
     pub listener_tls_clients: Vec<Name>,
 
-    /// Serve other machines without TLS
+    /// Serve other machines without TLS: anyone who can reach the port may read status and metrics
     #[arg(long, env)]
     pub allow_insecure_network: bool,
 

@@ -19,7 +19,7 @@ use crate::store::{self, Retention, Store, StoreUrl, StoreUrlParser};
 
 /// Stores log entries durably: accepts them over HTTP, rpc and gRPC, and responds after the commit is synced.
 ///
-/// Each setting is a flag and an environment variable of the same name; the flag overrides.
+/// Each setting is a flag and an environment variable of the same name; the flag takes precedence.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "logger", version = proto::release::VERSION)]
 pub struct Config {
@@ -54,7 +54,7 @@ pub struct Config {
     #[arg(long, env)]
     pub logger_store_file: Option<PathBuf>,
 
-    /// CA certificate that signed PostgreSQL's (PEM); without it LOGGER_TLS_CA did
+    /// CA certificate that signed PostgreSQL's (PEM); by default that of LOGGER_TLS_CA
     #[arg(long, env)]
     pub logger_store_ca: Option<PathBuf>,
 

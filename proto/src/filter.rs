@@ -22,7 +22,7 @@ pub struct Filter {
     #[cfg_attr(feature = "clap", arg(long, value_parser = flag::level()))]
     pub level: Option<Level>,
 
-    /// Transport that the entry first came by.
+    /// Transport over which the entry first arrived.
     #[cfg_attr(feature = "clap", arg(long, value_parser = flag::one_of(Transport::ALL, Transport::as_str)))]
     pub transport: Option<Transport>,
 
@@ -33,7 +33,7 @@ pub struct Filter {
             long,
             value_name = "TIME",
             value_parser = flag::time,
-            help = "Stored at or after this RFC 3339 time, such as 2026-01-31T12:00:00Z, or so long ago, such as 30m or 1h",
+            help = "Stored at or after this RFC 3339 time, such as 2026-01-31T12:00:00Z, or within this age, such as 30m or 1h",
         )
     )]
     #[param(value_type = Option<String>, format = DateTime)]

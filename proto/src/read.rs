@@ -25,7 +25,7 @@ pub struct StoredEntry {
     /// When it was stored, by the clock of the logger.
     #[schema(value_type = String, format = DateTime)]
     pub stored_at: Time,
-    /// The transport that it first came by.
+    /// The transport over which it first arrived.
     pub transport: Transport,
     /// How often this id was written: 1, plus 1 for each duplicate.
     pub attempts: u32,

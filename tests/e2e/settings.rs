@@ -164,7 +164,7 @@ const WRONG: &[(&[&str], &str, &str, &str)] = &[
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "amqp", "\"rabbitmq\""),
     (&["broker"], "BROKER_DEFAULT_TRANSPORT", "GRPC", "\"grpc\""),
     (&["broker"], "BROKER_BURSTS", "some", "local"),
-    (&["broker"], "BROKER_COALESCE", "true", "give on or off"),
+    (&["broker"], "BROKER_COALESCE", "true", "expected on or off"),
     (&["broker"], "BROKER_DEADLINE_MS", "0", "1..=7000"),
     (&["broker"], "BROKER_DEADLINE_MS", "7001", "1..=7000"),
     (&["broker"], "BROKER_DEADLINE_MS", "60000", "1..=7000"),

@@ -17,7 +17,7 @@ use super::{file, key::PREFIX};
 #[derive(Debug, Parser)]
 #[command(name = "new-key", version = proto::release::VERSION)]
 pub struct NewKey {
-    /// Name of the caller; a second key of a name is for rotation
+    /// Name of the client; a second key with the same name is for rotation
     pub name: String,
 
     /// Scopes: write, read or both

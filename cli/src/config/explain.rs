@@ -19,8 +19,8 @@ Examples:
 
 It sends entries with the client that the broker uses, through a relay that records what passes, and says what each \
 byte means: → to the server, ← to the client, offset and length of each part, and how many bytes have which purpose. \
-The entries are stored. Passwords and keys are shown, and saved, as others; if a byte is not accounted for, it says so \
-and ends with 1. docs/wires.md tells what to look for.";
+The entries are stored. Passwords, keys and cookies are neither shown nor saved: other bytes of the same length take \
+their place. If a byte is not accounted for, it says so and exits with 1. docs/wires.md says what to look for.";
 
 /// Most entries: as many as a batch has.
 const ENTRIES: u64 = BATCH_ENTRIES as u64;

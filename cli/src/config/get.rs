@@ -18,7 +18,7 @@ The output of `get --all --json` can be loaded again once it is stripped to the 
 
 Fields that the store adds to an entry:
   stored_at (\"stored at\")  when the logger stored it
-  transport (\"via\")        the transport that it first came by
+  transport (\"via\")        the transport over which it first arrived
   attempts (\"written\")     how often this id was written; it is stored once";
 
 /// See the command.

@@ -32,7 +32,7 @@ pub enum Command {
     List,
     /// Copies the start of a lab to course/labs/work, and says what to do next
     Start(Start),
-    /// Puts the start in place again; what you wrote is moved aside
+    /// Restores the start; what you wrote is moved aside
     Reset(Start),
     /// Checks a program
     Check(Check),
@@ -45,7 +45,7 @@ pub enum Command {
     Solution {
         /// The lab
         number: u32,
-        /// Also before it is passed
+        /// Says so even before the lab is passed
         #[arg(long)]
         spoil: bool,
     },
@@ -65,7 +65,7 @@ pub struct Start {
     #[arg(long, value_enum, default_value_t = Language::Python)]
     pub lang: Language,
 
-    /// Where to; by default course/labs/work/NN-NAME
+    /// Directory to copy to; by default course/labs/work/NN-NAME
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
@@ -101,11 +101,11 @@ pub struct Check {
     /// The directory of the program; by default course/labs/work/NN-NAME, or without a number the current directory
     pub dir: Option<PathBuf>,
 
-    /// Goes on after a property that does not hold
+    /// Continues after a property that does not hold
     #[arg(long)]
     pub all: bool,
 
-    /// One property alone
+    /// Checks only this property
     #[arg(long, value_name = "PROPERTY", conflicts_with = "all")]
     pub only: Option<u32>,
 
@@ -113,7 +113,7 @@ pub struct Check {
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// So many checks with a seed each; stops at the first that is not passed
+    /// Number of checks, each with a seed of its own; stops at the first that does not pass
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub repeat: u32,
 
@@ -160,7 +160,7 @@ pub struct Verify {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Takes a property out of a check, as LAB:PROPERTY, and runs the mutants that it is to catch: shows that verify notices
+    /// Leaves a property out of a check, as LAB:PROPERTY, and runs the mutants that it must catch: verify has to notice
     #[arg(long, value_name = "LAB:PROPERTY", value_parser = parse_place)]
     pub without: Option<(u32, u32)>,
 }

@@ -77,7 +77,7 @@ impl Session {
     }
 }
 
-/// Returns once the channel is lost. lapin may let whoever waits for an answer on it wait forever.
+/// Returns once the channel is lost. lapin may never end a wait for an answer on it.
 async fn lost(channel: &Channel) {
     while channel.status().connected() {
         tokio::time::sleep(LOOK_INTERVAL).await;

@@ -19,7 +19,7 @@ struct Arguments {
     #[arg(long)]
     url: String,
 
-    /// Only the faults whose name holds this text
+    /// Runs only the faults whose name contains this text
     #[arg(long)]
     only: Option<String>,
 
@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     rounds: u32,
 
-    /// Makes the entries and the choices of another run again
+    /// Random seed: repeats the entries and the choices of an earlier run
     #[arg(long)]
     seed: Option<u64>,
 
@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     println!("seed {seed}");
     let wanted = |fault: &Fault| arguments.only.as_ref().is_none_or(|only| fault.to_string().contains(only));
     let faults: Vec<Fault> = Fault::all().into_iter().filter(wanted).collect();
-    anyhow::ensure!(!faults.is_empty(), "no fault has that in its name");
+    anyhow::ensure!(!faults.is_empty(), "no fault has a name that contains this");
     let mut cluster = Cluster::find(&arguments.project, arguments.url).await?;
     cluster.begin().await?;
     if arguments.cost {

@@ -10,7 +10,7 @@ use tests::torture::{Report, Trial};
 #[derive(Debug, Parser)]
 #[command(name = "torture")]
 struct Arguments {
-    /// Runs only the trials whose name holds this text
+    /// Runs only the trials whose name contains this text
     #[arg(long)]
     only: Option<String>,
 
@@ -18,7 +18,7 @@ struct Arguments {
     #[arg(long)]
     rounds: Option<u32>,
 
-    /// Makes the entries and the waits of another run again
+    /// Random seed: repeats the entries and the waits of an earlier run
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let wanted = |trial: &Trial| arguments.only.as_ref().is_none_or(|only| trial.to_string().contains(only));
     let trials: Vec<Trial> = Trial::all().into_iter().filter(wanted).collect();
     if trials.is_empty() {
-        eprintln!("error: no trial has that in its name; there are: {}", names());
+        eprintln!("error: no trial has a name that contains this; the trials are: {}", names());
         return Ok(ExitCode::FAILURE);
     }
     let (mut rounds, mut entries, mut detected, mut lines) = (0, 0, 0, Vec::new());

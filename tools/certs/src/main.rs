@@ -6,13 +6,12 @@ use anyhow::Context;
 use certs::{Authority, Validity};
 use clap::Parser;
 
-/// Makes a certificate authority for development, and a certificate for each service, for the command fourwire and for
-/// RabbitMQ. They are valid on this machine (localhost, 127.0.0.1, ::1) for 90 days. The authority's own key is thrown
-/// away.
+/// Creates a CA for development, and a certificate for each service, for the command fourwire and for RabbitMQ. They are
+/// valid on this machine (localhost, 127.0.0.1, ::1) for 90 days. The CA's own key is not kept.
 #[derive(Debug, Parser)]
 #[command(name = "certs", version)]
 struct Arguments {
-    /// The directory to write to; what is there is replaced
+    /// Directory to write to; existing files are replaced
     #[arg(default_value = ".run/certs")]
     directory: PathBuf,
 }

@@ -81,7 +81,7 @@ pub struct Measure {
     #[arg(long, value_name = "ADDRESS", requires = "target", value_parser = parse_own_address)]
     pub logger: Option<SocketAddr>,
 
-    /// Measure although this is a debug build or one of `make run`, a busy machine (which --quick does not refuse) or a store in memory; the
+    /// Measure even with a debug build, a build of `make run`, a busy machine (which --quick accepts) or a store in memory; the
     /// report says so
     #[arg(long)]
     pub force: bool,
@@ -141,8 +141,8 @@ pub struct Builds {
     #[arg(long, value_name = "ENTRIES", default_value_t = 0)]
     pub fill_after: u64,
 
-    /// Rounds
-    #[arg(long, default_value_t = 10)]
+    /// Rounds; all services are restarted after every second
+    #[arg(long, default_value_t = 12)]
     pub rounds: usize,
 
     /// Duration of each measurement, in milliseconds
@@ -157,7 +157,7 @@ pub struct Builds {
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
 
-    /// This transport; repeatable. By default all four, and the baseline
+    /// Transport to measure; repeatable. By default all four, and the baseline
     #[arg(long = "transport", value_name = "TRANSPORT")]
     pub transports: Vec<Transport>,
 
@@ -218,11 +218,11 @@ pub struct Peer {
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
 
-    /// This transport, or echo; repeatable. By default all
+    /// Transport to measure, or echo; repeatable. By default all
     #[arg(long = "transport", value_name = "TRANSPORT", value_parser = parse_subject)]
     pub subjects: Vec<Subject>,
 
-    /// Measure although this is a debug build or one of `make run`, or a busy machine
+    /// Measure even with a debug build, a build of `make run`, or a busy machine
     #[arg(long)]
     pub force: bool,
 }
@@ -246,8 +246,7 @@ pub struct Claims {
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["only", "quick"])]
     pub draw: Option<PathBuf>,
 
-    /// Measure although this is a debug build or one of `make run`, or a busy machine (which --quick does not refuse); the
-    /// pages say so
+    /// Measure even with a debug build, a build of `make run`, or a busy machine (which --quick accepts); the pages say so
     #[arg(long)]
     pub force: bool,
 }

@@ -127,12 +127,13 @@ fn deployed_apart(figures: &Figures, language: Language) -> Option<Finding> {
         language,
         format!(
             "Deployed, yes: broker and listener were started before the logger, and {order}. Scaled is another matter: \
-             a second listener brings {by} times ({one} to {two}) where both share the cores and the one logger that \
-             they write to."
+             with a second listener the throughput is {by} times that of one (medians {one} and {two}): both share the \
+             cores, and the one logger that they write to."
         ),
         format!(
-            "Развёрнут — да: broker и listener запустили раньше logger, и {order}. С масштабированием сложнее: второй \
-             listener даёт в {by} раза ({one} и {two}), потому что ядра у них общие, как и единственный logger."
+            "Развёрнут — да: broker и listener запустили раньше logger, и {order}. С масштабированием сложнее: со вторым \
+             listener пропускная способность — {by} от прежней (медианы {one} и {two}): у них общие ядра и единственный \
+             logger."
         ),
     )
 }
