@@ -1,18 +1,19 @@
 //! One of the publishers: it has a channel of its own, and nobody else uses that.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::BasicPublishOptions,
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use proto::{
     Failure, LogEntry, Outcome, json,
     rabbitmq::{CONTENT_TYPE, EXCHANGE, routing_key},
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     RABBITMQ, blocked,
@@ -71,7 +72,6 @@ async fn publish_group(
     place: &Place,
     group: &[Parcel],
 ) -> Result<Vec<Result<Outcome, Failure>>, lapin::Error> {
-    let entries = || group.iter().flat_map(|parcel| parcel.entries.iter());
     let headers: Vec<Option<FieldTable>> = group.iter().map(trace_headers).collect();
     let parcels = group.iter().zip(&headers);
     let messages = parcels.flat_map(|(parcel, headers)| {
@@ -96,7 +96,7 @@ async fn publish_group(
     // numbered and queued in its first poll, so what one task polls in turn cannot get in each other's way.
     let confirms = try_join_all(messages.map(publish)).await?;
     let mut confirmations = Vec::with_capacity(confirms.len());
-    let mut returned = HashSet::new();
+    let mut returned: HashMap<ShortString, usize> = HashMap::new();
     for confirm in confirms {
         let confirmation = confirm.await?;
         place.wire.add_received(CONFIRM_BYTES);
@@ -107,22 +107,39 @@ async fn publish_group(
         };
         confirmations.push(acknowledged);
         let message = confirmation.take_message();
-        returned.extend(message.and_then(|message| message.delivery.properties.message_id().clone()));
+        if let Some(id) = message.and_then(|message| message.delivery.properties.message_id().clone()) {
+            *returned.entry(id).or_default() += 1;
+        }
     }
     if !returned.is_empty() {
         // The queue was deleted under us: the next entry shall find it.
         declare_bound_by(channel, place.url.queues(), place.binding_key).await?;
     }
-    let judge = |(entry, acknowledged): (&LogEntry, Option<bool>)| match acknowledged {
-        Some(true) if returned.contains(entry.id().to_string().as_str()) => Err(unroutable()),
-        Some(true) => Ok(Outcome::Queued),
-        Some(false) => Err(refused()),
-        None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
-    };
-    let results = entries().zip(confirmations).map(judge).collect();
+    let ids: Vec<Uuid> = group.iter().flat_map(|parcel| parcel.entries.iter()).map(LogEntry::id).collect();
+    let results = judged(&ids, &confirmations, &returned);
     #[cfg(feature = "faults")]
     let results = swap_neighbours(results);
     Ok(results)
+}
+
+/// What became of the entries with these ids, in order. A confirmation says whether RabbitMQ acknowledged the message;
+/// it is `None` without confirm mode. `returned` counts the messages that came back, by their id.
+fn judged(
+    ids: &[Uuid],
+    confirmations: &[Option<bool>],
+    returned: &HashMap<ShortString, usize>,
+) -> Vec<Result<Outcome, Failure>> {
+    let judge = |(id, acknowledged): (&Uuid, &Option<bool>)| match acknowledged {
+        Some(true) => match returned.get(id.to_string().as_str()) {
+            None => Ok(Outcome::Queued),
+            Some(count) if *count == ids.iter().filter(|other| *other == id).count() => Err(unroutable()),
+            // The group has the id twice, and the queue came back in between: which message was returned is not known.
+            Some(_) => Err(Failure::unknown(RABBITMQ).because("not all messages with this id came back")),
+        },
+        Some(false) => Err(refused()),
+        None => Err(Failure::unknown(RABBITMQ).because("no confirm mode")),
+    };
+    ids.iter().zip(confirmations).map(judge).collect()
 }
 
 /// The headers that say in which span its messages are sent.
@@ -141,4 +158,32 @@ fn swap_neighbours(mut results: Vec<Result<Outcome, Failure>>) -> Vec<Result<Out
         results.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Certainty;
+
+    use super::*;
+
+    fn certain(results: Vec<Result<Outcome, Failure>>) -> Vec<Result<Outcome, Certainty>> {
+        results.into_iter().map(|result| result.map_err(|failure| failure.certainty())).collect()
+    }
+
+    #[test]
+    fn an_id_of_which_one_message_of_two_came_back_is_unknown() {
+        const NOT_STORED: Result<Outcome, Certainty> = Err(Certainty::NotStored);
+        const UNKNOWN: Result<Outcome, Certainty> = Err(Certainty::Unknown);
+        const QUEUED: Result<Outcome, Certainty> = Ok(Outcome::Queued);
+        let [once, twice, queued] = [1, 2, 3].map(Uuid::from_u128);
+        let (ids, acknowledged) = ([once, twice, twice, queued], [Some(true); 4]);
+        let one_each = HashMap::from([once, twice].map(|id| (id.to_string().into(), 1)));
+        let results = certain(judged(&ids, &acknowledged, &one_each));
+        assert_eq!(results, [NOT_STORED, UNKNOWN, UNKNOWN, QUEUED]);
+        let both = HashMap::from([(twice.to_string().into(), 2)]);
+        let results = certain(judged(&ids, &acknowledged, &both));
+        assert_eq!(results, [QUEUED, NOT_STORED, NOT_STORED, QUEUED]);
+        let results = certain(judged(&[once, queued], &[Some(false), None], &HashMap::new()));
+        assert_eq!(results, [NOT_STORED, UNKNOWN]);
+    }
 }
