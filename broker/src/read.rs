@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Failure, Filter, Page, Query, StoredEntry,
+    Filter, Page, Query, StoredEntry,
     json::{Envelope, FailureData},
     parse_entry_id,
 };
@@ -59,20 +59,9 @@ pub async fn entry(
 }
 
 async fn pass_on(app: &App, path_and_query: &str) -> Result<Response, Refusal> {
-    let (status, body) = app.transports.read(path_and_query).await.map_err(about_reading)?;
+    let (status, body) = app.transports.read(path_and_query).await?;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     advise_retry(&mut response);
     Ok(response)
-}
-
-/// A transport's failure speaks of an entry; here there is none.
-pub(crate) fn about_reading(failure: Failure) -> Failure {
-    match failure.certainty() {
-        proto::Certainty::Rejected => failure,
-        proto::Certainty::NotStored | proto::Certainty::Unknown => Failure::new(
-            proto::Code::Unavailable,
-            "the logger is unavailable, and only it can read entries; retry",
-        ),
-    }
 }

@@ -21,7 +21,7 @@ use service::{Client, Place, Shutdown};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use transport::grpc::{Tail, Tailed};
 
-use crate::{App, answer::Refusal, keys::Caller, read::about_reading, tails::Reader};
+use crate::{App, answer::Refusal, keys::Caller, tails::Reader};
 
 /// How often a silent stream says that it is alive: within what proxies wait. A reader that has gone is noticed by it: the
 /// first after that draws a reset, and the next fails.
@@ -90,9 +90,9 @@ pub async fn follow(
     let is_over = query.filter.until.is_some_and(|until| until <= proto::Time::now());
     let mut tail = app.tails.streams.tail(query);
     let mut found = VecDeque::new();
-    // Whoever asks while the logger is down is told so, as by the other addresses.
+    // A client that opens a stream while the logger is down gets 503, as from the other endpoints.
     match tail.next().await {
-        Some(Ok(Tailed::Lost(failure)) | Err(failure)) => return Err(about_reading(failure).into()),
+        Some(Ok(Tailed::Lost(failure)) | Err(failure)) => return Err(failure.into()),
         Some(told @ Ok(Tailed::Event(..))) => found.push_back(told),
         None => return Ok(StatusCode::NO_CONTENT.into_response()),
     }
@@ -177,7 +177,7 @@ impl Follower {
             Ok(Tailed::Event(event, cursor)) => self.told(event, cursor),
             Ok(Tailed::Lost(failure)) => {
                 self.connected = false;
-                let message = about_reading(failure).into_message();
+                let message = failure.into_message();
                 named("state", &json!({ "connected": false, "message": message }))
             }
             Err(failure) => named("refused", &json!({ "code": failure.code, "message": failure.message() })),

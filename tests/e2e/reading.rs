@@ -1,5 +1,7 @@
 //! What is stored can be found again.
 
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::{Value, json};
 use tests::{
@@ -126,4 +128,20 @@ async fn what_is_older_than_the_retention_by_size_is_deleted() {
     eventually("the oldest are deleted", async || (stack.all_stored().await.len() < 200).then_some(())).await;
     let names = stack.all_stored().await;
     assert_eq!(names[0].name, "batch 9", "the newest stay");
+}
+
+#[tokio::test]
+async fn a_read_that_finds_all_turns_taken_is_told_so_and_one_without_an_answer_that() {
+    const AT_A_TIME: usize = 8;
+    let stack = Stack::start_without_listener(&[("BROKER_DEADLINE_MS", "4000")]).await;
+    stack.logger.freeze().await.expect("it runs");
+    let asked = (0..2 * AT_A_TIME).map(|_| stack.get("/logs"));
+    let answers = join_all(asked).await;
+    stack.logger.signal(Signal::SIGCONT).expect("it runs");
+    assert!(answers.iter().all(|answer| answer.status == 503), "{answers:?}");
+    let of = |code: &str| answers.iter().filter(|answer| answer.code() == code).count();
+    // The first find the logger silent; the others never get to ask it.
+    assert_eq!((of("unavailable"), of("overloaded")), (AT_A_TIME, AT_A_TIME), "{answers:?}");
+    let busy = answers.iter().find(|answer| answer.code() == "overloaded").expect("counted");
+    assert_eq!(busy.body["message"], "the broker is at its concurrency limit");
 }
