@@ -25,7 +25,7 @@ use crate::{intake::Intake, store::Reader};
 /// How long a client waits for the writer at most. A client that has gone is not noticed meanwhile, so while the disk stands
 /// still each would keep its connection, until nobody could ask for `/readyz` any more. A shutdown gives what is in flight as
 /// much time; our own clients wait for 5 s.
-const WRITE_TIMEOUT: Duration = GRACE;
+pub(super) const WRITE_TIMEOUT: Duration = GRACE;
 
 /// Its row.
 pub(super) const DOOR: Door = Door {

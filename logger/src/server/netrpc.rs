@@ -162,9 +162,35 @@ async fn answer(intake: &Intake, request: Request) -> Result<String, Failure> {
             Ok(reply)
         }
         // Whether it could store: yes is the refusal of an empty batch, as behind the other doors.
-        Request::Ping => match intake.write_batch(Vec::new(), BatchMode::Each, Transport::Rpc).await {
+        Request::Ping => match in_time(intake.write_batch(Vec::new(), BatchMode::Each, Transport::Rpc)).await
+        {
             Err(failure) if failure.code != Code::BadBatch => Err(failure),
             Ok(_) | Err(_) => Ok("yes".to_owned()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::Shutdown;
+
+    use super::*;
+    use crate::{
+        server::http::WRITE_TIMEOUT,
+        store::{Retention, fixtures::*},
+        writer::Writer,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_the_disk_keeps_waiting_is_answered() {
+        let (_directory, url, store) = new_store();
+        let (writer, _thread) = Writer::start(store, Retention::default()).expect("a thread");
+        let intake = Intake::new(writer, Shutdown::default());
+        // Nothing is committed while it is there, not even the commit of a ping.
+        let disk = rusqlite::Connection::open(file(&url)).expect("opened by another");
+        disk.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let begun = Instant::now();
+        let late = answer(&intake, Request::Ping).await.expect_err("nothing is committed");
+        assert_eq!((late.code, begun.elapsed().as_secs()), (Code::OutcomeUnknown, WRITE_TIMEOUT.as_secs()));
     }
 }
