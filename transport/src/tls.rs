@@ -32,25 +32,25 @@ struct Configs {
     http: Arc<ClientConfig>,
     rpc: Arc<ClientConfig>,
     grpc: Arc<ClientConfig>,
-    /// lapin takes PEM: our certificate with its chain, its private key, and the CA that we believe.
+    /// lapin takes PEM: our certificate with its chain, its private key, and the CA that we trust.
     amqp: OwnedTLSConfig,
 }
 
 impl Tls {
-    /// Reads PEM: our certificate with its chain, its private key, and the CA that we believe.
+    /// Reads PEM: our certificate with its chain, its private key, and the CA that we trust.
     ///
     /// # Errors
     /// If they cannot be used.
-    pub fn from_pem(chain: &str, key: &str, authority: &str) -> Result<Self, TlsError> {
-        Ok(Tls(Arc::new(RwLock::new(Configs::from_pem(chain, key, authority)?))))
+    pub fn from_pem(chain: &str, key: &str, ca: &str) -> Result<Self, TlsError> {
+        Ok(Tls(Arc::new(RwLock::new(Configs::from_pem(chain, key, ca)?))))
     }
 
     /// Opens connections with others from now on; those that are open stay. Takes PEM as [`Tls::from_pem`].
     ///
     /// # Errors
     /// If they cannot be used; then nothing has changed.
-    pub fn replace(&self, chain: &str, key: &str, authority: &str) -> Result<(), TlsError> {
-        let configs = Configs::from_pem(chain, key, authority)?;
+    pub fn replace(&self, chain: &str, key: &str, ca: &str) -> Result<(), TlsError> {
+        let configs = Configs::from_pem(chain, key, ca)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = configs;
         Ok(())
     }
@@ -76,10 +76,13 @@ impl Tls {
 }
 
 impl Configs {
-    fn from_pem(chain: &str, key: &str, authority: &str) -> Result<Self, TlsError> {
+    fn from_pem(chain: &str, key: &str, ca: &str) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots.add(certificate?)?;
+        }
+        if roots.is_empty() {
+            return Err(TlsError::Pem);
         }
         let certificates: Vec<_> =
             CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
@@ -97,7 +100,7 @@ impl Configs {
             http: named(b"http/1.1"),
             grpc: named(b"h2"),
             rpc: Arc::new(config),
-            amqp: OwnedTLSConfig { identity: Some(identity), cert_chain: Some(authority.to_owned()) },
+            amqp: OwnedTLSConfig { identity: Some(identity), cert_chain: Some(ca.to_owned()) },
         })
     }
 }
@@ -115,8 +118,8 @@ pub enum TlsError {
     /// A certificate or a key is not what it should be.
     #[error("a certificate or key cannot be used")]
     Unusable(#[from] rustls::Error),
-    /// It is no PEM. The source would repeat a part of it.
-    #[error("a certificate or key is not in PEM")]
+    /// It is no PEM, or holds no certificate. The source would repeat a part of it.
+    #[error("a certificate or key is missing, or not in PEM")]
     Pem,
     /// An address asks for TLS.
     #[error("{0} asks for TLS: give the three settings that end with TLS_CERT, TLS_KEY and TLS_CA as well")]
@@ -134,8 +137,8 @@ impl From<pem::Error> for TlsError {
     }
 }
 
-/// Holds the addresses, each by the name of its setting and with whether it is encrypted, against whether there are
-/// certificates: TLS is on for every hop or for none, so that none is left out by mistake.
+/// Checks that TLS is on for every hop or for none, so that none is left out by mistake. `addresses`: the name of each
+/// setting, and whether its address is encrypted.
 ///
 /// # Errors
 /// If one is left out; the message names the setting.
@@ -178,4 +181,19 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
         AlertDescription::UnsupportedCertificate,
     ]
     .contains(&alert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_refused() {
+        // A key in its place, for instance, is PEM as well.
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for ca in ["", "nothing of PEM", key] {
+            let refused = Tls::from_pem("", key, ca).expect_err("there is no CA");
+            assert!(matches!(refused, TlsError::Pem), "{ca:?}: {refused}");
+        }
+    }
 }
