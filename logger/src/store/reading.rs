@@ -10,6 +10,15 @@ use super::{
     row::{LeftOut, Raw, Unreadable},
 };
 
+/// Reads that run at once. Each holds a connection (of SQLite's a thread too), and a page of up to 2 MiB.
+pub(super) const CONNECTIONS: usize = 4;
+
+/// Tails that read at once, each for a tenth of a second.
+pub(super) const TAILS: usize = CONNECTIONS / 2;
+
+/// How long a read waits for a free connection. A page takes at most half a second.
+pub(super) const WAIT: Duration = Duration::from_secs(1);
+
 /// Maximum bytes of name and data on a page. As JSON they may become six times as many, and the page must still fit
 /// into what a client takes.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;

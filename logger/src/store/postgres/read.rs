@@ -24,16 +24,11 @@ use tokio_postgres::{Client, Config, Error};
 use uuid::Uuid;
 
 use super::{cause::Cause, follow, page, servers::Servers, session};
-use crate::store::{Followed, Read, Vitals, reading::Budget, row::LeftOut};
-
-/// Reads that run at once. Each holds a connection, and a page of up to 2 MiB.
-const CONNECTIONS: usize = 4;
-
-/// Tails that read at once, each for a tenth of a second.
-const TAILS: usize = CONNECTIONS / 2;
-
-/// How long a read waits for a free connection. A page takes at most half a second.
-const WAIT: Duration = Duration::from_secs(1);
+use crate::store::{
+    Followed, Read, Vitals,
+    reading::{Budget, CONNECTIONS, TAILS, WAIT},
+    row::LeftOut,
+};
 
 /// How long it may take to open one.
 const OPEN: Duration = Duration::from_secs(3);

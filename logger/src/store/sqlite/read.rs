@@ -24,16 +24,11 @@ use super::{
     names::{Main, Names},
     open, page,
 };
-use crate::store::{Followed, Read, Vitals, reading::Budget, row::LeftOut};
-
-/// Reads that run at once. Each holds a thread, and a page of up to 2 MiB.
-const CONNECTIONS: usize = 4;
-
-/// Tails that read at once, each for a tenth of a second.
-const TAILS: usize = CONNECTIONS / 2;
-
-/// How long a read waits for a free connection. A page takes at most half a second.
-const WAIT: Duration = Duration::from_secs(1);
+use crate::store::{
+    Followed, Read, Vitals,
+    reading::{Budget, CONNECTIONS, TAILS, WAIT},
+    row::LeftOut,
+};
 
 /// The read end of a SQLite file.
 #[derive(Debug, Clone)]
@@ -175,7 +170,11 @@ impl Pool {
             Ok(value)
         });
         match &result {
-            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Ok(_) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the store can be read again");
+                }
+            }
             Err(Unread::Sqlite(error)) if open::is_damage(error) => self.damage.found(&self.path, error),
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
