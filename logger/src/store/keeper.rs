@@ -21,6 +21,14 @@ const JUST_NOW: Duration = Duration::from_secs(3_600);
 /// How often deletions are logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// What a step of deleting has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// Whether there is more to do at once.
+    pub(super) more: bool,
+    pub(super) deleted: Option<Deleted>,
+}
+
 /// Entries that were deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deleted {

@@ -44,6 +44,9 @@ pub use self::{
     vitals::Vitals,
 };
 
+/// How long a successful commit is taken as evidence that the next one will succeed.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Opens a store, and creates it if it is missing. Looks for damage for at most a second. Call it after the recorder of
 /// the metrics is installed.
 ///

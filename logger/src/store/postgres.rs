@@ -46,11 +46,8 @@ use self::{
     servers::Servers,
     session::Session,
 };
-use super::{Answer, Batch, OpenError, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
+use super::{Answer, Batch, FRESH, OpenError, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
 use crate::{clock::Clock, metrics::ClockLeaps};
-
-/// How long a successful commit is taken as evidence that the next one will succeed.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a database.
 #[derive(Debug)]

@@ -14,6 +14,14 @@ use uuid::Uuid;
 use super::checksum::Checked;
 use crate::metrics::Unreadables;
 
+/// The columns of an entry, in the order in which each kind of store reads them.
+pub(super) const COLUMNS: &str =
+    "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
+
+/// About what a row takes beside its name and data: its other columns and its indexes. The same for each kind, so that
+/// retention by bytes means the same.
+pub(super) const ROW_BYTES: i64 = 80;
+
 /// Maximum rows that are remembered as named, and so most lines of log about them.
 const NAMED: usize = 1_000;
 

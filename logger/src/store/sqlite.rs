@@ -28,7 +28,7 @@ mod write;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use proto::{Code, Failure, Outcome, Time};
@@ -46,11 +46,8 @@ use self::{
     reserve::Reserve,
     write::Broken,
 };
-use super::{Answer, Batch, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
+use super::{Answer, Batch, FRESH, Reader, ResetTimes, Retention, Store, Vitals, keeper::Keeper};
 use crate::{clock::Clock, metrics::ClockLeaps};
-
-/// How long a successful commit is taken as evidence that the next one will succeed.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// The write end of a SQLite file.
 #[derive(Debug)]

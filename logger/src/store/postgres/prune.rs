@@ -7,7 +7,10 @@ use super::{
     row::{self, COLUMNS, ROW_BYTES},
     session::Session,
 };
-use crate::store::{keeper::Deleted, reading::ALTERED};
+use crate::store::{
+    keeper::{Deleted, Done},
+    reading::ALTERED,
+};
 
 /// Of the advisory lock of the logger that deletes: "deleting" in ASCII.
 pub(super) const LOCK: i64 = 0x6465_6c65_7469_6e67;
@@ -24,14 +27,6 @@ const DELETE: &str = "
         DELETE FROM entries WHERE seq <= $1 RETURNING octet_length(name) + octet_length(data) + $2::bigint AS bytes
     ), counted AS (SELECT count(*) AS entries, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone)
     UPDATE counter SET bytes = greatest(counter.bytes - counted.bytes, 0) FROM counted RETURNING counted.entries";
-
-/// What a step has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Done {
-    /// Whether there is more to do at once.
-    pub(super) more: bool,
-    pub(super) deleted: Option<Deleted>,
-}
 
 /// The oldest entry that can be trusted, and when it was stored; `None` in a store without one.
 pub(super) async fn oldest(session: &Session) -> Result<Option<(i64, Time)>, Cause> {

@@ -3,19 +3,13 @@
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
+pub(super) use crate::store::row::{COLUMNS, ROW_BYTES};
 use crate::store::{
     checksum::Checked,
     row::{Raw, Unreadable},
 };
 
-/// What [`raw`] takes, in this order.
-pub(super) const COLUMNS: &str =
-    "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
-
-/// About what a row takes beside its name and data: its other columns, and its two indexes.
-pub(super) const ROW_BYTES: i64 = 80;
-
-/// The columns.
+/// The columns, in the order of [`COLUMNS`].
 ///
 /// # Errors
 /// Why the row is not to be trusted.

@@ -111,8 +111,8 @@ impl PageUnderWay<'_> {
     }
 }
 
-/// Whether the data of a row holds the text that is looked for, if one is. Data that is no text may: it is for whoever reads
-/// the row to say so.
+/// Whether the data of a row holds the text that is looked for, if one is. Data that is no text may: the
+/// reader of the row says so.
 pub(super) fn has_text(row: &Row<'_>, filter: &Filter) -> bool {
     let Some(text) = &filter.contains else { return true };
     let data = row.get_ref("data").ok().and_then(|data| data.as_str().ok());

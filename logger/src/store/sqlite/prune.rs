@@ -3,12 +3,12 @@
 use proto::Time;
 use rusqlite::Connection;
 
-use super::row::{self, COLUMNS};
+use super::row::{self, COLUMNS, ROW_BYTES};
 use crate::{
     clock::Clock,
     store::{
         Retention,
-        keeper::{Deleted, Keeper},
+        keeper::{Deleted, Done, Keeper},
     },
 };
 
@@ -28,17 +28,6 @@ impl Step {
 
     /// What the write-ahead log has room for on a disk that is full but for the reserve.
     pub(super) const SMALL: Step = Step { entries: 50, bytes: 4 * 1024 * 1024, pages: 50 };
-}
-
-/// About what a row takes beside its name and data: its other columns, and the index of ids.
-pub(super) const ROW_BYTES: i64 = 80;
-
-/// What a step has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Done {
-    /// Whether there is more to do at once.
-    pub(super) more: bool,
-    pub(super) deleted: Option<Deleted>,
 }
 
 /// One step of what is not to be kept. Returns whether there is more to delete at once.

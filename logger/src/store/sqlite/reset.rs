@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Sqlite, page,
-    prune::{ROW_BYTES, Step},
-    row::{self, COLUMNS},
+    prune::Step,
+    row::{self, COLUMNS, ROW_BYTES},
 };
 use crate::store::ResetTimes;
 

@@ -4,16 +4,13 @@ use proto::Time;
 use rusqlite::{Connection, Row, types::ValueRef};
 use uuid::Uuid;
 
+pub(super) use crate::store::row::{COLUMNS, ROW_BYTES};
 use crate::store::{
     checksum::Checked,
     row::{Raw, Unreadable},
 };
 
-/// What [`raw`] takes, in this order.
-pub(super) const COLUMNS: &str =
-    "seq, id, name, level, transport, created_at, stored_at, attempts, data, checksum";
-
-/// The columns.
+/// The columns, in the order of [`COLUMNS`].
 ///
 /// # Errors
 /// Why the row is not to be trusted.

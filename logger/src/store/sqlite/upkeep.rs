@@ -251,7 +251,7 @@ impl Sqlite {
     }
 }
 
-/// Checkpoints the log into the main file, and gives its room back. Who reads, or a full disk, keeps it as it is.
+/// Checkpoints the log into the main file, and gives its room back. A reader, or a full disk, keeps it as it is.
 fn shorten(connection: &Connection) {
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     if let Err(error) = done {

@@ -4,7 +4,7 @@ use proto::Time;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::prune::{self, ROW_BYTES};
+use super::{prune, row::ROW_BYTES};
 use crate::store::{
     Answer, Arrival, Batch, checksum,
     decide::{self, Added, Content, Table},

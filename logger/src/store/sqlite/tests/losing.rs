@@ -35,7 +35,7 @@ fn after_a_kill(path: &std::path::Path) -> (tempfile::TempDir, Sqlite) {
     (copy, store)
 }
 
-/// The first answer after it, and the second; it is told to who asks, and to who looks.
+/// The first answer after it, and the second; a ping is told it, and so is a look.
 fn refused(store: &mut Sqlite) -> (Code, Code) {
     let mut refusal = |number| store_one(store, arrival(number, "text")).expect_err("it is lost").code;
     let refusals = (refusal(10), refusal(11));
