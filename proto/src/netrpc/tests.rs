@@ -2,7 +2,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    gob::{Fields, STRING, UINT, put_definition, put_int, put_message, put_text},
+    *,
+};
+use crate::{EntryDraft, LogEntry, Transport};
 
 /// What Go's own clients and servers have sent, by release of Go, case, and direction.
 fn golden() -> Vec<(&'static str, &'static str, Vec<u8>)> {
