@@ -153,33 +153,8 @@ fn write_table(
     arguments: &config::Builds,
     text: &mut String,
 ) -> std::fmt::Result {
-    let about = |binaries: &Path, settings: &[(String, String)]| {
-        let settings = settings.iter().map(|(name, value)| format!(" {name}={value}"));
-        format!("{}{}", binaries.display(), settings.collect::<String>())
-    };
-    writeln!(text, "before: {}", about(&arguments.before, &arguments.set_before))?;
-    writeln!(text, "after:  {}", about(&arguments.after, &arguments.set_after))?;
-    if arguments.store_after == config::StoreKind::Postgres {
-        writeln!(text, "after has its entries in PostgreSQL, whose CPU time is not counted")?;
-    }
-    if arguments.fill_after > 0 {
-        writeln!(text, "after begins with {} entries in its store", arguments.fill_after)?;
-    }
     let rounds_of_a_sample = if arguments.fill_after > 0 { 1 } else { ROUNDS_OF_A_LIFE };
-    writeln!(
-        text,
-        "{} B, {} clients, {} rounds of {} ms each, {}; medians, ratios pair by pair with {}\n",
-        arguments.payload,
-        arguments.callers,
-        arguments.rounds,
-        arguments.milliseconds,
-        if arguments.fill_after > 0 {
-            "in one life of the services, whose own differences the intervals leave out".to_owned()
-        } else {
-            format!("{ROUNDS_OF_A_LIFE} in each life of the services, which are one sample")
-        },
-        interval(arguments.rounds.div_ceil(rounds_of_a_sample))
-    )?;
+    write_heading(arguments, rounds_of_a_sample, text)?;
     writeln!(
         text,
         "{:<9} {:>8} {:>8} {:>20} {:>9} {:>9} {:>20} {:>8} {:>8}",
@@ -213,6 +188,40 @@ fn write_table(
         )?;
     }
     Ok(())
+}
+
+/// What was compared, and how.
+fn write_heading(
+    arguments: &config::Builds,
+    rounds_of_a_sample: usize,
+    text: &mut String,
+) -> std::fmt::Result {
+    let about = |binaries: &Path, settings: &[(String, String)]| {
+        let settings = settings.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!("{}{}", binaries.display(), settings.collect::<String>())
+    };
+    writeln!(text, "before: {}", about(&arguments.before, &arguments.set_before))?;
+    writeln!(text, "after:  {}", about(&arguments.after, &arguments.set_after))?;
+    if arguments.store_after == config::StoreKind::Postgres {
+        writeln!(text, "after has its entries in PostgreSQL, whose CPU time is not counted")?;
+    }
+    if arguments.fill_after > 0 {
+        writeln!(text, "after begins with {} entries in its store", arguments.fill_after)?;
+    }
+    writeln!(
+        text,
+        "{} B, {} clients, {} rounds of {} ms each, {}; medians, ratios pair by pair with {}\n",
+        arguments.payload,
+        arguments.callers,
+        arguments.rounds,
+        arguments.milliseconds,
+        if arguments.fill_after > 0 {
+            "in one life of the services, whose own differences the intervals leave out".to_owned()
+        } else {
+            format!("{ROUNDS_OF_A_LIFE} in each life of the services, which are one sample")
+        },
+        interval(arguments.rounds.div_ceil(rounds_of_a_sample))
+    )
 }
 
 /// The CPU time of the system for an accepted entry, in microseconds.
