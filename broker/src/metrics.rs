@@ -73,13 +73,7 @@ impl Requests {
 
 /// Counts what comes by OTLP. All counters are there from the start, whether its ports are open or not.
 #[derive(Debug)]
-pub(crate) struct Otlp {
-    pub(crate) records: OtlpRecords,
-}
-
-/// Counts the records of OTLP.
-#[derive(Debug)]
-pub(crate) struct OtlpRecords(PerOutcome<Counter>);
+pub(crate) struct Otlp(PerOutcome<Counter>);
 
 impl Otlp {
     /// Call it after the recorder of the metrics is installed.
@@ -91,18 +85,15 @@ impl Otlp {
                 otlp_requests(protocol, answer).increment(0);
             }
         }
-        let records = PerOutcome::new(|outcome| counter!(OTLP_RECORDS, "outcome" => outcome));
-        Otlp { records: OtlpRecords(records) }
+        Otlp(PerOutcome::new(|outcome| counter!(OTLP_RECORDS, "outcome" => outcome)))
     }
 
     /// A request was answered: how many of its records are rejected, or that it is refused or to be resent as a whole.
     pub(crate) fn answered(&self, protocol: &'static str, answer: Result<u64, Certainty>) {
         otlp_requests(protocol, answer).increment(1);
     }
-}
 
-impl OtlpRecords {
-    /// So many have ended like this.
+    /// `count` records have ended like this.
     pub(crate) fn ended(&self, ending: Result<Outcome, Code>, count: usize) {
         self.0.of(ending).increment(u64::try_from(count).unwrap_or(u64::MAX));
     }
@@ -124,7 +115,7 @@ pub(crate) fn open_streams() -> Gauge {
     gauge!(OPEN_STREAMS)
 }
 
-/// Who takes from the queue of entries, as RabbitMQ has said lately. Call it after the recorder of the metrics is installed.
+/// The consumers of the queue of entries, as RabbitMQ has said lately. Call it after the recorder of the metrics is installed.
 pub(crate) fn queue_consumers() -> Gauge {
     describe_gauge!(QUEUE_CONSUMERS, Unit::Count, "Consumers of the queue of entries in RabbitMQ");
     gauge!(QUEUE_CONSUMERS)

@@ -101,30 +101,36 @@ async fn read(body: &mut Body, share: &Share) -> Result<Held, BodyError> {
     if announced > share.most_bytes() {
         return Err(BodyError::TooLarge);
     }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, share)).await;
-    collected.unwrap_or(Err(BodyError::TooSlow))
+    let mut part = share.part();
+    let collected =
+        tokio::time::timeout(BODY_TIMEOUT, collect_body(body, &mut part, share.most_bytes())).await;
+    let bytes = collected.unwrap_or(Err(BodyError::TooSlow))?;
+    part.settle();
+    Ok(Held { bytes: bytes.freeze(), _part: part })
 }
 
-async fn collect(body: &mut Body, share: &Share) -> Result<Held, BodyError> {
-    let (mut bytes, mut part) = (BytesMut::new(), share.part());
+/// Reads a body of at most `limit` bytes, which count in `part` as they arrive. The caller sets the time limit.
+///
+/// # Errors
+/// If it is too large, breaks off, finds no room or has to give way.
+pub async fn collect_body(body: &mut Body, part: &mut Part, limit: usize) -> Result<BytesMut, BodyError> {
+    let mut bytes = BytesMut::new();
     loop {
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
             () = part.gave_way() => return Err(BodyError::NoRoom),
         };
-        let Some(frame) = frame else { break };
+        let Some(frame) = frame else { return Ok(bytes) };
         // Trailers are none of ours.
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if bytes.len() + data.len() > share.most_bytes() {
+        if bytes.len() + data.len() > limit {
             return Err(BodyError::TooLarge);
         }
         part.grow(data.len()).map_err(|NoRoom| BodyError::NoRoom)?;
         // Copied: a frame is a piece of a buffer of 8 KiB or more, and one of a single byte would keep all of it.
         bytes.extend_from_slice(&data);
     }
-    part.settle();
-    Ok(Held { bytes: bytes.freeze(), _part: part })
 }
 
 /// Takes what is left of a refused body, within limits: most clients read no answer before they have sent all,

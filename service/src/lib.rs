@@ -31,7 +31,7 @@ mod shutdown;
 mod start;
 
 pub use accept::{Acceptor, Connection, serve_each};
-pub use body::{BODY_TIMEOUT, BodyError, Held};
+pub use body::{BODY_TIMEOUT, BodyError, Held, collect_body};
 pub use client::{Client, Working};
 pub use cut::Cut;
 pub use json::Json;

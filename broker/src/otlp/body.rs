@@ -5,13 +5,15 @@ use std::{io::Read, sync::Arc};
 use axum::body::Body;
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, HeaderName};
-use http_body_util::BodyExt;
 use proto::{
     Code, Failure,
     limits::{BODY_BYTES, IN_FLIGHT_BYTES},
 };
-use service::{BODY_TIMEOUT, BodyError, Client, Part};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use service::{BODY_TIMEOUT, BodyError, Client, Part, collect_body};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::handle::about_body;
 
@@ -103,27 +105,11 @@ fn unzip(packed: &[u8], memory: &Memory) -> Result<Message, Failure> {
 ///
 /// # Errors
 /// If it is too large, does not come in time, finds no room, or has to give way.
-pub(super) async fn read(body: Body, client: &Client) -> Result<(Vec<u8>, Part), Failure> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, collect(body, client.half_sent().part())).await;
-    read.unwrap_or(Err(BodyError::TooSlow)).map_err(about_body)
-}
-
-async fn collect(mut body: Body, mut part: Part) -> Result<(Vec<u8>, Part), BodyError> {
-    let mut bytes = Vec::new();
-    loop {
-        let frame = tokio::select! {
-            biased;
-            frame = body.frame() => frame,
-            () = part.gave_way() => return Err(BodyError::NoRoom),
-        };
-        let Some(frame) = frame else { return Ok((bytes, part)) };
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if bytes.len() + data.len() > PREFIX_BYTES + BODY_BYTES {
-            return Err(BodyError::TooLarge);
-        }
-        part.grow(data.len()).map_err(|_| BodyError::NoRoom)?;
-        bytes.extend_from_slice(&data);
-    }
+pub(super) async fn read(mut body: Body, client: &Client) -> Result<(Vec<u8>, Part), Failure> {
+    let mut part = client.half_sent().part();
+    let read = timeout(BODY_TIMEOUT, collect_body(&mut body, &mut part, PREFIX_BYTES + BODY_BYTES)).await;
+    let bytes = read.unwrap_or(Err(BodyError::TooSlow)).map_err(about_body)?;
+    Ok((bytes.into(), part))
 }
 
 #[cfg(test)]

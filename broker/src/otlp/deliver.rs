@@ -15,7 +15,7 @@ use super::{
     entry::Entries,
     wire::{self, Record},
 };
-use crate::metrics::OtlpRecords;
+use crate::metrics::Otlp;
 
 /// Most bytes of `name` and `data` of a part, by all but its last entry: an entry may be a thousand times as large as its
 /// record, for it has the attributes of its resource too. Where a record is larger than its entry, it counts; one that is
@@ -53,7 +53,7 @@ pub(super) async fn deliver(
     transport: Transport,
     request: &[u8],
     deadline: Duration,
-    records: &OtlpRecords,
+    metrics: &Otlp,
 ) -> Result<Delivered, Failure> {
     let found = wire::records(request)?;
     let parts = Parts { records: found.iter().enumerate(), entries: Entries::of(request, Timestamp::now()) };
@@ -64,7 +64,7 @@ pub(super) async fn deliver(
             let results = match Batch::try_from(entries) {
                 Ok(batch) => {
                     let written = transports.write(transport, batch, BatchMode::Each).await;
-                    let failed = |failure: &Failure| records.ended(Err(failure.code), positions.len());
+                    let failed = |failure: &Failure| metrics.ended(Err(failure.code), positions.len());
                     written.inspect_err(failed)?.results.into_vec()
                 }
                 // All of them are refused.
@@ -81,11 +81,11 @@ pub(super) async fn deliver(
         while let Some(written) = written.next().await {
             let (results, refused) = written.map_err(again)?;
             for (position, failure) in refused {
-                records.ended(Err(failure.code), 1);
+                metrics.ended(Err(failure.code), 1);
                 delivered.refuse(position, failure);
             }
             for (position, result) in results {
-                records.ended(result.as_ref().copied().map_err(|failure| failure.code), 1);
+                metrics.ended(result.as_ref().copied().map_err(|failure| failure.code), 1);
                 match result {
                     Ok(_) => {}
                     Err(failure) if failure.certainty() == Certainty::Rejected => {

@@ -72,7 +72,7 @@ impl Door {
     pub(super) async fn deliver(&self, admitted: Admitted, request: &[u8]) -> Result<Delivered, Failure> {
         let transports = &self.app.transports;
         let deadline = self.app.time_left().map_or(self.deadline, |left| left.min(self.deadline));
-        deliver(transports, admitted.transport, request, deadline, &self.metrics.records).await
+        deliver(transports, admitted.transport, request, deadline, &self.metrics).await
     }
 
     /// Counts what a request is answered.
