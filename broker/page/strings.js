@@ -63,8 +63,8 @@ export const strings = {
     'take.grpc': 'for other languages, and for streams',
 
     results: 'Results',
-    'results.none': 'Nothing measured yet.',
-    'results.one': 'One entry over each, one after the other. One says little about speed.',
+    'results.none': 'Nothing measured yet. “100 over each” shows which transport is fastest here.',
+    'results.one': 'One entry over each, one after the other. That says little about speed: “100 over each” does.',
     'results.burst': '{count} entries over each, concurrency {callers}; times are medians.',
     'results.promise': 'A 202 promises',
     'promise.stored': 'stored on the disk',
@@ -270,8 +270,8 @@ export const strings = {
     'take.grpc': 'для других языков и для потоков',
 
     results: 'Результаты',
-    'results.none': 'Пока ничего не измерено.',
-    'results.one': 'По одной записи каждым транспортом, друг за другом. По одной о скорости не судят.',
+    'results.none': 'Пока ничего не измерено. Какой транспорт здесь быстрее, покажет кнопка «По 100 каждым».',
+    'results.one': 'По одной записи каждым транспортом, друг за другом. О скорости это говорит мало: сравнить поможет «По 100 каждым».',
     'results.burst': 'Записей на транспорт: {count}, одновременно: {callers}; время — медианы.',
     'results.promise': '202 гарантирует',
     'promise.stored': 'сохранена на диске',
