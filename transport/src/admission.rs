@@ -1,8 +1,8 @@
 //! How much may be in flight over one transport, and how long the rest waits for room.
 //!
-//! Whoever is refused at once asks again at once, and each refusal takes time from what could be accepted: measured,
-//! five times the capacity left a tenth of the goodput. So a call waits for a while before it is refused, which takes
-//! no time, and slows those down who ask too much. The memory of those that wait has a limit too.
+//! A client that is refused immediately retries immediately, and each refusal takes CPU time from what could be accepted:
+//! measured, at five times the capacity a tenth of the goodput was left. So a call first waits, which costs nothing and
+//! slows such clients down. The memory of waiting calls is limited too.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ pub(crate) struct Admission {
 /// Who makes the call that takes the entries along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// Who asks for room: a call of its own.
+    /// The caller itself: its entries go in a call of their own.
     Itself,
     /// The stage, which takes room for a call when it has a group.
     Stage,

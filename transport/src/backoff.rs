@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_millis(400);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits that double from a first one to a longest, for ever, each with up to as much again of jitter, so that clients
-/// who lost the same server do not return in step.
+/// that lost the same server do not return in step.
 #[derive(Debug)]
 pub struct Waits {
     waits: ExponentialBackoff,

@@ -10,12 +10,9 @@ use proto::{Batch, BatchMode, Certainty, Direct, Failure, LogEntry, Outcome, Per
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Receipts, Settings, endpoints::LoggerAddress, gather::past_the_deadline, grpc::Grpc, http::Http, metrics,
-    netrpc::NetRpc, receipts::NoBatchCall, rpc::Rpc, wire::Wire,
+    LOGGER, Receipts, Settings, endpoints::LoggerAddress, gather::past_the_deadline, grpc::Grpc, http::Http,
+    metrics, netrpc::NetRpc, receipts::NoBatchCall, rpc::Rpc, wire::Wire,
 };
-
-/// Who is at the other end, in messages.
-pub(crate) const LOGGER: &str = "the logger";
 
 /// How long a logger that has no call for a batch is sent none. Another may be in its place after that.
 const WITHOUT_BATCHES: Duration = Duration::from_secs(60);

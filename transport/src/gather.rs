@@ -1,6 +1,6 @@
 //! Gathers the entries that wait for a call into groups.
 //!
-//! Whoever makes the calls takes the groups: the tasks of the stage, and RabbitMQ's publishers. A group is what has
+//! The tasks that make the calls take the groups: those of the stage, and RabbitMQ's publishers. A group is what has
 //! gathered when one of them is free, so there is no timer, and nobody waits for neighbours. It opens no connection and
 //! knows no protocol.
 
@@ -34,7 +34,7 @@ pub(crate) struct Queue {
     groups: Arc<Groups>,
 }
 
-/// The other end of the queue: whoever makes the calls shares it.
+/// The other end of the queue, shared by the tasks that make the calls.
 #[derive(Debug)]
 pub(crate) struct Groups {
     head: Mutex<Head>,
@@ -115,7 +115,7 @@ impl Queue {
                 Err(_) => return Err(past_the_deadline(self.peer)),
             },
         };
-        // Whoever had it in hand has ended, with the connection for instance.
+        // The task that had it in hand has ended, with the connection for instance.
         answered.unwrap_or_else(|_| Err(Failure::unknown(self.peer).because("the connection was lost")))
     }
 }

@@ -9,7 +9,7 @@ pub use self::{
 };
 pub use crate::address::GrpcUrl;
 
-use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, sync::Arc};
 
 use proto::{
     Batch, BatchMode, BatchReceipt, Failure, LogEntry, Outcome, Receipt, Transport,
@@ -27,7 +27,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    Receipts, Settings,
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, LOGGER, Receipts, Settings,
     backoff::Gate,
     dial::Dialer,
     endpoints::LoggerAddress,
@@ -37,13 +37,6 @@ use crate::{
     traced,
     wire::Wire,
 };
-
-/// How often a connection is tried, and how long the answer may take.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Who is at the other end, in messages.
-const LOGGER: &str = "the logger";
 
 /// The client.
 #[derive(Debug)]
@@ -136,8 +129,9 @@ impl Grpc {
                 self.gate.reopen();
                 Failure::no_such_call(LOGGER, "LOGGER_GRPC_URL").because(Reason(status))
             }
-            // What has a cause was made here.
+            // What has a cause was made here; this was answered, so something is there.
             None if status.source().is_none() && !status.message().is_empty() => {
+                self.gate.reopen();
                 Failure::foreign(LOGGER, status.message()).because(Reason(status))
             }
             None => Failure::unknown(LOGGER).because(Reason(status)),

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 pub use self::probe::Probe;
 pub use crate::address::HttpUrl;
 use crate::{
-    Receipts, Settings,
+    LOGGER, Receipts, Settings,
     address::at,
     backoff::Gate,
     dial::Dialer,
@@ -42,9 +42,6 @@ const KEPT_CONNECTIONS: usize = IN_FLIGHT_CALLS;
 /// How long a connection may idle in the pool: shorter than a server keeps it, so that none is used that the
 /// server is just closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Who is at the other end, in messages.
-const LOGGER: &str = "the logger";
 
 /// The client.
 #[derive(Debug)]

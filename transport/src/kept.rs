@@ -12,7 +12,7 @@ use proto::{Failure, Transport};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Settings,
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, LOGGER, Settings,
     address::RpcAddr,
     backoff::Attempts,
     connection::{Connection, NOT_YET},
@@ -25,13 +25,6 @@ use crate::{
 
 /// Connections to the logger. Two, so that one large batch does not hold up every other call.
 const CONNECTIONS: usize = 2;
-
-/// How often a connection is tried, and how long the answer may take.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Who is at the other end, in messages.
-const LOGGER: &str = "the logger";
 
 /// What drives a connection; it ends when the connection does, with the reason.
 pub(crate) type Driver = JoinSet<String>;

@@ -54,6 +54,13 @@ pub use transports::{Delivered, Transports};
 
 use std::time::Duration;
 
+/// The name of the logger in messages.
+pub(crate) const LOGGER: &str = "the logger";
+
+/// How often a kept connection is asked whether its other end is there, and how long that may take to answer.
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long a connection may take to open, which the other end's kernel sees to. Far above a healthy one, far below the
 /// deadline.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

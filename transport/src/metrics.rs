@@ -27,10 +27,14 @@ const FAILOVERS: &str = "transport_failovers_total";
 
 /// Says of each what it is.
 pub(crate) fn describe() {
-    describe_histogram!(SECONDS, Unit::Seconds, "Time of a call, from when it had room to its answer");
-    describe_histogram!(WAIT_SECONDS, Unit::Seconds, "Time that a call waited for room");
-    describe_gauge!(IN_FLIGHT, Unit::Count, "Calls that have room and no answer yet");
-    describe_gauge!(IN_FLIGHT_ENTRIES, Unit::Count, "Entries that have room and no answer yet");
+    describe_histogram!(
+        SECONDS,
+        Unit::Seconds,
+        "Duration of a call, without its wait for the concurrency limit"
+    );
+    describe_histogram!(WAIT_SECONDS, Unit::Seconds, "Time that a call waited for the concurrency limit");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Calls in flight");
+    describe_gauge!(IN_FLIGHT_ENTRIES, Unit::Count, "Entries in flight");
     describe_histogram!(
         GROUP_ENTRIES,
         Unit::Count,
@@ -38,7 +42,7 @@ pub(crate) fn describe() {
     );
     let help = "Calls for a batch that the other end did not know: what was in them is sent one by one";
     describe_counter!(WITHOUT_BATCHES, Unit::Count, help);
-    describe_gauge!(WAITING, Unit::Count, "Calls that wait for room");
+    describe_gauge!(WAITING, Unit::Count, "Calls waiting for the concurrency limit");
     describe_gauge!(REACHABLE, Unit::Count, "1 if the transport found its other end when it last looked");
     let help = "Bytes on the connections of a transport; for rabbitmq those of the frames of its messages and confirms";
     describe_counter!(BYTES, Unit::Bytes, help);

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    HANDSHAKE_TIMEOUT, Receipts, Settings,
+    HANDSHAKE_TIMEOUT, LOGGER, Receipts, Settings,
     address::RpcAddr,
     dial::{Dialer, Stream},
     endpoints::LoggerAddress,
@@ -33,9 +33,6 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// Calls that are ready go out together, up to about so many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
-
-/// Who is at the other end, in messages.
-const LOGGER: &str = "the logger";
 
 /// Where its address is.
 const SETTING: &str = "LOGGER_RPC_ADDR";

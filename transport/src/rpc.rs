@@ -19,16 +19,13 @@ use tokio::{sync::OnceCell, task::JoinSet};
 
 pub use crate::address::RpcAddr;
 use crate::{
-    HANDSHAKE_TIMEOUT, Receipts, Settings,
+    HANDSHAKE_TIMEOUT, LOGGER, Receipts, Settings,
     dial::Dialer,
     endpoints::LoggerAddress,
     kept::{Driver, Kept, Peer},
     receipts::{NoBatchCall, pong},
     wire::Wire,
 };
-
-/// Who is at the other end, in messages.
-const LOGGER: &str = "the logger";
 
 /// One connection's end.
 type Client = LogRpcClient<Calls>;

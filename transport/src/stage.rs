@@ -10,8 +10,8 @@ use proto::{Batch, Direct, LogEntry};
 use tokio::task::JoinSet;
 
 use crate::{
+    LOGGER,
     admission::Admission,
-    clients::LOGGER,
     gather::{ALONE_BYTES, Groups, Queue},
     loggers::Loggers,
 };

@@ -12,10 +12,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
 
 use crate::{
-    Receipts, Settings,
+    LOGGER, Receipts, Settings,
     about::{About, log_no_answer},
     admission::{Admission, Caller},
-    clients::LOGGER,
     gather::{Patience, Queue, past_the_deadline},
     loggers::{Asked, LoggerState, Loggers},
     metrics::{self, CallTimes},

@@ -27,7 +27,7 @@ pub(super) type Answer = Result<Receipts, Failure>;
 pub(super) struct Job {
     pub(super) parcel: Parcel,
     pub(super) caller: Waiting,
-    /// Set by whoever is first: who takes it along, or the caller, who will not wait for that any longer.
+    /// Set by the first of two: the task that takes it along, or the caller, once it will not wait for that any longer.
     pub(super) settled: Arc<AtomicBool>,
     pub(super) until: Instant,
 }
@@ -43,8 +43,8 @@ pub(crate) struct Parcel {
 /// Headers, as names and values.
 pub(crate) type TraceHeaders = Vec<(String, String)>;
 
-/// Who waits for an answer. The room that was taken for the entries is given back with it, so what nobody waits for any
-/// more counts for as long as it is held.
+/// A caller that waits for an answer. What was admitted for its entries is given back with it, so what nobody waits for
+/// any more counts for as long as it is held.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) reply: oneshot::Sender<Answer>,

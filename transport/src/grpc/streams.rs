@@ -19,9 +19,9 @@ use tonic_health::pb::{
 };
 use uuid::Uuid;
 
-use super::{LOGGER, Reason, client, endpoint, entry_result, is_connect};
+use super::{Reason, client, endpoint, entry_result, is_connect};
 use crate::{
-    Settings,
+    LOGGER, Settings,
     dial::Dialer,
     endpoints::LoggerAddress,
     lookup::addresses_of,

@@ -9,17 +9,14 @@ use proto::{
 use tokio::time::Instant;
 use tonic::Streaming;
 
-use super::{
-    LOGGER,
-    streams::{Streams, failure},
-};
-use crate::backoff::Attempts;
+use super::streams::{Streams, failure};
+use crate::{LOGGER, backoff::Attempts};
 
 /// The logger says something every 10 s: a tail that is silent for so long is lost.
 const SILENCE: Duration = Duration::from_secs(25);
 
-/// Who takes so many connections in a row and never says a word of gRPC is no logger. One that dies or starts ends a few
-/// at most.
+/// A server that accepts this many connections in a row without a word of gRPC is no logger. One that dies or starts ends
+/// a few at most.
 const WORDLESS: u32 = 8;
 
 /// After an outage a tail is there again when it has said something twice, or nothing else for so long: one that begins and
@@ -156,7 +153,7 @@ impl Tail {
         }
     }
 
-    /// Connects, or waits for the next response. Whoever drops it goes on later where it was.
+    /// Connects, or waits for the next response. It can be dropped at any time: the next call goes on where it was.
     async fn step(&mut self) -> Result<Option<(TailEvent, Cursor)>, Failure> {
         let Some(responses) = &mut self.responses else {
             tokio::time::sleep_until(self.dial_at).await;

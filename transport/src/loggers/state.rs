@@ -7,7 +7,7 @@ use proto::{Direct, Failure};
 use serde::{Deserialize, Serialize};
 
 use super::{Logger, Loggers};
-use crate::{clients::LOGGER, gather::past_the_deadline, metrics};
+use crate::{LOGGER, gather::past_the_deadline, metrics};
 
 /// How one logger is, as its clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -16,7 +16,7 @@ use crate::Tls;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long declaring may take, and opening channels. A node that has just come back works off its log before it
-/// answers; whoever hung up on it and asked anew would only add to its work.
+/// answers; reconnecting would only add to its work.
 pub const DECLARE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RabbitMQ's mark of a message that is to survive a restart.

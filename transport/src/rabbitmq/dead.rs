@@ -105,7 +105,7 @@ impl DeadLetters {
     /// What is certain of it. In any case it is still among the dead letters, or in the queue, or both.
     pub async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure> {
         let key = letter.routing_key();
-        // Who has published to the queue itself has not used the exchange.
+        // A message that was published to the queue directly has not come through the exchange.
         let by_level = key.strip_prefix("log.").is_some_and(|level| !level.contains('.'));
         let queue = self.url.queues().entries.as_str();
         let (exchange, key) = if by_level { (EXCHANGE, key) } else { ("", queue) };
@@ -126,7 +126,7 @@ impl DeadLetters {
     /// Leaves it where it is. It is back in the queue once all are let go.
     ///
     /// # Errors
-    /// If it had to be renewed, and could not be: then it is as it was.
+    /// If it had to be renewed, and that failed: it is still among the dead letters, perhaps twice.
     pub async fn leave(&self, letter: &DeadLetter) -> Result<(), Failure> {
         if letter.deliveries() < WORN_DELIVERIES {
             return Ok(());
@@ -253,12 +253,12 @@ fn shown(value: &AMQPValue) -> String {
 fn in_words(code: &str) -> &'static str {
     match code {
         "delivery_limit" => {
-            "whoever took it crashed, or lost its connection, more than 20 times before it was stored"
+            "its consumer crashed or lost the connection more than 20 times before it was stored"
         }
-        "expired" => "it had an expiration, and that was over",
+        "expired" => "it expired",
         "maxlen" => "the queue was full",
         "rejected" => "a consumer rejected it",
-        _ => "nobody has said why",
+        _ => "no reason was given",
     }
 }
 

@@ -1,8 +1,9 @@
 //! Headers that are nested as deeply as a frame has room for.
 //!
 //! lapin reads them by recursion, on threads of its own whose stack nobody can choose, and a stack that is too small ends
-//! the process. The environment alone says how large it is, and it is read once, before the first thread. So who takes
-//! messages of strangers begins anew with it: nothing has been done yet.
+//! the process. The environment alone says how large it is, and it is read once, before the first thread. So a
+//! program that consumes messages of other applications re-executes itself with a larger stack, before it does anything
+//! else.
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -13,7 +14,7 @@ const VARIABLE: &str = "RUST_MIN_STACK";
 /// where nothing is optimised). It is address space: memory is taken for what is used.
 const STACK_BYTES: usize = if cfg!(debug_assertions) { 512 } else { 128 } * 1024 * 1024;
 
-/// Begins this program anew with stacks for headers that are nested as deeply as a frame allows, unless somebody has chosen
+/// Re-executes this program with stacks for headers that are nested as deeply as a frame allows, unless somebody has chosen
 /// the size of the stacks. Call it first in `main`: there must be no thread yet, and nothing that would be done twice.
 pub fn make_room_for_nesting() {
     if env::var_os(VARIABLE).is_some() {

@@ -18,7 +18,7 @@ use super::{AmqpUrl, RABBITMQ};
 pub struct Depths {
     /// Messages in the queue of entries, without those that a consumer holds.
     pub queue: u32,
-    /// Who takes from that queue.
+    /// Consumers of that queue.
     pub consumers: u32,
     /// Messages among the dead letters.
     pub dead_letters: u32,
@@ -57,8 +57,8 @@ pub(super) async fn declare_bound_by(
     })
 }
 
-/// What an error of a connection or a declaration means to whoever wants to send: nothing was sent. What somebody has to
-/// put right is named, with the command.
+/// What an error of a connection or a declaration means to a publisher: nothing was sent. What an operator has to put
+/// right is named, with the command.
 pub(super) fn refusal(url: &AmqpUrl, error: Error) -> Failure {
     let message = if let ErrorKind::ProtocolError(refused) = error.kind() {
         what_to_put_right(url, refused)
