@@ -62,7 +62,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Says when to try again what may go better then.
+/// Adds `Retry-After` to answers that may be better later.
 pub(crate) fn advise_retry(response: &mut Response) {
     if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
@@ -97,7 +97,7 @@ enum Beforehand {
     Overloaded(Envelope<FailureData>),
 }
 
-/// Adds that to each address of the description, where the address does not say more of the same status.
+/// Adds those to each endpoint of the description, unless it already describes the same status.
 pub(crate) fn describe(description: &mut OpenApi) {
     for item in description.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {

@@ -29,7 +29,7 @@ pub struct App {
     /// How many listeners there should be.
     pub(crate) listeners: u32,
     pub(crate) bursts: Bursts,
-    /// Whether who calls must have a key.
+    /// Whether clients must have a key.
     pub(crate) asks_for_keys: bool,
     /// Whose bursts run without keys.
     pub(crate) bursters: Bursters,
@@ -57,7 +57,7 @@ impl App {
         }
     }
 
-    /// The same, which only who has a key may call.
+    /// The same, which only clients with a key may call.
     pub(crate) fn asking_for_keys(self, asks_for_keys: bool) -> Self {
         App { asks_for_keys, ..self }
     }

@@ -139,7 +139,7 @@ pub(crate) struct Checked {
 }
 
 impl Config {
-    /// Holds the settings against each other, and reads the files that they name.
+    /// Checks the settings against each other, and reads the files that they name.
     ///
     /// # Errors
     /// If they cannot be used; the message names the setting.

@@ -190,7 +190,7 @@ fn routes(app: Arc<App>) -> Router {
     if app.asks_for_keys {
         keys::describe(&mut description);
     }
-    // Written out once: whoever asks for it again and again costs little.
+    // Serialized once: repeated requests cost little.
     let mut description = serde_json::to_vec(&description).expect("a description has a JSON form");
     description.push(b'\n');
     let description = Bytes::from(description);

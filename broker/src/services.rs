@@ -1,6 +1,6 @@
 //! The services behind the broker, and how they are.
 //!
-//! Nobody who asks waits for more than a second, and however many ask, the services are asked twice a second at most.
+//! No request waits for more than a second, and however many there are, the services are asked at most twice a second.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Services {
     listener: Probe,
-    /// Locked while they are asked: whoever comes meanwhile gets the same answer.
+    /// Locked while they are asked: requests that come meanwhile get the same answer.
     seen: Mutex<Option<(Instant, Looks)>>,
 }
 

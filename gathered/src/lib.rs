@@ -10,14 +10,14 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// What is at least as long is written at once.
+/// Writes of at least this many bytes are passed on immediately.
 const LONG_BYTES: usize = 16 * 1024;
 
 /// A byte stream that lets all other tasks that are ready run once before it writes.
 ///
 /// A task that has a call for the connection wakes the task that writes, and tokio runs that next: so each call would
-/// be a write of its own, though many are ready. After one turn of the others their calls have come together. Who is
-/// alone is not held up: its turn comes at once.
+/// be a write of its own, though many are ready. After one turn of the others their calls have come together. A
+/// lone task is not delayed: its turn comes immediately.
 #[derive(Debug)]
 pub struct Gathered<Io> {
     io: Io,

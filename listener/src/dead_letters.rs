@@ -26,7 +26,7 @@ const LETTERS: usize = 256;
 /// Of lines that name a letter each: the log shows many of them.
 const NAMED: &str = concat!(module_path!(), "::named");
 
-/// How long a confirm may take before it is told that it takes long. It is waited for further: what is slow still arrives.
+/// How long a confirm may take before a warning is logged. The wait goes on: a slow confirm still arrives.
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// How long to wait before the next attempt.

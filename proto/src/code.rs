@@ -43,17 +43,17 @@ pub enum Code {
     InvalidEntry,
     /// The request has no key, or none that is known.
     Unauthorized,
-    /// The key is known, but not for this address.
+    /// The key is known, but not for this endpoint.
     Forbidden,
     /// The request came from a page of an origin that is not allowed.
     ForbiddenOrigin,
-    /// There is no such entry or address.
+    /// There is no such entry or endpoint.
     NotFound,
-    /// The address is there, but not for this method.
+    /// The endpoint exists, but not for this method.
     MethodNotAllowed,
     /// What was sent is no HTTP request that can be read.
     BadRequest,
-    /// The address of the request and its headers are too large, or these too many.
+    /// The URL of the request and its headers are too large, or there are too many headers.
     HeadersTooLarge,
     /// The body has an encoding, such as gzip, and is to be sent without one.
     UnsupportedEncoding,

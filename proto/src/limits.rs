@@ -28,11 +28,11 @@ pub const FRAME_BYTES: usize = BODY_BYTES + 1024 * 1024;
 pub const IN_FLIGHT_ENTRIES: usize = 4_096;
 
 /// Most calls, each of one entry or one batch, that may be in flight over one transport. Further ones wait, since more
-/// make it slower: 4,000 callers over `http` brought in 0.81 of what 64 did with a limit of 128, and 0.76 with 512 (means
+/// make it slower: 4,000 clients over `http` brought in 0.81 of what 64 did with a limit of 128, and 0.76 with 512 (means
 /// of three interleaved runs).
 pub const IN_FLIGHT_CALLS: usize = 128;
 
-/// Most calls that may wait for room over one transport: as many as a port takes connections.
+/// Most calls that may wait for the concurrency limit of one transport: as many as a port takes connections.
 pub const WAITING_CALLS: usize = 4_096;
 
 /// Most bytes of entries that may be in flight or wait over one transport, each entry with [`ENTRY_BYTES`] besides its

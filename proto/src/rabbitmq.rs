@@ -110,9 +110,8 @@ pub struct Message {
 }
 
 /// Reads a message. A course message has neither id nor level: the level is that of the routing key, and the id is
-/// `message_id`. Where that is an application's own and no UUID, the id is made of it, the key and the body, so that the
-/// same message has the same one when it is delivered again; without any, or where it is empty or nil, one is made up here. An id in the body is the
-/// entry's, whatever the message is called.
+/// `message_id`. If that is not a UUID, the id is derived from it, the key and the body, so that a redelivered message
+/// has the same id; if it is missing, empty or nil, a new id is generated. An id in the body takes precedence.
 ///
 /// # Errors
 /// What is wrong with it, as a failure of certainty `Rejected`: it can never be stored.

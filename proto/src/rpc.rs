@@ -1,11 +1,11 @@
 //! The native RPC: a tarpc service over length-delimited TCP, encoded as MessagePack.
 //!
 //! MessagePack is positional here: a field may be added to a body only together with [`VERSION`], which both
-//! ends hold against each other when a connection opens.
+//! ends compare when a connection opens.
 //!
 //! The trace that a call is made in travels in tarpc's own context. But tarpc draws another span for it at each end,
 //! one that nobody exports, unless its own spans go to a layer of OpenTelemetry's. So it goes along with the request
-//! inside of each process, as [`Traced`], and takes its place in the context when the request is sent.
+//! within each process, as [`Traced`], and takes its place in the context when the request is sent.
 
 use std::{
     future::{Future, ready},

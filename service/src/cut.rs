@@ -1,4 +1,4 @@
-//! Ending a connection from outside of its task.
+//! Ending a connection from outside its task.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Ends a connection from outside of its task. Clones are of the same connection.
+/// Ends a connection from outside its task. Clones are of the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Cut(Arc<Line>);
 

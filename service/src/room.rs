@@ -142,7 +142,7 @@ impl Share {
 }
 
 impl Account {
-    /// Who has the highest gives way first.
+    /// The one with the highest rank gives way first.
     fn rank(&self, now: Instant, wanted: usize) -> (bool, usize) {
         let held = lock(&self.held);
         (held.bytes > 0 && now.saturating_duration_since(held.moved) >= STALE, held.bytes + wanted)

@@ -54,8 +54,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sets up logs, metrics and traces for the whole process: call it once, first, within a tokio runtime. `service` is its name in traces;
-    /// `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
+    /// Sets up logs, metrics and traces for the whole process: call it once, first, within a tokio runtime. `service` is
+    /// its name in traces; `allowed` is the word of `ALLOW_INSECURE_NETWORK`.
     ///
     /// # Errors
     /// If a setting cannot be used, which the message names; or it was called before.

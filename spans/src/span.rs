@@ -27,7 +27,7 @@ impl Span {
     }
 
     /// As [`Span::entering`], but without a caller a trace begins, and the sampler decides whether it is recorded. If it
-    /// is not, this is nothing, and nothing is passed on: whoever is called then has no caller, and begins none.
+    /// is not, this is nothing, and nothing is passed on: the service that is called then has no caller, and begins none.
     pub fn beginning(name: impl Into<Cow<'static, str>>, kind: SpanKind, caller: Context) -> Self {
         let Some(tracer) = &*TRACER else { return Span(None) };
         let decided = caller.has_active_span();
@@ -111,7 +111,7 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Whoever still holds the context of it does not hold its end up.
+        // A context that is still held elsewhere does not delay its end.
         if let Some(context) = self.recorded() {
             context.span().end();
         }

@@ -1,5 +1,5 @@
-//! Stands before the router: lets in who has a key for the address, and refuses the others before their body is
-//! read.
+//! Stands before the router: lets in requests whose key is valid for the endpoint, and refuses the others before their
+//! body is read.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,7 +21,7 @@ use utoipa::openapi::{
 use super::{Keys, Reason, key::Scope};
 use crate::{answer::Refusal, metrics::auth_refused, page};
 
-/// What `WWW-Authenticate` says to who has no key.
+/// What `WWW-Authenticate` says to a client without a key.
 pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"fourwire\"");
 
 /// The name of the scheme in the description.
@@ -90,12 +90,12 @@ fn refuse(reason: Reason) -> Response {
     response
 }
 
-/// The name of who reads, as the file of keys has it.
+/// The name of the reader, as in the file of keys.
 #[derive(Debug, Clone)]
 pub struct Caller(pub(crate) String);
 
 async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
-    // Without a path there is no such address, and that is no secret.
+    // Without a path there is no such endpoint, and that is no secret.
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let Some(scope) = path.and_then(needed) else {
         return next.run(request).await;
@@ -113,7 +113,7 @@ async fn admit(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) 
     }
 }
 
-/// What the key for an address must allow; `None` where no key is asked.
+/// What the key for an endpoint must allow; `None` if it needs no key.
 fn needed(path: &str) -> Option<Scope> {
     match path {
         "/" | page::FILE_PATH | "/ping" | "/healthz" | "/readyz" | "/openapi.json" => None,
@@ -123,7 +123,7 @@ fn needed(path: &str) -> Option<Scope> {
     }
 }
 
-/// Says in the description which addresses ask for a key.
+/// Says in the description which endpoints need a key.
 pub(crate) fn describe(description: &mut OpenApi) {
     for (path, item) in &mut description.paths.paths {
         let security = needed(path).map(|scope| vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
@@ -159,7 +159,9 @@ impl Reason {
                 Code::Unauthorized,
                 "malformed Authorization header: send exactly one `Authorization: Bearer KEY`",
             ),
-            Reason::Unknown => (Code::Unauthorized, "unknown API key: ask whoever runs this broker for one"),
+            Reason::Unknown => {
+                (Code::Unauthorized, "unknown API key: ask the operator of this broker for one")
+            }
             Reason::Scope(Scope::Write) => {
                 (Code::Forbidden, "this key may not write: use one with the scope write")
             }

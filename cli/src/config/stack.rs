@@ -75,7 +75,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Holds the settings against each other, and reads the files that they name. RabbitMQ is left out unless entries go
+    /// Checks the settings against each other, and reads the files that they name. RabbitMQ is left out unless entries go
     /// there.
     pub(crate) fn settings(&self, transport: Option<Transport>) -> Result<transport::Settings, Problem> {
         self.check(transport == Some(Transport::Rabbitmq)).map_err(Problem::Usage)

@@ -67,7 +67,7 @@ impl Tap {
     pub(super) async fn close(mut self) -> (Recording, [u64; 2]) {
         self.begin("closing");
         let _ = timeout(CLOSING, self.relay.idle()).await;
-        // Whoever has not closed by now is cut off: then nothing passes any more, and all is counted.
+        // Connections that are still open are cut off: then nothing passes any more, and all is counted.
         self.relay.refuse();
         let _ = timeout(CLOSING, self.relay.idle()).await;
         let passed = [Direction::ToServer, Direction::ToClient].map(|direction| self.relay.passed(direction));

@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(ids[..3], ids[3..], "the same each time");
         assert_ne!(ids[0], ids[1], "the same text in another line is another entry");
         assert_eq!(ids[2].to_string(), given);
-        // Whoever has loaded a file with an earlier release finds it again.
+        // What an earlier release has loaded is found again.
         assert_eq!(id("entries.ndjson", 1, b"{}").to_string(), "5b8d8ede-ad7b-5488-88ab-8661c8c19550");
         assert_ne!(id("yesterday.ndjson", 1, b"{}"), id("entries.ndjson", 1, b"{}"));
     }

@@ -51,9 +51,7 @@ impl Consumer {
         let Ok(refused) = refused else {
             let (entries, _) = self.decode(&batch);
             self.unsettled = entries.into_iter().find(|(at, _)| has_own_id(&batch[*at]));
-            return Err(
-                "the logger has stored nothing for 10 minutes: the batch is returned to RabbitMQ".into()
-            );
+            return Err("the batch was not settled within 10 minutes: it is returned to RabbitMQ".into());
         };
         dead.extend(refused);
         dead.sort_by_key(|(position, _)| *position);

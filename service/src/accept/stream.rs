@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
 
-/// A TCP stream, or TLS over one. The handshake is part of the first read or write: so whoever accepts does not wait
+/// A TCP stream, or TLS over one. The handshake is part of the first read or write: so accepting does not wait
 /// for it, and the limits on a connection hold for it too.
 #[derive(Debug)]
 pub(super) enum Stream {

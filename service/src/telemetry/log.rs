@@ -50,7 +50,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// The log of this process, as there is one standard error. Whoever asks first begins it, in this format; from then
+    /// The log of this process, as there is one standard error. The first call opens it, in this format; from then
     /// on panics are told in it too.
     pub(crate) fn log(self) -> &'static Log {
         static LOG: OnceLock<Log> = OnceLock::new();

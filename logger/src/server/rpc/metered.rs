@@ -28,7 +28,7 @@ pub(super) struct Metered<Io> {
     length_read: usize,
     /// How much of the frame is to come.
     to_come: usize,
-    /// Runs while a frame has begun and nothing of it comes.
+    /// Runs from the first wait within a frame until the frame is whole.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
