@@ -70,7 +70,7 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// Every other answer but 202, by its kind.
     pub(super) others: BTreeMap<String, u64>,
-    /// How long those that were accepted took, in the order of their answers.
+    /// How long those that were accepted took since they were due, in the order of their answers.
     pub(super) took: Vec<Duration>,
     /// When answers were normal again, after the end of the load.
     pub(super) recovered: Option<Duration>,
@@ -169,7 +169,7 @@ async fn run(sender: &Rc<Sender>, stage: Stage) -> Tally {
                 let (sender, running) = (Rc::clone(sender), Rc::clone(&running));
                 spawn_local(async move {
                     while Instant::now() < running.ends {
-                        sender.send(&running).await;
+                        sender.send(Instant::now(), &running).await;
                     }
                 });
             }
@@ -200,6 +200,8 @@ async fn offer(sender: &Rc<Sender>, running: &Rc<Running>, begun: Instant, per_s
         }
         while scheduled < due(now) {
             scheduled += 1;
+            // Its clock starts here, however late it is sent: else a stall would hide what it has held up.
+            let due_at = begun + Duration::from_secs_f64(scheduled as f64 / per_second);
             if sender.outstanding.get() >= sender.most_outstanding {
                 running.tally.borrow_mut().unsent += 1;
                 continue;
@@ -208,7 +210,7 @@ async fn offer(sender: &Rc<Sender>, running: &Rc<Running>, begun: Instant, per_s
             // From now on, and not when the task begins: a tick that comes late makes many at once.
             sender.outstanding.set(sender.outstanding.get() + 1);
             spawn_local(async move {
-                sender.send(&running).await;
+                sender.send(due_at, &running).await;
                 sender.outstanding.set(sender.outstanding.get() - 1);
             });
         }
@@ -222,7 +224,7 @@ async fn recover(sender: &Sender, ended: Instant, normal: Duration) -> Option<Du
     let mut in_a_row = 0;
     while ended.elapsed() < RECOVERY_TIMEOUT {
         let begun = Instant::now();
-        let fate = sender.exchange(None).await;
+        let fate = sender.exchange(begun, None).await;
         if fate == Fate::Accepted && begun.elapsed() <= normal {
             in_a_row += 1;
             if in_a_row == NORMAL_ANSWERS {
@@ -237,13 +239,12 @@ async fn recover(sender: &Sender, ended: Instant, normal: Duration) -> Option<Du
 }
 
 impl Sender {
-    async fn send(&self, running: &Running) {
+    async fn send(&self, due: Instant, running: &Running) {
         running.tally.borrow_mut().sent += 1;
-        self.exchange(Some(running)).await;
+        self.exchange(due, Some(running)).await;
     }
 
-    async fn exchange(&self, running: Option<&Running>) -> Fate {
-        let begun = Instant::now();
+    async fn exchange(&self, due: Instant, running: Option<&Running>) -> Fate {
         let (id, transport) = (Uuid::now_v7(), self.transport);
         let place = self.ledger.borrow_mut().sending(id, self.content, transport);
         let body = format!(
@@ -259,14 +260,14 @@ impl Sender {
             // What hangs stays unanswered.
             Err(_) => (Fate::Unanswered, Some("no answer".to_owned())),
         };
-        self.ledger.borrow_mut().answered(place, fate, begun.elapsed());
+        self.ledger.borrow_mut().answered(place, fate, due.elapsed());
         if let Some(running) = running {
             let mut tally = running.tally.borrow_mut();
             match (fate, kind) {
                 (_, Some(kind)) => *tally.others.entry(kind).or_default() += 1,
                 (Fate::Accepted, None) => {
                     tally.in_time += u64::from(Instant::now() <= running.ends);
-                    tally.took.push(begun.elapsed());
+                    tally.took.push(due.elapsed());
                 }
                 (Fate::Refused | Fate::Unanswered | Fate::Unknown, None) => tally.refused += 1,
             }
