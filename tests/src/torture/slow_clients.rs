@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::hostile::{Kind, come_back};
-use super::{Report, Tried};
+use super::{Report, Tried, figures::percentile};
 use crate::{DIRECT, SOON, soon, stack::Stack};
 
 /// Leaves each service far fewer file descriptors than there are hostile connections.
@@ -212,7 +212,7 @@ async fn health_p99(address: SocketAddr) -> Duration {
 
 fn p99(mut took: Vec<Duration>) -> Duration {
     took.sort_unstable();
-    took.get(took.len() * 99 / 100).copied().unwrap_or(Duration::MAX)
+    percentile(&took, 99).unwrap_or(Duration::MAX)
 }
 
 /// Sets the hostile clients loose that take up connections. They end when the set is dropped.

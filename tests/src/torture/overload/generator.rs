@@ -25,6 +25,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::connection::Connection;
+use crate::torture::figures::percentile;
 
 /// Most requests that wait for an answer at a time, if there are file descriptors for them: nearly as many as the
 /// broker takes connections. What would be one more is not sent, and counted as that: beyond its connections a port
@@ -80,10 +81,7 @@ impl Tally {
     /// Of those that were accepted.
     pub(super) fn percentile(&mut self, percent: usize) -> Duration {
         self.took.sort_unstable();
-        self.took
-            .get((self.took.len() * percent / 100).min(self.took.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or_default()
+        percentile(&self.took, percent).unwrap_or_default()
     }
 }
 
