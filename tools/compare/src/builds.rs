@@ -10,10 +10,10 @@ use rig::{Database, Node};
 
 use crate::{
     cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
-    config,
+    config, fit,
     load::{Load, MAX_CALLERS},
     measure::{self, GENERATOR},
-    run,
+    record, run,
     stack::Site,
     stats::{Estimate, interval, median, paired_ratio},
     workload::{BASE_PAYLOAD, Ending, Shape, Subject},
@@ -28,10 +28,11 @@ const ROUNDS_OF_A_LIFE: usize = 2;
 /// Measures both, and says what changed.
 ///
 /// # Errors
-/// If the system does not start, or an entry is lost.
+/// If the machine is busy, the system does not start, or an entry is lost.
 pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
     ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
+    fit::ensure_quiet(record::busy(), arguments.force)?;
     let binaries =
         (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
     for side in [&binaries.0, &binaries.1] {

@@ -183,7 +183,7 @@ impl Circumstances {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_bytes / 1024 / 1024,
             kernel: output("uname", &["-sr"]).unwrap_or_default(),
-            busy: busy(Duration::from_secs(2)),
+            busy: busy(),
             versions: crate_versions(),
             settings: BTreeMap::new(),
         }
@@ -201,8 +201,9 @@ fn commit_of(binaries: &Path) -> Option<String> {
     }
 }
 
-/// The part of the processors that is in use, over a while. The load average would remember what has ended since.
-fn busy(during: Duration) -> f64 {
+/// The share of the cores that is in use, over two seconds. The load average would remember what has ended
+/// since.
+pub(crate) fn busy() -> f64 {
     let ticks = || {
         let Ok(KernelStats { total: cpu, .. }) = KernelStats::current() else { return (0, 0) };
         let idle = cpu.idle + cpu.iowait.unwrap_or_default();
@@ -210,7 +211,7 @@ fn busy(during: Duration) -> f64 {
         (idle, idle + busy.into_iter().flatten().sum::<u64>())
     };
     let before = ticks();
-    std::thread::sleep(during);
+    std::thread::sleep(Duration::from_secs(2));
     let after = ticks();
     let all = after.1.saturating_sub(before.1);
     if all == 0 { 0.0 } else { 1.0 - after.0.saturating_sub(before.0) as f64 / all as f64 }

@@ -111,7 +111,7 @@ pub async fn run(arguments: &config::Peer) -> anyhow::Result<(PeerRecord, PathBu
     let binaries = run::binaries(arguments.common.binaries.as_deref())?;
     let gopeer = side::find_gopeer(arguments.gopeer.as_deref(), &binaries)?;
     let mut circumstances = Circumstances::now(arguments.common.seed, Some(&binaries));
-    fit::ensure_fit(&binaries, &circumstances, arguments.force)?;
+    fit::ensure_fit(&binaries, circumstances.busy, arguments.force)?;
     circumstances.versions.insert("Go".to_owned(), go_version(&gopeer));
     let directory = run::out(arguments.common.out.as_deref(), "peer")?;
     say!("Starting RabbitMQ, ours twice, and the peer…");
