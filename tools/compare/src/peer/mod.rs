@@ -84,17 +84,19 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Entries that were accepted and are not stored.
-    pub const fn lost(&self) -> u64 {
+    /// Entries that were accepted and are not stored. At least so many: what wrk had under way when it ended,
+    /// up to one entry for each connection, may be stored without being counted as accepted, and would hide as
+    /// many that are lost.
+    pub const fn lost_at_least(&self) -> u64 {
         self.seen.accepted().saturating_sub(self.stored)
     }
 }
 
 impl PeerRecord {
-    /// Entries that any side has lost.
-    pub fn lost(&self) -> u64 {
+    /// Entries that any side has lost; as many more as [`Ran::lost_at_least`] says may be.
+    pub fn lost_at_least(&self) -> u64 {
         let cells = self.cells.iter().filter(|cell| cell.subject != Subject::Echo);
-        cells.flat_map(|cell| cell.by_side.values().flatten()).map(Ran::lost).sum()
+        cells.flat_map(|cell| cell.by_side.values().flatten()).map(Ran::lost_at_least).sum()
     }
 }
 
