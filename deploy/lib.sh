@@ -100,11 +100,11 @@ run_beside_server() {
   exit "$status"
 }
 
-# Obeys until stdin ends, and so until the process that gives the orders is gone in whatever way: one order a line, each
-# answered with "ok" or "failed".
+# Obeys until stdin ends, and so until the process that gives the orders is gone in whatever way: one order a line, its
+# words separated by tabs, each answered with "ok" or "failed".
 obey_orders() {
   local order
-  while read -r -a order; do
+  while IFS=$'\t' read -r -a order; do
     if obey_order "${order[@]}" >&2; then echo ok; else echo failed; fi
   done || true
 }
