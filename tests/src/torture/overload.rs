@@ -157,6 +157,7 @@ async fn reconcile(report: &mut Report, stack: &Stack, generator: Generator) {
         if verdict.lost == 0 || begun.elapsed() > DRAIN_TIMEOUT {
             break verdict;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     };
     report.entries = verdict.sent;
     report.accepted = verdict.accepted;
