@@ -13,7 +13,7 @@ use crate::{
     measure::GENERATOR,
     outage::Broken,
     plan::Plan,
-    stats::{Estimate, median},
+    stats::{Estimate, LEAST_NOISE, median, paired_ratio},
     wire::{Anew, Wire},
     workload::{Shape, Subject},
 };
@@ -133,6 +133,16 @@ impl Row {
         }
         peaks
     }
+}
+
+/// The ratio by which the cell that is measured twice differs from itself.
+pub(crate) fn noise(rows: &[Row]) -> f64 {
+    let again = rows.iter().find(|row| row.cell.part == Part::Again);
+    let ratio = again.and_then(|again| {
+        let same = rows.iter().find(|row| row.cell == Cell { part: Part::Grid, ..again.cell })?;
+        paired_ratio(&same.each(Measured::stored_per_second), &again.each(Measured::stored_per_second))
+    });
+    ratio.map_or(LEAST_NOISE, |ratio| ratio.middle.max(1.0 / ratio.middle).max(LEAST_NOISE))
 }
 
 /// Under which circumstances a run was made; with them it can be repeated.
