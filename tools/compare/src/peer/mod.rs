@@ -19,7 +19,13 @@ use rig::{Node, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{config, fit, load::MAX_CALLERS, record::Circumstances, run, workload::Subject};
+use crate::{
+    config, fit,
+    load::MAX_CALLERS,
+    record::{Circumstances, busy_ticks},
+    run,
+    workload::Subject,
+};
 
 use side::Running;
 
@@ -270,12 +276,10 @@ struct Cores {
 impl Cores {
     fn now() -> anyhow::Result<Self> {
         let seconds = |ticks: u64| Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64);
-        let cpu = KernelStats::current()?.total;
-        let busy = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq, cpu.steal];
         let own = procfs::process::Process::myself()?.stat()?;
         let children = u64::try_from(own.cutime + own.cstime).unwrap_or_default() + own.utime + own.stime;
         Ok(Cores {
-            busy: seconds(busy.into_iter().flatten().sum()),
+            busy: seconds(busy_ticks(&KernelStats::current()?.total)),
             children: seconds(children),
             number: std::thread::available_parallelism()?.get(),
         })
