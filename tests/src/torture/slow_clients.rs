@@ -150,7 +150,7 @@ fn descriptors(stack: &Stack) -> anyhow::Result<Vec<usize>> {
 }
 
 fn processor_times(stack: &Stack) -> anyhow::Result<Vec<Duration>> {
-    services(stack).iter().map(|(_, process)| Ok(process.usage()?.processor)).collect()
+    services(stack).iter().map(|(_, process)| Ok(process.usage()?.cpu_time)).collect()
 }
 
 /// Waits until no more descriptors are open than before.

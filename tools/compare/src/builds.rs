@@ -218,7 +218,7 @@ fn write_table(
 
 /// The CPU time of the system for an accepted entry, in microseconds.
 pub(crate) fn system_us(measured: &Measured) -> f64 {
-    let system = measured.processor.iter().filter(|(name, _)| *name != GENERATOR);
+    let system = measured.cpu_time.iter().filter(|(name, _)| *name != GENERATOR);
     let system: f64 = system.map(|(_, time)| time.as_secs_f64() * 1e6).sum();
     system / measured.accepted.max(1) as f64
 }

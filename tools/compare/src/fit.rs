@@ -16,7 +16,7 @@ use crate::{config::Measure, record::Circumstances, stack::Site};
 /// The services, by the names of their binaries.
 const SERVICES: [&str; 3] = ["broker", "logger", "listener"];
 
-/// The part of the processors above which a machine is busy with something else.
+/// The share of the cores in use above which a machine is busy with something else.
 pub(crate) const MOST_BUSY: f64 = 0.15;
 
 /// What makes this no evidence, for the report.

@@ -113,7 +113,7 @@ fn sum_up(
     let accepted = endings.get(&Ending::Accepted).copied().unwrap_or_default() * seen.batch() as u64;
     let used = |name: &String, usage: &Usage| {
         let before = before.get(name).copied().unwrap_or_default();
-        (name.clone(), usage.processor.saturating_sub(before.processor))
+        (name.clone(), usage.cpu_time.saturating_sub(before.cpu_time))
     };
     Measured {
         duration,
@@ -125,7 +125,7 @@ fn sum_up(
         answered,
         stored: found.stored,
         late,
-        processor: after.iter().map(|(name, usage)| used(name, usage)).collect(),
+        cpu_time: after.iter().map(|(name, usage)| used(name, usage)).collect(),
         peak_memory_kib: after.iter().map(|(name, usage)| (name.clone(), usage.peak_memory_kib)).collect(),
     }
 }

@@ -101,24 +101,24 @@ impl Row {
 
     /// The CPU time of the system for an accepted entry, in microseconds: of all processes but the generator.
     pub fn system_us(&self) -> f64 {
-        let system = self.processor_us().into_iter().filter(|(name, _)| name != GENERATOR);
+        let system = self.cpu_us().into_iter().filter(|(name, _)| name != GENERATOR);
         system.map(|(_, micros)| micros).sum()
     }
 
     /// The CPU time of each process for an accepted entry, in microseconds.
-    pub fn processor_us(&self) -> BTreeMap<String, f64> {
+    pub fn cpu_us(&self) -> BTreeMap<String, f64> {
         let entries: u64 = self.repetitions.iter().map(|measured| measured.accepted).sum();
         let mut sums = BTreeMap::new();
-        for (name, time) in self.repetitions.iter().flat_map(|measured| &measured.processor) {
+        for (name, time) in self.repetitions.iter().flat_map(|measured| &measured.cpu_time) {
             *sums.entry(name.clone()).or_default() += time.as_secs_f64() * 1e6 / entries.max(1) as f64;
         }
         sums
     }
 
-    /// The part of all processors that the generator took, from 0 to 1; the median of the repetitions.
+    /// The share of all cores that the generator took, from 0 to 1; the median of the repetitions.
     pub fn generator_share(&self, cores: usize) -> f64 {
         let share = |measured: &Measured| {
-            let own = measured.processor.get(GENERATOR).copied().unwrap_or_default();
+            let own = measured.cpu_time.get(GENERATOR).copied().unwrap_or_default();
             own.as_secs_f64() / measured.answering.as_secs_f64() / cores.max(1) as f64
         };
         median(&self.each(share))
@@ -169,7 +169,7 @@ pub struct Circumstances {
     pub memory_mib: u64,
     /// The system.
     pub kernel: String,
-    /// The part of the processors that was in use in the two seconds before, from 0 to 1.
+    /// The share of the cores that was in use in the two seconds before, from 0 to 1.
     pub busy: f64,
     /// Versions of what is measured.
     pub versions: BTreeMap<String, String>,

@@ -82,7 +82,8 @@ pub struct Ran {
     /// From the first request to the last entry stored.
     pub storing: Duration,
     /// CPU time of broker, logger and listener until all was stored.
-    pub processor: Duration,
+    #[serde(alias = "processor")]
+    pub cpu_time: Duration,
     /// That of RabbitMQ.
     pub rabbitmq: Duration,
     /// The part of all cores that was taken by what belongs to neither, from 0 to 1.
@@ -219,11 +220,11 @@ impl Contest {
         let log = json!({ "name": "event", "data": "x".repeat(payload_bytes) });
         let body = json!({ "action": action, "transport": transport, "log": log }).to_string();
         let url = format!("http://{}/handle", side.broker_at);
-        let (stored, used, rabbitmq) = (side.stored().await?, side.processor()?, self.rabbitmq()?);
+        let (stored, used, rabbitmq) = (side.stored().await?, side.cpu_time()?, self.rabbitmq()?);
         let (begun, cores) = (Instant::now(), Cores::now()?);
         let seen = wrk::run(&url, &body, connections, seconds, self.dir.path()).await?;
         let taken = begun.elapsed();
-        let ours = side.processor()?.saturating_sub(used) + self.rabbitmq()?.saturating_sub(rabbitmq);
+        let ours = side.cpu_time()?.saturating_sub(used) + self.rabbitmq()?.saturating_sub(rabbitmq);
         let others = cores.taken_by_others(ours, taken)?;
         let (after, storing) = match subject {
             Subject::Transport(_) => settled(side, stored + seen.accepted(), begun).await?,
@@ -233,7 +234,7 @@ impl Contest {
             seen,
             stored: after.saturating_sub(stored),
             storing,
-            processor: side.processor()?.saturating_sub(used),
+            cpu_time: side.cpu_time()?.saturating_sub(used),
             rabbitmq: self.rabbitmq()?.saturating_sub(rabbitmq),
             others,
         })
@@ -246,7 +247,7 @@ impl Contest {
             .pids()?
             .into_iter()
             .filter_map(|pid| Usage::of(pid).ok())
-            .map(|usage| usage.processor)
+            .map(|usage| usage.cpu_time)
             .sum())
     }
 }
