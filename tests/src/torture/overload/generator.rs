@@ -93,14 +93,14 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Starts it, on a processor of its own if there is one for it.
-    pub(super) fn start(broker: SocketAddr, transport: Transport, processor: Option<usize>) -> Self {
+    /// Starts it, on a core of its own if there is one for it.
+    pub(super) fn start(broker: SocketAddr, transport: Transport, core: Option<usize>) -> Self {
         let (stages, mut orders) = mpsc::unbounded_channel::<(Stage, oneshot::Sender<Tally>)>();
         let thread = std::thread::spawn(move || {
-            if let Some(processor) = processor {
+            if let Some(core) = core {
                 let mut own = CpuSet::new();
-                own.set(processor).expect("a processor");
-                sched_setaffinity(Pid::from_raw(0), &own).expect("the processor is there");
+                own.set(core).expect("a core");
+                sched_setaffinity(Pid::from_raw(0), &own).expect("the core is there");
             }
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
