@@ -31,7 +31,7 @@ const ROUNDS_OF_A_LIFE: usize = 2;
 /// If the machine is busy, the system does not start, or an entry is lost.
 pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
-    ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
+    ensure!((1..=MAX_CALLERS).contains(&arguments.clients), "--clients is a number from 1 to {MAX_CALLERS}");
     fit::ensure_quiet(record::busy(), arguments.force)?;
     let binaries =
         (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
@@ -107,7 +107,7 @@ async fn measure(
         calls: Calls::Shared,
         payload_bytes: arguments.payload,
         batch: 1,
-        shape: Shape::Closed { callers: arguments.callers },
+        shape: Shape::Closed { callers: arguments.clients },
         part: Part::Again,
     };
     let duration = Duration::from_millis(arguments.milliseconds);
@@ -171,7 +171,7 @@ fn write_table(
         text,
         "{} B, {} clients, {} rounds of {} ms each, {}; medians, ratios pair by pair with {}\n",
         arguments.payload,
-        arguments.callers,
+        arguments.clients,
         arguments.rounds,
         arguments.milliseconds,
         if arguments.fill_after > 0 {

@@ -150,8 +150,8 @@ pub struct Builds {
     pub milliseconds: u64,
 
     /// Concurrency: clients, each with a connection
-    #[arg(long, default_value_t = BASE_CALLERS)]
-    pub callers: usize,
+    #[arg(long, alias = "callers", default_value_t = BASE_CALLERS)]
+    pub clients: usize,
 
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
