@@ -1,6 +1,6 @@
-# What the scripts share that install Debian's packages, build images, and start servers of their own. A script sets SELF,
-# its own path, and sources this; for a package it has the functions `package_bin` (its programs are there) and
-# `install_package_as_root`; for a server of a run `drop_server`, which ends it and removes what it holds.
+# What the scripts share that install Debian's packages, build images, and start services and servers of their own. A
+# script sources this. For a package it sets SELF, its own path, and has the functions `package_bin` (its programs are
+# there) and `install_package_as_root`; for a server of a run `drop_server`, which ends it and removes what it holds.
 
 # --- Packages ---------------------------------------------------------------------------------
 
@@ -71,22 +71,12 @@ drop_server_at_end() {
   trap drop_guarded_server EXIT
   trap 'interrupt 130' INT
   trap 'interrupt 143' TERM HUP
-  # Nothing can be trapped at a SIGKILL, so somebody else has to tidy up after it.
-  in_own_group watch_and_drop
-  test_guard=$!
-  disown "$test_guard"
-}
-
-watch_and_drop() {
-  trap '' INT TERM HUP
-  # Unlike kill -0, this does not take for running what has ended and waits to be reaped.
-  while [[ -e /proc/$$/exe ]]; do sleep 1; done
-  drop_server
+  guard drop_server
 }
 
 drop_guarded_server() {
   trap '' INT TERM HUP
-  kill -KILL -- "-$test_guard" 2>/dev/null || true
+  unguard
   drop_server
 }
 
@@ -103,30 +93,65 @@ interrupt() {
 # Runs a command beside the server, and ends with its status.
 run_beside_server() {
   # In the background, since bash answers no signal while it waits for a foreground command.
-  in_own_group "$@" </dev/null
+  in_own_group "$@"
   test_command=$!
   local status=0
   wait "$test_command" || status=$?
   exit "$status"
 }
 
-# Obeys until stdin ends, and so until the process that gives the orders is gone in whatever way: one order a line, each
-# answered with "ok" or "failed".
+# Obeys until stdin ends, and so until the process that gives the orders is gone in whatever way: one order a line, its
+# words separated by tabs, each answered with "ok" or "failed".
 obey_orders() {
   local order
-  while read -r -a order; do
+  while IFS=$'\t' read -r -a order; do
     if obey_order "${order[@]}" >&2; then echo ok; else echo failed; fi
   done || true
 }
 
-# --- Small things -----------------------------------------------------------------------------
+# --- Processes --------------------------------------------------------------------------------
+
+guard='' napping=''
 
 # Starts a background command in a process group of its own, with SIGINT as it should be: without
 # job control bash lets it be ignored.
 in_own_group() {
   set -m
-  "$@" &
+  "$@" </dev/null &
   set +m
+}
+
+# Nothing can be trapped at a SIGKILL, so somebody else has to tidy up after it: the guard calls this function once this
+# script is gone. It knows what the script knows now; a new one takes the place of the one before.
+guard() {
+  unguard
+  in_own_group act_after_death "$1"
+  guard=$!
+  disown "$guard"
+}
+
+unguard() {
+  [[ -z $guard ]] || kill -KILL -- "-$guard" 2>/dev/null || true
+  guard=''
+}
+
+act_after_death() {
+  trap '' INT TERM HUP PIPE
+  trap - EXIT
+  while is_running $$; do sleep 1; done
+  guard='' napping=''
+  "$1"
+}
+
+# Unlike kill -0, it does not take for running what has ended and waits to be reaped.
+is_running() { [[ -e /proc/$1/exe ]]; }
+
+# Sleeps so that a signal is answered at once; whoever answers it may end the sleep.
+pause() {
+  sleep "$1" &
+  napping=$!
+  wait "$napping" || true
+  napping=''
 }
 
 signal_all() {
@@ -134,6 +159,8 @@ signal_all() {
   # shellcheck disable=SC2086 # one word per process id
   [[ -z $2 ]] || kill -"$signal" $2 2>/dev/null || true
 }
+
+# --- Small things -----------------------------------------------------------------------------
 
 # Whether nobody listens on any of these ports.
 ports_are_free() {

@@ -146,8 +146,9 @@ drop_server() {
 
 # --- A server that a test breaks --------------------------------------------------------------
 
-# Makes a server, prints its directory and its URL, and obeys: one order a line on stdin, each answered with "ok" or
-# "failed". When stdin ends, and so when whoever gave the orders is gone in whatever way, the server is ended.
+# Makes a server, prints its directory and its URL, and obeys: one order a line on stdin, its words separated by tabs,
+# each answered with "ok" or "failed". When stdin ends, and so when whoever gave the orders is gone in whatever way,
+# the server is ended.
 obey() {
   package_bin >/dev/null ||
     die "This test breaks a PostgreSQL of its own: it needs Debian's package, 'sudo deploy/postgres.sh install'."

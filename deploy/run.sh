@@ -3,6 +3,8 @@
 # Every setting of the services may be given in the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/lib.sh
+source deploy/lib.sh
 
 READY_TIMEOUT_S=30
 # The profile to build with: `quick` compiles in minutes and is not for measuring, `release` is what is measured.
@@ -55,7 +57,7 @@ main() {
   await_ready logger "$LOGGER_HTTP_LISTEN"
   [[ -z $rabbitmq ]] || start listener
   start broker
-  guard
+  guard stop_all
   [[ -z $rabbitmq ]] || await_ready listener "$LISTENER_HTTP_LISTEN"
   await_ready broker "$BROKER_HTTP_LISTEN"
   touch .run/ready # for scripts that start this one
@@ -259,8 +261,7 @@ kill_or_start() {
     start "$1"
     unset "killed[$1]"
     # The one before knows the process that was killed.
-    kill -KILL -- "-$guard" 2>/dev/null || true
-    guard
+    guard stop_all
     echo "The $1 is started again."
   else
     killed[$1]=yes
@@ -284,7 +285,7 @@ stop_all() {
     [[ -z ${pids[$name]:-} ]] || stop "$name"
   done
   deploy/rabbitmq.sh stop 9>&-
-  [[ -z ${guard:-} ]] || kill -KILL -- "-$guard" 2>/dev/null
+  unguard
 }
 
 stop() {
@@ -301,41 +302,9 @@ stop() {
   { kill -KILL -- "-$pid"; wait "$pid"; } 2>/dev/null
 }
 
-# Nothing can be trapped at a SIGKILL, so somebody else has to stop the services after it.
-guard() {
-  in_own_group stop_after_death
-  guard=$!
-  disown "$guard"
-}
-
-stop_after_death() {
-  trap '' INT TERM HUP PIPE
-  trap - EXIT
-  while is_running $$; do sleep 1; done
-  guard=
-  stop_all
-}
-
 # --- Small things -----------------------------------------------------------------------------
 
-# Starts a background command in a process group of its own, with SIGINT as it should be: without
-# job control bash lets it be ignored.
-in_own_group() {
-  set -m
-  "$@" </dev/null &
-  set +m
-}
-
 alive() { is_running "${pids[$1]}"; }
-
-# Unlike kill -0, it does not take for running what has ended and waits to be reaped.
-is_running() { [[ -e /proc/$1/exe ]]; }
-
-# Sleeps so that a signal is answered at once.
-pause() {
-  sleep "$1" &
-  wait $!
-}
 
 answers() (exec 3<>"$(device "$1")") 2>/dev/null
 
@@ -366,11 +335,6 @@ reachable() {
 }
 
 shown() { reachable "$1" | sed 's/^127\.0\.0\.1:/localhost:/'; }
-
-die() {
-  echo "$*" >&2
-  exit 1
-}
 
 on_terminal=no
 [[ ! -t 1 ]] || on_terminal=yes

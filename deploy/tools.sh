@@ -3,10 +3,10 @@
 # trial `sync-order`, which reads the logger's system calls; gRPC and pika for Python, for a client in another
 # language and the labs; Go with gRPC and RabbitMQ's client, for services that speak as the course's do, with SQLite
 # for the peer that `compare peer` measures beside them, and wrk, which loads both; Node, for clients in other
-# languages; Chromium with its driver, for the page; and from PyPI into .run/otlp OpenTelemetry's SDK, which exports
-# logs. With the word `schemathesis` it installs that alone, from PyPI into .run/schemathesis; with `kubernetes`
-# kubernetes-validate, into .run/kubernetes; with `pictures` Pillow, into .run/pictures; with `packages` Debian's
-# packages alone.
+# languages; Chromium with its driver, for the page; Prometheus, for its promtool, which checks our rules and metrics;
+# and from PyPI into .run/otlp OpenTelemetry's SDK, which exports logs. With the word `schemathesis` it installs that
+# alone, from PyPI into .run/schemathesis; with `kubernetes` kubernetes-validate, into .run/kubernetes; with
+# `pictures` Pillow, into .run/pictures; with `packages` Debian's packages alone.
 set -euo pipefail
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOURCE[0]}")
@@ -25,6 +25,18 @@ environment() {
     "$directory/bin/pip" install --quiet --disable-pip-version-check "$@"
     echo "$*" >"$directory/installed"
   fi
+}
+
+# Of Prometheus only its tool is wanted: its service would listen on its port now and at every boot.
+install_missing() {
+  local package others=()
+  for package; do
+    case $package in
+      prometheus) install_without_starting "$package" 'prometheus*' ;;
+      *) others+=("$package") ;;
+    esac
+  done
+  ((${#others[@]} == 0)) || apt_install "${others[@]}"
 }
 
 case ${1:-} in
@@ -58,12 +70,13 @@ need protobuf-compiler-grpc command -v grpc_python_plugin
 need protoc-gen-go command -v protoc-gen-go
 need protoc-gen-go-grpc command -v protoc-gen-go-grpc
 need nodejs command -v node
+need prometheus command -v promtool
 need python3-venv /usr/bin/python3 -c 'import ensurepip'
 
 if ((${#missing[@]} == 0)); then
   :
 elif ((EUID == 0)) && command -v apt-get >/dev/null; then
-  apt_install "${missing[@]}" >&2
+  install_missing "${missing[@]}" >&2
 elif sudo -n true 2>/dev/null; then
   sudo -n bash "$SELF" packages
 else

@@ -3,6 +3,8 @@
 # started again 3 s after it dies. Every setting may be given in the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=deploy/lib.sh
+source deploy/lib.sh
 
 READY_TIMEOUT_S=60 # nothing is built meanwhile
 RESTART_S=3
@@ -14,7 +16,7 @@ FRONT=${SHOP_FRONT_LISTEN:-127.0.0.1:8090}
 export BROKER_URL=${BROKER_URL:-http://$BROKER}
 export SHOP_FAULTS=${SHOP_FAULTS:-on}
 
-pids=() fourwire='' napping=''
+pids=() fourwire=''
 
 main() {
   ! answers "$FRONT" ||
@@ -26,6 +28,7 @@ main() {
   # In a process group of its own: Ctrl-C stops the shop first, and then what it logs to.
   in_own_group deploy/run.sh
   fourwire=$!
+  guard stop_all
   await_fourwire
   # With --workspace, so that cargo builds with the features that the others have.
   cargo build --profile "$PROFILE" --locked --workspace --bin shop
@@ -37,6 +40,8 @@ main() {
     in_own_group keep "$service"
     pids+=("$!")
   done
+  # Of the five the one before does not know.
+  guard stop_all
   await "$FRONT" "${pids[-1]}"
   cat <<TEXT
 
@@ -106,34 +111,18 @@ stop_all() {
   kill -TERM "$napping" 2>/dev/null
   ((${#pids[@]} == 0)) || echo "Stopping the shop…"
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  [[ -z $fourwire ]] || { kill -TERM "$fourwire" 2>/dev/null; wait "$fourwire" 2>/dev/null; }
+  for pid in "${pids[@]}"; do await_end "$pid"; done
+  [[ -z $fourwire ]] || { kill -TERM "$fourwire" 2>/dev/null; await_end "$fourwire"; }
+  unguard
 }
 
-# Without job control bash would let it ignore SIGINT.
-in_own_group() {
-  set -m
-  "$@" </dev/null &
-  set +m
+# The guard cannot `wait` for what is not its child.
+await_end() {
+  while is_running "$1"; do sleep 0.05; done
 }
-
-is_running() { [[ -e /proc/$1/exe ]]; }
 
 answers() { curl --silent --max-time 2 --output /dev/null "http://$1/readyz"; }
 
 shown() { echo "${1/127.0.0.1/localhost}"; }
-
-# Sleeps so that a signal is answered at once; whoever answers it ends the sleep.
-pause() {
-  sleep "$1" &
-  napping=$!
-  wait "$napping" || true
-  napping=''
-}
-
-die() {
-  echo "$*" >&2
-  exit 1
-}
 
 main

@@ -32,16 +32,16 @@ make_base() (
   ((EUID == 0)) || die "debootstrap needs root: 'sudo deploy/docker/offline.sh'."
   command -v debootstrap >/dev/null || die "Install Debian's debootstrap first."
   root=$(mktemp -d)
-  trap 'rm -rf "$root"' EXIT
+  trap 'rm -rf "$root" "$root.log"' EXIT
   say "Making $BASE…"
   debootstrap --variant=minbase trixie "$root" "$MIRROR" >"$root.log" 2>&1 || die "$(tail -n 5 "$root.log")"
-  rm -rf "$root.log" "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
   tar -C "$root" -c . | docker import --change 'CMD ["bash"]' - "$BASE" >/dev/null
 )
 
 make_prebuilt() (
   context=$(mktemp -d)
-  trap 'rm -rf "$context"' EXIT
+  trap 'rm -rf "$context" "$context.Dockerfile"' EXIT
   for program in broker logger listener fourwire new-key; do
     [[ -x $1/$program ]] || die "There is no $1/$program: 'cargo build --release --bins --locked' makes it."
     cp "$1/$program" "$context/"
@@ -49,7 +49,6 @@ make_prebuilt() (
   done
   printf 'FROM %s\nCOPY . /prebuilt/\n' "$BASE" >"$context.Dockerfile"
   build_image "$PREBUILT" -f "$context.Dockerfile" "$context"
-  rm "$context.Dockerfile"
 )
 
 has() { docker image inspect "$1" >/dev/null 2>&1; }

@@ -2,13 +2,14 @@
 # error at the first thing that does not hold.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+# shellcheck source=deploy/lib.sh
+source "$ROOT/deploy/lib.sh"
 
 # Without an engine nothing can be shown, and that is no success.
 need_engine() {
   docker version --format '{{.Server.Version}}' >/dev/null 2>&1 && return
-  echo "NOT RUN: no container engine answers. Install Debian's docker.io, docker-compose and debootstrap," \
-    "or start dockerd." >&2
-  exit 1
+  die "NOT RUN: no container engine answers. Install Debian's docker.io, docker-compose and debootstrap," \
+    "or start dockerd."
 }
 
 # Prints what holds, or what does not, and ends.
@@ -31,12 +32,6 @@ within() {
     ((SECONDS < deadline)) || return 1
     sleep 0.2
   done
-}
-
-# Builds an image: its name, and what docker wants besides.
-build() {
-  local output
-  output=$(docker build --quiet --tag "$@" 2>&1) || { echo "$output" >&2; exit 1; }
 }
 
 # The milliseconds since the epoch.

@@ -41,13 +41,13 @@ deploy_stack() {
   # shellcheck source=/dev/null
   source "$work/env"
   export RABBITMQ_IMAGE FOURWIRE_PORT=$PORT FOURWIRE_IMAGE=fourwire-test:swarm
-  build "$FOURWIRE_IMAGE" -f deploy/docker/Dockerfile --build-arg BUILD_IMAGE="$FOURWIRE_BUILD_IMAGE" \
+  build_image "$FOURWIRE_IMAGE" -f deploy/docker/Dockerfile --build-arg BUILD_IMAGE="$FOURWIRE_BUILD_IMAGE" \
     --build-arg BASE_IMAGE="$FOURWIRE_BASE_IMAGE" .
   # For updates: the same programs, but another image.
-  build fourwire-test:next - <<<"FROM $FOURWIRE_IMAGE
+  build_image fourwire-test:next - <<<"FROM $FOURWIRE_IMAGE
 LABEL next=yes"
   # A client, which is not in the image that is deployed.
-  build fourwire-test:client - <<<"FROM $FOURWIRE_BASE_IMAGE
+  build_image fourwire-test:client - <<<"FROM $FOURWIRE_BASE_IMAGE
 RUN apt-get update && apt-get install --yes --no-install-recommends curl python3"
   "$binaries/certs" "$work/certs" >/dev/null
   key=$("$binaries/new-key" alice write,read "$work/keys")

@@ -38,7 +38,7 @@ main() {
 
 # systemd wants a hierarchy of cgroups for itself, and all capabilities that there are.
 start_systemd() {
-  build "$CONTAINER" - <<<"FROM fourwire-offline/rabbitmq
+  build_image "$CONTAINER" - <<<"FROM fourwire-offline/rabbitmq
 USER root
 RUN apt-get update && apt-get install --yes --no-install-recommends systemd curl procps
 STOPSIGNAL SIGRTMIN+3

@@ -163,8 +163,11 @@ async fn while_the_dead_letters_have_no_room_that_is_told_and_what_can_be_stored
     assert_eq!(ready.body["detail"]["dead_letter_queue"], "logs.dead");
     let metrics = stack.get_from_listener("/metrics").await;
     assert!(metrics.status.is_success());
-    let log = stack.listener.log();
-    assert!(log.contains("cannot publish a dead letter") && log.contains("logs.dead"), "{log}");
+    eventually("the log tells it", async || {
+        let log = stack.listener.log();
+        (log.contains("cannot publish a dead letter") && log.contains("logs.dead")).then_some(())
+    })
+    .await;
     for number in 0..50 {
         let answer =
             stack.log(Transport::Rabbitmq, &json!({ "name": "event", "data": format!("{number}") })).await;

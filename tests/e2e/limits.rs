@@ -14,6 +14,7 @@ use proto::{
 use serde_json::json;
 use tests::{
     DIRECT,
+    process::whole_log,
     raw::{post_chunked, post_half, until_closed},
     stack::Stack,
 };
@@ -142,7 +143,7 @@ async fn half_sent_messages_that_take_all_the_room_keep_no_small_entry_out() {
         stream
     };
     keep_nobody_out(&stack, &[Transport::Rpc], frames, 2).await;
-    let log = stack.broker.log();
+    let log = whole_log(&stack.broker).await;
     assert!(!log.contains(" WARN "), "the broker's own connections fell:\n{log}");
 
     let part = bytes::Bytes::from([&[0][..], &length, &half[..MIB]].concat());

@@ -8,7 +8,7 @@ use lapin::{BasicProperties, options::QueueDeleteOptions};
 use nix::sys::signal::Signal;
 use proto::Transport;
 use serde_json::{Value, json};
-use tests::{DIRECT, eventually, stack::Stack};
+use tests::{DIRECT, eventually, process::whole_log, stack::Stack};
 use uuid::Uuid;
 
 /// Queues `count` entries through the broker; their ids.
@@ -185,7 +185,7 @@ async fn a_listener_that_is_there_first_finds_nothing_to_complain_of() {
         metrics.status.is_success().then_some(())
     })
     .await;
-    let log = stack.listener.log();
+    let log = whole_log(&stack.listener).await;
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
 
@@ -208,7 +208,10 @@ async fn an_applications_own_message_id_makes_a_redelivery_the_same_entry() {
     })
     .await;
     let listener = &stack.listener;
-    assert!(listener.log().contains("log.SHOUT"), "a level that is not known is told");
+    eventually("a level that is not known is told", async || {
+        listener.log().contains("log.SHOUT").then_some(())
+    })
+    .await;
     assert_eq!(stack.rabbitmq.depth("logs.dead").await, 0);
 }
 

@@ -290,13 +290,9 @@ fn each_alert_says_what_it_means_and_what_to_do_and_stands_on_the_page() {
     assert_eq!(page.matches("| page |").count() + page.matches("| ticket |").count(), alerts.len());
 }
 
-/// Prometheus' own word on our rules, where its tool is installed.
+/// Prometheus' own word on our rules.
 #[tokio::test]
 async fn prometheus_takes_the_rules_the_configuration_and_what_is_shown() {
-    if Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
-    {
-        return eprintln!("promtool is not installed: not tried");
-    }
     promtool(&["check", "rules", "deploy/prometheus/alerts.yml"], "");
     promtool(&["check", "config", "deploy/prometheus/prometheus.yml"], "");
     let stack = Stack::start().await;
@@ -518,7 +514,8 @@ fn unknown_values(selector: &Selector, series: &[Labels]) -> Vec<String> {
 fn promtool(arguments: &[&str], input: &str) {
     let mut command = Command::new("promtool");
     command.args(arguments).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut tool = command.stderr(Stdio::piped()).spawn().expect("it can be run");
+    let tool = command.stderr(Stdio::piped()).spawn();
+    let mut tool = tool.expect("promtool is not installed: `sudo deploy/tools.sh` does it");
     tool.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
     let output = tool.wait_with_output().expect("it ends");
     let told =

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tests::{
     DIRECT, SOON, client, eventually,
     keys::authorization_header,
+    process::whole_log,
     raw::{self, until_closed},
     stack::Stack,
     tls,
@@ -228,7 +229,7 @@ async fn all_are_served(stack: &Stack) {
 async fn nobody_fell(stack: &mut Stack) {
     let queued = stack.log(Transport::Rabbitmq, &json!({ "name": "bystander", "data": "" })).await;
     stack.eventually_stored(queued.id()).await;
-    let log = stack.broker.log();
+    let log = whole_log(&stack.broker).await;
     assert!(!log.contains(" WARN "), "a kept connection fell:\n{log}");
     for (port, address) in all_ports(stack).await.into_iter().filter(|(port, _)| port.ends_with("http")) {
         let health = client().get(format!("http://{address}/healthz")).send().await;

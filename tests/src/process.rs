@@ -6,11 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
 use rig::{Launch, Process};
 
 use crate::{
     binaries::{binary, faulty_binary},
-    tls,
+    eventually, tls,
 };
 
 /// How services are started. With a setting such as `LOGGER_FAULT` they are of the build that can break promises.
@@ -34,6 +35,18 @@ pub fn start_with(name: &str, arguments: &[&str], settings: &BTreeMap<&str, Stri
     let mut command = tokio::process::Command::new(binary(name));
     command.args(arguments);
     launch(settings).spawn(command, name, settings, dir).expect("it can be started")
+}
+
+/// All that a service has logged until now. A thread of its own writes the log, in order: so the service is
+/// asked for one line more, by SIGHUP, and what it logged before is there once that is.
+///
+/// # Panics
+/// If it does not run, or says nothing more.
+pub async fn whole_log(process: &Process) -> String {
+    let told = || process.log().matches("SIGHUP: ").count();
+    let before = told();
+    process.signal(Signal::SIGHUP).expect("it runs");
+    eventually("the log is written", async || (told() > before).then(|| process.log())).await
 }
 
 /// What starts a service, and traces what it writes and syncs into a file.

@@ -59,7 +59,7 @@ fn measured(subject: Subject, middle_us: u64, turn: u64) -> Measured {
         answered: taking(middle_us),
         stored: if is_stored { taking(middle_us / 2) } else { Latencies::default() },
         late: taking(60),
-        processor: cpu.map(|(name, us)| (name.to_owned(), Duration::from_micros(us * REQUESTS))).collect(),
+        cpu_time: cpu.map(|(name, us)| (name.to_owned(), Duration::from_micros(us * REQUESTS))).collect(),
         peak_memory_kib: BTreeMap::new(),
     }
 }

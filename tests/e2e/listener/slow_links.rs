@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use proto::{Transport, limits::DATA_BYTES};
 use rig::{Direction, Fault};
 use serde_json::json;
-use tests::stack::Stack;
+use tests::{process::whole_log, stack::Stack};
 use uuid::Uuid;
 
 use super::{all_are_stored_once, it_holds, listener_says};
@@ -35,7 +35,7 @@ async fn what_is_on_its_way_from_rabbitmq_for_longer_than_two_looks_is_stored_at
     all_are_stored_once(&stack, &ids).await;
     let attempts: u32 = stack.all_stored().await.iter().map(|entry| entry.attempts).sum();
     assert_eq!(attempts, 2);
-    let log = stack.listener.log();
+    let log = whole_log(&stack.listener).await;
     assert!(!log.contains("delivers nothing"), "{log}");
 }
 

@@ -3,7 +3,7 @@
 use proto::Time;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tests::{SOON, eventually, stack::Stack, tls};
+use tests::{SOON, eventually, process::whole_log, stack::Stack, tls};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -137,7 +137,7 @@ async fn a_stream_lives_through_a_restart_of_the_logger() {
     assert_eq!(events.named("state").await.data["connected"], true);
     assert_eq!(events.named("entry").await.data["id"], second.as_str());
     // There may be many streams, and the log tells of the logger once for each transport.
-    let log = stack.broker.log();
+    let log = whole_log(&stack.broker).await;
     assert!(log.contains("not connected") && !log.contains("for a tail"), "{log}");
     assert!(!log.contains("source:"), "words, and no dump of a type: {log}");
 }

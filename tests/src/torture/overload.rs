@@ -1,9 +1,9 @@
 //! More entries than the system can take: it goes on taking what it can, refuses the rest, and is itself again
 //! as soon as the overload ends.
 //!
-//! The services share one processor, and the generator has another: on the same one, the load would take from
+//! The services share one core, and the generator has another: on the same one, the load would take from
 //! the services what it is to bring them, and what fell would be the machine, not the system. So the capacity is
-//! that of one processor, and five times as much can truly be offered. RabbitMQ is not ours to pin.
+//! that of one core, and five times as much can truly be offered. RabbitMQ is not ours to pin.
 
 mod connection;
 mod generator;
@@ -49,11 +49,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1_200);
 /// Measures the capacity, and then overloads one transport: by 1, 2, 3 and 5 times for `seconds` each.
 pub async fn run(transport: Transport, seconds: u32, mut progress: impl FnMut(u32)) -> Tried {
     let judged = seconds >= JUDGED_FROM;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let (wrapper, processor): (&[&str], _) =
-        if processors > 1 { (&["taskset", "--cpu-list", "0"], Some(1)) } else { (&[], None) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (wrapper, core): (&[&str], _) =
+        if cores > 1 { (&["taskset", "--cpu-list", "0"], Some(1)) } else { (&[], None) };
     let stack = Stack::start_under(wrapper, &[]).await;
-    let generator = Generator::start(stack.broker_at, transport, processor);
+    let generator = Generator::start(stack.broker_at, transport, core);
     let brief = Duration::from_secs(if judged { 5 } else { 1 });
     let normal = generator.run(Stage::Closed { callers: 1, lasting: brief }).await.percentile(99);
     let mut report = Report { rounds: seconds, ..Report::default() };
@@ -157,6 +157,7 @@ async fn reconcile(report: &mut Report, stack: &Stack, generator: Generator) {
         if verdict.lost == 0 || begun.elapsed() > DRAIN_TIMEOUT {
             break verdict;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     };
     report.entries = verdict.sent;
     report.accepted = verdict.accepted;

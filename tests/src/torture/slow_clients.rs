@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::hostile::{Kind, come_back};
-use super::{Report, Tried};
+use super::{Report, Tried, figures::percentile};
 use crate::{DIRECT, SOON, soon, stack::Stack};
 
 /// Leaves each service far fewer file descriptors than there are hostile connections.
@@ -50,8 +50,8 @@ const MOST_KIB: u64 = 448 * 1024;
 /// How long CPU time is measured while nothing but hostile clients is there, and no descriptor for most of them.
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
-/// Largest part of one processor that a service may take meanwhile.
-const MOST_PROCESSOR: f64 = 0.2;
+/// Largest part of one core that a service may take meanwhile.
+const MOST_OF_A_CORE: f64 = 0.2;
 
 /// How long a question for health may take, on a connection of its own, while hostile clients are served as well.
 const MOST_HEALTH: Duration = Duration::from_millis(50);
@@ -124,12 +124,12 @@ async fn with_few_descriptors(report: &mut Report, rounds: u32) -> anyhow::Resul
     let base = descriptors(&stack)?;
     let hostile = unleash(&stack, rounds);
     tokio::time::sleep(IDLE_FOR).await;
-    let busy = processor_times(&stack)?;
+    let busy = cpu_times(&stack)?;
     tokio::time::sleep(IDLE_FOR).await;
-    for (((name, _), before), after) in services(&stack).into_iter().zip(busy).zip(processor_times(&stack)?) {
+    for (((name, _), before), after) in services(&stack).into_iter().zip(busy).zip(cpu_times(&stack)?) {
         let part = (after - before).as_secs_f64() / IDLE_FOR.as_secs_f64();
-        let figure = format!("{name} out of descriptors at {:.0} % of a processor", part * 100.0);
-        note(report, figure, part <= MOST_PROCESSOR);
+        let figure = format!("{name} out of descriptors at {:.0} % of a core", part * 100.0);
+        note(report, figure, part <= MOST_OF_A_CORE);
     }
     for (name, address) in [("broker", stack.broker_at), ("logger", stack.logger_at.http)] {
         let p99 = health_p99(address).await;
@@ -149,8 +149,8 @@ fn descriptors(stack: &Stack) -> anyhow::Result<Vec<usize>> {
     services(stack).iter().map(|(_, process)| process.descriptors()).collect()
 }
 
-fn processor_times(stack: &Stack) -> anyhow::Result<Vec<Duration>> {
-    services(stack).iter().map(|(_, process)| Ok(process.usage()?.processor)).collect()
+fn cpu_times(stack: &Stack) -> anyhow::Result<Vec<Duration>> {
+    services(stack).iter().map(|(_, process)| Ok(process.usage()?.cpu_time)).collect()
 }
 
 /// Waits until no more descriptors are open than before.
@@ -212,7 +212,7 @@ async fn health_p99(address: SocketAddr) -> Duration {
 
 fn p99(mut took: Vec<Duration>) -> Duration {
     took.sort_unstable();
-    took.get(took.len() * 99 / 100).copied().unwrap_or(Duration::MAX)
+    percentile(&took, 99).unwrap_or(Duration::MAX)
 }
 
 /// Sets the hostile clients loose that take up connections. They end when the set is dropped.

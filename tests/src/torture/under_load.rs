@@ -91,7 +91,7 @@ async fn break_often(
     let mut longest_return = Duration::ZERO;
     for round in 0..rounds {
         tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
-        site.break_and_mend(breakage, round, &load).await?;
+        site.break_and_repair(breakage, round, &load).await?;
         longest_return = longest_return.max(load.goes_on(1).await?);
         progress(round + 1);
     }
@@ -163,7 +163,7 @@ impl Site {
         Ok(Site { stack, relay: Some(relay) })
     }
 
-    async fn break_and_mend(&mut self, breakage: Breakage, round: u32, load: &Load) -> anyhow::Result<()> {
+    async fn break_and_repair(&mut self, breakage: Breakage, round: u32, load: &Load) -> anyhow::Result<()> {
         let stack = &mut self.stack;
         match breakage {
             Breakage::LoggerKilled(_) => {

@@ -106,9 +106,9 @@ async fn measure(
     }
     tokio::time::sleep(WARM_UP).await;
     stored.store(0, Ordering::Relaxed);
-    let before = services.logger.usage()?.processor;
+    let before = services.logger.usage()?.cpu_time;
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    let (count, cpu) = (stored.load(Ordering::Relaxed), services.logger.usage()?.processor - before);
+    let (count, cpu) = (stored.load(Ordering::Relaxed), services.logger.usage()?.cpu_time - before);
     ends.store(true, Ordering::Relaxed);
     clients.join_all().await;
     Ok((count, failed.load(Ordering::Relaxed), cpu))

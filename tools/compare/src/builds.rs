@@ -10,10 +10,10 @@ use rig::{Database, Node};
 
 use crate::{
     cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
-    config,
+    config, fit,
     load::{Load, MAX_CALLERS},
     measure::{self, GENERATOR},
-    run,
+    record, run,
     stack::Site,
     stats::{Estimate, interval, median, paired_ratio},
     workload::{BASE_PAYLOAD, Ending, Shape, Subject},
@@ -28,10 +28,11 @@ const ROUNDS_OF_A_LIFE: usize = 2;
 /// Measures both, and says what changed.
 ///
 /// # Errors
-/// If the system does not start, or an entry is lost.
+/// If the machine is busy, the system does not start, or an entry is lost.
 pub async fn run(arguments: &config::Builds) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
-    ensure!((1..=MAX_CALLERS).contains(&arguments.callers), "--callers is a number from 1 to {MAX_CALLERS}");
+    ensure!((1..=MAX_CALLERS).contains(&arguments.clients), "--clients is a number from 1 to {MAX_CALLERS}");
+    fit::ensure_quiet(record::busy(), arguments.force)?;
     let binaries =
         (run::binaries(Some(arguments.before.as_path()))?, run::binaries(Some(arguments.after.as_path()))?);
     for side in [&binaries.0, &binaries.1] {
@@ -106,7 +107,7 @@ async fn measure(
         calls: Calls::Shared,
         payload_bytes: arguments.payload,
         batch: 1,
-        shape: Shape::Closed { callers: arguments.callers },
+        shape: Shape::Closed { callers: arguments.clients },
         part: Part::Again,
     };
     let duration = Duration::from_millis(arguments.milliseconds);
@@ -212,7 +213,7 @@ fn write_heading(
         text,
         "{} B, {} clients, {} rounds of {} ms each, {}; medians, ratios pair by pair with {}\n",
         arguments.payload,
-        arguments.callers,
+        arguments.clients,
         arguments.rounds,
         arguments.milliseconds,
         if arguments.fill_after > 0 {
@@ -226,7 +227,7 @@ fn write_heading(
 
 /// The CPU time of the system for an accepted entry, in microseconds.
 pub(crate) fn system_us(measured: &Measured) -> f64 {
-    let system = measured.processor.iter().filter(|(name, _)| *name != GENERATOR);
+    let system = measured.cpu_time.iter().filter(|(name, _)| *name != GENERATOR);
     let system: f64 = system.map(|(_, time)| time.as_secs_f64() * 1e6).sum();
     system / measured.accepted.max(1) as f64
 }

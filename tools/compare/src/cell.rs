@@ -128,7 +128,8 @@ pub struct Measured {
     /// By how much the generator itself was late.
     pub late: Latencies,
     /// CPU time by process.
-    pub processor: BTreeMap<String, Duration>,
+    #[serde(alias = "processor")]
+    pub cpu_time: BTreeMap<String, Duration>,
     /// Peak memory by process, in KiB.
     pub peak_memory_kib: BTreeMap<String, u64>,
 }

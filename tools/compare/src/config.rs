@@ -150,8 +150,8 @@ pub struct Builds {
     pub milliseconds: u64,
 
     /// Concurrency: clients, each with a connection
-    #[arg(long, default_value_t = BASE_CALLERS)]
-    pub callers: usize,
+    #[arg(long, alias = "callers", default_value_t = BASE_CALLERS)]
+    pub clients: usize,
 
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
@@ -164,6 +164,10 @@ pub struct Builds {
     /// Random seed (payloads)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+
+    /// Measure even on a busy machine
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Where a side keeps its entries.
@@ -189,6 +193,10 @@ pub struct Streams {
     /// Bytes of each entry
     #[arg(long, default_value_t = BASE_PAYLOAD)]
     pub payload: usize,
+
+    /// Measure even with a debug build, a build of `make run`, or a busy machine
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The peer beside ours.

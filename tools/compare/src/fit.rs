@@ -16,7 +16,7 @@ use crate::{config::Measure, record::Circumstances, stack::Site};
 /// The services, by the names of their binaries.
 const SERVICES: [&str; 3] = ["broker", "logger", "listener"];
 
-/// The part of the processors above which a machine is busy with something else.
+/// The share of the cores in use above which a machine is busy with something else.
 pub(crate) const MOST_BUSY: f64 = 0.15;
 
 /// What makes this no evidence, for the report.
@@ -137,13 +137,23 @@ async fn profile_of(broker: SocketAddr) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// The refusal; or if a service does not tell its version.
-pub(crate) fn ensure_fit(binaries: &Path, circumstances: &Circumstances, force: bool) -> anyhow::Result<()> {
-    let busy = circumstances.busy * 100.0;
-    let busy =
-        (circumstances.busy > MOST_BUSY).then(|| format!("the machine is busy: {busy:.0} % CPU in use"));
-    for unfit in [built_to_be_tried(binaries)?, busy].into_iter().flatten() {
-        ensure!(force, "{unfit}: use a release build on a quiet machine, or --force");
+pub(crate) fn ensure_fit(binaries: &Path, busy: f64, force: bool) -> anyhow::Result<()> {
+    if let Some(unfit) = built_to_be_tried(binaries)? {
+        ensure!(force, "{unfit}: use a release build, or --force");
         say!("warning: {unfit} (--force)");
+    }
+    ensure_quiet(busy, force)
+}
+
+/// Refuses a machine of which more than a part is busy, unless it is forced.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn ensure_quiet(busy: f64, force: bool) -> anyhow::Result<()> {
+    if busy > MOST_BUSY {
+        let busy = format!("the machine is busy: {:.0} % CPU in use", busy * 100.0);
+        ensure!(force, "{busy}: wait, or use --force");
+        say!("warning: {busy} (--force)");
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Break {
 pub struct Broken {
     /// The failure.
     pub what: Break,
-    /// When it began, since the begin of the load.
+    /// When it began, since the start of the load.
     pub from: Duration,
     /// When all processes were there again.
     pub to: Duration,
@@ -129,7 +129,7 @@ pub async fn suffer(stack: &mut Stack, what: Break, rate: f64, seed: u64) -> any
     let running = loads.clone().map(|(_, load)| tokio::spawn(async move { load.run_beside().await }));
     tokio::time::sleep(BEFORE).await;
     let from = begun.elapsed();
-    break_and_mend(stack, what).await?;
+    break_and_repair(stack, what).await?;
     let to = begun.elapsed();
     // All of them first: reading the store back would disturb those that still send.
     let mut all_seen = Vec::new();
@@ -144,7 +144,7 @@ pub async fn suffer(stack: &mut Stack, what: Break, rate: f64, seed: u64) -> any
     Ok(Broken { what, from, to, by_transport })
 }
 
-async fn break_and_mend(stack: &mut Stack, what: Break) -> anyhow::Result<()> {
+async fn break_and_repair(stack: &mut Stack, what: Break) -> anyhow::Result<()> {
     let Stack { node, synced, .. } = stack;
     match what {
         Break::LoggerKilled => synced.logger.kill().await?,

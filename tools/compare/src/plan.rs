@@ -15,6 +15,9 @@ use crate::{
 /// Callers where batches are compared, and the same with itself.
 pub(crate) const SOME_CALLERS: usize = 8;
 
+/// How long a warm-up takes where the run has time for it.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
+
 /// How much is measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -54,7 +57,7 @@ impl Plan {
             open_repetitions: 3,
             closed: Duration::from_millis(600),
             open: Duration::from_secs(2),
-            warm_up: Duration::from_secs(3),
+            warm_up: WARM_UP,
             faults: vec![Break::LoggerKilled],
         }
     }

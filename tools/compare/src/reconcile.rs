@@ -34,7 +34,7 @@ pub struct Found {
     pub kept: Verdict,
     /// From due to stored, of what is stored.
     pub stored: Latencies,
-    /// From the begin of the load to the last entry stored.
+    /// From the start of the load to the last entry stored.
     pub storing: Duration,
 }
 

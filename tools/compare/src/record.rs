@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
+use procfs::{CpuInfo, CpuTime, Current, CurrentSI, KernelStats, Meminfo};
 use proto::{Transport, release};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::{
     measure::GENERATOR,
     outage::Broken,
     plan::Plan,
-    stats::{Estimate, median},
+    stats::{Estimate, LEAST_NOISE, median, paired_ratio},
     wire::{Anew, Wire},
     workload::{Shape, Subject},
 };
@@ -101,24 +101,24 @@ impl Row {
 
     /// The CPU time of the system for an accepted entry, in microseconds: of all processes but the generator.
     pub fn system_us(&self) -> f64 {
-        let system = self.processor_us().into_iter().filter(|(name, _)| name != GENERATOR);
+        let system = self.cpu_us().into_iter().filter(|(name, _)| name != GENERATOR);
         system.map(|(_, micros)| micros).sum()
     }
 
     /// The CPU time of each process for an accepted entry, in microseconds.
-    pub fn processor_us(&self) -> BTreeMap<String, f64> {
+    pub fn cpu_us(&self) -> BTreeMap<String, f64> {
         let entries: u64 = self.repetitions.iter().map(|measured| measured.accepted).sum();
         let mut sums = BTreeMap::new();
-        for (name, time) in self.repetitions.iter().flat_map(|measured| &measured.processor) {
+        for (name, time) in self.repetitions.iter().flat_map(|measured| &measured.cpu_time) {
             *sums.entry(name.clone()).or_default() += time.as_secs_f64() * 1e6 / entries.max(1) as f64;
         }
         sums
     }
 
-    /// The part of all processors that the generator took, from 0 to 1; the median of the repetitions.
+    /// The share of all cores that the generator took, from 0 to 1; the median of the repetitions.
     pub fn generator_share(&self, cores: usize) -> f64 {
         let share = |measured: &Measured| {
-            let own = measured.processor.get(GENERATOR).copied().unwrap_or_default();
+            let own = measured.cpu_time.get(GENERATOR).copied().unwrap_or_default();
             own.as_secs_f64() / measured.answering.as_secs_f64() / cores.max(1) as f64
         };
         median(&self.each(share))
@@ -133,6 +133,16 @@ impl Row {
         }
         peaks
     }
+}
+
+/// The ratio by which the cell that is measured twice differs from itself.
+pub(crate) fn noise(rows: &[Row]) -> f64 {
+    let again = rows.iter().find(|row| row.cell.part == Part::Again);
+    let ratio = again.and_then(|again| {
+        let same = rows.iter().find(|row| row.cell == Cell { part: Part::Grid, ..again.cell })?;
+        paired_ratio(&same.each(Measured::stored_per_second), &again.each(Measured::stored_per_second))
+    });
+    ratio.map_or(LEAST_NOISE, |ratio| ratio.middle.max(1.0 / ratio.middle).max(LEAST_NOISE))
 }
 
 /// Under which circumstances a run was made; with them it can be repeated.
@@ -159,7 +169,7 @@ pub struct Circumstances {
     pub memory_mib: u64,
     /// The system.
     pub kernel: String,
-    /// The part of the processors that was in use in the two seconds before, from 0 to 1.
+    /// The share of the cores that was in use in the two seconds before, from 0 to 1.
     pub busy: f64,
     /// Versions of what is measured.
     pub versions: BTreeMap<String, String>,
@@ -183,7 +193,7 @@ impl Circumstances {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_bytes / 1024 / 1024,
             kernel: output("uname", &["-sr"]).unwrap_or_default(),
-            busy: busy(Duration::from_secs(2)),
+            busy: busy(),
             versions: crate_versions(),
             settings: BTreeMap::new(),
         }
@@ -201,19 +211,25 @@ fn commit_of(binaries: &Path) -> Option<String> {
     }
 }
 
-/// The part of the processors that is in use, over a while. The load average would remember what has ended since.
-fn busy(during: Duration) -> f64 {
+/// The share of the cores that is in use, over two seconds. The load average would remember what has ended
+/// since.
+pub(crate) fn busy() -> f64 {
     let ticks = || {
         let Ok(KernelStats { total: cpu, .. }) = KernelStats::current() else { return (0, 0) };
         let idle = cpu.idle + cpu.iowait.unwrap_or_default();
-        let busy = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq, cpu.steal];
-        (idle, idle + busy.into_iter().flatten().sum::<u64>())
+        (idle, idle + busy_ticks(&cpu))
     };
     let before = ticks();
-    std::thread::sleep(during);
+    std::thread::sleep(Duration::from_secs(2));
     let after = ticks();
     let all = after.1.saturating_sub(before.1);
     if all == 0 { 0.0 } else { 1.0 - after.0.saturating_sub(before.0) as f64 / all as f64 }
+}
+
+/// What cores have done so far, in ticks. A guest's part is in that of its user.
+pub(crate) fn busy_ticks(cpu: &CpuTime) -> u64 {
+    let parts = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq, cpu.steal];
+    parts.into_iter().flatten().sum()
 }
 
 fn crate_versions() -> BTreeMap<String, String> {

@@ -80,7 +80,7 @@ pub fn usage(node: Option<&Node>, site: &Site) -> anyhow::Result<BTreeMap<String
     for pid in node.pids()? {
         // One that ends meanwhile is none of those that do the work.
         let Ok(part) = Usage::of(pid) else { continue };
-        rabbitmq.processor += part.processor;
+        rabbitmq.cpu_time += part.cpu_time;
         rabbitmq.memory_kib += part.memory_kib;
         rabbitmq.peak_memory_kib += part.peak_memory_kib;
     }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The least part of all cases in which an interval must hold the true median.
 const CONFIDENCE: f64 = 0.95;
 
+/// A difference of this much is named; less is not, however certain: it changes with the next commit.
+pub(crate) const LEAST_NOISE: f64 = 1.03;
+
 /// The middle of some values; 0 if there is none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -48,6 +51,11 @@ pub fn interval(repetitions: usize) -> &'static str {
         Some(_) => "an interval of 95 %",
         None => "the lowest and the highest (too few for an interval)",
     }
+}
+
+/// Whether so many repetitions are enough for an interval of 95 %.
+pub(crate) fn has_interval(repetitions: usize) -> bool {
+    end_of_interval(repetitions).is_some()
 }
 
 /// How many of the lowest, and of the highest, of so many values lie outside of the interval of the median; `None` if
@@ -99,7 +107,7 @@ pub fn verdict<K: Copy>(candidates: &[(K, Vec<f64>)], noise: f64) -> Verdict<K> 
         candidates.iter().filter(|(_, values)| !values.is_empty()).collect();
     ranked.sort_by(|a, b| median(&b.1).total_cmp(&median(&a.1)));
     let [(of, best), (second, next), ..] = ranked.as_slice() else { return Verdict::Alone };
-    if ranked.iter().any(|(_, values)| end_of_interval(values.len()).is_none()) {
+    if ranked.iter().any(|(_, values)| !has_interval(values.len())) {
         return Verdict::TooFew;
     }
     let is_ahead = |of: &Estimate| of.low > noise.max(1.0);

@@ -28,7 +28,9 @@ use transport::{
 
 use crate::{
     cell::Keeping,
-    config, run,
+    config, fit,
+    plan::WARM_UP,
+    record, run,
     stack::Site,
     stats::{Estimate, interval, median, paired_ratio},
 };
@@ -96,24 +98,26 @@ impl Call {
 /// Measures all of them in turn, and says what came out.
 ///
 /// # Errors
-/// If the system does not start, or an entry is not stored.
+/// If the machine is not fit for it, the system does not start, or an entry is not stored.
 pub async fn run(arguments: &config::Streams) -> anyhow::Result<String> {
     ensure!((1..=1_000).contains(&arguments.rounds), "--rounds is a number from 1 to 1000");
     ensure!(arguments.payload <= DATA_BYTES, "--payload is a number of up to {DATA_BYTES} bytes");
     let binaries = run::binaries(None)?;
+    fit::ensure_fit(&binaries, record::busy(), arguments.force)?;
     let duration = Duration::from_millis(arguments.milliseconds);
-    let seen = rates(&binaries, &Call::ALL, arguments.rounds, duration, arguments.payload).await?;
+    let seen = rates(&binaries, &Call::ALL, arguments.rounds, WARM_UP, duration, arguments.payload).await?;
     Ok(table(&seen, arguments))
 }
 
 /// Entries stored per second by each of these calls, once for each round.
 ///
 /// # Errors
-/// As [`run`].
+/// If the system does not start, or an entry is not stored.
 pub(crate) async fn rates(
     binaries: &Path,
     calls: &[Call],
     rounds: usize,
+    warm_up: Duration,
     duration: Duration,
     payload_bytes: usize,
 ) -> anyhow::Result<BTreeMap<Call, Vec<f64>>> {
@@ -123,8 +127,8 @@ pub(crate) async fn rates(
         let mut site = Site::new(binaries, "", Keeping::Synced, &[])?;
         site.start_logger().await?;
         let logger = Logger::new(&site, payload_bytes)?;
-        // Warms up, and is thrown away.
-        logger.measure(Call::WriteLogs, duration / 2).await?;
+        // Thrown away.
+        logger.measure(Call::WriteLogs, warm_up).await?;
         for at in 0..calls.len() {
             // Each comes first, second and so on in turn.
             let call = calls[(at + round) % calls.len()];

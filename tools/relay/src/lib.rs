@@ -253,6 +253,8 @@ impl Acceptor {
                 None => TcpListener::bind(self.address).await?,
             };
             tokio::select! {
+                // What is set holds at once: a refusal must not lose the draw against a waiting client.
+                biased;
                 changed = self.links.changed() => if changed.is_err() { return Ok(()) },
                 accepted = open.accept() => {
                     let client = accepted?.0;
@@ -325,6 +327,8 @@ async fn pass(
             break;
         }
         let read = tokio::select! {
+            // A fault that is set befalls the next chunk, even where bytes are ready as well.
+            biased;
             () = change(&mut fault) => continue,
             read = from.read(&mut buffer), if now != Fault::Freeze => read?,
         };

@@ -41,44 +41,45 @@ impl Database {
 
     /// Starts it again, with settings such as `-c fsync=off`; does not wait for it.
     pub async fn launch(&mut self, settings: &str) -> anyhow::Result<()> {
-        self.order(&format!("launch {settings}")).await
+        let words: Vec<&str> = ["launch"].into_iter().chain(settings.split_whitespace()).collect();
+        self.order(&words).await
     }
 
     /// Waits until it serves.
     pub async fn serves(&mut self) -> anyhow::Result<()> {
-        self.order("await").await
+        self.order(&["await"]).await
     }
 
     /// `kill -9` of the postmaster; waits until its children have noticed.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        self.order("kill").await
+        self.order(&["kill"]).await
     }
 
     /// Shuts it down in order; waits until it is gone.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        self.order("stop").await
+        self.order(&["stop"]).await
     }
 
     /// SIGSTOP to all its processes.
     pub async fn freeze(&mut self) -> anyhow::Result<()> {
-        self.order("freeze").await
+        self.order(&["freeze"]).await
     }
 
     /// SIGCONT.
     pub async fn thaw(&mut self) -> anyhow::Result<()> {
-        self.order("thaw").await
+        self.order(&["thaw"]).await
     }
 
     /// Gives it a certificate with its key, for its next start.
     pub async fn certify(&mut self, cert: &str, key: &str) -> anyhow::Result<()> {
-        self.order(&format!("certify {cert} {key}")).await
+        self.order(&["certify", cert, key]).await
     }
 
-    async fn order(&mut self, order: &str) -> anyhow::Result<()> {
-        if self.script.order(order).await? {
+    async fn order(&mut self, words: &[&str]) -> anyhow::Result<()> {
+        if self.script.order(words).await? {
             return Ok(());
         }
         let log = fs::read_to_string(self.dir.join("start.log")).unwrap_or_default();
-        bail!("PostgreSQL does not obey `{order}`:\n{log}")
+        bail!("PostgreSQL does not obey `{}`:\n{log}", words.join(" "))
     }
 }

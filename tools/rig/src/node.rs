@@ -25,7 +25,7 @@ impl Node {
     /// Claims a place for one, and starts it; does not wait until it takes messages.
     pub async fn start() -> anyhow::Result<Self> {
         let (script, place) = Script::start("rabbitmq.sh").await?;
-        let place = place.as_deref().and_then(|place| place.split_once(' '));
+        let place = place.as_deref().and_then(|place| place.rsplit_once(' '));
         let place = place.and_then(|(dir, port)| Some((PathBuf::from(dir), port.parse().ok()?)));
         let (dir, base_port) =
             place.context("no RabbitMQ: install Debian's package by `sudo deploy/rabbitmq.sh install`")?;
@@ -56,37 +56,38 @@ impl Node {
 
     /// Starts it again; does not wait for it.
     pub async fn launch(&mut self) -> anyhow::Result<()> {
-        self.order("launch").await
+        self.order(&["launch"]).await
     }
 
     /// Waits until it serves.
     pub async fn serves(&mut self) -> anyhow::Result<()> {
-        self.order("await").await
+        self.order(&["await"]).await
     }
 
     /// `kill -9`; waits until all its processes are gone.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        self.order("kill").await
+        self.order(&["kill"]).await
     }
 
     /// Shuts it down in order; waits until it is gone.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        self.order("stop").await
+        self.order(&["stop"]).await
     }
 
     /// SIGSTOP.
     pub async fn freeze(&mut self) -> anyhow::Result<()> {
-        self.order("freeze").await
+        self.order(&["freeze"]).await
     }
 
     /// SIGCONT.
     pub async fn thaw(&mut self) -> anyhow::Result<()> {
-        self.order("thaw").await
+        self.order(&["thaw"]).await
     }
 
-    /// `rabbitmqctl`.
+    /// `rabbitmqctl`, with arguments that have spaces between them, and none in them.
     pub async fn ctl(&mut self, arguments: &str) -> anyhow::Result<()> {
-        self.order(&format!("ctl {arguments}")).await
+        let words: Vec<&str> = ["ctl"].into_iter().chain(arguments.split_whitespace()).collect();
+        self.order(&words).await
     }
 
     /// Makes a virtual host, for everybody; returns its URL.
@@ -96,11 +97,11 @@ impl Node {
         Ok(format!("{}/{name}", self.amqp()))
     }
 
-    async fn order(&mut self, order: &str) -> anyhow::Result<()> {
-        if self.script.order(order).await? {
+    async fn order(&mut self, words: &[&str]) -> anyhow::Result<()> {
+        if self.script.order(words).await? {
             return Ok(());
         }
-        bail!("RabbitMQ does not obey `{order}`:\n{}", self.log())
+        bail!("RabbitMQ does not obey `{}`:\n{}", words.join(" "), self.log())
     }
 
     fn log(&self) -> String {

@@ -283,7 +283,7 @@ fn addresses(line: &str) -> BTreeMap<String, SocketAddr> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Its CPU time, of user and system, in steps of 10 ms.
-    pub processor: Duration,
+    pub cpu_time: Duration,
     /// The memory that it has now, in KiB.
     pub memory_kib: u64,
     /// The most memory that it has had, in KiB.
@@ -297,7 +297,7 @@ impl Usage {
         let (stat, status) = (process.stat()?, process.status()?);
         let ticks = (stat.utime + stat.stime) as f64;
         Ok(Usage {
-            processor: Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64),
+            cpu_time: Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64),
             memory_kib: status.vmrss.context("a process that has ended")?,
             peak_memory_kib: status.vmhwm.context("a process that has ended")?,
         })

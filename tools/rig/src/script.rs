@@ -42,10 +42,11 @@ impl Script {
         Ok((Script { process, orders, answers }, first))
     }
 
-    /// Whether it has obeyed.
-    pub(crate) async fn order(&mut self, order: &str) -> anyhow::Result<bool> {
+    /// Whether it has obeyed: an order, and what belongs to it. Between them are tabs, since a path may have
+    /// spaces.
+    pub(crate) async fn order(&mut self, words: &[&str]) -> anyhow::Result<bool> {
         let orders = self.orders.as_mut().context("no pipe")?;
-        orders.write_all(format!("{order}\n").as_bytes()).await?;
+        orders.write_all(format!("{}\n", words.join("\t")).as_bytes()).await?;
         Ok(self.answers.next_line().await?.as_deref() == Some("ok"))
     }
 }

@@ -77,6 +77,8 @@ async fn copy(
             return Ok(());
         }
         let read = tokio::select! {
+            // A reader that is told to stop takes nothing more, even where bytes are ready as well.
+            biased;
             changed = told.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return Ok(()),

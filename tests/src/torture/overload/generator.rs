@@ -25,6 +25,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::connection::Connection;
+use crate::torture::figures::percentile;
 
 /// Most requests that wait for an answer at a time, if there are file descriptors for them: nearly as many as the
 /// broker takes connections. What would be one more is not sent, and counted as that: beyond its connections a port
@@ -70,7 +71,7 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// Every other answer but 202, by its kind.
     pub(super) others: BTreeMap<String, u64>,
-    /// How long those that were accepted took, in the order of their answers.
+    /// How long those that were accepted took since they were due, in the order of their answers.
     pub(super) took: Vec<Duration>,
     /// When answers were normal again, after the end of the load.
     pub(super) recovered: Option<Duration>,
@@ -80,10 +81,7 @@ impl Tally {
     /// Of those that were accepted.
     pub(super) fn percentile(&mut self, percent: usize) -> Duration {
         self.took.sort_unstable();
-        self.took
-            .get((self.took.len() * percent / 100).min(self.took.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or_default()
+        percentile(&self.took, percent).unwrap_or_default()
     }
 }
 
@@ -95,14 +93,14 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Starts it, on a processor of its own if there is one for it.
-    pub(super) fn start(broker: SocketAddr, transport: Transport, processor: Option<usize>) -> Self {
+    /// Starts it, on a core of its own if there is one for it.
+    pub(super) fn start(broker: SocketAddr, transport: Transport, core: Option<usize>) -> Self {
         let (stages, mut orders) = mpsc::unbounded_channel::<(Stage, oneshot::Sender<Tally>)>();
         let thread = std::thread::spawn(move || {
-            if let Some(processor) = processor {
+            if let Some(core) = core {
                 let mut own = CpuSet::new();
-                own.set(processor).expect("a processor");
-                sched_setaffinity(Pid::from_raw(0), &own).expect("the processor is there");
+                own.set(core).expect("a core");
+                sched_setaffinity(Pid::from_raw(0), &own).expect("the core is there");
             }
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -169,7 +167,7 @@ async fn run(sender: &Rc<Sender>, stage: Stage) -> Tally {
                 let (sender, running) = (Rc::clone(sender), Rc::clone(&running));
                 spawn_local(async move {
                     while Instant::now() < running.ends {
-                        sender.send(&running).await;
+                        sender.send(Instant::now(), &running).await;
                     }
                 });
             }
@@ -200,6 +198,8 @@ async fn offer(sender: &Rc<Sender>, running: &Rc<Running>, begun: Instant, per_s
         }
         while scheduled < due(now) {
             scheduled += 1;
+            // Its clock starts here, however late it is sent: else a stall would hide what it has held up.
+            let due_at = begun + Duration::from_secs_f64(scheduled as f64 / per_second);
             if sender.outstanding.get() >= sender.most_outstanding {
                 running.tally.borrow_mut().unsent += 1;
                 continue;
@@ -208,7 +208,7 @@ async fn offer(sender: &Rc<Sender>, running: &Rc<Running>, begun: Instant, per_s
             // From now on, and not when the task begins: a tick that comes late makes many at once.
             sender.outstanding.set(sender.outstanding.get() + 1);
             spawn_local(async move {
-                sender.send(&running).await;
+                sender.send(due_at, &running).await;
                 sender.outstanding.set(sender.outstanding.get() - 1);
             });
         }
@@ -222,7 +222,7 @@ async fn recover(sender: &Sender, ended: Instant, normal: Duration) -> Option<Du
     let mut in_a_row = 0;
     while ended.elapsed() < RECOVERY_TIMEOUT {
         let begun = Instant::now();
-        let fate = sender.exchange(None).await;
+        let fate = sender.exchange(begun, None).await;
         if fate == Fate::Accepted && begun.elapsed() <= normal {
             in_a_row += 1;
             if in_a_row == NORMAL_ANSWERS {
@@ -237,13 +237,12 @@ async fn recover(sender: &Sender, ended: Instant, normal: Duration) -> Option<Du
 }
 
 impl Sender {
-    async fn send(&self, running: &Running) {
+    async fn send(&self, due: Instant, running: &Running) {
         running.tally.borrow_mut().sent += 1;
-        self.exchange(Some(running)).await;
+        self.exchange(due, Some(running)).await;
     }
 
-    async fn exchange(&self, running: Option<&Running>) -> Fate {
-        let begun = Instant::now();
+    async fn exchange(&self, due: Instant, running: Option<&Running>) -> Fate {
         let (id, transport) = (Uuid::now_v7(), self.transport);
         let place = self.ledger.borrow_mut().sending(id, self.content, transport);
         let body = format!(
@@ -259,14 +258,14 @@ impl Sender {
             // What hangs stays unanswered.
             Err(_) => (Fate::Unanswered, Some("no answer".to_owned())),
         };
-        self.ledger.borrow_mut().answered(place, fate, begun.elapsed());
+        self.ledger.borrow_mut().answered(place, fate, due.elapsed());
         if let Some(running) = running {
             let mut tally = running.tally.borrow_mut();
             match (fate, kind) {
                 (_, Some(kind)) => *tally.others.entry(kind).or_default() += 1,
                 (Fate::Accepted, None) => {
                     tally.in_time += u64::from(Instant::now() <= running.ends);
-                    tally.took.push(begun.elapsed());
+                    tally.took.push(due.elapsed());
                 }
                 (Fate::Refused | Fate::Unanswered | Fate::Unknown, None) => tally.refused += 1,
             }

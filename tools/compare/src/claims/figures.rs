@@ -6,15 +6,9 @@ use proto::Transport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    stats::{Estimate, paired_ratio},
+    stats::{Estimate, has_interval, paired_ratio},
     workload::Subject,
 };
-
-/// A difference of this much is named; less is not, however certain.
-pub(crate) const LEAST_NOISE: f64 = 1.03;
-
-/// Repetitions from which on an interval of 95 % can be had.
-const LEAST_REPETITIONS: usize = 6;
 
 /// The figures of all experiments that were run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,7 +51,7 @@ pub(crate) enum Side {
 /// On which side the ratio of two things is that were measured in the same repetitions.
 pub(crate) fn side(of: &[f64], to: &[f64], noise: f64) -> Side {
     match paired_ratio(of, to) {
-        Some(by) if of.len() < LEAST_REPETITIONS => Side::Unclear(Some(by)),
+        Some(by) if !has_interval(of.len()) => Side::Unclear(Some(by)),
         Some(by) if by.low > noise => Side::Above(by),
         Some(by) if by.high < 1.0 / noise => Side::Below(by),
         by => Side::Unclear(by),

@@ -62,7 +62,7 @@ pub struct Load {
 /// One request.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// When it was due, since the begin of the load.
+    /// When it was due, since the start of the load.
     pub due: Duration,
     /// When it was sent.
     pub sent: Duration,

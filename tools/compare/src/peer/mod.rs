@@ -19,7 +19,13 @@ use rig::{Node, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{config, fit, load::MAX_CALLERS, record::Circumstances, run, workload::Subject};
+use crate::{
+    config, fit,
+    load::MAX_CALLERS,
+    record::{Circumstances, busy_ticks},
+    run,
+    workload::Subject,
+};
 
 use side::Running;
 
@@ -76,7 +82,8 @@ pub struct Ran {
     /// From the first request to the last entry stored.
     pub storing: Duration,
     /// CPU time of broker, logger and listener until all was stored.
-    pub processor: Duration,
+    #[serde(alias = "processor")]
+    pub cpu_time: Duration,
     /// That of RabbitMQ.
     pub rabbitmq: Duration,
     /// The part of all cores that was taken by what belongs to neither, from 0 to 1.
@@ -84,17 +91,19 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Entries that were accepted and are not stored.
-    pub const fn lost(&self) -> u64 {
+    /// Entries that were accepted and are not stored. At least so many: what wrk had under way when it ended,
+    /// up to one entry for each connection, may be stored without being counted as accepted, and would hide as
+    /// many that are lost.
+    pub const fn lost_at_least(&self) -> u64 {
         self.seen.accepted().saturating_sub(self.stored)
     }
 }
 
 impl PeerRecord {
-    /// Entries that any side has lost.
-    pub fn lost(&self) -> u64 {
+    /// Entries that any side has lost; as many more as [`Ran::lost_at_least`] says may be.
+    pub fn lost_at_least(&self) -> u64 {
         let cells = self.cells.iter().filter(|cell| cell.subject != Subject::Echo);
-        cells.flat_map(|cell| cell.by_side.values().flatten()).map(Ran::lost).sum()
+        cells.flat_map(|cell| cell.by_side.values().flatten()).map(Ran::lost_at_least).sum()
     }
 }
 
@@ -111,7 +120,7 @@ pub async fn run(arguments: &config::Peer) -> anyhow::Result<(PeerRecord, PathBu
     let binaries = run::binaries(arguments.common.binaries.as_deref())?;
     let gopeer = side::find_gopeer(arguments.gopeer.as_deref(), &binaries)?;
     let mut circumstances = Circumstances::now(arguments.common.seed, Some(&binaries));
-    fit::ensure_fit(&binaries, &circumstances, arguments.force)?;
+    fit::ensure_fit(&binaries, circumstances.busy, arguments.force)?;
     circumstances.versions.insert("Go".to_owned(), go_version(&gopeer));
     let directory = run::out(arguments.common.out.as_deref(), "peer")?;
     say!("Starting RabbitMQ, ours twice, and the peer…");
@@ -211,11 +220,11 @@ impl Contest {
         let log = json!({ "name": "event", "data": "x".repeat(payload_bytes) });
         let body = json!({ "action": action, "transport": transport, "log": log }).to_string();
         let url = format!("http://{}/handle", side.broker_at);
-        let (stored, used, rabbitmq) = (side.stored().await?, side.processor()?, self.rabbitmq()?);
+        let (stored, used, rabbitmq) = (side.stored().await?, side.cpu_time()?, self.rabbitmq()?);
         let (begun, cores) = (Instant::now(), Cores::now()?);
         let seen = wrk::run(&url, &body, connections, seconds, self.dir.path()).await?;
         let taken = begun.elapsed();
-        let ours = side.processor()?.saturating_sub(used) + self.rabbitmq()?.saturating_sub(rabbitmq);
+        let ours = side.cpu_time()?.saturating_sub(used) + self.rabbitmq()?.saturating_sub(rabbitmq);
         let others = cores.taken_by_others(ours, taken)?;
         let (after, storing) = match subject {
             Subject::Transport(_) => settled(side, stored + seen.accepted(), begun).await?,
@@ -225,7 +234,7 @@ impl Contest {
             seen,
             stored: after.saturating_sub(stored),
             storing,
-            processor: side.processor()?.saturating_sub(used),
+            cpu_time: side.cpu_time()?.saturating_sub(used),
             rabbitmq: self.rabbitmq()?.saturating_sub(rabbitmq),
             others,
         })
@@ -238,7 +247,7 @@ impl Contest {
             .pids()?
             .into_iter()
             .filter_map(|pid| Usage::of(pid).ok())
-            .map(|usage| usage.processor)
+            .map(|usage| usage.cpu_time)
             .sum())
     }
 }
@@ -268,12 +277,10 @@ struct Cores {
 impl Cores {
     fn now() -> anyhow::Result<Self> {
         let seconds = |ticks: u64| Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64);
-        let cpu = KernelStats::current()?.total;
-        let busy = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq, cpu.steal];
         let own = procfs::process::Process::myself()?.stat()?;
         let children = u64::try_from(own.cutime + own.cstime).unwrap_or_default() + own.utime + own.stime;
         Ok(Cores {
-            busy: seconds(busy.into_iter().flatten().sum()),
+            busy: seconds(busy_ticks(&KernelStats::current()?.total)),
             children: seconds(children),
             number: std::thread::available_parallelism()?.get(),
         })

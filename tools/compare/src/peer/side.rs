@@ -148,8 +148,8 @@ impl Running {
     }
 
     /// The CPU time that its services have used so far.
-    pub(super) fn processor(&self) -> anyhow::Result<Duration> {
-        self.processes().into_iter().map(|(name, process)| Ok(usage(name, process)?.processor)).sum()
+    pub(super) fn cpu_time(&self) -> anyhow::Result<Duration> {
+        self.processes().into_iter().map(|(name, process)| Ok(usage(name, process)?.cpu_time)).sum()
     }
 
     /// The most memory that each of its services has had, in MiB.

@@ -96,7 +96,7 @@ fn write_cells(cells: &[&PeerCell], text: &mut String) -> std::fmt::Result {
         "RabbitMQ µs/entry",
         "stored/s",
         "refused, broken",
-        "lost",
+        "lost (at least)",
         "taken by others",
     ];
     let mut rows = Vec::new();
@@ -113,11 +113,11 @@ fn write_cells(cells: &[&PeerCell], text: &mut String) -> std::fmt::Result {
                 interval(ratio(cell, *side, |ran| ran.seen.per_second())),
                 format!("{:.2}", middle(|ran| ran.seen.p50_us as f64) / 1e3),
                 format!("{:.2}", middle(|ran| ran.seen.p99_us as f64) / 1e3),
-                format!("{:.1}", middle(|ran| per_entry(ran, ran.processor.as_secs_f64()))),
+                format!("{:.1}", middle(|ran| per_entry(ran, ran.cpu_time.as_secs_f64()))),
                 if_stored(format!("{:.1}", middle(|ran| per_entry(ran, ran.rabbitmq.as_secs_f64())))),
                 if_stored(count(middle(stored_per_second))),
                 format!("{}, {}", total(|ran| ran.seen.rejected), total(|ran| ran.seen.broken)),
-                if_stored(total(Ran::lost)),
+                if_stored(total(Ran::lost_at_least)),
                 format!("{:.0} %", middle(|ran| ran.others) * 100.0),
             ]);
         }
@@ -187,7 +187,7 @@ mod tests {
             seen,
             stored,
             storing: Duration::from_secs(1),
-            processor: Duration::from_millis(500),
+            cpu_time: Duration::from_millis(500),
             rabbitmq: Duration::ZERO,
             others: 0.02,
         }
@@ -219,6 +219,6 @@ mod tests {
 
     #[test]
     fn what_was_accepted_and_is_not_stored_is_lost_and_what_is_beyond_that_is_no_gain() {
-        assert_eq!(record().lost(), 2);
+        assert_eq!(record().lost_at_least(), 2);
     }
 }

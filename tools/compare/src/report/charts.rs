@@ -105,7 +105,7 @@ pub(super) fn to_stored_at_peak(record: &Record) -> Markup {
 /// CPU time per entry, by process.
 pub(super) fn cpu_time(record: &Record) -> Markup {
     let bars = Subject::ALL.into_iter().filter_map(|subject| {
-        let cpu = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS)?.processor_us();
+        let cpu = record.grid(subject, BASE_PAYLOAD, BASE_CALLERS)?.cpu_us();
         let parts = PROCESSES.iter().map(|name| cpu.get(*name).copied().unwrap_or_default()).collect();
         Some(Bar { subject, parts })
     });

@@ -91,7 +91,7 @@ fn line(cell: &Cell, repetition: usize, measured: &Measured) -> Vec<String> {
         measured.kept.duplicated.to_string(),
     ];
     for process in PROCESSES.iter().chain([&GENERATOR]) {
-        let time = measured.processor.get(*process).copied().unwrap_or_default();
+        let time = measured.cpu_time.get(*process).copied().unwrap_or_default();
         line.push(format!("{:.2}", time.as_secs_f64() * 1e6 / measured.accepted.max(1) as f64));
         line.push(measured.peak_memory_kib.get(*process).copied().unwrap_or_default().to_string());
     }

@@ -4,8 +4,8 @@ use proto::Transport;
 
 use crate::{
     cell::{Measured, Part},
-    record::Record,
-    stats::{Verdict, paired_ratio, verdict},
+    record::{Record, noise},
+    stats::{Verdict, verdict},
     workload::{Shape, Subject},
 };
 
@@ -22,29 +22,9 @@ pub struct GridCell {
     pub rates: Vec<(Transport, f64)>,
 }
 
-/// A difference of this much is named; less is not, however certain: it changes with the next commit.
-const LEAST_NOISE: f64 = 1.03;
-
-/// The ratio by which the same cell differs from itself.
-pub(crate) fn noise(record: &Record) -> f64 {
-    let again = record.part(Part::Again).next();
-    let same = again.and_then(|again| {
-        let same = record.part(Part::Grid).find(|row| {
-            let (cell, other) = (row.cell, again.cell);
-            cell.subject == other.subject
-                && cell.payload_bytes == other.payload_bytes
-                && cell.shape == other.shape
-        })?;
-        let rate = Measured::stored_per_second;
-        paired_ratio(&same.each(rate), &again.each(rate))
-    });
-    let noise = same.map_or(LEAST_NOISE, |ratio| ratio.middle.max(1.0 / ratio.middle));
-    noise.max(LEAST_NOISE)
-}
-
 /// The grid, payload by payload and then callers by callers.
 pub fn winners(record: &Record) -> Vec<GridCell> {
-    let noise = noise(record);
+    let noise = noise(&record.rows);
     let mut cells: Vec<GridCell> = Vec::new();
     let places = record.part(Part::Grid).filter_map(|row| match row.cell.shape {
         Shape::Closed { callers } => Some((row.cell.payload_bytes, callers)),

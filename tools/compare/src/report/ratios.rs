@@ -45,7 +45,7 @@ fn rates(record: &Record) -> Vec<Ratio> {
     let queued = by(base(record, Subject::Transport(Transport::Rabbitmq)), &record.bare);
     found.push(("rabbitmq, to queued : bare publisher".to_owned(), queued));
     let services = |row: &Row| {
-        let used = row.processor_us();
+        let used = row.cpu_us();
         ["broker", "logger"].iter().filter_map(|name| used.get(*name)).sum::<f64>()
     };
     let cost = base(record, Subject::Transport(Transport::Rpc)).zip(echo).map(|(rpc, echo)| {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cell::{Cell, Keeping, Measured, Part, bytes},
-    record::{Record, Row},
+    record::{Record, Row, noise},
     stats::{Estimate, Verdict, median},
     workload::{BASE_PAYLOAD, Shape, Subject},
 };
@@ -21,7 +21,7 @@ pub(super) fn winners(record: &Record) -> Markup {
         h2 { "Winner by cell" }
         p { "Entries stored per second, medians of " (record.plan.repetitions) " repetitions in random order. A winner "
             "is named only where the intervals of 95 % around its ratios to all others lie above what the same "
-            "transport differs from itself in this run (" (format!("{:.3}", grid::noise(record))) " ×)." }
+            "transport differs from itself in this run (" (format!("{:.3}", noise(&record.rows))) " ×)." }
         div.wide { table #winners {
             thead { tr {
                 th { "payload" } th { "clients" }

@@ -14,7 +14,7 @@ use proto::{BatchMode, Certainty, Direct, EntryDraft, Failure, Indirect, LogEntr
 use rig::{Direction, Fault, Relay};
 use transport::{Delivered, Settings, Transports};
 
-use super::{Bench, DEADLINE, batch_of_one, entry, settings};
+use super::{Bench, DEADLINE, batch_of_one, entry, settings, stored};
 use crate::{
     cell::Latencies,
     claims::figures::{Calls, Parallel},
@@ -105,11 +105,12 @@ async fn through_relay(settings: &Settings, transport: Transport) -> anyhow::Res
 
 /// Entries over rpc whose answers vanish; what the client knows, what is stored, and what sending them again does.
 async fn swallowed(site: &Site, plain: &Settings) -> anyhow::Result<Calls> {
+    const NAME: &str = "swallowed";
     let (relay, through) = through_relay(plain, Transport::Rpc).await?;
     let transports = Transports::new(&Settings { deadline: SHORT, ..through });
     transports.tried(Transport::Rpc).await;
     transports.ping(Direct::Rpc).await?;
-    let entries: Vec<LogEntry> = (0..UNANSWERED).map(|_| entry("swallowed")).collect();
+    let entries: Vec<LogEntry> = (0..UNANSWERED).map(|_| entry(NAME)).collect();
     relay.set(Direction::ToClient, Fault::BlackHole);
     let write =
         |entry: &LogEntry| transports.write(Transport::Rpc, entry.clone().into(), BatchMode::AllOrNone);
@@ -118,18 +119,19 @@ async fn swallowed(site: &Site, plain: &Settings) -> anyhow::Result<Calls> {
         .iter()
         .filter(|written| written.as_ref().is_err_and(|failure| failure.certainty() == Certainty::Unknown));
     let unknown = unknown.count() as u64;
-    let unknown_but_stored = stored(site).await?;
+    // The deadline has passed, and the logger may still have some of them to commit.
+    let unknown_but_stored = stored(site, NAME, UNANSWERED).await?;
     let healthy = Transports::new(plain);
     healthy.tried(Transport::Rpc).await;
     for entry in &entries {
         let again = healthy.write(Transport::Rpc, entry.clone().into(), BatchMode::AllOrNone).await?;
         again.outcomes()?;
     }
-    let same_id = stored(site).await?;
+    let same_id = stored(site, NAME, UNANSWERED).await?;
     for _ in &entries {
-        healthy.write(Transport::Rpc, batch_of_one("swallowed"), BatchMode::AllOrNone).await?.outcomes()?;
+        healthy.write(Transport::Rpc, batch_of_one(NAME), BatchMode::AllOrNone).await?.outcomes()?;
     }
-    let new_id = stored(site).await?;
+    let new_id = stored(site, NAME, 2 * UNANSWERED).await?;
     Ok(Calls {
         local_ns: 0,
         remote_us: 0,
@@ -142,12 +144,6 @@ async fn swallowed(site: &Site, plain: &Settings) -> anyhow::Result<Calls> {
         kept_and_anew_us: BTreeMap::new(),
         netrpc: [0, 0],
     })
-}
-
-/// Rows of the entries whose answers vanished.
-async fn stored(site: &Site) -> anyhow::Result<u64> {
-    let all = site.logger_client().all_stored().await?;
-    Ok(all.iter().filter(|stored| stored.name == "swallowed").count() as u64)
 }
 
 /// Calls at a time over a hop with latency: in turn each would wait for the one before.

@@ -7,11 +7,10 @@ use super::{Bench, rounded};
 use crate::{
     bare, builds,
     cell::{Calls, Cell, Keeping, Latencies, Measured, Part},
-    claims::figures::{Grid, GridRow, LEAST_NOISE},
+    claims::figures::{Grid, GridRow},
     measure,
     plan::shuffled,
-    record::Row,
-    stats::paired_ratio,
+    record::{Row, noise},
     workload::{BASE_CALLERS, BASE_PAYLOAD, Shape, Subject},
 };
 
@@ -78,16 +77,6 @@ fn cells() -> Vec<Cell> {
     cells.push(many(Transport::Rabbitmq));
     cells.push(Cell { part: Part::Again, ..many(Transport::Rpc) });
     cells
-}
-
-/// The ratio by which the same cell differs from itself.
-fn noise(rows: &[Row]) -> f64 {
-    let again = rows.iter().find(|row| row.cell.part == Part::Again);
-    let ratio = again.and_then(|again| {
-        let same = rows.iter().find(|row| row.cell == Cell { part: Part::Grid, ..again.cell })?;
-        paired_ratio(&same.each(Measured::stored_per_second), &again.each(Measured::stored_per_second))
-    });
-    ratio.map_or(LEAST_NOISE, |ratio| ratio.middle.max(1.0 / ratio.middle).max(LEAST_NOISE))
 }
 
 fn summed_up(row: &Row) -> GridRow {

@@ -122,8 +122,8 @@ async fn one(ask: Ask, bench: &mut Bench, figures: &mut Figures) -> anyhow::Resu
 /// `compare streams`, with the calls that claims are about.
 async fn streams(bench: &Bench) -> anyhow::Result<Streams> {
     let calls = [Call::WriteLog, Call::WriteBatch, Call::WriteLogs];
-    let Length { repetitions, cell, .. } = bench.length;
-    let mut rates = streams::rates(&bench.binaries, &calls, repetitions, cell, BASE_PAYLOAD).await?;
+    let Length { repetitions, cell, warm_up } = bench.length;
+    let mut rates = streams::rates(&bench.binaries, &calls, repetitions, warm_up, cell, BASE_PAYLOAD).await?;
     let mut of = |call| rates.remove(&call).unwrap_or_default().into_iter().map(rounded).collect();
     Ok(Streams {
         write_log: of(Call::WriteLog),

@@ -6,9 +6,9 @@ use super::found;
 use crate::{
     claims::{
         Ask, Claim, Figures, Finding, Language, Lecture, Verdict,
-        figures::{Grid, GridRow, LEAST_NOISE, Side, side},
+        figures::{Grid, GridRow, Side, side},
     },
-    stats::median,
+    stats::{LEAST_NOISE, median},
     workload::{BASE_CALLERS, BASE_PAYLOAD},
 };
 

@@ -6,9 +6,9 @@ use super::found;
 use crate::{
     claims::{
         Ask, Claim, Figures, Finding, Language, Lecture, Verdict,
-        figures::{LEAST_NOISE, Side, side},
+        figures::{Side, side},
     },
-    stats::median,
+    stats::{LEAST_NOISE, median},
     workload::{BASE_CALLERS, BASE_PAYLOAD, Subject},
 };
 
