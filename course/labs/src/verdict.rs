@@ -142,6 +142,25 @@ impl fmt::Display for NotTried {
 
 impl std::error::Error for NotTried {}
 
+/// The check itself cannot go on; the program is not to blame.
+#[derive(Debug)]
+pub struct Trouble(pub Text);
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.en)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// Why, in both languages as far as it is known.
+pub fn why(error: &anyhow::Error) -> Text {
+    error
+        .downcast_ref::<Trouble>()
+        .map_or_else(|| Text::same(format_args!("{error:#}")), |trouble| trouble.0.clone())
+}
+
 /// Expects so many of so many.
 ///
 /// # Errors
@@ -212,5 +231,13 @@ mod tests {
             (&*failed.expected.en, &*failed.expected.ru),
             ("calls: at most 3", "вызовов: не больше 3")
         );
+    }
+
+    #[test]
+    fn why_a_check_cannot_go_on_is_told_in_both_languages_where_it_is_known() {
+        let trouble = anyhow::Error::from(Trouble(text!("no node", "нет узла"))).context("starting");
+        assert_eq!(why(&trouble), text!("no node", "нет узла"));
+        let other = anyhow::anyhow!("broken pipe").context("writing");
+        assert_eq!(why(&other), Text::same("writing: broken pipe"));
     }
 }

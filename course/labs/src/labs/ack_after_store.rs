@@ -13,7 +13,7 @@ use crate::{
     bench::Bench,
     probe::Amqp,
     run::Run,
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
     words::{Text, text},
 };
 
@@ -77,7 +77,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             stand.amqp.publish_entry(entry).await?;
         }
         let met = async || (stand.proxy.requests() > before).then_some(());
-        eventually("a request meets the failure", CONSUMES, met).await?;
+        eventually("a request meets the failure", CONSUMES, met)
+            .await
+            .map_err(|_| Trouble(text!("the failure met no request", "сбой не застал ни одного запроса")))?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let meanwhile = stand.proxy.requests() - before;
         stand.kill(&mut listener).await?;
@@ -153,10 +155,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         stand.expect_stored(&entries, STORED).await?;
         stand.expect_empty().await?;
         let rows = stand.rows(&entries).await?;
-        anyhow::ensure!(
-            rows.iter().any(|row| row.attempts > 1),
-            "no entry was written twice: the kill came too early"
-        );
+        if rows.iter().all(|row| row.attempts <= 1) {
+            Err(Trouble(text!(
+                "no entry was written twice: the kill came too early",
+                "ни одна запись не сохранена дважды: kill пришёл слишком рано"
+            )))?;
+        }
         expect_count(
             Text::same("dead letters"),
             0,
@@ -217,7 +221,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             let now = stand.amqp.depths().await.ok()?.queue;
             (std::mem::replace(&mut last, now) == now).then_some(now)
         };
-        let ready = eventually("the queue stands still", CONSUMES, still).await?;
+        let ready = eventually("the queue stands still", CONSUMES, still)
+            .await
+            .map_err(|_| Trouble(text!("the queue does not stand still", "очередь не остановилась")))?;
         expect_at_most(
             text!("unacknowledged of 2,000 messages", "неподтверждённых из 2000 сообщений"),
             PREFETCH,

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
 use rig::{Direction, Fault, READY, Relay, eventually};
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::{
     probe::{HttpProbe, Reply, Seen},
     run::Run,
     talk::{Answers, expect_outcomes},
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
     words::{Text, text},
 };
 
@@ -160,7 +159,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             if seen.number < 8 { Reply::Cut } else { Reply::now(503, refused("unavailable")) }
         });
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
-        ensure!(probe.count() >= 8, "the cut met no request");
+        if probe.count() < 8 {
+            Err(Trouble(text!("the cut met no request", "обрыв не застал ни одного запроса")))?;
+        }
         expect_outcomes(&lines, &answers, &["unknown"])?;
         Ok(())
     })
@@ -201,7 +202,7 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             };
             let (answers, met) = tokio::join!(program.ask(&lines, bench.patient(LINE)), faults);
             let answers = answers?;
-            met?;
+            met.map_err(|_| Trouble(text!("the fault met no request", "сбой не застал ни одного запроса")))?;
             expect_outcomes(&lines, &answers, &["stored", "duplicate"])?;
         }
         let rows = services.logger_client().all_stored().await?;
@@ -210,7 +211,12 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
         let what = text!("different entries in the store", "разных записей в хранилище");
         expect_count(what, names.len(), found.intersection(&names).count())?;
         let attempts: u32 = rows.iter().map(|row| row.attempts).sum();
-        ensure!(attempts as usize > names.len(), "no entry was written twice: the faults met nothing");
+        if attempts as usize <= names.len() {
+            Err(Trouble(text!(
+                "no entry was written twice: the faults met nothing",
+                "ни одна запись не сохранена дважды: сбои ничего не застали"
+            )))?;
+        }
         Ok(())
     })
     .await?;
@@ -227,7 +233,8 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
     .await?;
     let client = services.broker_client();
     let again = async || client.get("/healthz").await.is_ok().then_some(());
-    eventually("the broker goes on", READY, again).await
+    let goes_on = eventually("the broker goes on", READY, again).await;
+    goes_on.map_err(|_| Trouble(text!("the broker did not resume", "broker не возобновил работу")).into())
 }
 
 /// A run against a server that always refuses.

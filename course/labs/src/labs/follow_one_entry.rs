@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use futures_util::future::join_all;
 use proto::rabbitmq::QUEUE;
 use rand::RngExt;
@@ -20,7 +19,7 @@ use crate::{
     bench::Bench,
     probe::{Amqp, GrpcProbe, HttpProbe, Reply, Seen},
     run::Run,
-    verdict::{Failed, expect_all},
+    verdict::{Failed, Trouble, expect_all},
     words::{Text, text},
 };
 
@@ -286,7 +285,12 @@ impl Stand {
             (taken >= queued).then_some(())
         };
         let came = eventually("all messages are in the queue", Duration::from_secs(5), all).await;
-        came.context("what was answered with `queued` is not in logs.entries")?;
+        came.map_err(|_| {
+            Trouble(text!(
+                "what was answered with `queued` is not in logs.entries",
+                "сообщений с ответом `queued` нет в logs.entries"
+            ))
+        })?;
         expect_all(text!("entries that arrive", "записи, которые дошли"), sent, |sent| {
             (!arrived.contains_key(&sent.id)).then(|| text!("over {}", "по {}", sent.wire))
         })?;

@@ -14,7 +14,7 @@ use self::store::{Mode, Store};
 use crate::{
     bench::{Bench, Random},
     run::Run,
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
     words::{Text, text},
 };
 
@@ -180,7 +180,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             (!matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled)))
                 .then(|| Text::same(format_args!("{code:?}")))
         })?;
-        anyhow::ensure!(store.probe.count() > 0, "no call reached the store");
+        if store.probe.count() == 0 {
+            Err(Trouble(text!("no call reached the store", "ни один вызов не дошёл до хранилища")))?;
+        }
         store.answer(Mode::Stores);
         let limit = bench.patient(Duration::from_secs(1));
         // On a connection of its own: after many calls that were given up at once, h2 sometimes takes a late response

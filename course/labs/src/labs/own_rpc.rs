@@ -14,7 +14,7 @@ use crate::{
     probe::{Call, FrameProbe, result_of},
     run::Run,
     talk::Answers,
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
     words::{Text, text},
 };
 
@@ -347,7 +347,9 @@ async fn eventually_answered(
         if answers[&n(line)].value["result"] == result_of(&line["params"]) {
             return Ok(());
         }
-        anyhow::ensure!(begun.elapsed() < within * 2, "the calls took too long");
+        if begun.elapsed() >= within * 2 {
+            Err(Trouble(text!("the calls took too long", "вызовы длились слишком долго")))?;
+        }
     }
     Err(Failed::new(
         text!(

@@ -6,11 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use crate::{
-    catalogue::{Lab, Need, home},
+    catalogue::{Lab, Need, has_rabbitmq, home},
     config::Language,
+    verdict::Trouble,
+    words::{Text, text},
 };
 
 /// Where learners' programs lie, unless they say otherwise.
@@ -61,8 +63,13 @@ pub(super) fn now() -> String {
 /// Copies a start, and says which file is to be edited.
 pub(super) fn copy_start(lab: &Lab, language: Language, to: &Path) -> anyhow::Result<PathBuf> {
     let from = lab.dir.join("start").join(language.as_str());
-    let languages: Vec<&str> = lab.languages().collect();
-    ensure!(from.is_dir(), "lab {} has a start in {}", lab.number, languages.join(", "));
+    if !from.is_dir() {
+        let (number, languages) = (lab.number, lab.languages().collect::<Vec<_>>().join(", "));
+        Err(Trouble(text!(
+            "lab {number} has a start in {languages}",
+            "для задания {number} есть заготовки: {languages}"
+        )))?;
+    }
     match language {
         Language::Python | Language::Go => {
             copy_files(&from, to)?;
@@ -100,7 +107,7 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// What a lab needs and this machine does not have, each with the command that installs it.
-pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
+pub(super) fn missing(lab: &Lab) -> Vec<Text> {
     let python = std::env::var("LAB_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
     let imports = |module: &str| {
         let mut command = Command::new(&python);
@@ -112,10 +119,15 @@ pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
         command.status().is_ok_and(|status| status.success())
     };
     let missing = lab.needs.iter().filter_map(|need| match need {
-        Need::Rabbitmq => (!Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists())
-            .then_some("RabbitMQ: sudo deploy/rabbitmq.sh install"),
-        Need::Pika => (!imports("pika")).then_some("pika, for Python: sudo apt-get install python3-pika"),
-        Need::Grpc => (!imports("grpc")).then_some("gRPC for Python: sudo deploy/tools.sh"),
+        Need::Rabbitmq => (!has_rabbitmq()).then(|| Text::same("RabbitMQ: sudo deploy/rabbitmq.sh install")),
+        Need::Pika => (!imports("pika")).then(|| {
+            text!(
+                "pika, for Python: sudo apt-get install python3-pika",
+                "pika для Python: sudo apt-get install python3-pika"
+            )
+        }),
+        Need::Grpc => (!imports("grpc"))
+            .then(|| text!("gRPC for Python: sudo deploy/tools.sh", "gRPC для Python: sudo deploy/tools.sh")),
     });
     missing.collect()
 }

@@ -13,6 +13,8 @@ use proto::rabbitmq::{DEAD_LETTER, EXCHANGE, QUEUE, Queues};
 use serde_json::Value;
 use transport::rabbitmq::{Depths, declare_topology};
 
+use crate::{verdict::Trouble, words::text};
+
 /// A queue of the checks' own that is soon full.
 pub const SMALL_QUEUE: &str = "small";
 
@@ -90,10 +92,12 @@ impl Amqp {
             )
         };
         let confirmed = tokio::time::timeout(STEP, published).await??;
-        anyhow::ensure!(
-            matches!(confirmed, lapin::Confirmation::Ack(None)),
-            "RabbitMQ did not take a message: {confirmed:?}"
-        );
+        if !matches!(confirmed, lapin::Confirmation::Ack(None)) {
+            Err(Trouble(text!(
+                "RabbitMQ did not take a message: {confirmed:?}",
+                "RabbitMQ не принял сообщение: {confirmed:?}"
+            )))?;
+        }
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::{
     bench::{Bench, Random},
     probe::{Amqp, HttpProbe, Reply, Seen},
     program::Running,
-    verdict::Failed,
+    verdict::{Failed, Trouble},
     words::{Text, text},
 };
 
@@ -108,7 +108,15 @@ impl Stand<'_, '_> {
     pub(super) async fn alone(&self) -> anyhow::Result<()> {
         self.relay.reset();
         let gone = async || (self.amqp.depths().await.ok()?.consumers == 0).then_some(());
-        eventually("RabbitMQ notices that the consumer is gone", self.bench.patient(CONSUMES), gone).await
+        let noticed =
+            eventually("RabbitMQ notices that the consumer is gone", self.bench.patient(CONSUMES), gone);
+        noticed.await.map_err(|_| {
+            Trouble(text!(
+                "RabbitMQ did not notice that the consumer is gone",
+                "RabbitMQ не заметил ухода потребителя"
+            ))
+            .into()
+        })
     }
 
     /// Starts one more, and waits until the queue has one more consumer.
@@ -212,7 +220,8 @@ impl Stand<'_, '_> {
             let depths = self.amqp.depths().await.ok()?;
             (depths.consumers == 0 && depths.queue == 0).then_some(())
         };
-        eventually("the queue is purged", STORED, purged).await
+        let emptied = eventually("the queue is purged", STORED, purged).await;
+        emptied.map_err(|_| Trouble(text!("the queue is not purged", "очередь не очищена")).into())
     }
 }
 
