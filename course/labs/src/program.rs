@@ -260,7 +260,7 @@ impl Program {
                 let limit_s = LISTENS.as_secs();
                 Err(Failed::new(
                     text!(
-                        "the program listens at {listen}={at} within {LISTENS:?}",
+                        "the program listens at {listen}={at} within {limit_s} s",
                         "программа слушает {listen}={at} не позже чем через {limit_s} с"
                     ),
                     text!("it does not", "не слушает"),

@@ -10,7 +10,7 @@ use crate::{
     program::Signs,
     verdict::{Failed, Finding, NotTried, Status, Unusable, why},
     watchdog::Watchdog,
-    words::text,
+    words::{Text, seconds, text},
 };
 
 /// What of a check is wanted.
@@ -110,11 +110,8 @@ impl<'a> Run<'a> {
         {
             self.stalled = self.stalled.max(stall);
             finding.status = Status::Unknown;
-            finding.message = Some(text!(
-                "your machine stalled for {:.1} s",
-                "машина замирала на {:.1} с",
-                stall.as_secs_f64()
-            ));
+            let Text { en, ru } = seconds(stall);
+            finding.message = Some(text!("your machine stalled for {en}", "машина замирала на {ru}"));
         }
         if let Some(failed) =
             finding.failed.take_if(|failed| failed.guess.is_none() && self.signs.is_silent())

@@ -1,6 +1,6 @@
 //! Text in the two languages of the course.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -57,6 +57,25 @@ macro_rules! text {
 }
 pub(crate) use text;
 
+/// A time for people: in milliseconds below a second, in seconds from there on. To the millisecond: rounded further,
+/// what is just above a limit would read as the limit itself.
+pub fn seconds(time: Duration) -> Text {
+    let (whole, ms) = (time.as_secs(), time.subsec_millis());
+    if whole == 0 {
+        return text!("{ms} ms", "{ms} мс");
+    }
+    let digits = format!("{ms:03}");
+    match digits.trim_end_matches('0') {
+        "" => text!("{whole} s", "{whole} с"),
+        part => text!("{whole}.{part} s", "{whole},{part} с"),
+    }
+}
+
+/// What something held, or that it held nothing.
+pub fn held(value: Option<impl Display>) -> Text {
+    value.map_or_else(|| text!("none", "нет"), Text::same)
+}
+
 /// The command line that runs `lab` with these arguments from the repository's directory.
 pub fn make_lab(arguments: &str) -> String {
     format!("make lab ARGS=\"{arguments}\"")
@@ -67,5 +86,35 @@ pub const fn say(locale: Locale, en: &'static str, ru: &'static str) -> &'static
     match locale {
         Locale::En => en,
         Locale::Ru => ru,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Text, held, seconds};
+
+    #[test]
+    fn a_time_is_told_as_people_say_it() {
+        for (ms, en, ru) in [
+            (0, "0 ms", "0 мс"),
+            (812, "812 ms", "812 мс"),
+            (1_000, "1 s", "1 с"),
+            (1_300, "1.3 s", "1,3 с"),
+            (1_304, "1.304 s", "1,304 с"),
+            (60_050, "60.05 s", "60,05 с"),
+        ] {
+            let told = seconds(Duration::from_millis(ms));
+            assert_eq!((&*told.en, &*told.ru), (en, ru), "{ms} ms");
+        }
+        assert_eq!(seconds(Duration::from_micros(999_999)).en, "999 ms");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_in_both_languages() {
+        assert_eq!(held(None::<u8>), text!("none", "нет"));
+        assert_eq!(held(Some("log.INFO")), Text::same("log.INFO"));
+        assert_eq!(held(Some(2)), Text::same("2"));
     }
 }

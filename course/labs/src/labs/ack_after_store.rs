@@ -11,10 +11,10 @@ use serde_json::json;
 use self::stand::{Mode, Proxy, Stand, entries};
 use crate::{
     bench::Bench,
-    probe::Amqp,
+    probe::{Amqp, header_text},
     run::Run,
     verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    words::{Text, held, text},
 };
 
 /// How long messages may take to the store.
@@ -96,7 +96,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             ))?;
         }
         let what = text!("requests while the logger answers 500", "запросов, пока logger отвечает 500");
-        expect_at_most(what, 200, meanwhile)?;
+        expect_at_most(what, 200, meanwhile, Text::same)?;
         stand.proxy.mode(Mode::Passes);
         let _listener = stand.start().await?;
         stand.expect_stored(&entries, STORED).await?;
@@ -162,7 +162,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             )))?;
         }
         expect_count(
-            Text::same("dead letters"),
+            text!("messages in logs.dead", "сообщений в logs.dead"),
             0,
             stand.amqp.depths().await?.dead_letters.saturating_sub(dead) as usize,
         )?;
@@ -228,6 +228,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             text!("unacknowledged of 2,000 messages", "неподтверждённых из 2000 сообщений"),
             PREFETCH,
             2_000_usize.saturating_sub(ready as usize),
+            Text::same,
         )?;
         stand.proxy.mode(Mode::Passes);
         stand.kill(&mut listener).await?;
@@ -310,9 +311,11 @@ async fn poison(stand: &Stand<'_, '_>) -> anyhow::Result<()> {
         let body = String::from_utf8_lossy(&letter.data).into_owned();
         let headers = letter.properties.headers().as_ref();
         let reason = headers.and_then(|headers| headers.inner().get("x-reason"));
-        (reason.is_none() || !bodies.contains(&body))
-            .then(|| Text::same(format_args!("{body:?}, x-reason: {reason:?}")))
+        (reason.is_none() || !bodies.contains(&body)).then(|| {
+            let Text { en, ru } = held(reason.map(header_text));
+            text!("{body:?}, x-reason: {en}", "{body:?}, x-reason: {ru}")
+        })
     })?;
-    expect_count(Text::same("dead letters"), bodies.len(), letters.len())?;
+    expect_count(text!("messages in logs.dead", "сообщений в logs.dead"), bodies.len(), letters.len())?;
     Ok(())
 }

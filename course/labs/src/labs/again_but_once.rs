@@ -14,7 +14,7 @@ use crate::{
     run::Run,
     talk::{Answers, expect_outcomes},
     verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// Lines that are sent together, so that every fault meets some.
@@ -83,8 +83,8 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             match times {
                 [first, second, ..] if *second - *first >= Duration::from_millis(950) => None,
                 [first, second, ..] => {
-                    let (n, pause) = (&line["n"], *second - *first);
-                    Some(text!("line {n}: after {pause:?}", "строка {n}: через {pause:?}"))
+                    let (n, Text { en, ru }) = (&line["n"], seconds(*second - *first));
+                    Some(text!("line {n}: after {en}", "строка {n}: через {ru}"))
                 }
                 _ => Some(requests_of(line, times.len())),
             }
@@ -135,12 +135,13 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         // Of the pauses, not of the moments: a busy machine delays a first request and its second alike.
         let spread = pauses[48] - pauses[16];
         if spread < SPREAD {
+            let Text { en, ru } = seconds(SPREAD);
             Err(Failed::new(
                 text!(
-                    "the middle half of 64 first pauses spans at least {SPREAD:?}",
-                    "средняя половина из 64 первых пауз занимает не меньше {SPREAD:?}"
+                    "the middle half of 64 first pauses spans at least {en}",
+                    "средняя половина из 64 первых пауз занимает не меньше {ru}"
                 ),
-                Text::same(format_args!("{spread:?}")),
+                seconds(spread),
             ))?;
         }
         Ok(())
@@ -150,7 +151,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     run.property(7, async || {
         let refused_only = Down::once(&mut down, bench, &probe).await?;
         let requests: usize = refused_only.times.values().map(Vec::len).sum();
-        expect_at_most(text!("requests for 64 lines", "запросов на 64 строки"), 64 * ATTEMPTS, requests)?;
+        expect_at_most(
+            text!("requests for 64 lines", "запросов на 64 строки"),
+            64 * ATTEMPTS,
+            requests,
+            Text::same,
+        )?;
         expect_outcomes(&refused_only.lines, &refused_only.answers, &["not_stored"])?;
         probe.forget();
         let lines = lines(&mut bench.random(70), 1..=8);

@@ -15,7 +15,7 @@ use crate::{
     bench::{Bench, Random},
     run::Run,
     verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// How the program is told where to listen.
@@ -127,6 +127,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             text!("time for 64 calls", "время на 64 вызова"),
             bench.patient(Duration::from_millis(1_500)),
             took,
+            seconds,
         )?;
         let most = store.probe.most_at_once();
         if most < 16 {
@@ -196,13 +197,16 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 let what = text!("the next call answered with OK", "следующий вызов с ответом OK");
                 expect_all(what, &answers?, |answer| answer.as_ref().err().map(said))?;
             }
-            Err(_) => Err(Failed::new(
-                text!(
-                    "the next call is served within {limit:?}",
-                    "следующий вызов обслужен не позже чем через {limit:?}"
-                ),
-                text!("it is not", "не обслужен"),
-            ))?,
+            Err(_) => {
+                let Text { en, ru } = seconds(limit);
+                Err(Failed::new(
+                    text!(
+                        "the next call is served within {en}",
+                        "следующий вызов обслужен не позже чем через {ru}"
+                    ),
+                    text!("it is not", "не обслужен"),
+                ))?;
+            }
         }
         Ok(())
     })
@@ -234,7 +238,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         }
         expect_count(text!("requests to the store", "запросов к хранилищу"), 500, store.probe.count())?;
         let what = text!("connections to the store for 500 calls", "соединений с хранилищем на 500 вызовов");
-        expect_at_most(what, CONNECTIONS, store.probe.connections())?;
+        expect_at_most(what, CONNECTIONS, store.probe.connections(), Text::same)?;
         Ok(())
     })
     .await
@@ -249,7 +253,19 @@ fn ok() -> Text {
 }
 
 fn said(status: &Status) -> Text {
-    Text::same(format_args!("{:?}: {}", status.code(), status.message()))
+    Text::same(format_args!("{}: {}", name_of(status.code()), status.message()))
+}
+
+/// A code as the documents of gRPC write it.
+fn name_of(code: Code) -> String {
+    let mut name = String::new();
+    for char in format!("{code:?}").chars() {
+        if char.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(char.to_ascii_uppercase());
+    }
+    name
 }
 
 /// Calls the program so many times at once.
@@ -296,5 +312,16 @@ impl Broker<'_> {
             answers.extend(join_all(part.iter().map(|entry| self.post(entry))).await);
         }
         answers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_named_as_the_documents_name_it() {
+        let names = [Code::Ok, Code::DeadlineExceeded, Code::Unknown].map(name_of);
+        assert_eq!(names, ["OK", "DEADLINE_EXCEEDED", "UNKNOWN"]);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     run::Run,
     talk::expect_outcomes,
     verdict::{Failed, Trouble, expect_all, expect_count},
-    words::{Text, text},
+    words::{Text, held, text},
 };
 
 /// The check.
@@ -134,9 +134,11 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
             let (mode, key) = (message.properties.delivery_mode(), message.routing_key.as_str());
             let Text { en, ru } = if *mode != Some(2) {
-                Text::same(format_args!("delivery_mode {mode:?}"))
+                let Text { en, ru } = held(*mode);
+                text!("delivery_mode {en}", "delivery_mode {ru}")
             } else if id.as_deref() != line["id"].as_str() {
-                Text::same(format_args!("message_id {id:?}"))
+                let Text { en, ru } = held(id.map(|id| format!("{id:?}")));
+                text!("message_id {en}", "message_id {ru}")
             } else if key != format!("log.{}", level.to_uppercase()) {
                 text!("routing key {key}", "ключ маршрутизации {key}")
             } else if ["name", "data"].iter().any(|field| body[*field] != line[*field]) {

@@ -17,7 +17,7 @@ use crate::{
     program::Running,
     run::Run,
     verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// How long a mirror may take to catch up.
@@ -72,6 +72,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             ),
             bench.patient(Duration::from_millis(500)),
             p95,
+            seconds,
         )?;
         Ok(())
     })
@@ -100,7 +101,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let again: u32 = target.iter().map(|row| row.attempts - 1).sum();
         let what =
             text!("entries sent again after five kills", "записей, отправленных повторно после пяти kill");
-        expect_at_most(what, 5 * AGAIN, again as usize)?;
+        expect_at_most(what, 5 * AGAIN, again as usize, Text::same)?;
         Ok(())
     })
     .await?;
@@ -153,8 +154,8 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             )))?;
         }
         let what = text!("bytes taken from the source in 5 s", "байт, взятых из источника за 5 с");
-        expect_at_most(what, TAKEN, taken)?;
-        expect_at_most(text!("KiB of memory more", "прирост памяти, КиБ"), GROWTH_KIB, grown)?;
+        expect_at_most(what, TAKEN, taken, Text::same)?;
+        expect_at_most(text!("KiB of memory more", "прирост памяти, КиБ"), GROWTH_KIB, grown, Text::same)?;
         pair.expect_same(257).await
     })
     .await

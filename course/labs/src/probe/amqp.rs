@@ -8,6 +8,7 @@ use lapin::{
     options::{
         BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
     },
+    types::AMQPValue,
 };
 use proto::rabbitmq::{DEAD_LETTER, EXCHANGE, QUEUE, Queues};
 use serde_json::Value;
@@ -17,6 +18,13 @@ use crate::{verdict::Trouble, words::text};
 
 /// A queue of the checks' own that is soon full.
 pub const SMALL_QUEUE: &str = "small";
+
+/// The text of a header between quotes; of one that is no text, its type.
+pub fn header_text(value: &AMQPValue) -> String {
+    value
+        .as_long_string()
+        .map_or_else(|| value.get_type().to_string(), |text| format!("{:?}", text.to_string()))
+}
 
 /// How long RabbitMQ may take for anything.
 const STEP: Duration = Duration::from_secs(20);

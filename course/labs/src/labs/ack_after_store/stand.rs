@@ -20,7 +20,7 @@ use crate::{
     probe::{Amqp, HttpProbe, Reply, Seen},
     program::Running,
     verdict::{Failed, Trouble},
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// What stands between the listener and the logger.
@@ -138,10 +138,11 @@ impl Stand<'_, '_> {
         let ready = eventually("it consumes", self.bench.patient(CONSUMES), consumes).await;
         running.still_starts()?;
         if ready.is_err() {
+            let Text { en, ru } = seconds(self.bench.patient(CONSUMES));
             Err(Failed::new(
                 text!(
-                    "a consumer of logs.entries within {CONSUMES:?}",
-                    "потребитель logs.entries не позже чем через {CONSUMES:?}"
+                    "a consumer of logs.entries within {en}",
+                    "потребитель logs.entries не позже чем через {ru}"
                 ),
                 text!("none", "ни одного"),
             ))?;
