@@ -76,8 +76,19 @@ pub fn held(value: Option<impl Display>) -> Text {
     value.map_or_else(|| text!("none", "нет"), Text::same)
 }
 
-/// The command line that runs `lab` with these arguments from the repository's directory.
+/// A word as a shell takes it.
+pub fn shell_word(text: &str) -> String {
+    shlex::try_quote(text).expect("neither a path nor an argument has a NUL in it").into_owned()
+}
+
+/// The command line that runs `lab` with these arguments from the repository's directory. A shell reads it, then make,
+/// and then another shell the arguments.
 pub fn make_lab(arguments: &str) -> String {
+    // What make would take for a variable.
+    let arguments = arguments.replace('$', "$$");
+    if arguments.contains(['"', '$', '`', '\\', '!']) {
+        return format!("make lab {}", shell_word(&format!("ARGS={arguments}")));
+    }
     format!("make lab ARGS=\"{arguments}\"")
 }
 
@@ -93,7 +104,7 @@ pub const fn say(locale: Locale, en: &'static str, ru: &'static str) -> &'static
 mod tests {
     use std::time::Duration;
 
-    use super::{Text, held, seconds};
+    use super::{Text, held, make_lab, seconds, shell_word};
 
     #[test]
     fn a_time_is_told_as_people_say_it() {
@@ -109,6 +120,21 @@ mod tests {
             assert_eq!((&*told.en, &*told.ru), (en, ru), "{ms} ms");
         }
         assert_eq!(seconds(Duration::from_micros(999_999)).en, "999 ms");
+    }
+
+    #[test]
+    fn a_command_means_the_same_after_two_shells_and_make() {
+        assert_eq!(make_lab("check 1 '/no/my lab'"), "make lab ARGS=\"check 1 '/no/my lab'\"");
+        for place in
+            ["/no/my lab", "/no/ann's", "/no/$HOME", "/no/`id`", "/no/\"a\" 'b'!", "/no/\\", "/нет/а б"]
+        {
+            let line = make_lab(&format!("check 1 {}", shell_word(place)));
+            let words = shlex::split(&line).expect("a command");
+            let [make, lab, arguments] = &words[..] else { panic!("{line}") };
+            assert_eq!((&**make, &**lab), ("make", "lab"));
+            let arguments = arguments.strip_prefix("ARGS=").expect("the arguments").replace("$$", "$");
+            assert_eq!(shlex::split(&arguments), Some(["check", "1", place].map(str::to_owned).to_vec()));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     catalogue::{Lab, Need, has_rabbitmq, home},
     config::Language,
     verdict::Trouble,
-    words::{Text, text},
+    words::{Text, shell_word, text},
 };
 
 /// Where learners' programs lie, unless they say otherwise.
@@ -45,14 +45,12 @@ impl Place {
     }
 }
 
-/// A path as an argument of `make lab`, which is run in the repository's directory.
+/// A path as an argument of `make lab`, which is run in the repository's directory: as a shell takes it.
 pub(super) fn argument(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let root = home().join("../..").canonicalize();
     let short = root.ok().and_then(|root| path.strip_prefix(root).ok().map(Path::to_owned));
-    let text = short.unwrap_or(path).display().to_string();
-    let plain = text.chars().all(|char| char.is_alphanumeric() || "/._-+".contains(char));
-    if plain { text } else { format!("'{text}'") }
+    shell_word(&short.unwrap_or(path).display().to_string())
 }
 
 /// The time, as names of files have it.
@@ -144,6 +142,7 @@ mod tests {
         assert_eq!(Place::of(&lab, Some(&work().join(lab.name()))).argument(&lab), "");
         assert_eq!(Place::of(&lab, Some(Path::new("/tmp/no/such-1"))).argument(&lab), " /tmp/no/such-1");
         assert_eq!(argument(Path::new("/no/my lab")), "'/no/my lab'");
+        assert_eq!(argument(Path::new("/no/ann's")), "\"/no/ann's\"");
         assert_eq!(argument(&lab.dir.join("start")), "course/labs/01-four-wires/start");
     }
 }
