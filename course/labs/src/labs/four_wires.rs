@@ -139,7 +139,6 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             with(&good(5, &mut random), 0, &[("level", json!("INFO"))]),
             with(&good(7, &mut random), 0, &[("data", json!("a\u{0}b"))]),
         ];
-        random.pick(&[0]);
         let rotation = usize::try_from(bench.seed % 4)?;
         bad.rotate_left(rotation);
         let mut lines = Vec::new();
@@ -255,7 +254,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             );
         }
         relay.admit();
-        if relay.passed(Direction::ToServer) == passed && !answers.is_empty() {
+        if relay.passed(Direction::ToServer) == passed {
             Err(Trouble(text!(
                 "no request went through the relay",
                 "через посредника не прошёл ни один запрос"
