@@ -14,10 +14,11 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, Semaphore, SemaphorePermi
 use uuid::Uuid;
 
 use crate::{
-    catalogue::beside,
+    catalogue::{beside, has_rabbitmq},
     probe::Amqp,
     program::Program,
-    words::{Locale, say},
+    verdict::Trouble,
+    words::{Locale, say, text},
 };
 
 /// How many checks may use RabbitMQ at a time.
@@ -119,6 +120,12 @@ impl RabbitMq {
 
     /// A node that serves.
     async fn started(&self) -> anyhow::Result<Node> {
+        if !has_rabbitmq() {
+            Err(Trouble(text!(
+                "no RabbitMQ: sudo deploy/rabbitmq.sh install",
+                "нет RabbitMQ: sudo deploy/rabbitmq.sh install"
+            )))?;
+        }
         if let Some(locale) = self.says {
             let text = say(locale, "starting RabbitMQ…", "запускаем RabbitMQ…");
             // That nobody reads it is no failure of the check.
@@ -201,7 +208,13 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
     let missing = ["broker", "logger", "listener"].iter().find(|name| !dir.join(name).is_file());
     match missing {
         None => Ok(dir),
-        Some(name) => anyhow::bail!("there is no {name} in {}: `make lab` builds it", dir.display()),
+        Some(name) => {
+            let dir = dir.display();
+            Err(Trouble(text!(
+                "there is no {name} in {dir}: `make lab` builds it",
+                "в {dir} нет {name}: его собирает `make lab`"
+            )))?
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use crate::words::Text;
+use crate::{
+    verdict::Trouble,
+    words::{Text, text},
+};
 
 /// The languages that a start may be written in.
 pub const LANGUAGES: [&str; 3] = ["python", "rust", "go"];
@@ -165,6 +168,11 @@ pub fn home() -> PathBuf {
     std::env::var_os("LAB_HOME").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
+/// Whether this machine has the package that RabbitMQ's nodes are started from.
+pub fn has_rabbitmq() -> bool {
+    Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists()
+}
+
 /// Where this binary is, and with it those that are built together with it.
 ///
 /// # Errors
@@ -200,5 +208,8 @@ pub fn lab(number: u32) -> anyhow::Result<Lab> {
     let labs = all()?;
     let numbers: Vec<String> = labs.iter().map(|lab| lab.number.to_string()).collect();
     let found = labs.into_iter().find(|lab| lab.number == number);
-    found.with_context(|| format!("no lab {number}: there are {}", numbers.join(", ")))
+    let numbers = numbers.join(", ");
+    found.ok_or_else(|| {
+        Trouble(text!("no lab {number}: there are {numbers}", "задания {number} нет: есть {numbers}")).into()
+    })
 }

@@ -12,9 +12,9 @@ use crate::{
     labs,
     program::Program,
     run::{Run, Show, Stopped, Wanted},
-    verdict::{Failed, Finding, Status, Unusable, overall},
+    verdict::{Failed, Finding, Status, Trouble, Unusable, overall, why},
     watchdog::Watchdog,
-    words::{Locale, Text},
+    words::{Locale, Text, text},
 };
 
 /// What all checks of a process share.
@@ -90,7 +90,7 @@ pub struct Outcome {
     /// The longest stall of the machine within a property that did not hold.
     pub stalled: Duration,
     /// Why there was no check, or why it broke off.
-    pub message: Option<String>,
+    pub message: Option<Text>,
     /// Why the program could not be built or started at all, if so.
     pub unusable: Option<Unusable>,
 }
@@ -156,7 +156,12 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
         // What is started between the properties has the time of one more check.
         let done = tokio::time::timeout(limit * 2, labs::check(order.lab.number, &mut bench, &mut run));
         done.await.unwrap_or_else(|_| {
-            Err(anyhow::anyhow!("the check did not end within {} s", limit.as_secs() * 2))
+            let limit_s = limit.as_secs() * 2;
+            Err(Trouble(text!(
+                "the check did not end within {limit_s} s",
+                "проверка не закончилась за {limit_s} с"
+            ))
+            .into())
         })
     };
     let ended = checked.await;
@@ -178,7 +183,7 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
             return unusable(outcome, error);
         }
         Some(Err(error)) => {
-            outcome.message = Some(format!("{error:#}"));
+            outcome.message = Some(why(&error));
             let failed = overall(&outcome.findings) == Status::Fail;
             outcome.status = if failed { Status::Fail } else { Status::Unknown };
         }
@@ -189,9 +194,9 @@ async fn once(order: &Order<'_>, shared: &Shared, show: Show<'_>) -> Outcome {
 
 /// The outcome of a program that cannot be checked.
 fn unusable(outcome: Outcome, error: anyhow::Error) -> Outcome {
-    let message = Some(format!("{error:#}"));
-    let why = error.downcast().unwrap_or_else(|error| Unusable(Text::same(format_args!("{error:#}"))));
-    Outcome { message, unusable: Some(why), status: Status::Unknown, ..outcome }
+    let unusable = error.downcast().unwrap_or_else(|error| Unusable(why(&error)));
+    let message = Some(unusable.0.clone());
+    Outcome { message, unusable: Some(unusable), status: Status::Unknown, ..outcome }
 }
 
 /// What a program is written in, as far as its files say.

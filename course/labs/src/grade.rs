@@ -37,7 +37,12 @@ pub async fn grade(arguments: &Grade, locale: Locale) -> anyhow::Result<ExitCode
     let labs = catalogue::all()?;
     let (submissions, skipped) = submissions(&labs, &arguments.dirs, locale)?;
     skipped.iter().try_for_each(|skipped| writeln!(stderr(), "{skipped}"))?;
-    ensure!(!submissions.is_empty(), "no lab was found: expected LEARNER/01-four-wires/run and so on");
+    let none = say(
+        locale,
+        "no lab was found: expected LEARNER/01-four-wires/run and so on",
+        "ни одного задания не найдено: ожидается УЧЕНИК/01-four-wires/run и так далее",
+    );
+    ensure!(!submissions.is_empty(), "{none}");
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..100_000));
     let seed_word = say(locale, "seed", "начальное значение (seed)");
     writeln!(stdout(), "{seed_word} {seed}")?;

@@ -49,7 +49,8 @@ pub fn list(locale: Locale) -> anyhow::Result<()> {
         let title = lab.title.of(locale);
         put(format_args!("{:>2}  {title:<58} {level:<9} {:>3} {minutes}  {state}", lab.number, lab.minutes))?;
         for missing in missing(&lab) {
-            put(format_args!("      {}: {missing}", say(locale, "missing here", "здесь не хватает")))?;
+            let what = missing.of(locale);
+            put(format_args!("      {}: {what}", say(locale, "missing here", "здесь не хватает")))?;
         }
     }
     Ok(())

@@ -8,8 +8,10 @@ use std::{
 use clap::Parser;
 use labs::{
     config::{Arguments, Command},
-    grade, learner, verify,
-    words::Locale,
+    grade, learner,
+    verdict::{Trouble, why},
+    verify,
+    words::{Locale, Text, say},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,10 +21,14 @@ const UNREAD: u8 = 141;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let locale = arguments.locale.unwrap_or_else(Locale::of_environment);
     let ended = tokio::select! {
-        ended = act(arguments) => ended,
+        ended = act(arguments.command, locale) => ended,
         // What was started is ended as it is dropped.
-        stopped = stopped() => stopped.and_then(|()| anyhow::bail!("stopped by a signal")),
+        stopped = stopped() => stopped.and_then(|()| {
+            let (en, ru) = ("stopped by a signal".to_owned(), "остановлено сигналом".to_owned());
+            Err(Trouble(Text { en, ru }).into())
+        }),
     };
     ended.unwrap_or_else(|error| {
         let unread =
@@ -30,7 +36,7 @@ async fn main() -> ExitCode {
         if unread {
             return ExitCode::from(UNREAD);
         }
-        let _ = writeln!(stderr(), "error: {error:#}");
+        let _ = writeln!(stderr(), "{}: {}", say(locale, "error", "ошибка"), why(&error).of(locale));
         ExitCode::from(2)
     })
 }
@@ -46,9 +52,8 @@ async fn stopped() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let locale = arguments.locale.unwrap_or_else(Locale::of_environment);
-    match arguments.command {
+async fn act(command: Command, locale: Locale) -> anyhow::Result<ExitCode> {
+    match command {
         Command::List => learner::list(locale)?,
         Command::Start(start) => learner::start(&start, locale)?,
         Command::Reset(start) => learner::reset(&start, locale)?,

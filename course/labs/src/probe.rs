@@ -6,7 +6,7 @@ mod grpc;
 mod h2;
 mod http;
 
-pub use amqp::{Amqp, SMALL_QUEUE};
+pub use amqp::{Amqp, SMALL_QUEUE, header_text};
 pub use frames::{Call, FrameProbe, result_of};
 pub use grpc::GrpcProbe;
 pub use h2::CallCounter;

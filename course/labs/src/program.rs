@@ -17,11 +17,10 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::unistd::Pid;
 use tokio::{net::TcpStream, process::Command, sync::mpsc, task::JoinSet};
 
+use self::running::{Group, read_lines, watch_memory};
 pub use self::running::{Line, Running, ended_how};
-use self::running::{read_lines, watch_memory};
 use crate::{
     catalogue::{beside, home},
     ports,
@@ -138,7 +137,7 @@ impl Program {
         &self.signs
     }
 
-    /// Runs `build`, if there is one.
+    /// Runs `build`, if there is one. What it has started ends too when the time is over, or when this is dropped.
     ///
     /// # Errors
     /// [`Unusable`] with its output, if it fails.
@@ -146,9 +145,19 @@ impl Program {
         if !self.dir.join("build").exists() {
             return Ok(());
         }
-        let mut command = Command::new("./build");
-        command.current_dir(&self.dir).env("LAB_HOME", home()).stdin(Stdio::null()).kill_on_drop(true);
-        let built = tokio::time::timeout(BUILD, command.output()).await;
+        // All of our environment, unlike `run`: nobody can list what compilers and package managers ask of it.
+        let child = Command::new("./build")
+            .current_dir(&self.dir)
+            .env("LAB_HOME", home())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting `build`")?;
+        let _group = Group::of(&child)?;
+        let built = tokio::time::timeout(BUILD, child.wait_with_output()).await;
         let Ok(built) = built else {
             let limit_s = BUILD.as_secs();
             return Err(Unusable(text!(
@@ -157,7 +166,7 @@ impl Program {
             ))
             .into());
         };
-        let built = built.context("starting `build`")?;
+        let built = built.context("waiting for `build`")?;
         let output = [built.stdout, built.stderr].concat();
         let output = String::from_utf8_lossy(&output);
         if !built.status.success() {
@@ -197,7 +206,8 @@ impl Program {
             .kill_on_drop(true)
             .spawn()
             .context("starting `run`")?;
-        let pid = i32::try_from(child.id().context("it has an id")?)?;
+        let group = Group::of(&child)?;
+        let pid = group.pid();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().context("a pipe")?);
         let (sender, lines) = mpsc::channel(4_096);
         let peak_kib = Arc::new(AtomicU64::new(0));
@@ -209,7 +219,7 @@ impl Program {
         settings.iter().for_each(|(name, value)| program.set(name, value));
         Ok(Running {
             child,
-            group: Pid::from_raw(pid),
+            group,
             stdin,
             lines,
             asked: BTreeMap::new(),
@@ -260,7 +270,7 @@ impl Program {
                 let limit_s = LISTENS.as_secs();
                 Err(Failed::new(
                     text!(
-                        "the program listens at {listen}={at} within {LISTENS:?}",
+                        "the program listens at {listen}={at} within {limit_s} s",
                         "программа слушает {listen}={at} не позже чем через {limit_s} с"
                     ),
                     text!("it does not", "не слушает"),

@@ -8,9 +8,9 @@ use std::{
 use crate::{
     catalogue::Lab,
     program::Signs,
-    verdict::{Failed, Finding, NotTried, Status, Unusable},
+    verdict::{Failed, Finding, NotTried, Status, Unusable, why},
     watchdog::Watchdog,
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// What of a check is wanted.
@@ -110,11 +110,8 @@ impl<'a> Run<'a> {
         {
             self.stalled = self.stalled.max(stall);
             finding.status = Status::Unknown;
-            finding.message = Some(text!(
-                "your machine stalled for {:.1} s",
-                "машина замирала на {:.1} с",
-                stall.as_secs_f64()
-            ));
+            let Text { en, ru } = seconds(stall);
+            finding.message = Some(text!("your machine stalled for {en}", "машина замирала на {ru}"));
         }
         if let Some(failed) =
             finding.failed.take_if(|failed| failed.guess.is_none() && self.signs.is_silent())
@@ -148,13 +145,13 @@ fn finding(id: u32, outcome: anyhow::Result<()>, took: Duration) -> Finding {
     let Err(error) = outcome else {
         return Finding { id, status: Status::Pass, failed: None, message: None, took };
     };
-    if let Some(why) = error.downcast_ref::<NotTried>() {
-        return Finding { took, message: Some(why.0.clone()), ..Finding::not_tried(id) };
+    if let Some(reason) = error.downcast_ref::<NotTried>() {
+        return Finding { took, message: Some(reason.0.clone()), ..Finding::not_tried(id) };
     }
     match error.downcast::<Failed>() {
         Ok(failed) => Finding { id, status: Status::Fail, failed: Some(failed), message: None, took },
         Err(error) => {
-            let message = Some(Text::same(format_args!("{error:#}")));
+            let message = Some(why(&error));
             Finding { id, status: Status::Unknown, failed: None, message, took }
         }
     }

@@ -142,6 +142,25 @@ impl fmt::Display for NotTried {
 
 impl std::error::Error for NotTried {}
 
+/// The check itself cannot go on; the program is not to blame.
+#[derive(Debug)]
+pub struct Trouble(pub Text);
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.en)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// Why, in both languages as far as it is known.
+pub fn why(error: &anyhow::Error) -> Text {
+    error
+        .downcast_ref::<Trouble>()
+        .map_or_else(|| Text::same(format_args!("{error:#}")), |trouble| trouble.0.clone())
+}
+
 /// Expects so many of so many.
 ///
 /// # Errors
@@ -155,17 +174,22 @@ pub fn expect_count(what: Text, expected: usize, saw: usize) -> Result<(), Faile
     }
 }
 
-/// Expects at most so much.
+/// Expects at most so much, which is told as `shown` says.
 ///
 /// # Errors
 /// If it is more.
-pub fn expect_at_most<T: PartialOrd + fmt::Debug>(what: Text, limit: T, saw: T) -> Result<(), Failed> {
-    let Text { en, ru } = what;
+pub fn expect_at_most<T: PartialOrd + Copy>(
+    what: Text,
+    limit: T,
+    saw: T,
+    shown: impl Fn(T) -> Text,
+) -> Result<(), Failed> {
     if saw <= limit {
         Ok(())
     } else {
-        let expected = text!("{en}: at most {limit:?}", "{ru}: не больше {limit:?}");
-        Err(Failed::new(expected, Text::same(format_args!("{saw:?}"))))
+        let (Text { en, ru }, Text { en: most, ru: most_ru }) = (what, shown(limit));
+        let expected = text!("{en}: at most {most}", "{ru}: не больше {most_ru}");
+        Err(Failed::new(expected, shown(saw)))
     }
 }
 
@@ -199,6 +223,7 @@ pub fn expect_all<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::seconds;
 
     #[test]
     fn what_was_expected_and_seen_is_told_in_both_languages() {
@@ -207,10 +232,22 @@ mod tests {
         assert_eq!(failed.to_string(), "expected lines: 3 of 3, saw 1 of 3; first: line 2");
         assert_eq!((&*failed.expected.ru, &*failed.saw.ru), ("строки: 3 из 3", "1 из 3"));
         assert_eq!(failed.first.expect("the first").ru, "строка 2");
-        let failed = expect_at_most(text!("calls", "вызовов"), 3, 4).expect_err("too many");
+        let failed = expect_at_most(text!("calls", "вызовов"), 3, 4, Text::same).expect_err("too many");
         assert_eq!(
             (&*failed.expected.en, &*failed.expected.ru),
             ("calls: at most 3", "вызовов: не больше 3")
         );
+        let (limit, took) = (Duration::from_millis(1_500), Duration::from_millis(1_512));
+        let late = expect_at_most(text!("time", "время"), limit, took, seconds).expect_err("too long");
+        assert_eq!(late.to_string(), "expected time: at most 1.5 s, saw 1.512 s");
+        assert_eq!((&*late.expected.ru, &*late.saw.ru), ("время: не больше 1,5 с", "1,512 с"));
+    }
+
+    #[test]
+    fn why_a_check_cannot_go_on_is_told_in_both_languages_where_it_is_known() {
+        let trouble = anyhow::Error::from(Trouble(text!("no node", "нет узла"))).context("starting");
+        assert_eq!(why(&trouble), text!("no node", "нет узла"));
+        let other = anyhow::anyhow!("broken pipe").context("writing");
+        assert_eq!(why(&other), Text::same("writing: broken pipe"));
     }
 }

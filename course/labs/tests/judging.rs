@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -31,12 +32,14 @@ fn output(arguments: &[&str]) -> (i32, String) {
 
 /// A directory with a program that answers every call of lab 3, and with what the script does besides.
 fn program(script: &str) -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().expect("a directory");
-    let run = dir.path().join("run");
-    fs::write(&run, script).expect("writable");
-    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    executable(&dir.path().join("run"), script);
     dir
+}
+
+fn executable(file: &Path, script: &str) {
+    fs::write(file, script).expect("writable");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 #[test]
@@ -94,9 +97,7 @@ fn exit_codes_say_failed_and_unusable() {
     let (code, text) = output(&[&["check", "3", chatter.path().to_str().expect("text")], &to[..]].concat());
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("standard error"), "it asks whether it was meant for it:\n{text}");
-    fs::write(chatter.path().join("build"), "#!/bin/sh\necho broken; exit 1\n").expect("writable");
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(chatter.path().join("build"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    executable(&chatter.path().join("build"), "#!/bin/sh\necho broken; exit 1\n");
     let (code, text) = output(&[&["check", "3", chatter.path().to_str().expect("text")], &to[..]].concat());
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("broken"), "{text}");
@@ -208,13 +209,25 @@ fn a_class_is_graded_in_one_table() {
 #[test]
 fn nothing_is_left_when_the_checker_is_told_to_end() {
     let dir = program("#!/bin/sh\necho $$ >pid\nexec sleep 600\n");
-    let out = dir.path().join("out");
-    let arguments = ["check", "3", dir.path().to_str().expect("text"), "--out", out.to_str().expect("text")];
+    expect_nothing_left(dir.path());
+}
+
+#[test]
+fn nothing_is_left_of_a_build_when_the_checker_is_told_to_end() {
+    let dir = program("#!/bin/sh\nexec cat\n");
+    executable(&dir.path().join("build"), "#!/bin/sh\nsleep 600 &\necho $! >pid\nwait\n");
+    expect_nothing_left(dir.path());
+}
+
+/// Tells a checker to end once its program has written a process id to `pid`, and expects that this process ends too.
+fn expect_nothing_left(dir: &Path) {
+    let out = dir.join("out");
+    let arguments = ["check", "3", dir.to_str().expect("text"), "--out", out.to_str().expect("text")];
     let mut child: Child =
         lab(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let begun = Instant::now();
     let started = loop {
-        let pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        let pid = fs::read_to_string(dir.join("pid")).unwrap_or_default();
         if let Ok(pid) = pid.trim().parse::<i32>() {
             break pid;
         }

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
 use rig::{Direction, Fault, READY, Relay, eventually};
 use serde_json::{Value, json};
 
@@ -14,8 +13,8 @@ use crate::{
     probe::{HttpProbe, Reply, Seen},
     run::Run,
     talk::{Answers, expect_outcomes},
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
+    words::{Text, seconds, text},
 };
 
 /// Lines that are sent together, so that every fault meets some.
@@ -84,8 +83,8 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             match times {
                 [first, second, ..] if *second - *first >= Duration::from_millis(950) => None,
                 [first, second, ..] => {
-                    let (n, pause) = (&line["n"], *second - *first);
-                    Some(text!("line {n}: after {pause:?}", "строка {n}: через {pause:?}"))
+                    let (n, Text { en, ru }) = (&line["n"], seconds(*second - *first));
+                    Some(text!("line {n}: after {en}", "строка {n}: через {ru}"))
                 }
                 _ => Some(requests_of(line, times.len())),
             }
@@ -136,12 +135,13 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         // Of the pauses, not of the moments: a busy machine delays a first request and its second alike.
         let spread = pauses[48] - pauses[16];
         if spread < SPREAD {
+            let Text { en, ru } = seconds(SPREAD);
             Err(Failed::new(
                 text!(
-                    "the middle half of 64 first pauses spans at least {SPREAD:?}",
-                    "средняя половина из 64 первых пауз занимает не меньше {SPREAD:?}"
+                    "the middle half of 64 first pauses spans at least {en}",
+                    "средняя половина из 64 первых пауз занимает не меньше {ru}"
                 ),
-                Text::same(format_args!("{spread:?}")),
+                seconds(spread),
             ))?;
         }
         Ok(())
@@ -151,7 +151,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     run.property(7, async || {
         let refused_only = Down::once(&mut down, bench, &probe).await?;
         let requests: usize = refused_only.times.values().map(Vec::len).sum();
-        expect_at_most(text!("requests for 64 lines", "запросов на 64 строки"), 64 * ATTEMPTS, requests)?;
+        expect_at_most(
+            text!("requests for 64 lines", "запросов на 64 строки"),
+            64 * ATTEMPTS,
+            requests,
+            Text::same,
+        )?;
         expect_outcomes(&refused_only.lines, &refused_only.answers, &["not_stored"])?;
         probe.forget();
         let lines = lines(&mut bench.random(70), 1..=8);
@@ -160,7 +165,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             if seen.number < 8 { Reply::Cut } else { Reply::now(503, refused("unavailable")) }
         });
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
-        ensure!(probe.count() >= 8, "the cut met no request");
+        if probe.count() < 8 {
+            Err(Trouble(text!("the cut met no request", "обрыв не застал ни одного запроса")))?;
+        }
         expect_outcomes(&lines, &answers, &["unknown"])?;
         Ok(())
     })
@@ -201,7 +208,7 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             };
             let (answers, met) = tokio::join!(program.ask(&lines, bench.patient(LINE)), faults);
             let answers = answers?;
-            met?;
+            met.map_err(|_| Trouble(text!("the fault met no request", "сбой не застал ни одного запроса")))?;
             expect_outcomes(&lines, &answers, &["stored", "duplicate"])?;
         }
         let rows = services.logger_client().all_stored().await?;
@@ -210,7 +217,12 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
         let what = text!("different entries in the store", "разных записей в хранилище");
         expect_count(what, names.len(), found.intersection(&names).count())?;
         let attempts: u32 = rows.iter().map(|row| row.attempts).sum();
-        ensure!(attempts as usize > names.len(), "no entry was written twice: the faults met nothing");
+        if attempts as usize <= names.len() {
+            Err(Trouble(text!(
+                "no entry was written twice: the faults met nothing",
+                "ни одна запись не сохранена дважды: сбои ничего не застали"
+            )))?;
+        }
         Ok(())
     })
     .await?;
@@ -227,7 +239,8 @@ async fn against_broker(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
     .await?;
     let client = services.broker_client();
     let again = async || client.get("/healthz").await.is_ok().then_some(());
-    eventually("the broker goes on", READY, again).await
+    let goes_on = eventually("the broker goes on", READY, again).await;
+    goes_on.map_err(|_| Trouble(text!("the broker did not resume", "broker не возобновил работу")).into())
 }
 
 /// A run against a server that always refuses.

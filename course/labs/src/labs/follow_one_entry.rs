@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use futures_util::future::join_all;
 use proto::rabbitmq::QUEUE;
 use rand::RngExt;
@@ -20,8 +19,8 @@ use crate::{
     bench::Bench,
     probe::{Amqp, GrpcProbe, HttpProbe, Reply, Seen},
     run::Run,
-    verdict::{Failed, expect_all},
-    words::{Text, text},
+    verdict::{Failed, Trouble, expect_all},
+    words::{Text, held, text},
 };
 
 /// How it is told where to listen.
@@ -87,8 +86,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         expect_all(what, &sent, |sent| {
             let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
             let found = parent.and_then(|parent| Parent::read(parent)).map(|parent| parent.trace);
-            (found.as_deref() != Some(sent.parent().trace.as_str()))
-                .then(|| sent.over(format_args!("{parent:?}")))
+            (found.as_deref() != Some(sent.parent().trace.as_str())).then(|| sent.over(quoted(parent)))
         })?;
         Ok(())
     })
@@ -136,7 +134,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         expect_all(what, &sent, |sent| {
             let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
             let right = parent.as_ref().is_some_and(|parent| parent.trace == sent.parent().trace);
-            (!right).then(|| sent.over(format_args!("{:?}", parent.map(|parent| parent.trace))))
+            (!right).then(|| sent.over(held(parent.map(|parent| parent.trace))))
         })?;
         Ok(())
     })
@@ -159,11 +157,14 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
                 let parent = headers.get("traceparent").and_then(|parent| Parent::read(parent));
                 let flags = parent.map(|parent| parent.flags);
                 if flags.as_deref() != Some("00") {
-                    return Some(sent.over(format_args!("flags {flags:?}")));
+                    let Text { en, ru } = held(flags);
+                    return Some(sent.over(text!("flags {en}", "флаги {ru}")));
                 }
                 let kept = headers.get("tracestate");
-                (sent.wire != "rabbitmq" && kept != Some(&state))
-                    .then(|| sent.over(format_args!("tracestate {kept:?}")))
+                (sent.wire != "rabbitmq" && kept != Some(&state)).then(|| {
+                    let Text { en, ru } = quoted(kept);
+                    sent.over(text!("tracestate {en}", "tracestate {ru}"))
+                })
             },
         )?;
         Ok(())
@@ -183,12 +184,13 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             "записи, которые идут дальше с правильным новым трейсом"
         );
         expect_all(what, &sent, |sent| {
-            let given = sent.traceparent.as_deref().unwrap_or("none");
+            let given = sent.traceparent.as_ref();
             let parent = arrived.get(&sent.id).and_then(|headers| headers.get("traceparent"));
-            let valid = parent.is_some_and(|parent| Parent::read(parent).is_some() && parent != given);
+            let valid = parent.is_some_and(|parent| Parent::read(parent).is_some()) && parent != given;
             let wire = sent.wire;
             (!valid).then(|| {
-                text!("over {wire}, given {given:?}: {parent:?}", "по {wire}, получен {given:?}: {parent:?}")
+                let (Text { en, ru }, Text { en: saw, ru: saw_ru }) = (quoted(given), quoted(parent));
+                text!("over {wire}, given {en}: {saw}", "по {wire}, на входе {ru}: {saw_ru}")
             })
         })?;
         Ok(())
@@ -257,9 +259,10 @@ impl Stand {
         expect_all(what, sent.iter().zip(&answers), |(sent, (status, body))| {
             let Sent { wire, traceparent, .. } = sent;
             (*status != 202).then(|| {
+                let Text { en, ru } = quoted(traceparent.as_ref());
                 text!(
-                    "over {wire}, traceparent {traceparent:?}: {status} {body}",
-                    "по {wire}, traceparent {traceparent:?}: {status} {body}"
+                    "over {wire}, traceparent {en}: {status} {body}",
+                    "по {wire}, traceparent {ru}: {status} {body}"
                 )
             })
         })?;
@@ -286,12 +289,22 @@ impl Stand {
             (taken >= queued).then_some(())
         };
         let came = eventually("all messages are in the queue", Duration::from_secs(5), all).await;
-        came.context("what was answered with `queued` is not in logs.entries")?;
+        came.map_err(|_| {
+            Trouble(text!(
+                "what was answered with `queued` is not in logs.entries",
+                "сообщений с ответом `queued` нет в logs.entries"
+            ))
+        })?;
         expect_all(text!("entries that arrive", "записи, которые дошли"), sent, |sent| {
             (!arrived.contains_key(&sent.id)).then(|| text!("over {}", "по {}", sent.wire))
         })?;
         Ok(arrived)
     }
+}
+
+/// The text of a header between quotes, so that an empty one is seen; or that there is none.
+fn quoted(header: Option<&String>) -> Text {
+    held(header.map(|text| format!("{text:?}")))
 }
 
 /// The headers of a message that are text.

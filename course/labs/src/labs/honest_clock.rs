@@ -229,7 +229,7 @@ impl Report {
     }
 
     fn expect_below(&self, field: &str, limit: f64) -> Result<(), Failed> {
-        let found = expect_at_most(Text::same(field), limit, self.number(field)?);
+        let found = expect_at_most(Text::same(field), limit, self.number(field)?, Text::same);
         found.map_err(|failed| failed.first(Text::same(&self.0)))
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     run::Run,
     talk::shortened,
     verdict::{Failed, NotTried, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    words::{Text, seconds, text},
 };
 
 /// How it is told where to listen.
@@ -210,7 +210,7 @@ async fn killed(bench: &Bench<'_>) -> anyhow::Result<()> {
     expect_some(&answers)?;
     let what =
         text!("time until it listens again after a kill", "время после kill, пока снова не слушает порт");
-    expect_at_most(what, bench.patient(BACK), slowest)?;
+    expect_at_most(what, bench.patient(BACK), slowest, seconds)?;
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::{
     probe::{Call, FrameProbe, result_of},
     run::Run,
     talk::Answers,
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
+    words::{Text, seconds, text},
 };
 
 /// How long calls are awaited that the program must have sent.
@@ -94,6 +94,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             text!("time between the first call and the last", "время между первым вызовом и последним"),
             bench.patient(Duration::from_millis(1_300)),
             span.unwrap_or_default(),
+            seconds,
         )?;
         expect_count(text!("connections", "соединений"), 1, usize::try_from(probe.accepted() - before)?)?;
         Ok(())
@@ -186,7 +187,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         };
         let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(5)))).await?;
         expect_results(&lines, &answers)?;
-        expect_at_most(text!("calls in flight", "вызовов в пути"), IN_FLIGHT, most)?;
+        expect_at_most(text!("calls in flight", "вызовов в пути"), IN_FLIGHT, most, Text::same)?;
         program.finish(within).await?;
         Ok(())
     })
@@ -208,11 +209,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let gone =
             eventually("the connection is closed", limit, async || (probe.closed() > closed).then_some(()));
         if gone.await.is_err() {
+            let Text { en, ru } = seconds(limit);
             Err(Failed::new(
-                text!(
-                    "the connection is closed within {limit:?}",
-                    "соединение закрыто не позже чем через {limit:?}"
-                ),
+                text!("the connection is closed within {en}", "соединение закрыто не позже чем через {ru}"),
                 text!("it is open", "оно открыто"),
             ))?;
         }
@@ -221,7 +220,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let which = text!("the call on that connection", "вызов по этому соединению");
         expect_words(which, &first, &answers, &["unknown"])?;
         let grown = program.peak_memory_kib().saturating_sub(memory_kib) / 1024;
-        expect_at_most(text!("MiB of memory more", "прирост памяти, МиБ"), 64, grown)?;
+        expect_at_most(text!("MiB of memory more", "прирост памяти, МиБ"), 64, grown, Text::same)?;
         let next = lines(&mut random, 2..=2, LONG_MS);
         let serve = async {
             while let Some(call) = probe.next().await {
@@ -269,8 +268,10 @@ async fn late(bench: &Bench<'_>, probe: &mut FrameProbe) -> anyhow::Result<()> {
         text!("calls given up between 0.3 and 1.0 s", "вызовы, ожидание которых прекращено через 0,3–1,0 с");
     expect_all(what, &quiet, |line| {
         let (n, after) = (n(line), answers[&n(line)].after);
-        (after < Duration::from_millis(295) || after > limit)
-            .then(|| text!("line {n} after {after:?}", "строка {n} через {after:?}"))
+        (after < Duration::from_millis(295) || after > limit).then(|| {
+            let Text { en, ru } = seconds(after);
+            text!("line {n} after {en}", "строка {n} через {ru}")
+        })
     })?;
     // New calls are in flight when the late answers come.
     let next = self::lines(&mut random, 21..=30, LONG_MS);
@@ -347,7 +348,9 @@ async fn eventually_answered(
         if answers[&n(line)].value["result"] == result_of(&line["params"]) {
             return Ok(());
         }
-        anyhow::ensure!(begun.elapsed() < within * 2, "the calls took too long");
+        if begun.elapsed() >= within * 2 {
+            Err(Trouble(text!("the calls took too long", "вызовы длились слишком долго")))?;
+        }
     }
     Err(Failed::new(
         text!(

@@ -15,8 +15,8 @@ use crate::{
     probe::{Amqp, SMALL_QUEUE},
     run::Run,
     talk::expect_outcomes,
-    verdict::{Failed, expect_all, expect_count},
-    words::{Text, text},
+    verdict::{Failed, Trouble, expect_all, expect_count},
+    words::{Text, held, text},
 };
 
 /// The check.
@@ -66,7 +66,12 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             amqp.depths().await.ok()?;
             amqp.publish("log.INFO", &id, b"{}").await.ok()
         };
-        eventually("RabbitMQ takes messages again", READY, confirms).await?;
+        eventually("RabbitMQ takes messages again", READY, confirms).await.map_err(|_| {
+            Trouble(text!(
+                "RabbitMQ did not resume taking messages",
+                "RabbitMQ не возобновил приём сообщений"
+            ))
+        })?;
         let after = lines(&mut random, 36..=40);
         program.tell(&after, Duration::from_secs(1)).await?;
         let limit = bench.patient(Duration::from_secs(5));
@@ -129,9 +134,11 @@ async fn against_queues(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::Res
             let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
             let (mode, key) = (message.properties.delivery_mode(), message.routing_key.as_str());
             let Text { en, ru } = if *mode != Some(2) {
-                Text::same(format_args!("delivery_mode {mode:?}"))
+                let Text { en, ru } = held(*mode);
+                text!("delivery_mode {en}", "delivery_mode {ru}")
             } else if id.as_deref() != line["id"].as_str() {
-                Text::same(format_args!("message_id {id:?}"))
+                let Text { en, ru } = held(id.map(|id| format!("{id:?}")));
+                text!("message_id {en}", "message_id {ru}")
             } else if key != format!("log.{}", level.to_uppercase()) {
                 text!("routing key {key}", "ключ маршрутизации {key}")
             } else if ["name", "data"].iter().any(|field| body[*field] != line[*field]) {
@@ -256,7 +263,9 @@ async fn against_services(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             let (answers, met) =
                 tokio::join!(program.ask(&lines, bench.patient(Duration::from_secs(10))), fault);
             let answers = answers?;
-            met?;
+            met.map_err(|_| {
+                Trouble(text!("the fault met no message", "сбой не застал ни одного сообщения"))
+            })?;
             expect_outcomes(&lines, &answers, &["queued"])?;
         }
         let client = services.logger_client();
@@ -270,10 +279,12 @@ async fn against_services(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         expect_all(what, &rows, |row| {
             (!ids.contains(&row.id.to_string())).then(|| Text::same(format_args!("id {}", row.id)))
         })?;
-        anyhow::ensure!(
-            rows.iter().any(|row| row.attempts > 1),
-            "no message was published twice: the faults met nothing"
-        );
+        if rows.iter().all(|row| row.attempts <= 1) {
+            Err(Trouble(text!(
+                "no message was published twice: the faults met nothing",
+                "ни одно сообщение не опубликовано дважды: сбои ничего не застали"
+            )))?;
+        }
         Ok(())
     })
     .await

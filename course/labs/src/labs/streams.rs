@@ -16,8 +16,8 @@ use crate::{
     probe::CallCounter,
     program::Running,
     run::Run,
-    verdict::{Failed, expect_all, expect_at_most, expect_count},
-    words::{Text, text},
+    verdict::{Failed, Trouble, expect_all, expect_at_most, expect_count},
+    words::{Text, seconds, text},
 };
 
 /// How long a mirror may take to catch up.
@@ -72,6 +72,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             ),
             bench.patient(Duration::from_millis(500)),
             p95,
+            seconds,
         )?;
         Ok(())
     })
@@ -100,7 +101,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let again: u32 = target.iter().map(|row| row.attempts - 1).sum();
         let what =
             text!("entries sent again after five kills", "записей, отправленных повторно после пяти kill");
-        expect_at_most(what, 5 * AGAIN, again as usize)?;
+        expect_at_most(what, 5 * AGAIN, again as usize, Text::same)?;
         Ok(())
     })
     .await?;
@@ -146,10 +147,15 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let taken = pair.from.passed(Direction::ToClient) - before;
         let grown = mirror.peak_memory_kib().saturating_sub(memory_kib);
         pair.to.admit();
-        anyhow::ensure!(taken > 0, "nothing was taken from the source: the fault met nothing");
+        if taken == 0 {
+            Err(Trouble(text!(
+                "nothing was taken from the source: the fault met nothing",
+                "из источника ничего не взято: сбой ничего не застал"
+            )))?;
+        }
         let what = text!("bytes taken from the source in 5 s", "байт, взятых из источника за 5 с");
-        expect_at_most(what, TAKEN, taken)?;
-        expect_at_most(text!("KiB of memory more", "прирост памяти, КиБ"), GROWTH_KIB, grown)?;
+        expect_at_most(what, TAKEN, taken, Text::same)?;
+        expect_at_most(text!("KiB of memory more", "прирост памяти, КиБ"), GROWTH_KIB, grown, Text::same)?;
         pair.expect_same(257).await
     })
     .await
@@ -277,7 +283,13 @@ impl<'a, 'b> Pair<'a, 'b> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let (source, target) = self.rows().await?;
-        anyhow::ensure!(source.len() == count, "the source holds {} entries, not {count}", source.len());
+        if source.len() != count {
+            Err(Trouble(text!(
+                "the source holds {} entries, not {count}",
+                "в источнике записей: {}, а не {count}",
+                source.len()
+            )))?;
+        }
         let ids: HashSet<Uuid> = target.iter().map(|row| row.id).collect();
         let what = text!(
             "entries of the source that are in the target",

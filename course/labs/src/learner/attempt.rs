@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use super::{
     place::{Place, now, work},
@@ -19,8 +19,8 @@ use crate::{
     progress::Progress,
     report::{self, Again, Text},
     run::Wanted,
-    verdict::Status,
-    words::Locale,
+    verdict::{Status, Trouble},
+    words::{Locale, text},
 };
 
 /// Checks a program, and says what came out.
@@ -30,8 +30,12 @@ use crate::{
 pub async fn check(arguments: &Check, locale: Locale) -> anyhow::Result<ExitCode> {
     let (lab, dir) = target(arguments)?;
     let known = lab.properties.iter().map(|property| property.id.to_string()).collect::<Vec<_>>().join(", ");
-    if let Some(only) = arguments.only {
-        ensure!(lab.property(only).is_some(), "lab {} has no property {only}: there are {known}", lab.number);
+    if let Some(only) = arguments.only.filter(|only| lab.property(*only).is_none()) {
+        Err(Trouble(text!(
+            "lab {} has no property {only}: there are {known}",
+            "в задании {} нет свойства {only}: есть {known}",
+            lab.number
+        )))?;
     }
     let shared = Shared::saying(locale);
     let first = arguments.seed.unwrap_or_else(|| rand::random_range(1..100_000));
@@ -89,13 +93,23 @@ fn target(arguments: &Check) -> anyhow::Result<(Lab, PathBuf)> {
         let dir = std::env::current_dir()?;
         let name = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let number = name.split('-').next().and_then(|number| number.parse().ok());
-        let number =
-            number.context("say which lab: lab check 1, or go to a directory that is named after one")?;
+        let number = number.ok_or_else(|| {
+            Trouble(text!(
+                "say which lab: lab check 1, or go to a directory that is named after one",
+                "укажите задание: lab check 1, или перейдите в каталог, названный по заданию"
+            ))
+        })?;
         return Ok((catalogue::lab(number)?, dir));
     };
     let lab = catalogue::lab(number)?;
     let dir = Place::of(&lab, arguments.dir.as_deref()).dir;
-    ensure!(dir.is_dir(), "{} is not there: `lab start {number}` makes it", dir.display());
+    if !dir.is_dir() {
+        Err(Trouble(text!(
+            "{} is not there: `lab start {number}` makes it",
+            "{} нет: его создаёт `lab start {number}`",
+            dir.display()
+        )))?;
+    }
     Ok((lab, dir.canonicalize()?))
 }
 

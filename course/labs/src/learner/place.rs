@@ -6,11 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use crate::{
-    catalogue::{Lab, Need, home},
+    catalogue::{Lab, Need, has_rabbitmq, home},
     config::Language,
+    verdict::Trouble,
+    words::{Text, shell_word, text},
 };
 
 /// Where learners' programs lie, unless they say otherwise.
@@ -43,14 +45,12 @@ impl Place {
     }
 }
 
-/// A path as an argument of `make lab`, which is run in the repository's directory.
+/// A path as an argument of `make lab`, which is run in the repository's directory: as a shell takes it.
 pub(super) fn argument(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let root = home().join("../..").canonicalize();
     let short = root.ok().and_then(|root| path.strip_prefix(root).ok().map(Path::to_owned));
-    let text = short.unwrap_or(path).display().to_string();
-    let plain = text.chars().all(|char| char.is_alphanumeric() || "/._-+".contains(char));
-    if plain { text } else { format!("'{text}'") }
+    shell_word(&short.unwrap_or(path).display().to_string())
 }
 
 /// The time, as names of files have it.
@@ -61,8 +61,13 @@ pub(super) fn now() -> String {
 /// Copies a start, and says which file is to be edited.
 pub(super) fn copy_start(lab: &Lab, language: Language, to: &Path) -> anyhow::Result<PathBuf> {
     let from = lab.dir.join("start").join(language.as_str());
-    let languages: Vec<&str> = lab.languages().collect();
-    ensure!(from.is_dir(), "lab {} has a start in {}", lab.number, languages.join(", "));
+    if !from.is_dir() {
+        let (number, languages) = (lab.number, lab.languages().collect::<Vec<_>>().join(", "));
+        Err(Trouble(text!(
+            "lab {number} has a start in {languages}",
+            "для задания {number} есть заготовки: {languages}"
+        )))?;
+    }
     match language {
         Language::Python | Language::Go => {
             copy_files(&from, to)?;
@@ -100,7 +105,7 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// What a lab needs and this machine does not have, each with the command that installs it.
-pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
+pub(super) fn missing(lab: &Lab) -> Vec<Text> {
     let python = std::env::var("LAB_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
     let imports = |module: &str| {
         let mut command = Command::new(&python);
@@ -112,10 +117,15 @@ pub(super) fn missing(lab: &Lab) -> Vec<&'static str> {
         command.status().is_ok_and(|status| status.success())
     };
     let missing = lab.needs.iter().filter_map(|need| match need {
-        Need::Rabbitmq => (!Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists())
-            .then_some("RabbitMQ: sudo deploy/rabbitmq.sh install"),
-        Need::Pika => (!imports("pika")).then_some("pika, for Python: sudo apt-get install python3-pika"),
-        Need::Grpc => (!imports("grpc")).then_some("gRPC for Python: sudo deploy/tools.sh"),
+        Need::Rabbitmq => (!has_rabbitmq()).then(|| Text::same("RabbitMQ: sudo deploy/rabbitmq.sh install")),
+        Need::Pika => (!imports("pika")).then(|| {
+            text!(
+                "pika, for Python: sudo apt-get install python3-pika",
+                "pika для Python: sudo apt-get install python3-pika"
+            )
+        }),
+        Need::Grpc => (!imports("grpc"))
+            .then(|| text!("gRPC for Python: sudo deploy/tools.sh", "gRPC для Python: sudo deploy/tools.sh")),
     });
     missing.collect()
 }
@@ -132,6 +142,7 @@ mod tests {
         assert_eq!(Place::of(&lab, Some(&work().join(lab.name()))).argument(&lab), "");
         assert_eq!(Place::of(&lab, Some(Path::new("/tmp/no/such-1"))).argument(&lab), " /tmp/no/such-1");
         assert_eq!(argument(Path::new("/no/my lab")), "'/no/my lab'");
+        assert_eq!(argument(Path::new("/no/ann's")), "\"/no/ann's\"");
         assert_eq!(argument(&lab.dir.join("start")), "course/labs/01-four-wires/start");
     }
 }

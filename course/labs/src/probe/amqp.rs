@@ -8,13 +8,23 @@ use lapin::{
     options::{
         BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
     },
+    types::AMQPValue,
 };
 use proto::rabbitmq::{DEAD_LETTER, EXCHANGE, QUEUE, Queues};
 use serde_json::Value;
 use transport::rabbitmq::{Depths, declare_topology};
 
+use crate::{verdict::Trouble, words::text};
+
 /// A queue of the checks' own that is soon full.
 pub const SMALL_QUEUE: &str = "small";
+
+/// The text of a header between quotes; of one that is no text, its type.
+pub fn header_text(value: &AMQPValue) -> String {
+    value
+        .as_long_string()
+        .map_or_else(|| value.get_type().to_string(), |text| format!("{:?}", text.to_string()))
+}
 
 /// How long RabbitMQ may take for anything.
 const STEP: Duration = Duration::from_secs(20);
@@ -90,10 +100,12 @@ impl Amqp {
             )
         };
         let confirmed = tokio::time::timeout(STEP, published).await??;
-        anyhow::ensure!(
-            matches!(confirmed, lapin::Confirmation::Ack(None)),
-            "RabbitMQ did not take a message: {confirmed:?}"
-        );
+        if !matches!(confirmed, lapin::Confirmation::Ack(None)) {
+            Err(Trouble(text!(
+                "RabbitMQ did not take a message: {confirmed:?}",
+                "RabbitMQ не принял сообщение: {confirmed:?}"
+            )))?;
+        }
         Ok(())
     }
 

@@ -86,11 +86,38 @@ pub struct Line {
     pub text: String,
 }
 
+/// The process group of a child that leads one: the child, and what it has started. It is killed when this is dropped;
+/// `kill_on_drop` would reach the child alone.
+#[derive(Debug)]
+pub(super) struct Group(Pid);
+
+impl Group {
+    /// That of a child that was started in a group of its own.
+    pub(super) fn of(child: &Child) -> anyhow::Result<Self> {
+        Ok(Group(Pid::from_raw(i32::try_from(child.id().context("it has an id")?)?)))
+    }
+
+    /// The id of the child.
+    pub(super) const fn pid(&self) -> i32 {
+        self.0.as_raw()
+    }
+
+    fn signal(&self, signal: Signal) -> nix::Result<()> {
+        killpg(self.0, signal)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.signal(Signal::SIGKILL);
+    }
+}
+
 /// A program that runs. Its whole group is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
+    pub(super) group: Group,
     pub(super) child: Child,
-    pub(super) group: Pid,
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) lines: mpsc::Receiver<Line>,
     /// What was asked, by `n`, and whether it was answered.
@@ -221,7 +248,7 @@ impl Running {
     /// Tells it to end by SIGTERM; how it has ended, if it has in time.
     async fn terminated(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.still_runs()?;
-        killpg(self.group, Signal::SIGTERM)?;
+        self.group.signal(Signal::SIGTERM)?;
         self.wait(ENDS).await
     }
 
@@ -231,7 +258,7 @@ impl Running {
     /// [`Failed`] if it had ended before.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.still_runs()?;
-        killpg(self.group, Signal::SIGKILL)?;
+        self.group.signal(Signal::SIGKILL)?;
         self.child.wait().await?;
         Ok(())
     }
@@ -241,7 +268,7 @@ impl Running {
     /// # Errors
     /// If it has ended.
     pub fn memory_kib(&self) -> anyhow::Result<u64> {
-        memory_kib(self.group.as_raw()).context("the program has ended")
+        memory_kib(self.group.pid()).context("the program has ended")
     }
 
     /// The most resident memory that was seen, in KiB. It is looked at every 50 ms.
@@ -256,11 +283,5 @@ pub fn ended_how(status: ExitStatus) -> Text {
         (Some(code), _) => text!("exit status {code}", "код завершения {code}"),
         (None, Some(signal)) => text!("it died of signal {signal}", "убита сигналом {signal}"),
         (None, None) => Text::same(status),
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = killpg(self.group, Signal::SIGKILL);
     }
 }

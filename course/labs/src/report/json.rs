@@ -32,7 +32,7 @@ pub fn result(lab: &Lab, outcome: &Outcome, hints: usize, out: &Path) -> Value {
             "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             "stalled_ms": millis(outcome.stalled),
         },
-        "message": outcome.message,
+        "message": outcome.message.as_ref().map(|message| &message.en),
         "tests": tests,
     })
 }

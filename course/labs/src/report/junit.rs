@@ -17,7 +17,9 @@ pub fn junit(lab: &Lab, outcome: &Outcome) -> anyhow::Result<String> {
     suite.set_time(outcome.took);
     if outcome.unusable.is_some() {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status.set_message(outcome.message.clone().unwrap_or_default());
+        if let Some(message) = &outcome.message {
+            status.set_message(message.en.clone());
+        }
         suite.add_test_case(TestCase::new("the program can be started", status));
     }
     for finding in &outcome.findings {

@@ -76,7 +76,7 @@ impl Text {
             return;
         }
         if let Some(message) = &outcome.message {
-            put(format_args!("  ? {message}"));
+            put(format_args!("  ? {}", message.of(locale)));
         }
         let number = lab.number;
         if let Some(failed) = outcome.findings.iter().find(|finding| finding.status == Status::Fail) {

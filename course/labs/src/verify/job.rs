@@ -82,7 +82,7 @@ fn wrong(expect: &Expect, outcome: &Outcome) -> Option<String> {
     let saw = || {
         let first =
             outcome.findings.iter().find(|finding| matches!(finding.status, Status::Fail | Status::Unknown));
-        let message = outcome.message.iter().cloned();
+        let message = outcome.message.iter().map(|message| message.en.clone());
         let said = first.into_iter().map(|finding| {
             let why = finding.why().unwrap_or_default();
             format!("{} at property {}: {why}", finding.status.as_str(), finding.id)

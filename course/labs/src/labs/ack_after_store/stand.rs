@@ -19,8 +19,8 @@ use crate::{
     bench::{Bench, Random},
     probe::{Amqp, HttpProbe, Reply, Seen},
     program::Running,
-    verdict::Failed,
-    words::{Text, text},
+    verdict::{Failed, Trouble},
+    words::{Text, seconds, text},
 };
 
 /// What stands between the listener and the logger.
@@ -108,7 +108,15 @@ impl Stand<'_, '_> {
     pub(super) async fn alone(&self) -> anyhow::Result<()> {
         self.relay.reset();
         let gone = async || (self.amqp.depths().await.ok()?.consumers == 0).then_some(());
-        eventually("RabbitMQ notices that the consumer is gone", self.bench.patient(CONSUMES), gone).await
+        let noticed =
+            eventually("RabbitMQ notices that the consumer is gone", self.bench.patient(CONSUMES), gone);
+        noticed.await.map_err(|_| {
+            Trouble(text!(
+                "RabbitMQ did not notice that the consumer is gone",
+                "RabbitMQ не заметил ухода потребителя"
+            ))
+            .into()
+        })
     }
 
     /// Starts one more, and waits until the queue has one more consumer.
@@ -130,10 +138,11 @@ impl Stand<'_, '_> {
         let ready = eventually("it consumes", self.bench.patient(CONSUMES), consumes).await;
         running.still_starts()?;
         if ready.is_err() {
+            let Text { en, ru } = seconds(self.bench.patient(CONSUMES));
             Err(Failed::new(
                 text!(
-                    "a consumer of logs.entries within {CONSUMES:?}",
-                    "потребитель logs.entries не позже чем через {CONSUMES:?}"
+                    "a consumer of logs.entries within {en}",
+                    "потребитель logs.entries не позже чем через {ru}"
                 ),
                 text!("none", "ни одного"),
             ))?;
@@ -212,7 +221,8 @@ impl Stand<'_, '_> {
             let depths = self.amqp.depths().await.ok()?;
             (depths.consumers == 0 && depths.queue == 0).then_some(())
         };
-        eventually("the queue is purged", STORED, purged).await
+        let emptied = eventually("the queue is purged", STORED, purged).await;
+        emptied.map_err(|_| Trouble(text!("the queue is not purged", "очередь не очищена")).into())
     }
 }
 

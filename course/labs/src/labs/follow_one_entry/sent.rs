@@ -1,7 +1,5 @@
 //! Requests, each in a trace of its own.
 
-use std::fmt::Display;
-
 use rand::RngExt;
 use serde_json::Value;
 
@@ -70,9 +68,9 @@ impl Sent {
     }
 
     /// What was seen of it, after its wire.
-    pub(super) fn over(&self, what: impl Display) -> Text {
-        let wire = self.wire;
-        text!("over {wire}: {what}", "по {wire}: {what}")
+    pub(super) fn over(&self, what: Text) -> Text {
+        let (wire, Text { en, ru }) = (self.wire, what);
+        text!("over {wire}: {en}", "по {wire}: {ru}")
     }
 
     pub(super) fn is_named(&self, lines: &[Value]) -> bool {
