@@ -1,5 +1,5 @@
-// Talks with the broker: the one place that asks for anything. It sends the key, if there is one, and tells whoever
-// listens to `link` whether the broker was reached, and what it thinks of the key.
+// Talks with the broker: the one place that asks for anything. It sends the key, if there is one, and tells the
+// listeners of `link` whether the broker was reached, and what it thinks of the key.
 
 import { recall, remember } from './dom.js';
 
@@ -27,7 +27,7 @@ export async function ask(path, { headers = {}, ...options } = {}) {
   try {
     response = await fetch(path, { cache: 'no-store', ...options, headers: { ...headers, ...authorization } });
   } catch (error) {
-    // Whoever gave up himself has learned nothing of the broker.
+    // A request that was given up says nothing of the broker.
     if (!options.signal?.aborted || options.signal.reason?.name === 'TimeoutError') tell('lost');
     throw error;
   }
@@ -43,6 +43,8 @@ export async function askJson(path, { signal, ...options } = {}) {
   const limited = signal ? AbortSignal.any([signal, patience]) : patience;
   const response = await ask(path, { ...options, signal: limited });
   const body = await response.json();
+  // A proxy has answered in its place.
+  if (typeof body?.error !== 'boolean') throw new TypeError('not an answer of the broker');
   return { status: response.status, body, took: (performance.now() - begun) * 1000 };
 }
 

@@ -11,7 +11,7 @@ let running;
 export function start() {
   byId('burst-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    run(byId('burst-count').valueAsNumber, byId('burst-callers').valueAsNumber);
+    run(byId('burst-count').valueAsNumber, byId('burst-concurrency').valueAsNumber);
   });
   byId('burst-cancel').addEventListener('click', () => running?.abort());
   link.addEventListener('key', () => running?.abort());
@@ -27,16 +27,24 @@ export async function run(entries, concurrency) {
   running = new AbortController();
   const { signal } = running;
   busy(true);
+  byId('burst-ended').textContent = '';
+  let response;
   let ended;
   try {
     const body = JSON.stringify({ entries, concurrency });
-    const response = await ask('/burst', { method: 'POST', body, signal });
+    response = await ask('/burst', { method: 'POST', body, signal });
     if (response.status === 200) ended = await read(response, entries);
     else ended = ['burst.refused', { message: (await response.json()).message }];
   } catch {
-    ended = signal.aborted ? ['burst.cancelled'] : ['burst.refused', { message: () => t('unreachable') }];
+    if (signal.aborted) ended = ['burst.cancelled'];
+    else if (response?.status !== 200) ended = ['burst.refused', { message: () => t('unreachable') }];
+    // Otherwise it had begun, and the connection broke.
   }
   say(byId('burst-said'), ...(ended ?? ['burst.broken']));
+  // Read out once, where the progress is not.
+  byId('burst-ended').textContent = byId('burst-said').textContent;
+  // From the lanes the form may be out of sight.
+  if (ended?.[0] === 'burst.refused') say(byId('lanes-slow'), ...ended);
   running = undefined;
   tell({ event: 'over' });
   busy(false);
@@ -64,6 +72,7 @@ function tell(event) {
 
 function busy(runs) {
   byId('burst').dataset.runs = runs;
-  byId('burst-cancel').disabled = !runs;
-  for (const id of ['burst-start', 'lanes-burst']) byId(id).setAttribute('aria-disabled', runs);
+  // Truly disabled they would lose the keyboard focus.
+  byId('burst-cancel').setAttribute('aria-disabled', !runs);
+  for (const id of ['burst-start', 'lanes-burst', 'lanes-send']) byId(id).setAttribute('aria-disabled', runs);
 }

@@ -2,7 +2,7 @@
 
 import { askJson, link } from './api.js';
 import { byId, el, svg } from './dom.js';
-import { label, number, onLanguage, say } from './i18n.js';
+import { hush, label, number, onLanguage, say } from './i18n.js';
 
 const PARTS = ['broker', 'logger', 'rabbitmq', 'listener'];
 
@@ -35,7 +35,10 @@ export function start() {
 
 async function look() {
   for (;;) {
-    if (document.hidden) await once(document, 'visibilitychange');
+    if (document.hidden) {
+      await once(document, 'visibilitychange');
+      depths = [];
+    }
     const locked = await lookOnce();
     // Without a key that may read there is nothing to see, however often one asks.
     if (locked) await once(link, 'key');
@@ -73,6 +76,7 @@ function show(status) {
   const stuck = listener.waiting_for === 'logger' || (listener.held > 0 && !logger.ready) || listener.dead_letters_refused;
   tell('listener', word(listener.reachable, listener.consuming && !stuck ? 'consuming' : 'waiting'), listener.consuming && !stuck);
   if (listener.reachable) say(cards.listener.more, 'listener.holds', { count: listener.held ?? 0 });
+  else hush(cards.listener.more);
   const { profile } = broker;
   byId('profile').hidden = profile === 'release';
   say(byId('profile'), 'profile', { profile });
@@ -84,7 +88,7 @@ function show(status) {
 function showLoggers(loggers) {
   const { more } = cards.logger;
   if (loggers.length < 2) {
-    more.textContent = '';
+    hush(more);
     return;
   }
   const which = loggers.map(({ address, ready }) => `${ready ? '✓' : '✕'} ${address}`).join(', ');
@@ -99,9 +103,11 @@ function showNothing(state) {
   latest = undefined;
   tell('broker', state, state === 'ready');
   for (const part of PARTS.slice(1)) tell(part, 'unknown');
-  for (const part of ['logger', 'listener']) cards[part].more.textContent = '';
+  for (const part of ['logger', 'listener']) hush(cards[part].more);
   byId('queue-depth').textContent = byId('dead-letters').textContent = '–';
-  byId('queue-parts').textContent = '';
+  hush(byId('queue-parts'));
+  depths = [...depths, undefined].slice(-KEPT);
+  drawHistory();
 }
 
 // What a part is said to be, with a sign before it: well, not well, or nobody knows.
@@ -120,7 +126,7 @@ function showNumbers({ rabbitmq, listener }) {
   const depth = queue === null ? undefined : queue + (listener.unacked ?? 0);
   byId('queue-depth').textContent = depth === undefined ? '–' : number(depth);
   byId('dead-letters').textContent = dead === null ? '–' : number(dead);
-  if (depth === undefined) byId('queue-parts').textContent = '';
+  if (depth === undefined) hush(byId('queue-parts'));
   else say(byId('queue-parts'), 'queue.parts', { ready: queue, held: listener.unacked ?? '?' });
   return depth;
 }

@@ -46,6 +46,13 @@ export function say(node, key, values) {
   return node;
 }
 
+// Lets a node say nothing, in any language.
+export function hush(node) {
+  delete node.dataset.t;
+  given.delete(node);
+  set(node, '');
+}
+
 // Only a change is one: a live region would be read out again.
 function set(node, text) {
   if (node.textContent !== text) node.textContent = text;

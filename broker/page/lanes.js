@@ -1,12 +1,12 @@
 // The lanes: one entry over each transport, shown on its way as it was measured, slowed down.
 
-import { askJson, deliver } from './api.js';
+import { deliver } from './api.js';
 import * as burst from './burst.js';
 import { byId, el } from './dom.js';
-import { duration, number, onLanguage, say } from './i18n.js';
+import { duration, hush, number, onLanguage, say } from './i18n.js';
 import { TRANSPORTS, mark } from './marks.js';
 import * as results from './results.js';
-import { micros } from './send.js';
+import { queuedFor, untilStored } from './send.js';
 import { wire } from './wire.js';
 
 // How long the slowest is under way, in milliseconds.
@@ -105,7 +105,7 @@ async function sendOverEach() {
   const slow = SHOWN / Math.max(slowest, 1);
   // Where nothing was accepted, nothing moves.
   if (slowest > 0) say(byId('lanes-slow'), 'lanes.slow', { times: () => number(Math.round(slow * 1000)) });
-  else say(byId('lanes-slow'), 'is', { text: '' });
+  else hush(byId('lanes-slow'));
   await Promise.all(TRANSPORTS.map((transport) => play(lanes[transport], answers[transport], slow, queued)));
   byId('lanes-said').textContent = Object.values(lanes)
     .map((own) => `${own.transport}: ${own.time.textContent} ${own.word.textContent}`)
@@ -116,11 +116,11 @@ async function sendOverEach() {
 function runs(so) {
   busy = so;
   byId('lanes').dataset.runs = so;
-  byId('lanes-send').setAttribute('aria-disabled', so);
+  for (const id of ['lanes-send', 'lanes-burst', 'burst-start']) byId(id).setAttribute('aria-disabled', so);
 }
 
 function begin(own) {
-  Object.assign(own, { stored: false, streams: false, queued: 0, bytes: undefined });
+  Object.assign(own, { stored: false, streams: false, queued: 0, bytes: undefined, say: undefined });
   own.wire?.clear();
   if (own.wire) show(own);
   own.node.dataset.states = '';
@@ -221,25 +221,17 @@ async function arrive(own, queued, rest, timing, bytes) {
 
 // Looks for a queued entry until it is stored; in microseconds after it was created, by the clocks of broker and logger.
 async function look({ id }, signal) {
-  for (let wait = LOOK[0]; !signal.aborted; wait = Math.min(1.5 * wait, LOOK[1])) {
-    try {
-      const { status, body } = await askJson(`/logs/${id}`, { signal });
-      if (status === 200) return Math.max(0, micros(body.data.stored_at) - micros(body.data.created_at));
-    } catch {
-      // The broker may be back later.
-    }
-    await new Promise((resolve) => setTimeout(resolve, wait));
-  }
-  return undefined;
+  const entry = await untilStored(id, signal, LOOK);
+  return entry && queuedFor(entry);
 }
 
 // A burst turns the dots into a stream.
 function showBurst({ event, data }) {
   if (event === 'begun') {
     looks.abort();
+    hush(byId('lanes-slow'));
     for (const own of Object.values(lanes)) {
       begin(own);
-      own.say = undefined;
       tell(own, '–', 'is', { text: '' });
       state(own, 'idle');
     }

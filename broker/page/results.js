@@ -23,7 +23,7 @@ export function start() {
     byId('results').tBodies[0].append(rows[transport].node);
   }
   burst.onEvent(({ event, data }) => {
-    if (event === 'begun') clear('results.burst', { count: data.entries, callers: data.concurrency });
+    if (event === 'begun') clear('results.burst', { count: data.entries, concurrency: data.concurrency });
     if (event === 'measured') measured(data);
   });
   drawAll();

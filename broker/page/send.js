@@ -98,7 +98,7 @@ async function sendBy(row, log, draw, signal) {
   row.node.classList.add(body.error ? 'bad' : 'good');
   row.node.dataset.status = status;
   row.node.insertBefore(el('b', {}, body.error ? '✕ ' : '✓ ', String(status), ' '), row.outcome);
-  say(row.outcome, body.error ? certainty(status, data) : data.outcome);
+  say(row.outcome, body.error ? certainty(status) : data.outcome);
   // The broker's own words are in English alone.
   if (body.error) row.details.append(el('p', { class: 'message', lang: 'en' }, body.message));
   row.details.append(
@@ -110,42 +110,51 @@ async function sendBy(row, log, draw, signal) {
   if (!body.error && data.outcome === 'queued') lookFor(data.id, row, draw, signal);
 }
 
-// What a refusal says of the entry: the three cases of proto/src/outcome.rs.
-function certainty(status, data) {
+// What a refusal says of the entry: the three cases of `Certainty` in proto/src/code.rs.
+function certainty(status) {
   if (status === 504) return 'unsure';
-  return data?.retryable ? 'not.stored' : 'rejected';
+  return [408, 429, 502, 503].includes(status) ? 'not.stored' : 'rejected';
 }
 
 // Looks for a queued entry until it is stored, or something else is sent.
 async function lookFor(id, row, draw, signal) {
   const said = say(el('p', { class: 'queue', role: 'status' }), 'queue.waits');
   row.details.prepend(said);
-  for (let wait = LOOK[0]; !signal.aborted; wait = Math.min(2 * wait, LOOK[1])) {
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    const stored = await found(id, signal);
-    if (!stored) continue;
-    if (stored.transport !== row.transport || stored.attempts > 1) {
-      say(said, 'queue.known', { transport: stored.transport });
-      return;
-    }
-    row.queue = Math.max(0, micros(stored.stored_at) - micros(stored.created_at));
-    say(said, 'queue.took', { time: () => duration(row.queue) });
-    draw();
+  const stored = await untilStored(id, signal, LOOK);
+  if (!stored) {
+    say(said, 'queued');
     return;
   }
+  if (stored.transport !== row.transport || stored.attempts > 1) {
+    say(said, 'queue.known', { transport: stored.transport });
+    return;
+  }
+  row.queue = queuedFor(stored);
+  say(said, 'queue.took', { time: () => duration(row.queue) });
+  draw();
 }
 
-async function found(id, signal) {
-  try {
-    const { status, body } = await askJson(`/logs/${id}`, { signal });
-    return status === 200 ? body.data : null;
-  } catch {
-    return null;
+// Looks for a queued entry until it is stored; `undefined` where nobody waits any more, or the key may not read. `first` and
+// `most` are the wait between two looks, in milliseconds.
+export async function untilStored(id, signal, [first, most]) {
+  for (let wait = first; !signal.aborted; wait = Math.min(1.5 * wait, most)) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    try {
+      const { status, body } = await askJson(`/logs/${id}`, { signal });
+      if (status === 200) return body.data;
+      if (status === 401 || status === 403) return undefined;
+    } catch {
+      // The broker may be back later.
+    }
   }
+  return undefined;
 }
+
+// How long an entry took from created to stored, in microseconds, by the clocks of broker and logger.
+export const queuedFor = (entry) => Math.max(0, micros(entry.stored_at) - micros(entry.created_at));
 
 // An RFC 3339 time in microseconds, of which a Date would keep the milliseconds alone.
-export function micros(time) {
+function micros(time) {
   const [, seconds, fraction = ''] = /^([^.]*)(?:\.(\d+))?Z$/.exec(time);
   return Date.parse(`${seconds}Z`) * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
 }

@@ -6,7 +6,7 @@ import { ask } from './api.js';
 // Between two attempts, in milliseconds: it doubles, and each wait is drawn from its upper half.
 const WAIT = [250, 4_000];
 
-// The broker sends a sign of life every 10 s.
+// The broker sends a sign of life every 5 s.
 const SILENCE = 25_000;
 
 // A tab that nobody sees gives its connection back after so long: a browser has six of them for one broker.
@@ -51,8 +51,13 @@ async function run(path, { event, state }, stopped) {
         const parse = parser((message) => {
           if (stopped.aborted) return;
           if (message.event === 'refused') {
-            last = undefined;
-            state('renewed');
+            // Where there are too many streams it goes on later; otherwise its place is refused.
+            if (JSON.parse(message.data).code === 'overloaded') {
+              state('again');
+            } else {
+              last = undefined;
+              state('renewed');
+            }
             return;
           }
           wait = WAIT[0];
@@ -102,8 +107,13 @@ async function seen(stopped) {
 
 function pause(ms, stopped) {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-    stopped.addEventListener('abort', resolve, { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      stopped.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    stopped.addEventListener('abort', end);
   });
 }
 

@@ -76,7 +76,6 @@ function clear() {
 function pause(wanted) {
   paused = wanted;
   arrived = 0;
-  byId('tail-pause').setAttribute('aria-pressed', String(paused));
   say(byId('tail-pause'), paused ? 'tail.resume' : 'tail.pause');
   tell(state.word, state.message);
   count();

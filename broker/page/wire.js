@@ -43,7 +43,6 @@ export function wire(transport, width) {
   );
   return {
     node,
-    hop: stops[1],
     bytes: (key, values) => say(bytes, key, values),
     queue: (count) => {
       say(queue, 'lanes.queue', { count });

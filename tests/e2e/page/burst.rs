@@ -19,7 +19,7 @@ async fn so_many_as_asked_for_go_over_each_and_one_picture_shows_them_on_one_sca
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
     page.set("#burst-count", &COUNT.to_string()).await;
-    page.set("#burst-callers", "8").await;
+    page.set("#burst-concurrency", "8").await;
     page.click("#burst-start").await;
     page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
     assert_eq!(page.text("#burst-said").await, "Done.");
@@ -103,7 +103,7 @@ async fn it_is_cancelled_and_the_next_one_may_start() {
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
     page.set("#burst-count", "2000").await;
-    page.set("#burst-callers", "1").await;
+    page.set("#burst-concurrency", "1").await;
     page.click("#burst-start").await;
     page.eventually("document.querySelector('#burst-said').textContent.includes('of 2,000')").await;
     assert_eq!(page.value("document.querySelector('#burst-start').ariaDisabled").await, "true");
@@ -126,7 +126,7 @@ async fn more_than_it_takes_is_not_begun() {
     let page = Page::open(&stack).await;
     for (count, callers) in [("0", "1"), ("2001", "1"), ("1", "0"), ("1", "65"), ("", "1"), ("1.5", "1")] {
         page.set("#burst-count", count).await;
-        page.set("#burst-callers", callers).await;
+        page.set("#burst-concurrency", callers).await;
         page.click("#burst-start").await;
         assert_eq!(page.value("document.querySelector('#burst').dataset.runs ?? null").await, Value::Null);
     }

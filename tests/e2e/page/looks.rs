@@ -142,7 +142,7 @@ async fn everything_is_reached_by_the_keyboard_and_shows_that_it_is() {
         "lanes-burst",
         "curl-copy",
         "burst-count",
-        "burst-callers",
+        "burst-concurrency",
         "burst-start",
         "tail-transport",
         "tail-level",
