@@ -27,14 +27,20 @@ async function log(url, transport, name, data) {
       if (error instanceof RangeError) throw error; // fix the entry
       message = String(error.cause ?? error); // no broker, or no answer
     }
+    if (attempt + 1 === TRIES) break;
     console.error(`trying again: ${message}`);
     await sleep(1_000 * waitSeconds);
   }
   throw new Error(`not accepted after ${TRIES} tries: ${message}`);
 }
 
+const words = process.argv.slice(2);
+if (words.length !== 4) {
+  console.error("usage: http_client.mjs BROKER_URL TRANSPORT NAME DATA");
+  process.exit(2);
+}
 try {
-  console.log(await log(...process.argv.slice(2)));
+  console.log(await log(...words));
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

@@ -15,7 +15,7 @@ import logs_pb2_grpc
 
 TRIES = 10
 RETRYABLE = {
-    grpc.StatusCode.UNAVAILABLE,  # certainly not stored
+    grpc.StatusCode.UNAVAILABLE,  # not stored, or the connection broke
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.UNKNOWN,  # it may be stored; the id makes it safe to send it again
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -35,8 +35,9 @@ def log(stub, name, data):
             message = f"{error.code().name}: {error.details()}"
             if error.code() not in RETRYABLE:
                 raise ValueError(message) from None  # fix the entry
-        print(f"trying again: {message}", file=sys.stderr)
-        time.sleep(0.1 * 2**attempt)
+        if attempt + 1 < TRIES:
+            print(f"trying again: {message}", file=sys.stderr)
+            time.sleep(0.1 * 2**attempt)
     raise TimeoutError(f"not accepted after {TRIES} tries: {message}")
 
 

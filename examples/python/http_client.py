@@ -3,6 +3,7 @@
 http_client.py BROKER_URL TRANSPORT NAME DATA
 """
 
+import http.client
 import json
 import sys
 import time
@@ -23,15 +24,24 @@ def log(url, transport, name, data):
             with urllib.request.urlopen(f"{url}/handle", body, timeout=10) as response:
                 return json.load(response)["data"]["outcome"]
         except urllib.error.HTTPError as error:
-            message = json.load(error)["message"]
+            message = said(error)
             if error.code not in (408, 429, 503, 504):
                 raise ValueError(f"{error.code}: {message}") from None  # fix the entry
             wait = float(error.headers.get("Retry-After", 0))  # 504: it may be stored; send it again
-        except OSError as error:  # no broker, or no answer
+        except (OSError, http.client.HTTPException) as error:  # no broker, or no answer
             message, wait = str(error), 0.1 * 2**attempt
-        print(f"trying again: {message}", file=sys.stderr)
-        time.sleep(wait)
+        if attempt + 1 < TRIES:
+            print(f"trying again: {message}", file=sys.stderr)
+            time.sleep(wait)
     raise TimeoutError(f"not accepted after {TRIES} tries: {message}")
+
+
+def said(error):
+    """What the broker says of it; a proxy in front of it says nothing of this form."""
+    try:
+        return json.load(error)["message"]
+    except (ValueError, KeyError, TypeError):
+        return error.reason
 
 
 if __name__ == "__main__":

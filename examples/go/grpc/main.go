@@ -47,7 +47,7 @@ func log(client logs.LogServiceClient, name, data string) (string, error) {
 
 func retryable(code codes.Code) bool {
 	switch code {
-	case codes.Unavailable, codes.ResourceExhausted: // certainly not stored
+	case codes.Unavailable, codes.ResourceExhausted: // not stored, or the connection broke
 		return true
 	case codes.Unknown, codes.DeadlineExceeded, codes.Canceled: // it may be stored
 		return true
