@@ -31,7 +31,9 @@ fn rewritten(arguments: impl Iterator<Item = String>, dropped: &[Dropped], added
             words.push(quoted(&argument));
         }
     }
-    words.extend(added.iter().map(|word| quoted(word)));
+    // Behind `--` they would be no options.
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    words.splice(end..end, added.iter().map(|word| quoted(word)));
     words.join(" ")
 }
 
@@ -59,6 +61,12 @@ mod tests {
         ] {
             assert_eq!(after(line, &dropped, &["--from-line", "7"]), "fourwire load a -x --from-line 7");
         }
+    }
+
+    #[test]
+    fn what_is_added_stands_before_the_end_of_the_options() {
+        let line = after("fourwire load -- -weird.ndjson", &[], &["--from-line", "7"]);
+        assert_eq!(line, "fourwire load --from-line 7 -- -weird.ndjson");
     }
 
     #[test]

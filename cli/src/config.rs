@@ -1,4 +1,5 @@
-//! The command's words and settings. Its environment is read by [`Stack`] and nowhere else.
+//! The command's words and settings. Its settings are read from the environment by [`Stack`], `NO_COLOR` and `TERM` by
+//! [`Look`].
 
 mod dead;
 mod explain;
@@ -173,9 +174,9 @@ fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + 
 
 /// Refuses a filter that is out of its limits, or that no entry can meet.
 fn check(filter: &Filter) -> Result<(), Problem> {
-    filter.check().map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.into_message())))?;
+    filter.check().map_err(|failure| Problem::usage(failure.into_message()))?;
     if filter.is_contradictory() {
-        return Err(Problem::Usage(anyhow::anyhow!("--since is after --until: no entry can match both")));
+        return Err(Problem::usage("--since is after --until: no entry can match both"));
     }
     Ok(())
 }

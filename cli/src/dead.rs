@@ -5,7 +5,6 @@ use std::{
     io::{self, Write as _},
 };
 
-use anyhow::ensure;
 use jiff::Timestamp;
 use proto::{Code, Failure, Transport};
 use serde::Serialize;
@@ -21,29 +20,40 @@ use crate::{
 
 /// Does with them what was asked for.
 pub(crate) async fn dead(arguments: &Dead, stack: &Stack) -> Result<Ending, Problem> {
-    if let What::Drop { yes, .. } = &arguments.what {
-        let sure = || -> anyhow::Result<()> {
-            ensure!(
-                *yes,
-                "dropped messages are lost: look at them with `fourwire dead show`, then pass --yes"
-            );
-            Ok(())
-        };
-        sure().map_err(Problem::Usage)?;
+    if let What::Drop { yes: false, .. } = &arguments.what {
+        let why = "dropped messages are lost: look at them with `fourwire dead show`, then pass --yes";
+        return Err(Problem::usage(why));
     }
     let interrupt = Interrupt::on_signal().map_err(Problem::Usage)?;
+    tokio::select! {
+        biased;
+        // RabbitMQ gives back what is not settled when the connection ends.
+        () = interrupt.insisted() => {
+            say!("interrupted twice");
+            Ok(Ending::Unknown)
+        }
+        ending = act(arguments, stack, &interrupt) => ending,
+    }
+}
+
+async fn act(arguments: &Dead, stack: &Stack, interrupt: &Interrupt) -> Result<Ending, Problem> {
     let letters = DeadLetters::open(&stack.rabbitmq()?).await.map_err(failed)?;
     let done = match &arguments.what {
-        What::List { limit, json } => list(&letters, *limit, *json, &interrupt).await,
-        What::Show { id, body } => show(&letters, id, *body, &interrupt).await,
-        What::Retry(which) => each(&letters, which, Act::Retry, &interrupt).await,
-        What::Drop { which, .. } => each(&letters, which, Act::Drop, &interrupt).await,
+        What::List { limit, json } => list(&letters, *limit, *json, interrupt).await,
+        What::Show { id, body } => show(&letters, id, *body, interrupt).await,
+        What::Retry(which) => each(&letters, which, Act::Retry, interrupt).await,
+        What::Drop { which, .. } => each(&letters, which, Act::Drop, interrupt).await,
     };
     // RabbitMQ does the same when the connection ends; what was done is done.
     let given_back = letters.close().await;
     let ending = done?;
     given_back.map_err(failed)?;
     Ok(ending)
+}
+
+fn interrupted() -> Ending {
+    say!("interrupted before all were read");
+    Ending::NotStored
 }
 
 fn failed(failure: Failure) -> Problem {
@@ -77,12 +87,7 @@ impl<'a> Listed<'a> {
     fn line(&self, now: Timestamp) -> String {
         let Listed { id, code, reason, bytes, .. } = self;
         let age = self.since.map_or_else(|| "?".to_owned(), |since| age(now.as_second() - since.as_second()));
-        format!(
-            "{:<36} {:<14} {age:>5} {bytes:>9} B  {}",
-            escape(id).to_string(),
-            escape(code).to_string(),
-            escape(reason)
-        )
+        format!("{:<36} {:<14} {age:>5} {bytes:>9} B  {}", escape(id), escape(code), escape(reason))
     }
 }
 
@@ -109,6 +114,9 @@ async fn list(
         put(&if json { json_line(&listed) } else { listed.line(now) })?;
         letters.leave(&letter).await.map_err(failed)?;
         told += 1;
+    }
+    if interrupt.has_begun() {
+        return Ok(interrupted());
     }
     match told {
         0 => say!("there are no dead letters"),
@@ -137,7 +145,11 @@ async fn show(letters: &DeadLetters, id: &str, body: bool, interrupt: &Interrupt
         }
         letters.leave(&letter).await.map_err(failed)?;
     }
-    if found == 0 { Err(failed(none_of(id))) } else { Ok(Ending::Done) }
+    match found {
+        0 if interrupt.has_begun() => Ok(interrupted()),
+        0 => Err(failed(none_of(id))),
+        _ => Ok(Ending::Done),
+    }
 }
 
 fn in_full(letter: &DeadLetter, another: bool) -> Result<(), Problem> {
@@ -156,7 +168,7 @@ fn in_full(letter: &DeadLetter, another: bool) -> Result<(), Problem> {
     }
     let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(letter.properties());
     for (name, value) in rows {
-        put(&format!("{:<16} {}", escape(&name).to_string(), escape(&value)))?;
+        put(&format!("{:<16} {}", escape(&name), escape(&value)))?;
     }
     put(&format!("{:<16} {}", "body", escape(&String::from_utf8_lossy(letter.body()))))?;
     Ok(())
@@ -215,13 +227,15 @@ async fn each(
         return Err(Problem::Failed(failure, place(Transport::Rabbitmq)));
     }
     if interrupt.has_begun() {
-        say!("interrupted before all were read");
-        return Ok(Ending::NotStored);
+        return Ok(interrupted());
     }
-    match missing.into_iter().next() {
-        Some(id) => Err(failed(none_of(id))),
-        None => Ok(Ending::Done),
+    let mut missing: Vec<&str> = missing.into_iter().collect();
+    missing.sort_unstable();
+    let Some(last) = missing.pop() else { return Ok(Ending::Done) };
+    for id in missing {
+        say!("no dead letter {id:?}");
     }
+    Err(failed(none_of(last)))
 }
 
 fn none_of(id: &str) -> Failure {

@@ -3,10 +3,10 @@
 mod calls;
 mod tap;
 
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
-use explain::{Explained, Recording, Show};
+use explain::{Explained, FILE_BYTES, Recording, Show};
 use jiff::Timestamp;
 use proto::{EntryDraft, LogEntry};
 
@@ -17,9 +17,6 @@ use crate::{
     problem::Problem,
     text::put,
 };
-
-/// Largest file that is read.
-const FILE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Sends entries through a relay and explains what has passed, or explains what was recorded before.
 pub(crate) async fn explain(arguments: &Explain, stack: &Stack) -> Result<Ending, Problem> {
@@ -51,7 +48,7 @@ fn entries(arguments: &Explain) -> Result<Vec<LogEntry>, Problem> {
         EntryDraft { name: arguments.name.clone(), data: arguments.data.clone(), ..EntryDraft::default() };
     let check = |_| draft.clone().check(Timestamp::now());
     let entries: Result<_, _> = (0..arguments.entries).map(check).collect();
-    entries.map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.into_message())))
+    entries.map_err(|failure| Problem::usage(failure.into_message()))
 }
 
 /// Prints it, and holds it against what has passed.
@@ -70,9 +67,10 @@ fn show(arguments: &Explain, explained: &Explained, passed: [u64; 2]) -> Result<
 
 fn read(file: &Path) -> anyhow::Result<Recording> {
     let name = || file.display().to_string();
-    let bytes = std::fs::metadata(file).with_context(name)?.len();
-    anyhow::ensure!(bytes <= FILE_BYTES, "{}: it is too large for a recording", name());
-    let text = std::fs::read_to_string(file).with_context(name)?;
+    let mut text = String::new();
+    // One byte more than there may be; what is no file has no length to ask for.
+    let mut open = File::open(file).with_context(name)?.take(FILE_BYTES as u64 + 1);
+    open.read_to_string(&mut text).with_context(name)?;
     Recording::from_ndjson(&text).with_context(name)
 }
 

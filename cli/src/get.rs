@@ -1,7 +1,7 @@
 //! `fourwire get`: stored entries, one by its id, or page by page.
 
 use proto::{
-    Certainty, Code, Cursor, Failure, Page, Query, StoredEntry, Transport,
+    Certainty, Code, Cursor, Failure, Filter, Page, Query, StoredEntry, Transport,
     json::{Envelope, FailureData},
     limits::PAGE_ENTRIES,
     parse_entry_id,
@@ -29,7 +29,7 @@ pub(crate) async fn get(arguments: &Get, stack: &Stack) -> Result<Ending, Proble
 
 async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Problem> {
     let id = parse_entry_id(id)
-        .map_err(|_| Problem::Usage(anyhow::anyhow!("{id:?} is not an entry id: expected a UUID")))?;
+        .map_err(|_| Problem::usage(format!("{id:?} is not an entry id: expected a UUID")))?;
     let entry: StoredEntry = read(transports, &format!("/logs/{id}")).await.map_err(failed)?;
     if json {
         put(&json_line(&entry))?;
@@ -38,13 +38,13 @@ async fn one(transports: &Transports, id: &str, json: bool) -> Result<(), Proble
     let StoredEntry { id, name, data, level, created_at, stored_at, transport, attempts } = &entry;
     let rows = [
         ("id", id.to_string()),
-        ("name", escape(name).to_string()),
+        ("name", escape(name)),
         ("level", level.to_string()),
         ("created at", created_at.to_string()),
         ("stored at", stored_at.to_string()),
         ("via", transport.to_string()),
         ("written", if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") }),
-        ("data", escape(data).to_string()),
+        ("data", escape(data)),
     ];
     for (name, value) in rows {
         put(&format!("{name:<11} {value}"))?;
@@ -88,7 +88,15 @@ fn goes_on(arguments: &Get, cursor: Cursor, left: u64) -> String {
     if !arguments.all {
         added.extend(["--limit".to_owned(), left.to_string()]);
     }
-    again(&[("--cursor", true), ("--limit", true)], &added)
+    // An age counts from now: the command may be run much later.
+    added.extend(limits_in_time(&arguments.filter));
+    again(&[("--cursor", true), ("--limit", true), ("--since", true), ("--until", true)], &added)
+}
+
+/// The limits in time of a filter, as options.
+pub(crate) fn limits_in_time(filter: &Filter) -> impl Iterator<Item = String> {
+    let limits = [("--since", filter.since), ("--until", filter.until)];
+    limits.into_iter().filter_map(|(option, time)| Some([option.to_owned(), time?.to_string()])).flatten()
 }
 
 fn why_none(arguments: &Get) -> &'static str {

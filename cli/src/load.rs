@@ -156,7 +156,11 @@ impl Job {
             }
             match sent {
                 Ok(()) => {}
-                Err(Broken::Local(error)) => return Err(self.local(&error)),
+                Err(Broken::Local(error)) => {
+                    // What was read and is not settled may have been sent.
+                    self.unsure_until = self.unsure_until.max(self.lines.place().line);
+                    return Err(self.local(&error));
+                }
                 Err(Broken::Remote(failure, unsure)) => {
                     self.step_back(unsure).await?;
                     self.wait(&failure, way.place(), &mut patience).await?;

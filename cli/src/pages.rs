@@ -23,7 +23,7 @@ pub(crate) fn manual(name: Option<&str>) -> Result<Ending, Problem> {
         None => whole,
         Some(name) => {
             let found = whole.find_subcommand(name).cloned();
-            let unknown = || Problem::Usage(anyhow::anyhow!("no command {name:?}: see fourwire --help"));
+            let unknown = || Problem::usage(format!("no command {name:?}: see fourwire --help"));
             found.ok_or_else(unknown)?
         }
     };

@@ -6,8 +6,8 @@ use proto::{Certainty, Code, Failure};
 
 use crate::text::escape;
 
-/// How a command ends; its number is the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a command ends; its number is the exit code. Ordered by how much is uncertain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     /// Everything was done.
     Done = 0,
@@ -51,6 +51,11 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// A setting or a file that cannot be used.
+    pub(crate) fn usage(why: impl Into<String>) -> Self {
+        Problem::Usage(anyhow::Error::msg(why.into()))
+    }
+
     /// Says it on standard error.
     pub(crate) fn tell(self) -> Ending {
         match self {

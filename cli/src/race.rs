@@ -47,7 +47,7 @@ struct Row {
 pub(crate) async fn race(arguments: &Send, stack: &Stack) -> Result<Ending, Problem> {
     if arguments.id.is_some() {
         let why = "--id names one entry: over all transports each entry gets an id of its own";
-        return Err(Problem::Usage(anyhow::anyhow!(why)));
+        return Err(Problem::usage(why));
     }
     let draft = EntryDraft {
         name: arguments.name.clone(),
@@ -59,7 +59,7 @@ pub(crate) async fn race(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
     };
     // What is wrong with the entry is wrong with it everywhere.
     let checked = draft.clone().check(Timestamp::now());
-    checked.map_err(|failure| Problem::Usage(anyhow::anyhow!(failure.into_message())))?;
+    checked.map_err(|failure| Problem::usage(failure.into_message()))?;
     let transports = Transports::new(&stack.settings(Some(Transport::Rabbitmq))?);
     if !arguments.json {
         put("transport  outcome    answered ms  stored ms  bytes there + back")?;
@@ -74,8 +74,8 @@ pub(crate) async fn race(arguments: &Send, stack: &Stack) -> Result<Ending, Prob
             .err();
         let row = sent.row(transport, failure.as_ref());
         put(&if arguments.json { json_line(&row) } else { row.in_words() })?;
-        if let (Ending::Done, Some(failure)) = (ending, failure) {
-            ending = failure.certainty().into();
+        if let Some(failure) = failure {
+            ending = ending.max(failure.certainty().into());
         }
     }
     Ok(ending)

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) async fn send(arguments: &Send, transport: Transport, stack: &Stack) -> Result<Ending, Problem> {
     if arguments.count.is_some() {
         let why = "--count is for --transport all; over one transport one entry is sent";
-        return Err(Problem::Usage(anyhow::anyhow!(why)));
+        return Err(Problem::usage(why));
     }
     let draft = EntryDraft {
         name: arguments.name.clone(),
@@ -47,7 +47,7 @@ pub(crate) async fn send(arguments: &Send, transport: Transport, stack: &Stack) 
     };
     let entry = draft.check(Timestamp::now()).map_err(|failure| {
         told(&failure, id);
-        Problem::Usage(anyhow::anyhow!(failure.into_message()))
+        Problem::usage(failure.into_message())
     })?;
     let transports = Transports::new(&stack.settings(Some(transport))?);
     connected(&transports, transport, stack.deadline()).await;
@@ -110,7 +110,14 @@ pub(crate) async fn data(argument: &str) -> anyhow::Result<String> {
     let most = DATA_BYTES as u64 + 2;
     let read = tokio::io::stdin().take(most).read_to_end(&mut bytes).await;
     read.context("cannot read standard input")?;
-    let mut text = String::from_utf8(bytes).ok().context("standard input is not UTF-8")?;
+    let mut text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        // Cut within a character: it is too long, as the check of the entry says.
+        Err(error) if error.as_bytes().len() as u64 == most && error.utf8_error().error_len().is_none() => {
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        }
+        Err(_) => anyhow::bail!("standard input is not UTF-8"),
+    };
     if text.ends_with('\n') {
         text.pop();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::{Direct, Failure, Transport};
 use serde::Serialize;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep};
 use transport::{Transports, rabbitmq::Depths};
 
 use crate::{
@@ -64,18 +64,13 @@ pub(crate) async fn status(arguments: &Status, stack: &Stack) -> Result<Ending, 
 /// What RabbitMQ has counted; `None` if it takes no messages.
 async fn counted_by(transports: &Transports, deadline: Duration) -> Option<Depths> {
     let until = Instant::now() + deadline;
-    let counted = async {
-        loop {
-            if let Some(depths) = transports.depths() {
-                return Some(depths);
-            }
-            if !transports.reachable(Transport::Rabbitmq) || Instant::now() >= until {
-                return None;
-            }
-            sleep(LOOKING).await;
+    loop {
+        let depths = transports.depths();
+        if depths.is_some() || !transports.reachable(Transport::Rabbitmq) || Instant::now() >= until {
+            return depths;
         }
-    };
-    timeout(deadline, counted).await.ok().flatten()
+        sleep(LOOKING).await;
+    }
 }
 
 impl Line {

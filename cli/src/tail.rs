@@ -2,7 +2,7 @@
 
 use std::io;
 
-use proto::{Code, Cursor, Failure, StoredEntry, TailEvent, Transport};
+use proto::{Code, Cursor, Failure, Filter, StoredEntry, TailEvent, Transport};
 use serde::Serialize;
 use transport::grpc::{Streams, Tailed};
 
@@ -10,6 +10,7 @@ use crate::{
     Ending,
     again::again,
     config::{Look, Stack, Tail, place},
+    get::limits_in_time,
     interrupt::Interrupt,
     problem::{Problem, root, what_to_look_at},
     text::{counted, entry_line, escape, json_line, put},
@@ -94,10 +95,19 @@ impl Reader {
 
     /// The command that resumes where this one ends; `None` if nothing is missed by any.
     fn goes_on_with(&self, arguments: &Tail) -> Option<String> {
-        let dropped = [("--after", true), ("--since", true), ("--from-start", false)];
+        // An age counts from now: the command may be run much later.
         match self.cursor {
-            Some(cursor) => Some(again(&dropped, &["--after".to_owned(), cursor.into()])),
-            None => arguments.begins_in_the_past().then(|| again(&[], &[])),
+            Some(cursor) => {
+                let dropped =
+                    [("--after", true), ("--since", true), ("--until", true), ("--from-start", false)];
+                let mut added = vec!["--after".to_owned(), cursor.into()];
+                added.extend(limits_in_time(&Filter { since: None, ..arguments.filter.clone() }));
+                Some(again(&dropped, &added))
+            }
+            None => arguments.begins_in_the_past().then(|| {
+                let limits: Vec<String> = limits_in_time(&arguments.filter).collect();
+                again(&[("--since", true), ("--until", true)], &limits)
+            }),
         }
     }
 }

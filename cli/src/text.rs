@@ -1,41 +1,13 @@
 //! What is shown to people. The text of an entry is somebody else's, and a terminal obeys what it reads: control
 //! characters, and those that turn the direction of writing, are never shown as they are.
 
-use std::{
-    fmt::{self, Write as _},
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
+pub(crate) use explain::escaped as escape;
+use explain::is_obeyed;
 use indicatif::HumanCount;
 use proto::{Level, StoredEntry};
 use serde::Serialize;
-
-/// A text with what a terminal would obey written out.
-pub(crate) fn escape(text: &str) -> Escaped<'_> {
-    Escaped(text)
-}
-
-/// See [`escape`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|char| match char {
-            '\n' => f.write_str("\\n"),
-            '\r' => f.write_str("\\r"),
-            '\t' => f.write_str("\\t"),
-            char if is_obeyed(char) => write!(f, "\\u{{{:x}}}", char as u32),
-            char => f.write_char(char),
-        })
-    }
-}
-
-/// Whether a terminal might do something else with it than show it.
-fn is_obeyed(char: char) -> bool {
-    let turns_direction = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    char.is_control() || turns_direction || matches!(char, '\u{2028}' | '\u{2029}')
-}
 
 /// A value as one line of JSON. It means the same, and holds nothing that a terminal would obey.
 pub(crate) fn json_line(value: &impl Serialize) -> String {
@@ -103,7 +75,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
         let text = "a\u{1b}[31m\n\u{9b}b\u{202e}ж\t\u{7f}";
-        assert_eq!(escape(text).to_string(), "a\\u{1b}[31m\\n\\u{9b}b\\u{202e}ж\\t\\u{7f}");
+        assert_eq!(escape(text), "a\\u{1b}[31m\\n\\u{9b}b\\u{202e}ж\\t\\u{7f}");
     }
 
     #[test]
@@ -144,7 +116,7 @@ mod tests {
 
         #[test]
         fn no_text_reaches_a_terminal_raw(text in any::<String>()) {
-            prop_assert!(!escape(&text).to_string().chars().any(is_obeyed));
+            prop_assert!(!escape(&text).chars().any(is_obeyed));
         }
     }
 }

@@ -27,8 +27,9 @@ mod report;
 
 pub use annotation::{Annotation, Cost, Purpose, Secret, covers};
 pub use explained::{Explained, Unaccounted, Unit, explain};
-pub use recording::{Chunk, NoRecording, Recording, To};
+pub use recording::{Chunk, FILE_BYTES, NoRecording, Recording, To};
 pub use report::{Show, json, text};
+pub use shown::{escaped, is_obeyed};
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;

@@ -53,12 +53,13 @@ impl Stream {
         let of_id = content.offset();
         let id = int(&mut content)?;
         if id < 0 {
-            let text = format!("type definition {}", -id);
+            let id = id.checked_neg()?;
+            let text = format!("type definition {id}");
             parts.push(Annotation::leaf(content.since(of_id), Purpose::Framing, text.clone()));
             let place = Place { name: "", start: content.offset(), depth: 0, purpose: Some(Purpose::Names) };
             let (told, value) = self.value(&mut content, DEFINITION, place)?;
             parts.extend(told.children);
-            let name = self.define(-id, &value)?;
+            let name = self.define(id, &value)?;
             return Some(Annotation::of(range, format!("{text}: {name}"), parts).of_kind("definition"));
         }
         let (name, is_struct) = match self.types.get(&id) {

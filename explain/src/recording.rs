@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Wire;
+use crate::{Wire, shown::escaped};
 
 /// Most bytes of a file: what a recording may have, in hexadecimal, and room for the rest.
-const FILE_BYTES: usize = 24 * 1024 * 1024;
+pub const FILE_BYTES: usize = 24 * 1024 * 1024;
 
 /// Which way bytes went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -126,7 +126,8 @@ impl Recording {
         for (at, line) in lines {
             match serde_json::from_str(line).map_err(|error| NoRecording::Line(at + 1, error))? {
                 Line::Head { .. } => return Err(NoRecording::Head),
-                Line::Part { part } => recording.parts.push((part, recording.chunks.len())),
+                // A name may be a stranger's, and is shown on a terminal.
+                Line::Part { part } => recording.parts.push((escaped(&part), recording.chunks.len())),
                 Line::Chunk(chunk) => recording.chunks.push(chunk),
             }
         }

@@ -42,7 +42,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Text with what a terminal would obey written out.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -59,7 +59,7 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 /// Whether a terminal might do something else with it than show it.
-pub(crate) fn is_obeyed(char: char) -> bool {
+pub fn is_obeyed(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use proto::{Transport, flag, limits::BATCH_ENTRIES};
 
@@ -108,14 +107,11 @@ impl Explain {
     /// Refuses a call that its transport does not have.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         let (call, transport) = (self.call.as_str(), self.transport);
-        let has = || {
-            let is_there = !self.call.is_stream() || transport == Transport::Grpc;
-            ensure!(
-                is_there,
-                "--call {call} is a stream, which {transport} does not have: use --transport grpc"
-            );
-            Ok(())
-        };
-        has().map_err(Problem::Usage)
+        if self.call.is_stream() && transport != Transport::Grpc {
+            let why =
+                format!("--call {call} is a stream, which {transport} does not have: use --transport grpc");
+            return Err(Problem::usage(why));
+        }
+        Ok(())
     }
 }

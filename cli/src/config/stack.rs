@@ -88,10 +88,7 @@ impl Stack {
 
     /// Where RabbitMQ is, for what needs nothing else.
     pub(crate) fn rabbitmq(&self) -> Result<AmqpUrl, Problem> {
-        self.check(true)
-            .map_err(Problem::Usage)?
-            .amqp_url
-            .ok_or_else(|| Problem::Usage(anyhow::anyhow!("AMQP_URL")))
+        self.check(true).map_err(Problem::Usage)?.amqp_url.ok_or_else(|| Problem::usage("AMQP_URL"))
     }
 
     fn check(&self, with_rabbitmq: bool) -> anyhow::Result<transport::Settings> {

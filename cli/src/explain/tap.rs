@@ -93,7 +93,7 @@ async fn server(transport: Transport, settings: &Settings) -> Result<SocketAddr,
     let (peer, (host, port)) = match (Direct::try_from(transport), &settings.amqp_url) {
         (Ok(direct), _) => ("the logger", settings.endpoints.authority(direct)),
         (Err(Indirect(_)), Some(url)) => ("RabbitMQ", url.authority()),
-        (Err(Indirect(_)), None) => return Err(Problem::Usage(anyhow::anyhow!("AMQP_URL"))),
+        (Err(Indirect(_)), None) => return Err(Problem::usage("AMQP_URL")),
     };
     let failed = |failure: Failure| Problem::Failed(failure, place(transport));
     let host = host.trim_start_matches('[').trim_end_matches(']');
