@@ -19,7 +19,7 @@ use self::{
     watch::Watchers,
 };
 use crate::{
-    calls::{self, trace_id, traced},
+    calls::{self, traced},
     check,
     config::Config,
     faults::Faults,
@@ -69,11 +69,11 @@ impl Desk {
         let lines = check::lines(&request.items)?;
         let total = money::total(lines.iter().map(|line| (line.quantity, line.unit)))?;
         let hash = check::hash_of(&user_id, &lines);
-        let placed = Placed { order_id: order_id.clone(), user_id, lines, total, hash, trace_id: trace_id() };
+        let placed = Placed { order_id: order_id.clone(), user_id, lines, total, hash };
         // Before it is placed, so that no change is missed.
         let mut news = self.saga.news();
         self.saga.has_place(&order_id)?;
-        self.store.write(move |connection| table::place(connection, placed)).await?;
+        self.store.write(move |tx| table::place(tx, placed)).await?;
         self.saga.start(&order_id, true);
         let decided = async {
             loop {

@@ -10,7 +10,12 @@ use rusqlite::{Connection, params};
 use service::Shutdown;
 use uuid::Uuid;
 
-use crate::{broker::Broker, calls::Waits, refusal::Refusal, store::Store};
+use crate::{
+    broker::Broker,
+    calls::Waits,
+    refusal::Refusal,
+    store::{Store, Tx},
+};
 
 /// Its table. `refused` has the reason of an entry that the broker will never take.
 pub const SCHEMA: &str = "
@@ -47,7 +52,7 @@ pub struct Change<'a> {
     pub reason: &'a str,
     /// How much, in minor units.
     pub minor: Option<i64>,
-    /// The trace in which it was done.
+    /// The trace that it belongs to, if that is not the one in which it is written.
     pub trace_id: Option<&'a str>,
 }
 
@@ -78,9 +83,10 @@ impl Change<'_> {
 ///
 /// # Errors
 /// If the store fails.
-pub fn record(connection: &Connection, change: &Change<'_>) -> Result<(), rusqlite::Error> {
+pub fn record(tx: &Tx<'_>, change: &Change<'_>) -> Result<(), Refusal> {
+    let change = Change { trace_id: change.trace_id.or(tx.trace_id), ..*change };
     let id = change.id();
-    let mut insert = connection.prepare_cached("INSERT INTO outbox (id, body) VALUES (?1, ?2)")?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (id, body) VALUES (?1, ?2)")?;
     insert.execute(params![id.to_string(), change.entry(id)])?;
     Ok(())
 }
@@ -203,12 +209,13 @@ impl Sender {
             tracing::error!(reason, "an entry is refused and set aside: see the table outbox");
         }
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-        let settle = move |connection: &Connection| {
+        let settle = move |tx: &Tx<'_>| {
             for seq in seqs {
                 match &refused {
-                    None => connection.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?,
-                    Some(reason) => connection
-                        .execute("UPDATE outbox SET refused = ?2 WHERE seq = ?1", params![seq, reason])?,
+                    None => tx.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?,
+                    Some(reason) => {
+                        tx.execute("UPDATE outbox SET refused = ?2 WHERE seq = ?1", params![seq, reason])?
+                    }
                 };
             }
             Ok(())

@@ -10,7 +10,7 @@ use service::Shutdown;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check,
     config::Config,
     faults::Faults,
@@ -45,30 +45,25 @@ impl Bank {
         let order = check::id(&request.order_id, "order_id")?.to_string();
         let user = check::id(&request.user_id, "user_id")?.to_string();
         let minor = money::minor(request.amount.as_ref(), "amount")?;
-        let (trace, declines) = (trace_id(), self.faults.refuses());
-        self.store
-            .write(move |connection| ledger::hold(connection, order, user, minor, declines, trace))
-            .await
+        let declines = self.faults.refuses();
+        self.store.write(move |tx| ledger::hold(tx, order, user, minor, declines)).await
     }
 
     async fn capture(&self, request: OrderId) -> Result<Payment, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::capture(connection, order, trace)).await
+        self.store.write(move |tx| ledger::capture(tx, order)).await
     }
 
     async fn cancel(&self, request: OrderId) -> Result<Payment, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::cancel(connection, order, trace)).await
+        self.store.write(move |tx| ledger::cancel(tx, order)).await
     }
 
     async fn top_up(&self, request: TopUpRequest) -> Result<Account, Refusal> {
         let top_up = check::id(&request.top_up_id, "top_up_id")?.to_string();
         let user = check::id(&request.user_id, "user_id")?.to_string();
         let minor = money::minor(request.amount.as_ref(), "amount")?;
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::pay_in(connection, top_up, user, minor, trace)).await
+        self.store.write(move |tx| ledger::pay_in(tx, top_up, user, minor)).await
     }
 
     async fn account(&self, request: GetAccountRequest) -> Result<Account, Refusal> {

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check::{self, Line},
     config::Config,
     faults::Faults,
@@ -63,20 +63,17 @@ impl Warehouse {
     async fn reserve(&self, request: ReserveRequest) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
         let lines: Vec<Line> = check::lines(&request.items)?;
-        let trace = trace_id();
-        self.store.write(move |connection| stock::reserve(connection, order, &lines, trace)).await
+        self.store.write(move |tx| stock::reserve(tx, order, &lines)).await
     }
 
     async fn release(&self, request: OrderId) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| stock::release(connection, order, trace)).await
+        self.store.write(move |tx| stock::release(tx, order)).await
     }
 
     async fn ship(&self, request: OrderId) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| stock::ship(connection, order, trace)).await
+        self.store.write(move |tx| stock::ship(tx, order)).await
     }
 
     /// Takes products as they come, and commits many at a time: nothing grows with the length of the catalogue.
@@ -96,7 +93,7 @@ impl Warehouse {
             if together.len() == IMPORTED_TOGETHER || ended {
                 let group = std::mem::take(&mut together);
                 let count = group.len() as u64;
-                let refused = self.store.write(move |connection| stock::import(connection, group)).await?;
+                let refused = self.store.write(move |tx| stock::import(tx, group)).await?;
                 summary.accepted += count - refused.len() as u64;
                 refused
                     .into_iter()

@@ -5,7 +5,7 @@ use service::Shutdown;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check,
     config::Config,
     faults::Faults,
@@ -16,7 +16,7 @@ use crate::{
         users_server::{Users, UsersServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 const SCHEMA: &str = "
@@ -42,25 +42,23 @@ impl Registry {
     async fn register(&self, request: RegisterRequest) -> Result<User, Refusal> {
         let user_id = check::id(&request.user_id, "user_id")?.to_string();
         let name = check::text(request.name, check::USER_NAME_BYTES, "name")?;
-        let trace = trace_id();
-        let register = move |connection: &Connection| {
-            match known(connection, &user_id)? {
+        let register = move |tx: &Tx<'_>| {
+            match known(tx, &user_id)? {
                 Some(user) if user.name == name => return Ok(user),
                 Some(_) => {
                     return Err(Refusal::Conflict("this user_id is registered with another name".to_owned()));
                 }
                 None => {}
             }
-            connection.execute("INSERT INTO user VALUES (?1, ?2)", params![user_id, name])?;
+            tx.execute("INSERT INTO user VALUES (?1, ?2)", params![user_id, name])?;
             let change = Change {
                 service: "user",
                 key: &user_id,
                 user: Some(&user_id),
                 state: "registered",
-                trace_id: trace.as_deref(),
                 ..Change::default()
             };
-            outbox::record(connection, &change)?;
+            outbox::record(tx, &change)?;
             Ok(User { user_id, name })
         };
         self.store.write(register).await

@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::traced;
@@ -22,7 +21,7 @@ use super::{
     answer::{Failure, answer, body},
 };
 use crate::{
-    calls::{self, trace_id, within},
+    calls::{self, within},
     check,
     money::{CURRENCY, euro},
     outbox::{self, Change},
@@ -31,6 +30,7 @@ use crate::{
         OrderId, PlaceOrderRequest, Product, RegisterRequest, State as OrderState, TopUpRequest, User,
     },
     refusal::Refusal,
+    store::Tx,
 };
 
 /// How long a call may take in all, with those that it makes.
@@ -197,19 +197,18 @@ fn key(headers: &HeaderMap) -> Result<String, Failure> {
 
 /// Tells the log that a buyer wants this, once.
 async fn note(app: &App, order_id: &str, user_id: &str) -> Result<(), Refusal> {
-    let (order_id, user_id, trace) = (order_id.to_owned(), user_id.to_owned(), trace_id());
-    let note = move |connection: &Connection| {
-        if connection.execute("INSERT OR IGNORE INTO ordered VALUES (?1)", [&order_id])? == 1 {
+    let (order_id, user_id) = (order_id.to_owned(), user_id.to_owned());
+    let note = move |tx: &Tx<'_>| {
+        if tx.execute("INSERT OR IGNORE INTO ordered VALUES (?1)", [&order_id])? == 1 {
             let change = Change {
                 service: "front",
                 key: &order_id,
                 order: Some(&order_id),
                 user: Some(&user_id),
                 state: "ordered",
-                trace_id: trace.as_deref(),
                 ..Change::default()
             };
-            outbox::record(connection, &change)?;
+            outbox::record(tx, &change)?;
         }
         Ok(())
     };

@@ -169,7 +169,7 @@ impl Saga {
             State::Rejected | State::Cancelled => {
                 self.give_back(row).await?;
                 let order_id = row.order_id.clone();
-                Ok(self.store.write(move |connection| table::settle(connection, &order_id)).await?)
+                Ok(self.store.write(move |tx| table::settle(tx, &order_id)).await?)
             }
             // No task has anything to do for these.
             State::Unspecified | State::Paid | State::Shipped | State::Delivered => Ok(()),
@@ -199,8 +199,7 @@ impl Saga {
     async fn turn(&self, row: &Row, state: State, reason: &str, detail: &str) -> Result<(), Status> {
         let (row, reason, detail) = (row.clone(), reason.to_owned(), detail.to_owned());
         let order_id: Arc<str> = row.order_id.as_str().into();
-        let stepped =
-            self.store.write(move |connection| table::step(connection, row, state, &reason, &detail));
+        let stepped = self.store.write(move |tx| table::step(tx, row, state, &reason, &detail));
         if stepped.await? {
             self.tell(&order_id);
         }
@@ -268,7 +267,7 @@ impl Saga {
             })?;
         }
         let (row, order_id) = (row.clone(), Arc::from(row.order_id.as_str()));
-        if self.store.write(move |connection| table::step(connection, row, to, "", "")).await? {
+        if self.store.write(move |tx| table::step(tx, row, to, "", "")).await? {
             self.tell(&order_id);
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::{
     outbox::{self, Change},
     pb::{Order, OrderEvent, State},
     refusal::Refusal,
+    store::Tx,
 };
 
 /// `settled`: no task has anything left to do for it. Until then it is open.
@@ -53,7 +54,6 @@ pub(super) struct Placed {
     pub(super) lines: Vec<Line>,
     pub(super) total: i64,
     pub(super) hash: String,
-    pub(super) trace_id: Option<String>,
 }
 
 /// An order as it is.
@@ -109,9 +109,9 @@ pub(super) fn is_final(state: State) -> bool {
 }
 
 /// Keeps a new order; one that is known stays as it is.
-pub(super) fn place(connection: &Connection, placed: Placed) -> Result<(), Refusal> {
-    let Placed { order_id, user_id, lines, total, hash, trace_id } = placed;
-    match find(connection, &order_id)? {
+pub(super) fn place(tx: &Tx<'_>, placed: Placed) -> Result<(), Refusal> {
+    let Placed { order_id, user_id, lines, total, hash } = placed;
+    match find(tx, &order_id)? {
         Some(row) if row.hash == hash => return Ok(()),
         Some(_) => {
             return Err(Refusal::Conflict(
@@ -121,7 +121,8 @@ pub(super) fn place(connection: &Connection, placed: Placed) -> Result<(), Refus
         None => {}
     }
     let items = serde_json::to_string(&lines).expect("items have a JSON form");
-    let mut insert = connection.prepare_cached(
+    let trace_id = tx.trace_id.map(str::to_owned);
+    let mut insert = tx.prepare_cached(
         "INSERT INTO orders (order_id, user_id, items, total, state, hash, placed_ms, trace_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
@@ -140,7 +141,7 @@ pub(super) fn place(connection: &Connection, placed: Placed) -> Result<(), Refus
         trace_id,
         hash,
     };
-    tell(connection, &row)
+    tell(tx, &row)
 }
 
 pub(super) fn find(connection: &Connection, order_id: &str) -> Result<Option<Row>, Refusal> {
@@ -172,13 +173,13 @@ pub(super) fn find(connection: &Connection, order_id: &str) -> Result<Option<Row
 
 /// Moves an order from the state in which `row` has it; `false` if it is in another one by now.
 pub(super) fn step(
-    connection: &Connection,
+    tx: &Tx<'_>,
     mut row: Row,
     to: State,
     reason: &str,
     detail: &str,
 ) -> Result<bool, Refusal> {
-    let mut update = connection.prepare_cached(
+    let mut update = tx.prepare_cached(
         "UPDATE orders SET state = ?3, reason = ?4, detail = ?5, settled = ?6 WHERE order_id = ?1 AND state = ?2",
     )?;
     // A paid one waits for the courier, and one that is shipped for the buyer: no task does.
@@ -189,13 +190,13 @@ pub(super) fn step(
     }
     row.state = to;
     reason.clone_into(&mut row.reason);
-    tell(connection, &row)?;
+    tell(tx, &row)?;
     Ok(true)
 }
 
 /// The state that an order has come to: as an event, and as an entry of the log.
-fn tell(connection: &Connection, row: &Row) -> Result<(), Refusal> {
-    let mut insert = connection.prepare_cached(
+fn tell(tx: &Tx<'_>, row: &Row) -> Result<(), Refusal> {
+    let mut insert = tx.prepare_cached(
         "INSERT INTO event (order_id, order_position, state, reason, at) VALUES (?1,
              (SELECT coalesce(max(order_position), 0) + 1 FROM event WHERE order_id = ?1), ?2, ?3, ?4)",
     )?;
@@ -212,7 +213,7 @@ fn tell(connection: &Connection, row: &Row) -> Result<(), Refusal> {
         minor: Some(row.total),
         trace_id: row.trace_id.as_deref(),
     };
-    Ok(outbox::record(connection, &change)?)
+    outbox::record(tx, &change)
 }
 
 /// What was reserved and held for a refused order has been given back.
@@ -275,15 +276,15 @@ mod tests {
             lines: vec![Line { sku: "a".to_owned(), quantity: 2, unit: 150 }],
             total: 300,
             hash: hash.to_owned(),
-            trace_id: None,
         };
-        place(&connection, placed("h")).expect("placed");
-        place(&connection, placed("h")).expect("known");
-        assert!(matches!(place(&connection, placed("other")), Err(Refusal::Conflict(_))));
+        let tx = Tx { connection: &connection, trace_id: None };
+        place(&tx, placed("h")).expect("placed");
+        place(&tx, placed("h")).expect("known");
+        assert!(matches!(place(&tx, placed("other")), Err(Refusal::Conflict(_))));
         let row = find(&connection, "o").expect("read").expect("there");
-        assert!(step(&connection, row.clone(), State::Reserved, "", "").expect("written"));
-        assert!(!step(&connection, row.clone(), State::Reserved, "", "").expect("another was first"));
-        assert!(!step(&connection, row, State::Cancelled, "timeout", "").expect("another was first"));
+        assert!(step(&tx, row.clone(), State::Reserved, "", "").expect("written"));
+        assert!(!step(&tx, row.clone(), State::Reserved, "", "").expect("another was first"));
+        assert!(!step(&tx, row, State::Cancelled, "timeout", "").expect("another was first"));
         let (events, ended) = events(&connection, "o", 0, 10).expect("read");
         let told: Vec<_> = events.iter().map(|event| (event.order_position, event.state())).collect();
         assert_eq!(told, [(1, State::Placed), (2, State::Reserved)]);
