@@ -94,10 +94,10 @@ impl Checks for Checked {
             let own = figures(connection)?;
             Ok(own.into_iter().chain(outbox::figures(connection)?).collect::<Vec<_>>())
         });
-        calls::traced("shop.v1.Checks/Check", request.metadata(), async {
+        calls::traced("shop.v1.Checks/Check", request, |_| async {
             let figures = read.await?.into_iter();
             let figures = figures.map(|(name, value)| Figure { name: name.to_owned(), value });
-            Ok(CheckReply { figures: figures.collect() })
+            Ok::<_, Refusal>(CheckReply { figures: figures.collect() })
         })
         .await
     }

@@ -146,14 +146,12 @@ impl Orders for Desk {
     type OrderUpdatesStream = BoxStream<'static, Result<OrderEvent, Status>>;
 
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let deadline = calls::deadline(&metadata).unwrap_or(PATIENCE);
-        traced("shop.v1.Orders/PlaceOrder", &metadata, self.place(request, deadline)).await
+        let deadline = calls::deadline(request.metadata()).unwrap_or(PATIENCE);
+        traced("shop.v1.Orders/PlaceOrder", request, |request| self.place(request, deadline)).await
     }
 
     async fn get_order(&self, request: Request<OrderId>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Orders/GetOrder", &metadata, self.get(request)).await
+        traced("shop.v1.Orders/GetOrder", request, |request| self.get(request)).await
     }
 
     async fn watch_order(
@@ -174,7 +172,6 @@ impl Orders for Desk {
     }
 
     async fn advance(&self, request: Request<AdvanceRequest>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Orders/Advance", &metadata, Desk::advance(self, request)).await
+        traced("shop.v1.Orders/Advance", request, |request| Desk::advance(self, request)).await
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         payments_server::{Payments, PaymentsServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 /// Serves until `shutdown`.
@@ -49,14 +49,13 @@ impl Bank {
         self.store.write(move |tx| ledger::hold(tx, order, user, minor, declines)).await
     }
 
-    async fn capture(&self, request: OrderId) -> Result<Payment, Refusal> {
+    async fn change(
+        &self,
+        request: OrderId,
+        change: fn(&Tx<'_>, String) -> Result<Payment, Refusal>,
+    ) -> Result<Payment, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        self.store.write(move |tx| ledger::capture(tx, order)).await
-    }
-
-    async fn cancel(&self, request: OrderId) -> Result<Payment, Refusal> {
-        let order = check::id(&request.order_id, "order_id")?.to_string();
-        self.store.write(move |tx| ledger::cancel(tx, order)).await
+        self.store.write(move |tx| change(tx, order)).await
     }
 
     async fn top_up(&self, request: TopUpRequest) -> Result<Account, Refusal> {
@@ -80,35 +79,29 @@ impl Bank {
 #[tonic::async_trait]
 impl Payments for Bank {
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::hold(self, request));
-        traced("shop.v1.Payments/Hold", &metadata, work).await
+        let hold = |request| self.faults.around(Bank::hold(self, request));
+        traced("shop.v1.Payments/Hold", request, hold).await
     }
 
     async fn capture(&self, request: Request<OrderId>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::capture(self, request));
-        traced("shop.v1.Payments/Capture", &metadata, work).await
+        let capture = |request| self.faults.around(self.change(request, ledger::capture));
+        traced("shop.v1.Payments/Capture", request, capture).await
     }
 
     async fn cancel(&self, request: Request<OrderId>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::cancel(self, request));
-        traced("shop.v1.Payments/Cancel", &metadata, work).await
+        let cancel = |request| self.faults.around(self.change(request, ledger::cancel));
+        traced("shop.v1.Payments/Cancel", request, cancel).await
     }
 
     async fn top_up(&self, request: Request<TopUpRequest>) -> Result<Response<Account>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/TopUp", &metadata, Bank::top_up(self, request)).await
+        traced("shop.v1.Payments/TopUp", request, |request| Bank::top_up(self, request)).await
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/GetAccount", &metadata, self.account(request)).await
+        traced("shop.v1.Payments/GetAccount", request, |request| self.account(request)).await
     }
 
     async fn get_charges(&self, request: Request<OrderId>) -> Result<Response<Charges>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/GetCharges", &metadata, self.charges(request)).await
+        traced("shop.v1.Payments/GetCharges", request, |request| self.charges(request)).await
     }
 }

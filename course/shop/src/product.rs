@@ -23,7 +23,7 @@ use crate::{
         products_server::{Products, ProductsServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 /// Most readers of the catalogue at a time, how long one may take, and how many products are ready for it.
@@ -66,14 +66,13 @@ impl Warehouse {
         self.store.write(move |tx| stock::reserve(tx, order, &lines)).await
     }
 
-    async fn release(&self, request: OrderId) -> Result<Reservation, Refusal> {
+    async fn change(
+        &self,
+        request: OrderId,
+        change: fn(&Tx<'_>, String) -> Result<Reservation, Refusal>,
+    ) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        self.store.write(move |tx| stock::release(tx, order)).await
-    }
-
-    async fn ship(&self, request: OrderId) -> Result<Reservation, Refusal> {
-        let order = check::id(&request.order_id, "order_id")?.to_string();
-        self.store.write(move |tx| stock::ship(tx, order)).await
+        self.store.write(move |tx| change(tx, order)).await
     }
 
     /// Takes products as they come, and commits many at a time: nothing grows with the length of the catalogue.
@@ -202,20 +201,17 @@ impl Products for Warehouse {
     }
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::reserve(self, request));
-        traced("shop.v1.Products/Reserve", &metadata, work).await
+        let reserve = |request| self.faults.around(Warehouse::reserve(self, request));
+        traced("shop.v1.Products/Reserve", request, reserve).await
     }
 
     async fn release(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::release(self, request));
-        traced("shop.v1.Products/Release", &metadata, work).await
+        let release = |request| self.faults.around(self.change(request, stock::release));
+        traced("shop.v1.Products/Release", request, release).await
     }
 
     async fn ship(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::ship(self, request));
-        traced("shop.v1.Products/Ship", &metadata, work).await
+        let ship = |request| self.faults.around(self.change(request, stock::ship));
+        traced("shop.v1.Products/Ship", request, ship).await
     }
 }

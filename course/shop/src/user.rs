@@ -79,12 +79,10 @@ fn known(connection: &Connection, user_id: &str) -> Result<Option<User>, Refusal
 #[tonic::async_trait]
 impl Users for Registry {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<User>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Users/Register", &metadata, Registry::register(self, request)).await
+        traced("shop.v1.Users/Register", request, |request| Registry::register(self, request)).await
     }
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<User>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Users/GetUser", &metadata, self.get(request)).await
+        traced("shop.v1.Users/GetUser", request, |request| self.get(request)).await
     }
 }
