@@ -11,11 +11,11 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use service::Shutdown;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Request, Status, transport::Channel};
 
 use super::{App, answer::Failure, api::is_over};
 use crate::{
@@ -71,29 +71,29 @@ pub(super) async fn follow(
     let place = place.map_err(|_| Failure::unavailable("too many followers: retry later"))?;
     let order = within(TIMEOUT, OrderId { order_id: id });
     let order = calls::answer(TIMEOUT, app.orders.clone().get_order(order)).await?;
-    let follower = if is_over(order.state()) {
+    let events = if is_over(order.state()) {
         // All of it is there: a stream of its own ends by itself.
         let watch = within(TIMEOUT, WatchRequest { order_id: order.order_id, after });
-        let events = calls::answer(TIMEOUT, app.orders.clone().watch_order(watch)).await?;
-        let Some((first, rest)) = first(events).await? else {
+        let mut events = calls::answer(TIMEOUT, app.orders.clone().watch_order(watch)).await?;
+        let Some(first) = events.message().await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
-        Follower { first: Some(first), events: Events::Past(Box::new(rest)), app, place: Some(place) }
+        stream::iter([Ok(first)]).chain(events).boxed()
     } else {
-        let events = Events::Live(app.hub.follow(order.order_id, after).await?);
-        Follower { first: None, events, app, place: Some(place) }
+        let mut events = app.hub.follow(order.order_id, after).await?;
+        let shutdown = app.shutdown.clone();
+        // A browser resumes by itself.
+        let until = async move { shutdown.begun().await };
+        stream::poll_fn(move |cx| events.poll_recv(cx)).take_until(until).map(Ok::<_, Status>).boxed()
     };
-    let events = stream::unfold(follower, |mut follower| async {
-        let event = follower.next().await?;
-        Some((Ok::<_, Infallible>(told(&event)), follower))
+    let events = stream::unfold(Some((events, place)), |following| async {
+        let (mut events, place) = following?;
+        let event = events.next().await?.ok()?;
+        // The place is given back with the last event.
+        let following = (!is_over(event.state())).then_some((events, place));
+        Some((Ok::<_, Infallible>(told(&event)), following))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
-}
-
-async fn first(
-    mut events: Streaming<OrderEvent>,
-) -> Result<Option<(OrderEvent, Streaming<OrderEvent>)>, Status> {
-    Ok(events.message().await?.map(|first| (first, events)))
 }
 
 fn told(event: &OrderEvent) -> Event {
@@ -102,39 +102,6 @@ fn told(event: &OrderEvent) -> Event {
         "reason": (!event.reason.is_empty()).then_some(&event.reason), "position": event.order_position,
     });
     Event::default().event("state").id(event.order_position.to_string()).retry(RETRY).data(data.to_string())
-}
-
-/// One browser's stream.
-struct Follower {
-    first: Option<OrderEvent>,
-    events: Events,
-    app: Arc<App>,
-    /// Given back after the last event.
-    place: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-enum Events {
-    Past(Box<Streaming<OrderEvent>>),
-    Live(mpsc::Receiver<OrderEvent>),
-}
-
-impl Follower {
-    async fn next(&mut self) -> Option<OrderEvent> {
-        self.place.as_ref()?;
-        let event = match (self.first.take(), &mut self.events) {
-            (Some(first), _) => Some(first),
-            (None, Events::Past(events)) => events.message().await.ok().flatten(),
-            (None, Events::Live(events)) => tokio::select! {
-                // A browser resumes by itself.
-                () = self.app.shutdown.begun() => None,
-                event = events.recv() => event,
-            },
-        };
-        if event.as_ref().is_none_or(|event| is_over(event.state())) {
-            self.place = None;
-        }
-        event
-    }
 }
 
 /// Where browsers ask for the events of their orders.
