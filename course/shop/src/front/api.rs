@@ -259,17 +259,3 @@ pub(super) fn about_order(order: Order) -> Value {
         "reason": (!order.reason.is_empty()).then_some(order.reason), "pending": order.pending,
     })
 }
-
-/// Whether an order has come to its end.
-pub(super) fn is_over(state: OrderState) -> bool {
-    match state {
-        OrderState::Delivered | OrderState::Rejected | OrderState::Cancelled => true,
-        OrderState::Unspecified
-        | OrderState::Placed
-        | OrderState::Reserved
-        | OrderState::Held
-        | OrderState::Accepted
-        | OrderState::Paid
-        | OrderState::Shipped => false,
-    }
-}

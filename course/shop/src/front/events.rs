@@ -17,7 +17,7 @@ use service::Shutdown;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{Request, Status, transport::Channel};
 
-use super::{App, answer::Failure, api::is_over};
+use super::{App, answer::Failure};
 use crate::{
     calls::{self, Waits, within},
     pb::{
@@ -71,7 +71,7 @@ pub(super) async fn follow(
     let place = place.map_err(|_| Failure::unavailable("too many followers: retry later"))?;
     let order = within(TIMEOUT, OrderId { order_id: id });
     let order = calls::answer(TIMEOUT, app.orders.clone().get_order(order)).await?;
-    let events = if is_over(order.state()) {
+    let events = if order.state().is_final() {
         // All of it is there: a stream of its own ends by itself.
         let watch = within(TIMEOUT, WatchRequest { order_id: order.order_id, after });
         let mut events = calls::answer(TIMEOUT, app.orders.clone().watch_order(watch)).await?;
@@ -90,7 +90,7 @@ pub(super) async fn follow(
         let (mut events, place) = following?;
         let event = events.next().await?.ok()?;
         // The place is given back with the last event.
-        let following = (!is_over(event.state())).then_some((events, place));
+        let following = (!event.state().is_final()).then_some((events, place));
         Some((Ok::<_, Infallible>(told(&event)), following))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
@@ -98,7 +98,7 @@ pub(super) async fn follow(
 
 fn told(event: &OrderEvent) -> Event {
     let data = json!({
-        "state": event.state().as_str_name(), "at": event.at, "last": is_over(event.state()),
+        "state": event.state().as_str_name(), "at": event.at, "last": event.state().is_final(),
         "reason": (!event.reason.is_empty()).then_some(&event.reason), "position": event.order_position,
     });
     Event::default().event("state").id(event.order_position.to_string()).retry(RETRY).data(data.to_string())
@@ -245,7 +245,7 @@ impl Followed {
             // One that is slow, or gone, holds back nobody: its stream ends.
             browser.events.try_send(event.clone()).is_ok()
         });
-        if is_over(event.state()) {
+        if event.state().is_final() {
             self.0.remove(&event.order_id);
         }
     }

@@ -94,20 +94,6 @@ impl Row {
     }
 }
 
-/// Whether nothing comes after it.
-pub(super) fn is_final(state: State) -> bool {
-    match state {
-        State::Delivered | State::Rejected | State::Cancelled => true,
-        State::Unspecified
-        | State::Placed
-        | State::Reserved
-        | State::Held
-        | State::Accepted
-        | State::Paid
-        | State::Shipped => false,
-    }
-}
-
 /// Keeps a new order; one that is known stays as it is.
 pub(super) fn place(tx: &Tx<'_>, placed: Placed) -> Result<(), Refusal> {
     let Placed { order_id, user_id, lines, total, hash } = placed;
@@ -255,8 +241,8 @@ pub(super) fn events(
     })?;
     let events: Vec<OrderEvent> = events.collect::<Result<_, _>>()?;
     let ended = match events.last() {
-        Some(last) => is_final(last.state()),
-        None => find(connection, order_id)?.is_some_and(|row| is_final(row.state)),
+        Some(last) => last.state().is_final(),
+        None => find(connection, order_id)?.is_some_and(|row| row.state.is_final()),
     };
     Ok((events, ended))
 }

@@ -11,10 +11,7 @@ use service::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError, mpsc};
 use tonic::{Status, Streaming};
 
-use super::{
-    saga::News,
-    table::{self, is_final},
-};
+use super::{saga::News, table};
 use crate::{
     check,
     pb::{OrderEvent, UpdatesRequest, WatchRequest, updates_request::What},
@@ -190,7 +187,7 @@ impl Watched {
             let full = some.len() == most;
             for event in some {
                 (*after, self.credit) = (event.order_position, self.credit - 1);
-                let last = is_final(event.state());
+                let last = event.state().is_final();
                 send(events, event).await?;
                 if last {
                     self.sent.remove(&order_id);
