@@ -97,7 +97,7 @@ impl Desk {
     async fn row(&self, order_id: &str) -> Result<Row, Refusal> {
         let order_id = order_id.to_owned();
         let row = self.store.read(move |connection| table::find(connection, &order_id)).await?;
-        row.ok_or_else(|| Refusal::NotFound("no order has this id".to_owned()))
+        row.ok_or(Refusal::NotFound("no order has this id"))
     }
 
     async fn get(&self, request: OrderId) -> Result<Order, Refusal> {

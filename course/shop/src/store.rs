@@ -228,7 +228,7 @@ mod tests {
     async fn add(store: &Store, name: &'static str, well: bool) -> Result<(), Refusal> {
         let add = move |tx: &Tx<'_>| {
             tx.execute("INSERT INTO thing VALUES (?1)", [name])?;
-            if well { Ok(()) } else { Err(Refusal::NotFound("no".to_owned())) }
+            if well { Ok(()) } else { Err(Refusal::NotFound("no")) }
         };
         store.write(add).await
     }

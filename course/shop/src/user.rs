@@ -46,7 +46,7 @@ impl Registry {
             match known(tx, &user_id)? {
                 Some(user) if user.name == name => return Ok(user),
                 Some(_) => {
-                    return Err(Refusal::Conflict("this user_id is registered with another name".to_owned()));
+                    return Err(Refusal::Conflict("this user_id is registered with another name"));
                 }
                 None => {}
             }
@@ -67,7 +67,7 @@ impl Registry {
     async fn get(&self, request: GetUserRequest) -> Result<User, Refusal> {
         let user_id = check::id(&request.user_id, "user_id")?.to_string();
         let found = self.store.read(move |connection| known(connection, &user_id)).await?;
-        found.ok_or_else(|| Refusal::NotFound("no user has this id: register first".to_owned()))
+        found.ok_or(Refusal::NotFound("no user has this id: register first"))
     }
 }
 

@@ -100,9 +100,7 @@ pub(super) fn place(tx: &Tx<'_>, placed: Placed) -> Result<(), Refusal> {
     match find(tx, &order_id)? {
         Some(row) if row.hash == hash => return Ok(()),
         Some(_) => {
-            return Err(Refusal::Conflict(
-                "this order_id has another user or other items: make a new one".to_owned(),
-            ));
+            return Err(Refusal::Conflict("this order_id has another user or other items: make a new one"));
         }
         None => {}
     }

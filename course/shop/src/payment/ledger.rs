@@ -70,22 +70,13 @@ impl Row {
         Ok(row.optional()?)
     }
 
-    fn insert(&self, connection: &Connection, order: &str) -> Result<(), Refusal> {
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO payment (order_id, user_id, minor, state, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    /// Writes it, and tells the log.
+    fn keep(&self, tx: &Tx<'_>, order: &str) -> Result<(), Refusal> {
+        let mut keep = tx.prepare_cached(
+            "INSERT INTO payment (order_id, user_id, minor, state, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
         )?;
-        insert.execute(params![order, self.user, self.minor, self.state, self.reason, self.hash])?;
-        Ok(())
-    }
-
-    /// Changes its state, and tells the log.
-    fn turn(&mut self, tx: &Tx<'_>, order: &str, state: &str) -> Result<(), Refusal> {
-        tx.execute("UPDATE payment SET state = ?2 WHERE order_id = ?1", params![order, state])?;
-        state.clone_into(&mut self.state);
-        self.tell(tx, order)
-    }
-
-    fn tell(&self, tx: &Tx<'_>, order: &str) -> Result<(), Refusal> {
+        keep.execute(params![order, self.user, self.minor, self.state, self.reason, self.hash])?;
         let change = Change {
             service: "payment",
             key: order,
@@ -116,14 +107,12 @@ pub(super) fn hold(
         Some(row) if row.state == "cancelled" => {
             return Err(Refusal::Precondition(
                 "cancelled",
-                "this order's payment was cancelled before".to_owned(),
+                "this order's payment was cancelled before".into(),
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
         Some(_) => {
-            return Err(Refusal::Conflict(
-                "this order_id has a payment of another user or amount".to_owned(),
-            ));
+            return Err(Refusal::Conflict("this order_id has a payment of another user or amount"));
         }
         None => {}
     }
@@ -138,17 +127,15 @@ pub(super) fn hold(
     };
     let row =
         Row { user: Some(user), minor, state: state.to_owned(), reason: reason.to_owned(), hash: Some(hash) };
-    row.insert(tx, &order)?;
     if state == "held" && !faults::is(Broken::CheckThenPay) {
         move_money(tx, &order, &from, &to, minor, "hold")?;
     }
-    row.tell(tx, &order)?;
+    row.keep(tx, &order)?;
     Ok(row.answer(order))
 }
 
 pub(super) fn capture(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
-    let not_known = || Refusal::NotFound("no payment is held for this order".to_owned());
-    let mut row = Row::find(tx, &order)?.ok_or_else(not_known)?;
+    let mut row = Row::find(tx, &order)?.ok_or(Refusal::NotFound("no payment is held for this order"))?;
     let user = row.user.clone().unwrap_or_default();
     match row.state.as_str() {
         "held" => {
@@ -160,7 +147,8 @@ pub(super) fn capture(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
             } else {
                 move_money(tx, &order, &format!("held:{user}"), "shop", row.minor, "capture")?;
             }
-            row.turn(tx, &order, "captured")?;
+            row.state = "captured".to_owned();
+            row.keep(tx, &order)?;
         }
         "captured" => {
             if faults::is(Broken::CaptureTwice) {
@@ -180,8 +168,7 @@ pub(super) fn cancel(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
         let state = "cancelled".to_owned();
         let row = Row { user: None, minor: 0, state, reason: String::new(), hash: None };
         if !faults::is(Broken::NoTombstone) {
-            row.insert(tx, &order)?;
-            row.tell(tx, &order)?;
+            row.keep(tx, &order)?;
         }
         return Ok(row.answer(order));
     };
@@ -190,13 +177,11 @@ pub(super) fn cancel(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
             let user = row.user.clone().unwrap_or_default();
             let (from, to) = (format!("held:{user}"), format!("user:{user}"));
             move_money(tx, &order, &from, &to, row.minor, "cancel")?;
-            row.turn(tx, &order, "cancelled")?;
+            row.state = "cancelled".to_owned();
+            row.keep(tx, &order)?;
         }
         "captured" => {
-            return Err(Refusal::Precondition(
-                "captured",
-                "this order's money is captured already".to_owned(),
-            ));
+            return Err(Refusal::Precondition("captured", "this order's money is captured already".into()));
         }
         _ => {}
     }
@@ -209,7 +194,7 @@ pub(super) fn pay_in(tx: &Tx<'_>, top_up: String, user: String, minor: i64) -> R
     let known: Option<String> = tx.query_row(known, [&top_up], |row| row.get(0)).optional()?;
     match known {
         Some(known) if known == hash => return account(tx, user),
-        Some(_) => return Err(Refusal::Conflict("this top_up_id has another user or amount".to_owned())),
+        Some(_) => return Err(Refusal::Conflict("this top_up_id has another user or amount")),
         None => {}
     }
     let own = format!("user:{user}");

@@ -129,12 +129,12 @@ pub(super) fn reserve(tx: &Tx<'_>, order: String, lines: &[Line]) -> Result<Rese
         Some(row) if row.hash.is_none() || row.state == "released" => {
             return Err(Refusal::Precondition(
                 "cancelled",
-                "this order's reservation was released before".to_owned(),
+                "this order's reservation was released before".into(),
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
         Some(_) => {
-            return Err(Refusal::Conflict("this order_id has a reservation of other items".to_owned()));
+            return Err(Refusal::Conflict("this order_id has a reservation of other items"));
         }
         None => {}
     }
@@ -184,17 +184,14 @@ pub(super) fn release(tx: &Tx<'_>, order: String) -> Result<Reservation, Refusal
     };
     match row.state.as_str() {
         "reserved" => settle(tx, order, row, "released"),
-        "shipped" => {
-            Err(Refusal::Precondition("shipped", "this order's pieces are shipped already".to_owned()))
-        }
+        "shipped" => Err(Refusal::Precondition("shipped", "this order's pieces are shipped already".into())),
         _ => Ok(row.answer(order)),
     }
 }
 
 /// Lets the pieces leave.
 pub(super) fn ship(tx: &Tx<'_>, order: String) -> Result<Reservation, Refusal> {
-    let not_known = || Refusal::NotFound("nothing is reserved for this order".to_owned());
-    let row = Row::find(tx, &order)?.ok_or_else(not_known)?;
+    let row = Row::find(tx, &order)?.ok_or(Refusal::NotFound("nothing is reserved for this order"))?;
     match row.state.as_str() {
         "reserved" => settle(tx, order, row, "shipped"),
         "shipped" => Ok(row.answer(order)),
