@@ -9,14 +9,13 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::stream::BoxStream;
 use service::Shutdown;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use self::{
     saga::Saga,
-    table::{Placed, Row},
-    watch::Watchers,
+    table::Row,
+    watch::{EventStream, Watchers},
 };
 use crate::{
     calls::{self, traced},
@@ -25,7 +24,7 @@ use crate::{
     faults::Faults,
     grpc, money, outbox,
     pb::{
-        AdvanceRequest, Order, OrderEvent, OrderId, PlaceOrderRequest, State, UpdatesRequest, WatchRequest,
+        AdvanceRequest, Order, OrderId, PlaceOrderRequest, State, UpdatesRequest, WatchRequest,
         orders_server::{Orders, OrdersServer},
     },
     refusal::Refusal,
@@ -69,11 +68,11 @@ impl Desk {
         let lines = check::lines(&request.items)?;
         let total = money::total(lines.iter().map(|line| (line.quantity, line.unit)))?;
         let hash = check::hash_of(&user_id, &lines);
-        let placed = Placed { order_id: order_id.clone(), user_id, lines, total, hash };
+        let asked = Row { order_id: order_id.clone(), user_id, lines, total, hash, ..Row::default() };
         // Before it is placed, so that no change is missed.
         let mut news = self.saga.news();
         self.saga.has_place(&order_id)?;
-        self.store.write(move |tx| table::place(tx, placed)).await?;
+        self.store.write(move |tx| table::place(tx, asked)).await?;
         self.saga.start(&order_id, true);
         let decided = async {
             loop {
@@ -108,20 +107,10 @@ impl Desk {
     async fn advance(&self, request: AdvanceRequest) -> Result<Order, Refusal> {
         let order_id = check::id(&request.order_id, "order_id")?.to_string();
         let to = request.to();
-        let from = match to {
-            State::Shipped => State::Paid,
-            State::Delivered => State::Shipped,
-            State::Unspecified
-            | State::Placed
-            | State::Reserved
-            | State::Held
-            | State::Accepted
-            | State::Paid
-            | State::Rejected
-            | State::Cancelled => {
-                return Err(Refusal::Invalid("`to`: the courier makes it SHIPPED or DELIVERED".to_owned()));
-            }
-        };
+        if !matches!(to, State::Shipped | State::Delivered) {
+            return Err(Refusal::Invalid("`to`: the courier makes it SHIPPED or DELIVERED".to_owned()));
+        }
+        let from = if to == State::Shipped { State::Paid } else { State::Shipped };
         let row = self.row(&order_id).await?;
         if row.state == to || (to == State::Shipped && row.state == State::Delivered) {
             return Ok(row.answer());
@@ -142,8 +131,8 @@ impl Desk {
 
 #[tonic::async_trait]
 impl Orders for Desk {
-    type WatchOrderStream = BoxStream<'static, Result<OrderEvent, Status>>;
-    type OrderUpdatesStream = BoxStream<'static, Result<OrderEvent, Status>>;
+    type WatchOrderStream = EventStream;
+    type OrderUpdatesStream = EventStream;
 
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Result<Response<Order>, Status> {
         let deadline = calls::deadline(request.metadata()).unwrap_or(PATIENCE);
@@ -154,10 +143,7 @@ impl Orders for Desk {
         traced("shop.v1.Orders/GetOrder", request, |request| self.get(request)).await
     }
 
-    async fn watch_order(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+    async fn watch_order(&self, request: Request<WatchRequest>) -> Result<Response<EventStream>, Status> {
         let WatchRequest { order_id, after } = request.into_inner();
         let order_id = check::id(&order_id, "order_id")?.to_string();
         self.row(&order_id).await?;
@@ -167,7 +153,7 @@ impl Orders for Desk {
     async fn order_updates(
         &self,
         request: Request<Streaming<UpdatesRequest>>,
-    ) -> Result<Response<Self::OrderUpdatesStream>, Status> {
+    ) -> Result<Response<EventStream>, Status> {
         Ok(Response::new(self.watchers.many(request.into_inner())?))
     }
 

@@ -46,30 +46,20 @@ pub(super) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// An order as it comes in, checked.
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) order_id: String,
-    pub(super) user_id: String,
-    pub(super) lines: Vec<Line>,
-    pub(super) total: i64,
-    pub(super) hash: String,
-}
-
-/// An order as it is.
-#[derive(Debug, Clone)]
+/// An order: what was asked for, checked, and what became of it.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Row {
     pub(super) order_id: String,
     pub(super) user_id: String,
     pub(super) lines: Vec<Line>,
     pub(super) total: i64,
+    pub(super) hash: String,
     pub(super) state: State,
     pub(super) reason: String,
     pub(super) detail: String,
     pub(super) placed_ms: i64,
     pub(super) settled: bool,
-    trace_id: Option<String>,
-    hash: String,
+    pub(super) trace_id: Option<String>,
 }
 
 impl Row {
@@ -94,37 +84,25 @@ impl Row {
     }
 }
 
-/// Keeps a new order; one that is known stays as it is.
-pub(super) fn place(tx: &Tx<'_>, placed: Placed) -> Result<(), Refusal> {
-    let Placed { order_id, user_id, lines, total, hash } = placed;
-    match find(tx, &order_id)? {
-        Some(row) if row.hash == hash => return Ok(()),
+/// Keeps what is asked for as a new order; one that is known stays as it is.
+pub(super) fn place(tx: &Tx<'_>, asked: Row) -> Result<(), Refusal> {
+    match find(tx, &asked.order_id)? {
+        Some(row) if row.hash == asked.hash => return Ok(()),
         Some(_) => {
             return Err(Refusal::Conflict("this order_id has another user or other items: make a new one"));
         }
         None => {}
     }
-    let items = serde_json::to_string(&lines).expect("items have a JSON form");
     let trace_id = tx.trace_id.map(str::to_owned);
+    let row = Row { state: State::Placed, placed_ms: now_ms(), trace_id, ..asked };
+    let items = serde_json::to_string(&row.lines).expect("items have a JSON form");
     let mut insert = tx.prepare_cached(
         "INSERT INTO orders (order_id, user_id, items, total, state, hash, placed_ms, trace_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    let state = State::Placed.as_str_name();
-    insert.execute(params![order_id, user_id, items, total, state, hash, now_ms(), trace_id])?;
-    let row = Row {
-        order_id,
-        user_id,
-        lines,
-        total,
-        state: State::Placed,
-        reason: String::new(),
-        detail: String::new(),
-        placed_ms: now_ms(),
-        settled: false,
-        trace_id,
-        hash,
-    };
+    let Row { order_id, user_id, total, state, hash, placed_ms, trace_id, .. } = &row;
+    let state = state.as_str_name();
+    insert.execute(params![order_id, user_id, items, total, state, hash, placed_ms, trace_id])?;
     tell(tx, &row)
 }
 
@@ -254,12 +232,13 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch(outbox::SCHEMA).expect("tables");
         connection.execute_batch(SCHEMA).expect("tables");
-        let placed = |hash: &str| Placed {
+        let placed = |hash: &str| Row {
             order_id: "o".to_owned(),
             user_id: "u".to_owned(),
             lines: vec![Line { sku: "a".to_owned(), quantity: 2, unit: 150 }],
             total: 300,
             hash: hash.to_owned(),
+            ..Row::default()
         };
         let tx = Tx { connection: &connection, trace_id: None };
         place(&tx, placed("h")).expect("placed");
