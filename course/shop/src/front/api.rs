@@ -81,10 +81,10 @@ pub(super) async fn user(State(app): State<Arc<App>>, Path(id): Path<String>) ->
 }
 
 fn about_user(user: User, account: Account) -> Value {
-    let minor = |money: Option<crate::pb::Money>| money.map_or(0, |money| money.minor);
     json!({
         "user_id": user.user_id, "name": user.name, "currency": CURRENCY,
-        "balance_minor": minor(account.balance), "held_minor": minor(account.held),
+        "balance_minor": account.balance.unwrap_or_default().minor,
+        "held_minor": account.held.unwrap_or_default().minor,
     })
 }
 
@@ -138,10 +138,9 @@ fn line(value: &Value) -> Bytes {
 
 fn about_product(product: Product) -> Value {
     let Product { sku, name, price, stock, reserved } = product;
-    let price = price.map_or(0, |price| price.minor);
     json!({
-        "sku": sku, "name": name, "price_minor": price, "currency": CURRENCY, "stock": stock,
-        "reserved": reserved, "free": stock - reserved,
+        "sku": sku, "name": name, "price_minor": price.unwrap_or_default().minor, "currency": CURRENCY,
+        "stock": stock, "reserved": reserved, "free": stock - reserved,
     })
 }
 
@@ -247,15 +246,15 @@ pub(super) async fn advance(
     Ok(answer(StatusCode::OK, "advanced", about_order(order)))
 }
 
-pub(super) fn about_order(order: Order) -> Value {
+fn about_order(order: Order) -> Value {
     let state = order.state().as_str_name();
-    let minor = |money: &Option<crate::pb::Money>| money.as_ref().map_or(0, |money| money.minor);
-    let items = order.items.iter().map(
-        |item| json!({ "sku": item.sku, "quantity": item.quantity, "unit_minor": minor(&item.unit_price) }),
-    );
+    let items = order.items.into_iter().map(|item| {
+        let minor = item.unit_price.unwrap_or_default().minor;
+        json!({ "sku": item.sku, "quantity": item.quantity, "unit_minor": minor })
+    });
     json!({
         "order_id": order.order_id, "user_id": order.user_id, "items": items.collect::<Vec<_>>(),
-        "total_minor": minor(&order.total), "currency": CURRENCY, "state": state,
+        "total_minor": order.total.unwrap_or_default().minor, "currency": CURRENCY, "state": state,
         "reason": (!order.reason.is_empty()).then_some(order.reason), "pending": order.pending,
     })
 }

@@ -104,17 +104,9 @@ fn told(event: &OrderEvent) -> Event {
     Event::default().event("state").id(event.order_position.to_string()).retry(RETRY).data(data.to_string())
 }
 
-/// Where browsers ask for the events of their orders.
+/// Where browsers ask for the events of their orders: each for one, by its id.
 #[derive(Debug)]
-pub(super) struct Hub {
-    asked: mpsc::Sender<Asked>,
-}
-
-#[derive(Debug)]
-struct Asked {
-    order_id: String,
-    browser: Browser,
-}
+pub(super) struct Hub(mpsc::Sender<(String, Browser)>);
 
 #[derive(Debug)]
 struct Browser {
@@ -133,53 +125,39 @@ impl Hub {
                 () = run(orders, asks) => {}
             }
         });
-        (Hub { asked }, task)
+        (Hub(asked), task)
     }
 
     async fn follow(&self, order_id: String, after: u64) -> Result<mpsc::Receiver<OrderEvent>, Failure> {
         let (events, followed) = mpsc::channel(BEHIND);
-        let asked = Asked { order_id, browser: Browser { after, events } };
-        let taken = self.asked.send_timeout(asked, TIMEOUT).await;
+        let taken = self.0.send_timeout((order_id, Browser { after, events }), TIMEOUT).await;
         taken.map_err(|_| Failure::unavailable("the order service is down: retry"))?;
         Ok(followed)
     }
 }
 
-async fn run(orders: OrdersClient<Channel>, mut asks: mpsc::Receiver<Asked>) {
+async fn run(orders: OrdersClient<Channel>, mut asks: mpsc::Receiver<(String, Browser)>) {
     let mut followed = Followed::default();
     let mut waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
-    loop {
-        match serve(orders.clone(), &mut asks, &mut followed).await {
-            Ok(()) => return,
-            Err(Broken { status, worked }) => {
-                if worked {
-                    waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
-                }
-                tracing::debug!(%status, "the stream of updates broke; it is opened again");
-                tokio::time::sleep(waits.next_wait()).await;
-            }
-        }
+    while let Err(status) = serve(orders.clone(), &mut asks, &mut followed, &mut waits).await {
+        tracing::debug!(%status, "the stream of updates broke; it is opened again");
+        tokio::time::sleep(waits.next_wait()).await;
     }
 }
 
-struct Broken {
-    status: Status,
-    worked: bool,
-}
-
-/// Serves browsers by one stream until it breaks; ends well when there is nobody who could ask.
+/// Serves browsers by one stream until it breaks; ends well when there is nobody who could ask. Once the stream is
+/// open, the waits begin anew.
 async fn serve(
     mut orders: OrdersClient<Channel>,
-    asks: &mut mpsc::Receiver<Asked>,
+    asks: &mut mpsc::Receiver<(String, Browser)>,
     followed: &mut Followed,
-) -> Result<(), Broken> {
-    let unopened = |status| Broken { status, worked: false };
-    let broken = |status| Broken { status, worked: true };
+    waits: &mut Waits,
+) -> Result<(), Status> {
     let (requests, mut outgoing) = mpsc::channel(ASKED);
     let outgoing = stream::poll_fn(move |cx| outgoing.poll_recv(cx));
-    let opened = calls::answer(TIMEOUT, orders.order_updates(Request::new(outgoing))).await;
-    let mut updates = opened.map_err(unopened)?;
-    let gone = |_| broken(Status::unavailable("the stream takes no more"));
+    let mut updates = calls::answer(TIMEOUT, orders.order_updates(Request::new(outgoing))).await?;
+    *waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
+    let gone = |_| Status::unavailable("the stream takes no more");
     requests.send(credit(CREDIT)).await.map_err(gone)?;
     for watch in followed.watches() {
         requests.send(watch).await.map_err(gone)?;
@@ -189,8 +167,7 @@ async fn serve(
     loop {
         tokio::select! {
             update = updates.message() => {
-                let ended = || broken(Status::unavailable("the stream ended"));
-                followed.tell(update.map_err(broken)?.ok_or_else(ended)?);
+                followed.tell(update?.ok_or_else(|| Status::unavailable("the stream ended"))?);
                 taken += 1;
                 if taken == GRANT {
                     taken = 0;
@@ -198,7 +175,7 @@ async fn serve(
                 }
             }
             asked = asks.recv() => {
-                let Some(Asked { order_id, browser }) = asked else { return Ok(()) };
+                let Some((order_id, browser)) = asked else { return Ok(()) };
                 requests.send(followed.add(order_id, browser)).await.map_err(gone)?;
             }
             _ = sweep.tick() => {
