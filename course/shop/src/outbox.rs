@@ -173,20 +173,15 @@ impl Sender {
         if rows.is_empty() {
             return Ok(0);
         }
-        match self.send(&rows).await {
-            Answer::Taken => self.settle(&rows, None).await?,
-            Answer::Later(reason) => return Err(reason),
-            // One of them is why: each by itself.
-            Answer::Refused(_) if rows.len() > 1 => {
-                for row in rows.chunks(1) {
-                    match self.send(row).await {
-                        Answer::Taken => self.settle(row, None).await?,
-                        Answer::Refused(reason) => self.settle(row, Some(reason)).await?,
-                        Answer::Later(reason) => return Err(reason),
-                    }
-                }
+        let mut groups = vec![rows.as_slice()];
+        while let Some(group) = groups.pop() {
+            match self.send(group).await {
+                Answer::Taken => self.settle(group, None).await?,
+                Answer::Later(reason) => return Err(reason),
+                // One of them is why: each by itself, still in their order.
+                Answer::Refused(_) if group.len() > 1 => groups.extend(group.chunks(1).rev()),
+                Answer::Refused(reason) => self.settle(group, Some(reason)).await?,
             }
-            Answer::Refused(reason) => self.settle(&rows, Some(reason)).await?,
         }
         Ok(rows.len())
     }

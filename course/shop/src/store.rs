@@ -153,12 +153,9 @@ impl Store {
         let run = move |connection: &Connection| -> Answer {
             let result = apart(&Tx { connection, trace_id: trace_id.as_deref() }, work);
             Box::new(move |committed| {
+                let failed = Err(Refusal::Unavailable("the store failed: retry"));
                 // A caller that has gone is told nothing.
-                let _ = tell.send(if committed {
-                    result
-                } else {
-                    Err(Refusal::Unavailable("the store failed: retry"))
-                });
+                let _ = tell.send(if committed { result } else { failed });
             })
         };
         let job = Job { writes, run: Box::new(run) };

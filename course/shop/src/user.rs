@@ -45,9 +45,7 @@ impl Registry {
         let register = move |tx: &Tx<'_>| {
             match known(tx, &user_id)? {
                 Some(user) if user.name == name => return Ok(user),
-                Some(_) => {
-                    return Err(Refusal::Conflict("this user_id is registered with another name"));
-                }
+                Some(_) => return Err(Refusal::Conflict("this user_id is registered with another name")),
                 None => {}
             }
             tx.execute("INSERT INTO user VALUES (?1, ?2)", params![user_id, name])?;

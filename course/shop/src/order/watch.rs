@@ -151,9 +151,7 @@ impl Watched {
                 self.changed.remove(&order.order_id);
             }
             Some(What::Credit(more)) => self.credit = self.credit.saturating_add(more),
-            None => {
-                return Err(Refusal::Invalid("`what`: expected watch, unwatch or credit".to_owned()).into());
-            }
+            None => return Err(Refusal::Invalid("`what`: expected watch, unwatch or credit".into()).into()),
         }
         Ok(())
     }

@@ -111,9 +111,7 @@ pub(super) fn hold(
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
-        Some(_) => {
-            return Err(Refusal::Conflict("this order_id has a payment of another user or amount"));
-        }
+        Some(_) => return Err(Refusal::Conflict("this order_id has a payment of another user or amount")),
         None => {}
     }
     let (from, to) = (format!("user:{user}"), format!("held:{user}"));

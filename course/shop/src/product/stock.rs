@@ -133,9 +133,7 @@ pub(super) fn reserve(tx: &Tx<'_>, order: String, lines: &[Line]) -> Result<Rese
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
-        Some(_) => {
-            return Err(Refusal::Conflict("this order_id has a reservation of other items"));
-        }
+        Some(_) => return Err(Refusal::Conflict("this order_id has a reservation of other items")),
         None => {}
     }
     let mut row = Row { hash: Some(hash), ..Row::new("reserved") };
