@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -95,12 +95,12 @@ pub(super) async fn products(State(app): State<Arc<App>>) -> Result<Response, Fa
     let products = calls::answer(DEADLINE, app.products.clone().list_products(call)).await?;
     let lines = stream::unfold(Some(products), |products| async {
         let mut products = products?;
-        match products.message().await {
-            Ok(Some(product)) => Some((Ok::<_, Infallible>(line(&about_product(product))), Some(products))),
-            Ok(None) => None,
+        let (line, rest) = match products.message().await.transpose()? {
+            Ok(product) => (about_product(product), Some(products)),
             // The answer has begun: the line says what is missing.
-            Err(status) => Some((Ok(line(&json!({ "error": true, "message": status.message() }))), None)),
-        }
+            Err(status) => (json!({ "error": true, "message": status.message() }), None),
+        };
+        Some((Ok::<_, Infallible>(format!("{line}\n")), rest))
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
@@ -130,10 +130,6 @@ pub(super) async fn import_sample(State(app): State<Arc<App>>) -> Result<Respons
     let summary = calls::answer(DEADLINE, app.products.clone().import(products)).await?;
     let data = json!({ "accepted": summary.accepted, "refused": summary.refused_count });
     Ok(answer(StatusCode::OK, "imported", data))
-}
-
-fn line(value: &Value) -> Bytes {
-    format!("{value}\n").into()
 }
 
 fn about_product(product: Product) -> Value {
