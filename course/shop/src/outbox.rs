@@ -56,7 +56,12 @@ pub struct Change<'a> {
     pub trace_id: Option<&'a str>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// What an order has come to at a service.
+    pub fn of_order(service: &'a str, order: &'a str, state: &'a str) -> Self {
+        Change { service, key: order, order: Some(order), state, ..Change::default() }
+    }
+
     fn id(&self) -> Uuid {
         let name = format!("shop/{}/{}/{}", self.service, self.key, self.state);
         Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())

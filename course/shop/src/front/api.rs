@@ -195,14 +195,7 @@ async fn note(app: &App, order_id: &str, user_id: &str) -> Result<(), Refusal> {
     let (order_id, user_id) = (order_id.to_owned(), user_id.to_owned());
     let note = move |tx: &Tx<'_>| {
         if tx.execute("INSERT OR IGNORE INTO ordered VALUES (?1)", [&order_id])? == 1 {
-            let change = Change {
-                service: "front",
-                key: &order_id,
-                order: Some(&order_id),
-                user: Some(&user_id),
-                state: "ordered",
-                ..Change::default()
-            };
+            let change = Change { user: Some(&user_id), ..Change::of_order("front", &order_id, "ordered") };
             outbox::record(tx, &change)?;
         }
         Ok(())

@@ -166,14 +166,11 @@ fn tell(tx: &Tx<'_>, row: &Row) -> Result<(), Refusal> {
     insert.execute(params![row.order_id, name, row.reason, Timestamp::now().to_string()])?;
     let state = name.to_ascii_lowercase();
     let change = Change {
-        service: "order",
-        key: &row.order_id,
-        order: Some(&row.order_id),
         user: Some(&row.user_id),
-        state: &state,
         reason: &row.reason,
         minor: Some(row.total),
         trace_id: row.trace_id.as_deref(),
+        ..Change::of_order("order", &row.order_id, &state)
     };
     outbox::record(tx, &change)
 }

@@ -77,16 +77,9 @@ impl Row {
              ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
         )?;
         keep.execute(params![order, self.user, self.minor, self.state, self.reason, self.hash])?;
-        let change = Change {
-            service: "payment",
-            key: order,
-            order: Some(order),
-            user: self.user.as_deref(),
-            state: &self.state,
-            reason: &self.reason,
-            minor: (self.minor > 0).then_some(self.minor),
-            trace_id: None,
-        };
+        let (user, minor) = (self.user.as_deref(), (self.minor > 0).then_some(self.minor));
+        let change = Change::of_order("payment", order, &self.state);
+        let change = Change { user, reason: &self.reason, minor, ..change };
         outbox::record(tx, &change)
     }
 

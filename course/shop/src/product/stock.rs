@@ -106,14 +106,7 @@ impl Row {
              ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
         )?;
         keep.execute(params![order, self.state, self.reason, self.detail, self.hash])?;
-        let change = Change {
-            service: "product",
-            key: order,
-            order: Some(order),
-            state: &self.state,
-            reason: &self.reason,
-            ..Change::default()
-        };
+        let change = Change { reason: &self.reason, ..Change::of_order("product", order, &self.state) };
         outbox::record(tx, &change)
     }
 
