@@ -116,12 +116,8 @@ impl Desk {
             return Ok(row.answer());
         }
         if row.state != from {
-            let message = format!(
-                "it is {}: only one that is {} becomes {}",
-                row.state.as_str_name(),
-                from.as_str_name(),
-                to.as_str_name()
-            );
+            let [own, from, to] = [row.state, from, to].map(|state| state.as_str_name());
+            let message = format!("it is {own}: only one that is {from} becomes {to}");
             return Err(Refusal::Precondition("wrong_state", message));
         }
         self.saga.carry(&row, to).await?;

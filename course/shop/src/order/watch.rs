@@ -139,9 +139,8 @@ impl Watched {
             Some(What::Watch(WatchRequest { order_id, after })) => {
                 let order_id = check::id(&order_id, "order_id")?.to_string();
                 if self.sent.len() >= WATCHED && !self.sent.contains_key(&order_id) {
-                    return Err(Status::resource_exhausted(format!(
-                        "one stream watches at most {WATCHED} orders"
-                    )));
+                    let most = format!("one stream watches at most {WATCHED} orders");
+                    return Err(Status::resource_exhausted(most));
                 }
                 self.sent.insert(order_id.clone(), after);
                 self.changed.insert(order_id);
