@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use spans::{Span, SpanKind};
 use tonic::{
@@ -81,19 +80,25 @@ pub fn deadline(metadata: &MetadataMap) -> Option<Duration> {
 }
 
 /// Answers a call within a span of its own in the trace of its caller.
-pub fn traced<T>(
+///
+/// # Errors
+/// What `answer` refuses, as its status.
+pub async fn traced<R, T, W>(
     name: &'static str,
-    metadata: &MetadataMap,
-    answer: impl Future<Output = Result<T, Refusal>>,
-) -> impl Future<Output = Result<Response<T>, Status>> {
+    request: Request<R>,
+    answer: impl FnOnce(R) -> W,
+) -> Result<Response<T>, Status>
+where
+    W: Future<Output = Result<T, Refusal>>,
+{
+    let (metadata, _, message) = request.into_parts();
     let caller = spans::extract(|name| metadata.get(name).and_then(|value| value.to_str().ok()));
     let span = Span::entering(name, SpanKind::Server, caller);
-    span.around(answer).map(move |answer| {
-        answer.map(Response::new).map_err(|refusal| {
-            let status = Status::from(refusal);
-            span.fail(refusal::word(&status).to_owned());
-            status
-        })
+    let answered = span.around(answer(message)).await;
+    answered.map(Response::new).map_err(|refusal| {
+        let status = Status::from(refusal);
+        span.fail(refusal::word(&status).to_owned());
+        status
     })
 }
 

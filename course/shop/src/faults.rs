@@ -84,9 +84,8 @@ impl Faults {
     fn set(&self, request: &FaultRequest) -> Result<(), Refusal> {
         let FaultRequest { fault, percent, delay_ms } = request;
         if *percent > 100 || *delay_ms > MOST_DELAY_MS {
-            return Err(Refusal::Invalid(format!(
-                "expected a percent of at most 100 and a delay of at most {MOST_DELAY_MS} ms"
-            )));
+            let most = format!("expected a percent of at most 100 and a delay of at most {MOST_DELAY_MS} ms");
+            return Err(Refusal::Invalid(most));
         }
         let (refuse, slow, lose) = match fault.as_str() {
             "none" => (0, 0, 0),
@@ -98,11 +97,7 @@ impl Faults {
                 let _ = kill(Pid::this(), Signal::SIGKILL);
                 (0, 0, 0)
             }
-            _ => {
-                return Err(Refusal::Invalid(
-                    "`fault`: expected none, refuse, slow, lose or kill".to_owned(),
-                ));
-            }
+            _ => return Err(Refusal::Invalid("`fault`: expected none, refuse, slow, lose or kill".into())),
         };
         self.0.refuse.store(refuse, Ordering::Relaxed);
         self.0.slow_ms.store(slow, Ordering::Relaxed);

@@ -90,15 +90,11 @@ struct Checked {
 impl Checks for Checked {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReply>, Status> {
         let figures = self.figures;
-        let read = self.store.look(move |connection| {
-            let own = figures(connection)?;
-            Ok(own.into_iter().chain(outbox::figures(connection)?).collect::<Vec<_>>())
-        });
-        calls::traced("shop.v1.Checks/Check", request.metadata(), async {
-            let figures = read.await?.into_iter();
-            let figures = figures.map(|(name, value)| Figure { name: name.to_owned(), value });
-            Ok(CheckReply { figures: figures.collect() })
-        })
-        .await
+        let check = move |connection: &rusqlite::Connection| {
+            let all = figures(connection)?.into_iter().chain(outbox::figures(connection)?);
+            let figures = all.map(|(name, value)| Figure { name: name.to_owned(), value }).collect();
+            Ok(CheckReply { figures })
+        };
+        calls::traced("shop.v1.Checks/Check", request, |_| self.store.look(check)).await
     }
 }

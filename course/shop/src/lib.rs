@@ -32,6 +32,22 @@ pub mod pb {
     tonic::include_proto!("shop.v1");
 }
 
+impl pb::State {
+    /// Whether no other comes after it.
+    pub const fn is_final(self) -> bool {
+        match self {
+            pb::State::Delivered | pb::State::Rejected | pb::State::Cancelled => true,
+            pb::State::Unspecified
+            | pb::State::Placed
+            | pb::State::Reserved
+            | pb::State::Held
+            | pb::State::Accepted
+            | pb::State::Paid
+            | pb::State::Shipped => false,
+        }
+    }
+}
+
 pub use config::{Config, Service};
 
 use service::{Shutdown, Telemetry};

@@ -18,17 +18,15 @@ pub fn euro(minor: i64) -> Money {
 /// # Errors
 /// If it is another currency, or out of these limits.
 pub fn minor(money: Option<&Money>, field: &str) -> Result<i64, Refusal> {
-    let money = money.ok_or_else(|| Refusal::Invalid(format!("missing field `{field}`")))?;
-    if money.currency != CURRENCY {
-        return Err(Refusal::Invalid(format!(
-            "`{field}`: this shop takes {CURRENCY}, not {:?}",
-            money.currency
-        )));
+    let Money { currency, minor } =
+        money.ok_or_else(|| Refusal::Invalid(format!("missing field `{field}`")))?;
+    if currency != CURRENCY {
+        return Err(Refusal::Invalid(format!("`{field}`: this shop takes {CURRENCY}, not {currency:?}")));
     }
-    if !(0..=MOST_MINOR).contains(&money.minor) {
+    if !(0..=MOST_MINOR).contains(minor) {
         return Err(Refusal::Invalid(format!("`{field}`: expected 0 to {MOST_MINOR} minor units")));
     }
-    Ok(money.minor)
+    Ok(*minor)
 }
 
 /// What so many pieces cost together.

@@ -9,23 +9,22 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::stream::BoxStream;
 use service::Shutdown;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use self::{
     saga::Saga,
-    table::{Placed, Row},
-    watch::Watchers,
+    table::Row,
+    watch::{EventStream, Watchers},
 };
 use crate::{
-    calls::{self, trace_id, traced},
+    calls::{self, traced},
     check,
     config::Config,
     faults::Faults,
     grpc, money, outbox,
     pb::{
-        AdvanceRequest, Order, OrderEvent, OrderId, PlaceOrderRequest, State, UpdatesRequest, WatchRequest,
+        AdvanceRequest, Order, OrderId, PlaceOrderRequest, State, UpdatesRequest, WatchRequest,
         orders_server::{Orders, OrdersServer},
     },
     refusal::Refusal,
@@ -69,11 +68,11 @@ impl Desk {
         let lines = check::lines(&request.items)?;
         let total = money::total(lines.iter().map(|line| (line.quantity, line.unit)))?;
         let hash = check::hash_of(&user_id, &lines);
-        let placed = Placed { order_id: order_id.clone(), user_id, lines, total, hash, trace_id: trace_id() };
+        let asked = Row { order_id: order_id.clone(), user_id, lines, total, hash, ..Row::default() };
         // Before it is placed, so that no change is missed.
         let mut news = self.saga.news();
         self.saga.has_place(&order_id)?;
-        self.store.write(move |connection| table::place(connection, placed)).await?;
+        self.store.write(move |tx| table::place(tx, asked)).await?;
         self.saga.start(&order_id, true);
         let decided = async {
             loop {
@@ -97,7 +96,7 @@ impl Desk {
     async fn row(&self, order_id: &str) -> Result<Row, Refusal> {
         let order_id = order_id.to_owned();
         let row = self.store.read(move |connection| table::find(connection, &order_id)).await?;
-        row.ok_or_else(|| Refusal::NotFound("no order has this id".to_owned()))
+        row.ok_or(Refusal::NotFound("no order has this id"))
     }
 
     async fn get(&self, request: OrderId) -> Result<Order, Refusal> {
@@ -108,31 +107,17 @@ impl Desk {
     async fn advance(&self, request: AdvanceRequest) -> Result<Order, Refusal> {
         let order_id = check::id(&request.order_id, "order_id")?.to_string();
         let to = request.to();
-        let from = match to {
-            State::Shipped => State::Paid,
-            State::Delivered => State::Shipped,
-            State::Unspecified
-            | State::Placed
-            | State::Reserved
-            | State::Held
-            | State::Accepted
-            | State::Paid
-            | State::Rejected
-            | State::Cancelled => {
-                return Err(Refusal::Invalid("`to`: the courier makes it SHIPPED or DELIVERED".to_owned()));
-            }
-        };
+        if !matches!(to, State::Shipped | State::Delivered) {
+            return Err(Refusal::Invalid("`to`: the courier makes it SHIPPED or DELIVERED".to_owned()));
+        }
+        let from = if to == State::Shipped { State::Paid } else { State::Shipped };
         let row = self.row(&order_id).await?;
         if row.state == to || (to == State::Shipped && row.state == State::Delivered) {
             return Ok(row.answer());
         }
         if row.state != from {
-            let message = format!(
-                "it is {}: only one that is {} becomes {}",
-                row.state.as_str_name(),
-                from.as_str_name(),
-                to.as_str_name()
-            );
+            let [own, from, to] = [row.state, from, to].map(|state| state.as_str_name());
+            let message = format!("it is {own}: only one that is {from} becomes {to}");
             return Err(Refusal::Precondition("wrong_state", message));
         }
         self.saga.carry(&row, to).await?;
@@ -142,24 +127,19 @@ impl Desk {
 
 #[tonic::async_trait]
 impl Orders for Desk {
-    type WatchOrderStream = BoxStream<'static, Result<OrderEvent, Status>>;
-    type OrderUpdatesStream = BoxStream<'static, Result<OrderEvent, Status>>;
+    type WatchOrderStream = EventStream;
+    type OrderUpdatesStream = EventStream;
 
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let deadline = calls::deadline(&metadata).unwrap_or(PATIENCE);
-        traced("shop.v1.Orders/PlaceOrder", &metadata, self.place(request, deadline)).await
+        let deadline = calls::deadline(request.metadata()).unwrap_or(PATIENCE);
+        traced("shop.v1.Orders/PlaceOrder", request, |request| self.place(request, deadline)).await
     }
 
     async fn get_order(&self, request: Request<OrderId>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Orders/GetOrder", &metadata, self.get(request)).await
+        traced("shop.v1.Orders/GetOrder", request, |request| self.get(request)).await
     }
 
-    async fn watch_order(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+    async fn watch_order(&self, request: Request<WatchRequest>) -> Result<Response<EventStream>, Status> {
         let WatchRequest { order_id, after } = request.into_inner();
         let order_id = check::id(&order_id, "order_id")?.to_string();
         self.row(&order_id).await?;
@@ -169,12 +149,11 @@ impl Orders for Desk {
     async fn order_updates(
         &self,
         request: Request<Streaming<UpdatesRequest>>,
-    ) -> Result<Response<Self::OrderUpdatesStream>, Status> {
+    ) -> Result<Response<EventStream>, Status> {
         Ok(Response::new(self.watchers.many(request.into_inner())?))
     }
 
     async fn advance(&self, request: Request<AdvanceRequest>) -> Result<Response<Order>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Orders/Advance", &metadata, Desk::advance(self, request)).await
+        traced("shop.v1.Orders/Advance", request, |request| Desk::advance(self, request)).await
     }
 }

@@ -10,7 +10,12 @@ use rusqlite::{Connection, params};
 use service::Shutdown;
 use uuid::Uuid;
 
-use crate::{broker::Broker, calls::Waits, refusal::Refusal, store::Store};
+use crate::{
+    broker::Broker,
+    calls::Waits,
+    refusal::Refusal,
+    store::{Store, Tx},
+};
 
 /// Its table. `refused` has the reason of an entry that the broker will never take.
 pub const SCHEMA: &str = "
@@ -47,11 +52,16 @@ pub struct Change<'a> {
     pub reason: &'a str,
     /// How much, in minor units.
     pub minor: Option<i64>,
-    /// The trace in which it was done.
+    /// The trace that it belongs to, if that is not the one in which it is written.
     pub trace_id: Option<&'a str>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// What an order has come to at a service.
+    pub fn of_order(service: &'a str, order: &'a str, state: &'a str) -> Self {
+        Change { service, key: order, order: Some(order), state, ..Change::default() }
+    }
+
     fn id(&self) -> Uuid {
         let name = format!("shop/{}/{}/{}", self.service, self.key, self.state);
         Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
@@ -78,9 +88,10 @@ impl Change<'_> {
 ///
 /// # Errors
 /// If the store fails.
-pub fn record(connection: &Connection, change: &Change<'_>) -> Result<(), rusqlite::Error> {
+pub fn record(tx: &Tx<'_>, change: &Change<'_>) -> Result<(), Refusal> {
+    let change = Change { trace_id: change.trace_id.or(tx.trace_id), ..*change };
     let id = change.id();
-    let mut insert = connection.prepare_cached("INSERT INTO outbox (id, body) VALUES (?1, ?2)")?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (id, body) VALUES (?1, ?2)")?;
     insert.execute(params![id.to_string(), change.entry(id)])?;
     Ok(())
 }
@@ -167,20 +178,15 @@ impl Sender {
         if rows.is_empty() {
             return Ok(0);
         }
-        match self.send(&rows).await {
-            Answer::Taken => self.settle(&rows, None).await?,
-            Answer::Later(reason) => return Err(reason),
-            // One of them is why: each by itself.
-            Answer::Refused(_) if rows.len() > 1 => {
-                for row in rows.chunks(1) {
-                    match self.send(row).await {
-                        Answer::Taken => self.settle(row, None).await?,
-                        Answer::Refused(reason) => self.settle(row, Some(reason)).await?,
-                        Answer::Later(reason) => return Err(reason),
-                    }
-                }
+        let mut groups = vec![rows.as_slice()];
+        while let Some(group) = groups.pop() {
+            match self.send(group).await {
+                Answer::Taken => self.settle(group, None).await?,
+                Answer::Later(reason) => return Err(reason),
+                // One of them is why: each by itself, still in their order.
+                Answer::Refused(_) if group.len() > 1 => groups.extend(group.chunks(1).rev()),
+                Answer::Refused(reason) => self.settle(group, Some(reason)).await?,
             }
-            Answer::Refused(reason) => self.settle(&rows, Some(reason)).await?,
         }
         Ok(rows.len())
     }
@@ -203,12 +209,13 @@ impl Sender {
             tracing::error!(reason, "an entry is refused and set aside: see the table outbox");
         }
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-        let settle = move |connection: &Connection| {
+        let settle = move |tx: &Tx<'_>| {
             for seq in seqs {
                 match &refused {
-                    None => connection.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?,
-                    Some(reason) => connection
-                        .execute("UPDATE outbox SET refused = ?2 WHERE seq = ?1", params![seq, reason])?,
+                    None => tx.execute("DELETE FROM outbox WHERE seq = ?1", [seq])?,
+                    Some(reason) => {
+                        tx.execute("UPDATE outbox SET refused = ?2 WHERE seq = ?1", params![seq, reason])?
+                    }
                 };
             }
             Ok(())

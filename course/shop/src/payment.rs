@@ -10,7 +10,7 @@ use service::Shutdown;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check,
     config::Config,
     faults::Faults,
@@ -20,7 +20,7 @@ use crate::{
         payments_server::{Payments, PaymentsServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 /// Serves until `shutdown`.
@@ -45,30 +45,24 @@ impl Bank {
         let order = check::id(&request.order_id, "order_id")?.to_string();
         let user = check::id(&request.user_id, "user_id")?.to_string();
         let minor = money::minor(request.amount.as_ref(), "amount")?;
-        let (trace, declines) = (trace_id(), self.faults.refuses());
-        self.store
-            .write(move |connection| ledger::hold(connection, order, user, minor, declines, trace))
-            .await
+        let declines = self.faults.refuses();
+        self.store.write(move |tx| ledger::hold(tx, order, user, minor, declines)).await
     }
 
-    async fn capture(&self, request: OrderId) -> Result<Payment, Refusal> {
+    async fn change(
+        &self,
+        request: OrderId,
+        change: fn(&Tx<'_>, String) -> Result<Payment, Refusal>,
+    ) -> Result<Payment, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::capture(connection, order, trace)).await
-    }
-
-    async fn cancel(&self, request: OrderId) -> Result<Payment, Refusal> {
-        let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::cancel(connection, order, trace)).await
+        self.store.write(move |tx| change(tx, order)).await
     }
 
     async fn top_up(&self, request: TopUpRequest) -> Result<Account, Refusal> {
         let top_up = check::id(&request.top_up_id, "top_up_id")?.to_string();
         let user = check::id(&request.user_id, "user_id")?.to_string();
         let minor = money::minor(request.amount.as_ref(), "amount")?;
-        let trace = trace_id();
-        self.store.write(move |connection| ledger::pay_in(connection, top_up, user, minor, trace)).await
+        self.store.write(move |tx| ledger::pay_in(tx, top_up, user, minor)).await
     }
 
     async fn account(&self, request: GetAccountRequest) -> Result<Account, Refusal> {
@@ -85,35 +79,29 @@ impl Bank {
 #[tonic::async_trait]
 impl Payments for Bank {
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::hold(self, request));
-        traced("shop.v1.Payments/Hold", &metadata, work).await
+        let hold = |request| self.faults.around(Bank::hold(self, request));
+        traced("shop.v1.Payments/Hold", request, hold).await
     }
 
     async fn capture(&self, request: Request<OrderId>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::capture(self, request));
-        traced("shop.v1.Payments/Capture", &metadata, work).await
+        let capture = |request| self.faults.around(self.change(request, ledger::capture));
+        traced("shop.v1.Payments/Capture", request, capture).await
     }
 
     async fn cancel(&self, request: Request<OrderId>) -> Result<Response<Payment>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Bank::cancel(self, request));
-        traced("shop.v1.Payments/Cancel", &metadata, work).await
+        let cancel = |request| self.faults.around(self.change(request, ledger::cancel));
+        traced("shop.v1.Payments/Cancel", request, cancel).await
     }
 
     async fn top_up(&self, request: Request<TopUpRequest>) -> Result<Response<Account>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/TopUp", &metadata, Bank::top_up(self, request)).await
+        traced("shop.v1.Payments/TopUp", request, |request| Bank::top_up(self, request)).await
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/GetAccount", &metadata, self.account(request)).await
+        traced("shop.v1.Payments/GetAccount", request, |request| self.account(request)).await
     }
 
     async fn get_charges(&self, request: Request<OrderId>) -> Result<Response<Charges>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Payments/GetCharges", &metadata, self.charges(request)).await
+        traced("shop.v1.Payments/GetCharges", request, |request| self.charges(request)).await
     }
 }

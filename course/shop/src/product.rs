@@ -4,14 +4,20 @@ mod stock;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use rusqlite::Connection;
 use service::Shutdown;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check::{self, Line},
     config::Config,
     faults::Faults,
@@ -23,7 +29,7 @@ use crate::{
         products_server::{Products, ProductsServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 /// Most readers of the catalogue at a time, how long one may take, and how many products are ready for it.
@@ -63,83 +69,66 @@ impl Warehouse {
     async fn reserve(&self, request: ReserveRequest) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
         let lines: Vec<Line> = check::lines(&request.items)?;
-        let trace = trace_id();
-        self.store.write(move |connection| stock::reserve(connection, order, &lines, trace)).await
+        self.store.write(move |tx| stock::reserve(tx, order, &lines)).await
     }
 
-    async fn release(&self, request: OrderId) -> Result<Reservation, Refusal> {
+    async fn change(
+        &self,
+        request: OrderId,
+        change: fn(&Tx<'_>, String) -> Result<Reservation, Refusal>,
+    ) -> Result<Reservation, Refusal> {
         let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| stock::release(connection, order, trace)).await
-    }
-
-    async fn ship(&self, request: OrderId) -> Result<Reservation, Refusal> {
-        let order = check::id(&request.order_id, "order_id")?.to_string();
-        let trace = trace_id();
-        self.store.write(move |connection| stock::ship(connection, order, trace)).await
+        self.store.write(move |tx| change(tx, order)).await
     }
 
     /// Takes products as they come, and commits many at a time: nothing grows with the length of the catalogue.
-    async fn import(&self, mut products: Streaming<Product>) -> Result<ImportSummary, Status> {
+    async fn import(&self, products: Streaming<Product>) -> Result<ImportSummary, Status> {
         let mut summary = ImportSummary::default();
-        let (mut position, mut together) = (0, Vec::with_capacity(IMPORTED_TOGETHER));
-        loop {
-            let product = products.message().await?;
-            let ended = product.is_none();
-            if let Some(product) = product {
-                match valid(product) {
+        let mut groups = products.try_chunks(IMPORTED_TOGETHER);
+        let mut position = 0;
+        while let Some(group) = groups.try_next().await.map_err(|error| error.1)? {
+            let mut together = Vec::with_capacity(group.len());
+            for product in group {
+                match valid(&product) {
                     Ok(product) => together.push((position, product)),
-                    Err((sku, refusal)) => refuse(&mut summary, position, sku, refusal.to_string()),
+                    Err(refusal) => refuse(&mut summary, position, product.sku, refusal.to_string()),
                 }
                 position += 1;
             }
-            if together.len() == IMPORTED_TOGETHER || ended {
-                let group = std::mem::take(&mut together);
-                let count = group.len() as u64;
-                let refused = self.store.write(move |connection| stock::import(connection, group)).await?;
-                summary.accepted += count - refused.len() as u64;
-                refused
-                    .into_iter()
-                    .for_each(|(position, sku, reason)| refuse(&mut summary, position, sku, reason));
-            }
-            if ended {
-                return Ok(summary);
+            let count = together.len() as u64;
+            let refused = self.store.write(move |tx| stock::import(tx, together)).await?;
+            summary.accepted += count - refused.len() as u64;
+            for (position, sku, reason) in refused {
+                refuse(&mut summary, position, sku, reason);
             }
         }
+        Ok(summary)
     }
 
     fn list(&self) -> Result<BoxStream<'static, Result<Product, Status>>, Status> {
         let full = || Status::from(Refusal::Unavailable("too many readers of the catalogue: retry"));
         let place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
         let reader = self.store.reader()?;
-        let (ready, mut products) = mpsc::channel(READY);
+        let (ready, products) = mpsc::channel(READY);
         // It ends with its reader: a place in the channel is only waited for while that is there.
         tokio::task::spawn_blocking(move || {
             read_all(&reader, &ready);
             drop(place);
         });
-        let deadline = tokio::time::Instant::now() + READ_TIMEOUT;
-        let products = futures_util::stream::poll_fn(move |cx| products.poll_recv(cx));
-        let late = async move {
-            tokio::time::sleep_until(deadline).await;
-            Err(Status::deadline_exceeded("the catalogue was not read in 30 s"))
-        };
-        Ok(until(products, late).boxed())
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let products = stream::unfold(Some(products), move |products| async move {
+            let mut products = products?;
+            tokio::select! {
+                // First: a slow reader always has a product that is ready.
+                biased;
+                () = tokio::time::sleep_until(deadline) => {
+                    Some((Err(Status::deadline_exceeded("the catalogue was not read in 30 s")), None))
+                }
+                product = products.recv() => product.map(|product| (product, Some(products))),
+            }
+        });
+        Ok(products.boxed())
     }
-}
-
-/// A stream that ends with an error when `late` is over.
-fn until<T: Send + 'static>(
-    stream: impl futures_util::Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
-    late: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> impl futures_util::Stream<Item = Result<T, Status>> + Send {
-    futures_util::stream::unfold(Some((stream, Box::pin(late))), |state| async {
-        let (mut stream, mut late) = state?;
-        tokio::select! {
-            next = stream.next() => next.map(|item| (item, Some((stream, late)))),
-            error = &mut late => Some((error, None)),
-        }
-    })
 }
 
 fn read_all(reader: &Connection, ready: &mpsc::Sender<Result<Product, Status>>) {
@@ -167,25 +156,21 @@ fn read_all(reader: &Connection, ready: &mpsc::Sender<Result<Product, Status>>) 
     }
 }
 
-fn valid(product: Product) -> Result<stock::Imported, (String, Refusal)> {
-    let sku = product.sku.clone();
-    let checked = || {
-        check::sku(&product.sku)?;
-        let price = money::minor(product.price.as_ref(), "price")?;
-        if !(0..=PIECES).contains(&product.stock) {
-            return Err(Refusal::Invalid(format!("`stock`: expected 0 to {PIECES}")));
-        }
-        let name = check::text(product.name.clone(), check::PRODUCT_NAME_BYTES, "name")?;
-        Ok(stock::Imported { sku: product.sku.clone(), name, price, stock: product.stock })
-    };
-    // No more of it is repeated than a valid one could have.
-    checked().map_err(|refusal| (sku.chars().take(64).collect(), refusal))
+fn valid(product: &Product) -> Result<stock::Imported, Refusal> {
+    let sku = check::sku(&product.sku)?.to_owned();
+    let price = money::minor(product.price.as_ref(), "price")?;
+    if !(0..=PIECES).contains(&product.stock) {
+        return Err(Refusal::Invalid(format!("`stock`: expected 0 to {PIECES}")));
+    }
+    let name = check::text(product.name.clone(), check::PRODUCT_NAME_BYTES, "name")?;
+    Ok(stock::Imported { sku, name, price, stock: product.stock })
 }
 
 fn refuse(summary: &mut ImportSummary, position: u64, sku: String, reason: String) {
     summary.refused_count += 1;
     if summary.refused.len() < NAMED {
-        summary.refused.push(Refused { position, sku, reason });
+        // No more of it is repeated than a valid one could have.
+        summary.refused.push(Refused { position, sku: sku.chars().take(64).collect(), reason });
     }
 }
 
@@ -205,20 +190,17 @@ impl Products for Warehouse {
     }
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::reserve(self, request));
-        traced("shop.v1.Products/Reserve", &metadata, work).await
+        let reserve = |request| self.faults.around(Warehouse::reserve(self, request));
+        traced("shop.v1.Products/Reserve", request, reserve).await
     }
 
     async fn release(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::release(self, request));
-        traced("shop.v1.Products/Release", &metadata, work).await
+        let release = |request| self.faults.around(self.change(request, stock::release));
+        traced("shop.v1.Products/Release", request, release).await
     }
 
     async fn ship(&self, request: Request<OrderId>) -> Result<Response<Reservation>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let work = self.faults.around(Warehouse::ship(self, request));
-        traced("shop.v1.Products/Ship", &metadata, work).await
+        let ship = |request| self.faults.around(self.change(request, stock::ship));
+        traced("shop.v1.Products/Ship", request, ship).await
     }
 }

@@ -13,10 +13,10 @@ pub enum Refusal {
     Invalid(String),
     /// The id is known with other content.
     #[error("{0}")]
-    Conflict(String),
+    Conflict(&'static str),
     /// The id is not known.
     #[error("{0}")]
-    NotFound(String),
+    NotFound(&'static str),
     /// What was done before rules it out; the first is the word for the case.
     #[error("{1}")]
     Precondition(&'static str, String),

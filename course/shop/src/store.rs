@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    ops::Deref,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -12,7 +13,7 @@ use anyhow::{Context, bail};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::refusal::Refusal;
+use crate::{calls::trace_id, refusal::Refusal};
 
 /// Most jobs that wait for the thread, and how long a caller waits for a place among them.
 const QUEUE: usize = 256;
@@ -37,6 +38,23 @@ pub struct Store {
     written: watch::Receiver<u64>,
     path: PathBuf,
     looks: Arc<Semaphore>,
+}
+
+/// What a job that writes works on: the tables, and the trace in which it was asked for.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    /// Within the transaction.
+    pub connection: &'a Connection,
+    /// As the log has it; `None` without a trace.
+    pub trace_id: Option<&'a str>,
+}
+
+impl Deref for Tx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
 }
 
 struct Job {
@@ -71,11 +89,10 @@ impl Store {
     ///
     /// # Errors
     /// What `work` refuses; or that the store failed, or has too much to do.
-    pub async fn write<T, W>(&self, work: W) -> Result<T, Refusal>
-    where
-        T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
-    {
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         self.run(true, work).await
     }
 
@@ -83,23 +100,21 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub async fn read<T, W>(&self, work: W) -> Result<T, Refusal>
-    where
-        T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
-    {
-        self.run(false, work).await
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(false, |tx| work(tx.connection)).await
     }
 
     /// Runs `work` on a snapshot of what is committed, beside the thread: for what takes long.
     ///
     /// # Errors
     /// What `work` refuses, or that the store failed.
-    pub async fn look<T, W>(&self, work: W) -> Result<T, Refusal>
-    where
-        T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
-    {
+    pub async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let failed = || Refusal::Unavailable("the store cannot be read: retry");
         let place = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| failed())?;
         let store = self.clone();
@@ -128,21 +143,19 @@ impl Store {
         self.written.clone()
     }
 
-    async fn run<T, W>(&self, writes: bool, work: W) -> Result<T, Refusal>
-    where
-        T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
-    {
+    async fn run<T: Send + 'static>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let (tell, told) = oneshot::channel();
+        let trace_id = trace_id();
         let run = move |connection: &Connection| -> Answer {
-            let result = apart(connection, work);
+            let result = apart(&Tx { connection, trace_id: trace_id.as_deref() }, work);
             Box::new(move |committed| {
+                let failed = Err(Refusal::Unavailable("the store failed: retry"));
                 // A caller that has gone is told nothing.
-                let _ = tell.send(if committed {
-                    result
-                } else {
-                    Err(Refusal::Unavailable("the store failed: retry"))
-                });
+                let _ = tell.send(if committed { result } else { failed });
             })
         };
         let job = Job { writes, run: Box::new(run) };
@@ -195,14 +208,11 @@ fn work(connection: Connection, mut waiting: mpsc::Receiver<Job>, written: &watc
 }
 
 /// Runs one job of a group so that its refusal undoes nothing of the others.
-fn apart<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    connection.execute_batch("SAVEPOINT job")?;
-    let result = work(connection);
+fn apart<T>(tx: &Tx<'_>, work: impl FnOnce(&Tx<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    tx.execute_batch("SAVEPOINT job")?;
+    let result = work(tx);
     let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    connection.execute_batch(end)?;
+    tx.execute_batch(end)?;
     result
 }
 
@@ -213,9 +223,9 @@ mod tests {
     const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY) STRICT;";
 
     async fn add(store: &Store, name: &'static str, well: bool) -> Result<(), Refusal> {
-        let add = move |connection: &Connection| {
-            connection.execute("INSERT INTO thing VALUES (?1)", [name])?;
-            if well { Ok(()) } else { Err(Refusal::NotFound("no".to_owned())) }
+        let add = move |tx: &Tx<'_>| {
+            tx.execute("INSERT INTO thing VALUES (?1)", [name])?;
+            if well { Ok(()) } else { Err(Refusal::NotFound("no")) }
         };
         store.write(add).await
     }

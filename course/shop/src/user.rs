@@ -5,7 +5,7 @@ use service::Shutdown;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
-    calls::{trace_id, traced},
+    calls::traced,
     check,
     config::Config,
     faults::Faults,
@@ -16,7 +16,7 @@ use crate::{
         users_server::{Users, UsersServer},
     },
     refusal::Refusal,
-    store::Store,
+    store::{Store, Tx},
 };
 
 const SCHEMA: &str = "
@@ -42,25 +42,21 @@ impl Registry {
     async fn register(&self, request: RegisterRequest) -> Result<User, Refusal> {
         let user_id = check::id(&request.user_id, "user_id")?.to_string();
         let name = check::text(request.name, check::USER_NAME_BYTES, "name")?;
-        let trace = trace_id();
-        let register = move |connection: &Connection| {
-            match known(connection, &user_id)? {
+        let register = move |tx: &Tx<'_>| {
+            match known(tx, &user_id)? {
                 Some(user) if user.name == name => return Ok(user),
-                Some(_) => {
-                    return Err(Refusal::Conflict("this user_id is registered with another name".to_owned()));
-                }
+                Some(_) => return Err(Refusal::Conflict("this user_id is registered with another name")),
                 None => {}
             }
-            connection.execute("INSERT INTO user VALUES (?1, ?2)", params![user_id, name])?;
+            tx.execute("INSERT INTO user VALUES (?1, ?2)", params![user_id, name])?;
             let change = Change {
                 service: "user",
                 key: &user_id,
                 user: Some(&user_id),
                 state: "registered",
-                trace_id: trace.as_deref(),
                 ..Change::default()
             };
-            outbox::record(connection, &change)?;
+            outbox::record(tx, &change)?;
             Ok(User { user_id, name })
         };
         self.store.write(register).await
@@ -69,7 +65,7 @@ impl Registry {
     async fn get(&self, request: GetUserRequest) -> Result<User, Refusal> {
         let user_id = check::id(&request.user_id, "user_id")?.to_string();
         let found = self.store.read(move |connection| known(connection, &user_id)).await?;
-        found.ok_or_else(|| Refusal::NotFound("no user has this id: register first".to_owned()))
+        found.ok_or(Refusal::NotFound("no user has this id: register first"))
     }
 }
 
@@ -81,12 +77,10 @@ fn known(connection: &Connection, user_id: &str) -> Result<Option<User>, Refusal
 #[tonic::async_trait]
 impl Users for Registry {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<User>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Users/Register", &metadata, Registry::register(self, request)).await
+        traced("shop.v1.Users/Register", request, |request| Registry::register(self, request)).await
     }
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<User>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        traced("shop.v1.Users/GetUser", &metadata, self.get(request)).await
+        traced("shop.v1.Users/GetUser", request, |request| self.get(request)).await
     }
 }

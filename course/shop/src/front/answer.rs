@@ -57,16 +57,14 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let word = refusal::word(&status);
-        match status.code() {
-            Code::InvalidArgument => Failure::new(StatusCode::BAD_REQUEST, "bad_field", status.message()),
-            Code::NotFound => Failure::not_found(status.message()),
-            Code::AlreadyExists => Failure::new(StatusCode::CONFLICT, "conflict", status.message()),
-            Code::FailedPrecondition => Failure::new(StatusCode::CONFLICT, word, status.message()),
-            Code::Unavailable if !word.is_empty() => {
-                Failure::new(StatusCode::SERVICE_UNAVAILABLE, word, status.message())
-            }
+        let (http, code) = match status.code() {
+            Code::InvalidArgument => (StatusCode::BAD_REQUEST, "bad_field"),
+            Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Code::AlreadyExists => (StatusCode::CONFLICT, "conflict"),
+            Code::FailedPrecondition => (StatusCode::CONFLICT, word),
+            Code::Unavailable if !word.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, word),
             Code::Unavailable if is_unreachable(&status) => {
-                Failure::unavailable("a service of the shop is down: retry")
+                return Failure::unavailable("a service of the shop is down: retry");
             }
             Code::Ok
             | Code::Cancelled
@@ -83,9 +81,10 @@ impl From<Status> for Failure {
             | Code::Unauthenticated => {
                 tracing::debug!(%status, "a call has no certain outcome");
                 let message = "no answer in time: it may have been done; retry with the same id";
-                Failure::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message)
+                return Failure::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message);
             }
-        }
+        };
+        Failure::new(http, code, status.message())
     }
 }
 

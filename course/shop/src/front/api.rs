@@ -3,13 +3,12 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::traced;
@@ -22,7 +21,7 @@ use super::{
     answer::{Failure, answer, body},
 };
 use crate::{
-    calls::{self, trace_id, within},
+    calls::{self, within},
     check,
     money::{CURRENCY, euro},
     outbox::{self, Change},
@@ -31,6 +30,7 @@ use crate::{
         OrderId, PlaceOrderRequest, Product, RegisterRequest, State as OrderState, TopUpRequest, User,
     },
     refusal::Refusal,
+    store::Tx,
 };
 
 /// How long a call may take in all, with those that it makes.
@@ -81,10 +81,10 @@ pub(super) async fn user(State(app): State<Arc<App>>, Path(id): Path<String>) ->
 }
 
 fn about_user(user: User, account: Account) -> Value {
-    let minor = |money: Option<crate::pb::Money>| money.map_or(0, |money| money.minor);
     json!({
         "user_id": user.user_id, "name": user.name, "currency": CURRENCY,
-        "balance_minor": minor(account.balance), "held_minor": minor(account.held),
+        "balance_minor": account.balance.unwrap_or_default().minor,
+        "held_minor": account.held.unwrap_or_default().minor,
     })
 }
 
@@ -95,12 +95,12 @@ pub(super) async fn products(State(app): State<Arc<App>>) -> Result<Response, Fa
     let products = calls::answer(DEADLINE, app.products.clone().list_products(call)).await?;
     let lines = stream::unfold(Some(products), |products| async {
         let mut products = products?;
-        match products.message().await {
-            Ok(Some(product)) => Some((Ok::<_, Infallible>(line(&about_product(product))), Some(products))),
-            Ok(None) => None,
+        let (line, rest) = match products.message().await.transpose()? {
+            Ok(product) => (about_product(product), Some(products)),
             // The answer has begun: the line says what is missing.
-            Err(status) => Some((Ok(line(&json!({ "error": true, "message": status.message() }))), None)),
-        }
+            Err(status) => (json!({ "error": true, "message": status.message() }), None),
+        };
+        Some((Ok::<_, Infallible>(format!("{line}\n")), rest))
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
@@ -132,16 +132,11 @@ pub(super) async fn import_sample(State(app): State<Arc<App>>) -> Result<Respons
     Ok(answer(StatusCode::OK, "imported", data))
 }
 
-fn line(value: &Value) -> Bytes {
-    format!("{value}\n").into()
-}
-
 fn about_product(product: Product) -> Value {
     let Product { sku, name, price, stock, reserved } = product;
-    let price = price.map_or(0, |price| price.minor);
     json!({
-        "sku": sku, "name": name, "price_minor": price, "currency": CURRENCY, "stock": stock,
-        "reserved": reserved, "free": stock - reserved,
+        "sku": sku, "name": name, "price_minor": price.unwrap_or_default().minor, "currency": CURRENCY,
+        "stock": stock, "reserved": reserved, "free": stock - reserved,
     })
 }
 
@@ -197,19 +192,11 @@ fn key(headers: &HeaderMap) -> Result<String, Failure> {
 
 /// Tells the log that a buyer wants this, once.
 async fn note(app: &App, order_id: &str, user_id: &str) -> Result<(), Refusal> {
-    let (order_id, user_id, trace) = (order_id.to_owned(), user_id.to_owned(), trace_id());
-    let note = move |connection: &Connection| {
-        if connection.execute("INSERT OR IGNORE INTO ordered VALUES (?1)", [&order_id])? == 1 {
-            let change = Change {
-                service: "front",
-                key: &order_id,
-                order: Some(&order_id),
-                user: Some(&user_id),
-                state: "ordered",
-                trace_id: trace.as_deref(),
-                ..Change::default()
-            };
-            outbox::record(connection, &change)?;
+    let (order_id, user_id) = (order_id.to_owned(), user_id.to_owned());
+    let note = move |tx: &Tx<'_>| {
+        if tx.execute("INSERT OR IGNORE INTO ordered VALUES (?1)", [&order_id])? == 1 {
+            let change = Change { user: Some(&user_id), ..Change::of_order("front", &order_id, "ordered") };
+            outbox::record(tx, &change)?;
         }
         Ok(())
     };
@@ -248,29 +235,15 @@ pub(super) async fn advance(
     Ok(answer(StatusCode::OK, "advanced", about_order(order)))
 }
 
-pub(super) fn about_order(order: Order) -> Value {
+fn about_order(order: Order) -> Value {
     let state = order.state().as_str_name();
-    let minor = |money: &Option<crate::pb::Money>| money.as_ref().map_or(0, |money| money.minor);
-    let items = order.items.iter().map(
-        |item| json!({ "sku": item.sku, "quantity": item.quantity, "unit_minor": minor(&item.unit_price) }),
-    );
+    let items = order.items.into_iter().map(|item| {
+        let minor = item.unit_price.unwrap_or_default().minor;
+        json!({ "sku": item.sku, "quantity": item.quantity, "unit_minor": minor })
+    });
     json!({
         "order_id": order.order_id, "user_id": order.user_id, "items": items.collect::<Vec<_>>(),
-        "total_minor": minor(&order.total), "currency": CURRENCY, "state": state,
+        "total_minor": order.total.unwrap_or_default().minor, "currency": CURRENCY, "state": state,
         "reason": (!order.reason.is_empty()).then_some(order.reason), "pending": order.pending,
     })
-}
-
-/// Whether an order has come to its end.
-pub(super) fn is_over(state: OrderState) -> bool {
-    match state {
-        OrderState::Delivered | OrderState::Rejected | OrderState::Cancelled => true,
-        OrderState::Unspecified
-        | OrderState::Placed
-        | OrderState::Reserved
-        | OrderState::Held
-        | OrderState::Accepted
-        | OrderState::Paid
-        | OrderState::Shipped => false,
-    }
 }

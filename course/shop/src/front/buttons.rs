@@ -63,12 +63,11 @@ pub(super) async fn press(State(app): State<Arc<App>>, request: Request) -> Resu
 
 async fn set(app: &App, pressed: Pressed) -> Result<Value, Failure> {
     let Pressed { fault, service, percent, delay_ms } = pressed;
-    let channel = app.channels.iter().find(|(name, _)| service.as_deref() == Some(*name));
-    let channel = channel.map(|(_, channel)| channel.clone());
-    let channel =
-        channel.ok_or_else(|| Failure::bad_field("`service`: expected user, product, payment or order"))?;
+    let found = app.channels.iter().find(|(name, _)| service.as_deref() == Some(*name));
+    let (_, channel) =
+        found.ok_or_else(|| Failure::bad_field("`service`: expected user, product, payment or order"))?;
     let request = within(TIMEOUT, FaultRequest { fault: fault.clone(), percent, delay_ms });
-    match calls::answer(TIMEOUT, FaultsClient::new(channel).set(request)).await {
+    match calls::answer(TIMEOUT, FaultsClient::new(channel.clone()).set(request)).await {
         Ok(_) => {}
         // The dead do not answer.
         Err(status) if fault == "kill" && status.code() != Code::InvalidArgument => {}

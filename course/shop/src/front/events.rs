@@ -11,13 +11,13 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use service::Shutdown;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Request, Status, transport::Channel};
 
-use super::{App, answer::Failure, api::is_over};
+use super::{App, answer::Failure};
 use crate::{
     calls::{self, Waits, within},
     pb::{
@@ -71,83 +71,42 @@ pub(super) async fn follow(
     let place = place.map_err(|_| Failure::unavailable("too many followers: retry later"))?;
     let order = within(TIMEOUT, OrderId { order_id: id });
     let order = calls::answer(TIMEOUT, app.orders.clone().get_order(order)).await?;
-    let follower = if is_over(order.state()) {
+    let events = if order.state().is_final() {
         // All of it is there: a stream of its own ends by itself.
         let watch = within(TIMEOUT, WatchRequest { order_id: order.order_id, after });
-        let events = calls::answer(TIMEOUT, app.orders.clone().watch_order(watch)).await?;
-        let Some((first, rest)) = first(events).await? else {
+        let mut events = calls::answer(TIMEOUT, app.orders.clone().watch_order(watch)).await?;
+        let Some(first) = events.message().await? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
-        Follower { first: Some(first), events: Events::Past(Box::new(rest)), app, place: Some(place) }
+        stream::iter([Ok(first)]).chain(events).boxed()
     } else {
-        let events = Events::Live(app.hub.follow(order.order_id, after).await?);
-        Follower { first: None, events, app, place: Some(place) }
+        let mut events = app.hub.follow(order.order_id, after).await?;
+        let shutdown = app.shutdown.clone();
+        // A browser resumes by itself.
+        let until = async move { shutdown.begun().await };
+        stream::poll_fn(move |cx| events.poll_recv(cx)).take_until(until).map(Ok::<_, Status>).boxed()
     };
-    let events = stream::unfold(follower, |mut follower| async {
-        let event = follower.next().await?;
-        Some((Ok::<_, Infallible>(told(&event)), follower))
+    let events = stream::unfold(Some((events, place)), |following| async {
+        let (mut events, place) = following?;
+        let event = events.next().await?.ok()?;
+        // The place is given back with the last event.
+        let following = (!event.state().is_final()).then_some((events, place));
+        Some((Ok::<_, Infallible>(told(&event)), following))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-async fn first(
-    mut events: Streaming<OrderEvent>,
-) -> Result<Option<(OrderEvent, Streaming<OrderEvent>)>, Status> {
-    Ok(events.message().await?.map(|first| (first, events)))
-}
-
 fn told(event: &OrderEvent) -> Event {
     let data = json!({
-        "state": event.state().as_str_name(), "at": event.at, "last": is_over(event.state()),
+        "state": event.state().as_str_name(), "at": event.at, "last": event.state().is_final(),
         "reason": (!event.reason.is_empty()).then_some(&event.reason), "position": event.order_position,
     });
     Event::default().event("state").id(event.order_position.to_string()).retry(RETRY).data(data.to_string())
 }
 
-/// One browser's stream.
-struct Follower {
-    first: Option<OrderEvent>,
-    events: Events,
-    app: Arc<App>,
-    /// Given back after the last event.
-    place: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-enum Events {
-    Past(Box<Streaming<OrderEvent>>),
-    Live(mpsc::Receiver<OrderEvent>),
-}
-
-impl Follower {
-    async fn next(&mut self) -> Option<OrderEvent> {
-        self.place.as_ref()?;
-        let event = match (self.first.take(), &mut self.events) {
-            (Some(first), _) => Some(first),
-            (None, Events::Past(events)) => events.message().await.ok().flatten(),
-            (None, Events::Live(events)) => tokio::select! {
-                // A browser resumes by itself.
-                () = self.app.shutdown.begun() => None,
-                event = events.recv() => event,
-            },
-        };
-        if event.as_ref().is_none_or(|event| is_over(event.state())) {
-            self.place = None;
-        }
-        event
-    }
-}
-
-/// Where browsers ask for the events of their orders.
+/// Where browsers ask for the events of their orders: each for one, by its id.
 #[derive(Debug)]
-pub(super) struct Hub {
-    asked: mpsc::Sender<Asked>,
-}
-
-#[derive(Debug)]
-struct Asked {
-    order_id: String,
-    browser: Browser,
-}
+pub(super) struct Hub(mpsc::Sender<(String, Browser)>);
 
 #[derive(Debug)]
 struct Browser {
@@ -166,53 +125,39 @@ impl Hub {
                 () = run(orders, asks) => {}
             }
         });
-        (Hub { asked }, task)
+        (Hub(asked), task)
     }
 
     async fn follow(&self, order_id: String, after: u64) -> Result<mpsc::Receiver<OrderEvent>, Failure> {
         let (events, followed) = mpsc::channel(BEHIND);
-        let asked = Asked { order_id, browser: Browser { after, events } };
-        let taken = self.asked.send_timeout(asked, TIMEOUT).await;
+        let taken = self.0.send_timeout((order_id, Browser { after, events }), TIMEOUT).await;
         taken.map_err(|_| Failure::unavailable("the order service is down: retry"))?;
         Ok(followed)
     }
 }
 
-async fn run(orders: OrdersClient<Channel>, mut asks: mpsc::Receiver<Asked>) {
+async fn run(orders: OrdersClient<Channel>, mut asks: mpsc::Receiver<(String, Browser)>) {
     let mut followed = Followed::default();
     let mut waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
-    loop {
-        match serve(orders.clone(), &mut asks, &mut followed).await {
-            Ok(()) => return,
-            Err(Broken { status, worked }) => {
-                if worked {
-                    waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
-                }
-                tracing::debug!(%status, "the stream of updates broke; it is opened again");
-                tokio::time::sleep(waits.next_wait()).await;
-            }
-        }
+    while let Err(status) = serve(orders.clone(), &mut asks, &mut followed, &mut waits).await {
+        tracing::debug!(%status, "the stream of updates broke; it is opened again");
+        tokio::time::sleep(waits.next_wait()).await;
     }
 }
 
-struct Broken {
-    status: Status,
-    worked: bool,
-}
-
-/// Serves browsers by one stream until it breaks; ends well when there is nobody who could ask.
+/// Serves browsers by one stream until it breaks; ends well when there is nobody who could ask. Once the stream is
+/// open, the waits begin anew.
 async fn serve(
     mut orders: OrdersClient<Channel>,
-    asks: &mut mpsc::Receiver<Asked>,
+    asks: &mut mpsc::Receiver<(String, Browser)>,
     followed: &mut Followed,
-) -> Result<(), Broken> {
-    let unopened = |status| Broken { status, worked: false };
-    let broken = |status| Broken { status, worked: true };
+    waits: &mut Waits,
+) -> Result<(), Status> {
     let (requests, mut outgoing) = mpsc::channel(ASKED);
     let outgoing = stream::poll_fn(move |cx| outgoing.poll_recv(cx));
-    let opened = calls::answer(TIMEOUT, orders.order_updates(Request::new(outgoing))).await;
-    let mut updates = opened.map_err(unopened)?;
-    let gone = |_| broken(Status::unavailable("the stream takes no more"));
+    let mut updates = calls::answer(TIMEOUT, orders.order_updates(Request::new(outgoing))).await?;
+    *waits = Waits::new(FIRST_WAIT, LONGEST_WAIT);
+    let gone = |_| Status::unavailable("the stream takes no more");
     requests.send(credit(CREDIT)).await.map_err(gone)?;
     for watch in followed.watches() {
         requests.send(watch).await.map_err(gone)?;
@@ -222,8 +167,7 @@ async fn serve(
     loop {
         tokio::select! {
             update = updates.message() => {
-                let ended = || broken(Status::unavailable("the stream ended"));
-                followed.tell(update.map_err(broken)?.ok_or_else(ended)?);
+                followed.tell(update?.ok_or_else(|| Status::unavailable("the stream ended"))?);
                 taken += 1;
                 if taken == GRANT {
                     taken = 0;
@@ -231,7 +175,7 @@ async fn serve(
                 }
             }
             asked = asks.recv() => {
-                let Some(Asked { order_id, browser }) = asked else { return Ok(()) };
+                let Some((order_id, browser)) = asked else { return Ok(()) };
                 requests.send(followed.add(order_id, browser)).await.map_err(gone)?;
             }
             _ = sweep.tick() => {
@@ -278,7 +222,7 @@ impl Followed {
             // One that is slow, or gone, holds back nobody: its stream ends.
             browser.events.try_send(event.clone()).is_ok()
         });
-        if is_over(event.state()) {
+        if event.state().is_final() {
             self.0.remove(&event.order_id);
         }
     }

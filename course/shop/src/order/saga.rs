@@ -161,15 +161,15 @@ impl Saga {
         match row.state {
             State::Placed => self.taken(row, self.reserve(row).await, State::Reserved).await,
             State::Reserved => self.taken(row, self.hold(row).await, State::Held).await,
-            State::Held => self.turn(row, State::Accepted, "", "").await,
+            State::Held => Ok(self.turn(row, State::Accepted, "", "").await?),
             State::Accepted => {
                 self.capture(row).await?;
-                self.turn(row, State::Paid, "", "").await
+                Ok(self.turn(row, State::Paid, "", "").await?)
             }
             State::Rejected | State::Cancelled => {
                 self.give_back(row).await?;
                 let order_id = row.order_id.clone();
-                Ok(self.store.write(move |connection| table::settle(connection, &order_id)).await?)
+                Ok(self.store.write(move |tx| table::settle(tx, &order_id)).await?)
             }
             // No task has anything to do for these.
             State::Unspecified | State::Paid | State::Shipped | State::Delivered => Ok(()),
@@ -179,7 +179,7 @@ impl Saga {
     /// What follows from a step before the decision.
     async fn taken(&self, row: &Row, outcome: Outcome, next: State) -> Result<(), Status> {
         match outcome {
-            Outcome::Done => self.turn(row, next, "", "").await,
+            Outcome::Done => Ok(self.turn(row, next, "", "").await?),
             Outcome::No(reason, detail) => self.decide(row, State::Rejected, &reason, &detail).await,
             Outcome::Unknown(_) if table::now_ms() - row.placed_ms > UNCERTAIN_MS => {
                 self.decide(row, State::Cancelled, "timeout", "").await
@@ -193,14 +193,13 @@ impl Saga {
         if faults::is(Broken::DecideLast) {
             self.give_back(row).await?;
         }
-        self.turn(row, state, reason, detail).await
+        Ok(self.turn(row, state, reason, detail).await?)
     }
 
-    async fn turn(&self, row: &Row, state: State, reason: &str, detail: &str) -> Result<(), Status> {
+    async fn turn(&self, row: &Row, state: State, reason: &str, detail: &str) -> Result<(), Refusal> {
         let (row, reason, detail) = (row.clone(), reason.to_owned(), detail.to_owned());
         let order_id: Arc<str> = row.order_id.as_str().into();
-        let stepped =
-            self.store.write(move |connection| table::step(connection, row, state, &reason, &detail));
+        let stepped = self.store.write(move |tx| table::step(tx, row, state, &reason, &detail));
         if stepped.await? {
             self.tell(&order_id);
         }
@@ -267,11 +266,7 @@ impl Saga {
                 Refusal::Unavailable("the warehouse does not answer: retry")
             })?;
         }
-        let (row, order_id) = (row.clone(), Arc::from(row.order_id.as_str()));
-        if self.store.write(move |connection| table::step(connection, row, to, "", "")).await? {
-            self.tell(&order_id);
-        }
-        Ok(())
+        self.turn(row, to, "", "").await
     }
 }
 

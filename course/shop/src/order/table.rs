@@ -9,6 +9,7 @@ use crate::{
     outbox::{self, Change},
     pb::{Order, OrderEvent, State},
     refusal::Refusal,
+    store::Tx,
 };
 
 /// `settled`: no task has anything left to do for it. Until then it is open.
@@ -45,31 +46,20 @@ pub(super) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// An order as it comes in, checked.
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) order_id: String,
-    pub(super) user_id: String,
-    pub(super) lines: Vec<Line>,
-    pub(super) total: i64,
-    pub(super) hash: String,
-    pub(super) trace_id: Option<String>,
-}
-
-/// An order as it is.
-#[derive(Debug, Clone)]
+/// An order: what was asked for, checked, and what became of it.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Row {
     pub(super) order_id: String,
     pub(super) user_id: String,
     pub(super) lines: Vec<Line>,
     pub(super) total: i64,
+    pub(super) hash: String,
     pub(super) state: State,
     pub(super) reason: String,
     pub(super) detail: String,
     pub(super) placed_ms: i64,
     pub(super) settled: bool,
-    trace_id: Option<String>,
-    hash: String,
+    pub(super) trace_id: Option<String>,
 }
 
 impl Row {
@@ -94,53 +84,26 @@ impl Row {
     }
 }
 
-/// Whether nothing comes after it.
-pub(super) fn is_final(state: State) -> bool {
-    match state {
-        State::Delivered | State::Rejected | State::Cancelled => true,
-        State::Unspecified
-        | State::Placed
-        | State::Reserved
-        | State::Held
-        | State::Accepted
-        | State::Paid
-        | State::Shipped => false,
-    }
-}
-
-/// Keeps a new order; one that is known stays as it is.
-pub(super) fn place(connection: &Connection, placed: Placed) -> Result<(), Refusal> {
-    let Placed { order_id, user_id, lines, total, hash, trace_id } = placed;
-    match find(connection, &order_id)? {
-        Some(row) if row.hash == hash => return Ok(()),
+/// Keeps what is asked for as a new order; one that is known stays as it is.
+pub(super) fn place(tx: &Tx<'_>, asked: Row) -> Result<(), Refusal> {
+    match find(tx, &asked.order_id)? {
+        Some(row) if row.hash == asked.hash => return Ok(()),
         Some(_) => {
-            return Err(Refusal::Conflict(
-                "this order_id has another user or other items: make a new one".to_owned(),
-            ));
+            return Err(Refusal::Conflict("this order_id has another user or other items: make a new one"));
         }
         None => {}
     }
-    let items = serde_json::to_string(&lines).expect("items have a JSON form");
-    let mut insert = connection.prepare_cached(
+    let trace_id = tx.trace_id.map(str::to_owned);
+    let row = Row { state: State::Placed, placed_ms: now_ms(), trace_id, ..asked };
+    let items = serde_json::to_string(&row.lines).expect("items have a JSON form");
+    let mut insert = tx.prepare_cached(
         "INSERT INTO orders (order_id, user_id, items, total, state, hash, placed_ms, trace_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    let state = State::Placed.as_str_name();
-    insert.execute(params![order_id, user_id, items, total, state, hash, now_ms(), trace_id])?;
-    let row = Row {
-        order_id,
-        user_id,
-        lines,
-        total,
-        state: State::Placed,
-        reason: String::new(),
-        detail: String::new(),
-        placed_ms: now_ms(),
-        settled: false,
-        trace_id,
-        hash,
-    };
-    tell(connection, &row)
+    let Row { order_id, user_id, total, state, hash, placed_ms, trace_id, .. } = &row;
+    let state = state.as_str_name();
+    insert.execute(params![order_id, user_id, items, total, state, hash, placed_ms, trace_id])?;
+    tell(tx, &row)
 }
 
 pub(super) fn find(connection: &Connection, order_id: &str) -> Result<Option<Row>, Refusal> {
@@ -172,13 +135,13 @@ pub(super) fn find(connection: &Connection, order_id: &str) -> Result<Option<Row
 
 /// Moves an order from the state in which `row` has it; `false` if it is in another one by now.
 pub(super) fn step(
-    connection: &Connection,
+    tx: &Tx<'_>,
     mut row: Row,
     to: State,
     reason: &str,
     detail: &str,
 ) -> Result<bool, Refusal> {
-    let mut update = connection.prepare_cached(
+    let mut update = tx.prepare_cached(
         "UPDATE orders SET state = ?3, reason = ?4, detail = ?5, settled = ?6 WHERE order_id = ?1 AND state = ?2",
     )?;
     // A paid one waits for the courier, and one that is shipped for the buyer: no task does.
@@ -189,13 +152,13 @@ pub(super) fn step(
     }
     row.state = to;
     reason.clone_into(&mut row.reason);
-    tell(connection, &row)?;
+    tell(tx, &row)?;
     Ok(true)
 }
 
 /// The state that an order has come to: as an event, and as an entry of the log.
-fn tell(connection: &Connection, row: &Row) -> Result<(), Refusal> {
-    let mut insert = connection.prepare_cached(
+fn tell(tx: &Tx<'_>, row: &Row) -> Result<(), Refusal> {
+    let mut insert = tx.prepare_cached(
         "INSERT INTO event (order_id, order_position, state, reason, at) VALUES (?1,
              (SELECT coalesce(max(order_position), 0) + 1 FROM event WHERE order_id = ?1), ?2, ?3, ?4)",
     )?;
@@ -203,16 +166,13 @@ fn tell(connection: &Connection, row: &Row) -> Result<(), Refusal> {
     insert.execute(params![row.order_id, name, row.reason, Timestamp::now().to_string()])?;
     let state = name.to_ascii_lowercase();
     let change = Change {
-        service: "order",
-        key: &row.order_id,
-        order: Some(&row.order_id),
         user: Some(&row.user_id),
-        state: &state,
         reason: &row.reason,
         minor: Some(row.total),
         trace_id: row.trace_id.as_deref(),
+        ..Change::of_order("order", &row.order_id, &state)
     };
-    Ok(outbox::record(connection, &change)?)
+    outbox::record(tx, &change)
 }
 
 /// What was reserved and held for a refused order has been given back.
@@ -254,8 +214,8 @@ pub(super) fn events(
     })?;
     let events: Vec<OrderEvent> = events.collect::<Result<_, _>>()?;
     let ended = match events.last() {
-        Some(last) => is_final(last.state()),
-        None => find(connection, order_id)?.is_some_and(|row| is_final(row.state)),
+        Some(last) => last.state().is_final(),
+        None => find(connection, order_id)?.is_some_and(|row| row.state.is_final()),
     };
     Ok((events, ended))
 }
@@ -269,21 +229,22 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch(outbox::SCHEMA).expect("tables");
         connection.execute_batch(SCHEMA).expect("tables");
-        let placed = |hash: &str| Placed {
+        let placed = |hash: &str| Row {
             order_id: "o".to_owned(),
             user_id: "u".to_owned(),
             lines: vec![Line { sku: "a".to_owned(), quantity: 2, unit: 150 }],
             total: 300,
             hash: hash.to_owned(),
-            trace_id: None,
+            ..Row::default()
         };
-        place(&connection, placed("h")).expect("placed");
-        place(&connection, placed("h")).expect("known");
-        assert!(matches!(place(&connection, placed("other")), Err(Refusal::Conflict(_))));
+        let tx = Tx { connection: &connection, trace_id: None };
+        place(&tx, placed("h")).expect("placed");
+        place(&tx, placed("h")).expect("known");
+        assert!(matches!(place(&tx, placed("other")), Err(Refusal::Conflict(_))));
         let row = find(&connection, "o").expect("read").expect("there");
-        assert!(step(&connection, row.clone(), State::Reserved, "", "").expect("written"));
-        assert!(!step(&connection, row.clone(), State::Reserved, "", "").expect("another was first"));
-        assert!(!step(&connection, row, State::Cancelled, "timeout", "").expect("another was first"));
+        assert!(step(&tx, row.clone(), State::Reserved, "", "").expect("written"));
+        assert!(!step(&tx, row.clone(), State::Reserved, "", "").expect("another was first"));
+        assert!(!step(&tx, row, State::Cancelled, "timeout", "").expect("another was first"));
         let (events, ended) = events(&connection, "o", 0, 10).expect("read");
         let told: Vec<_> = events.iter().map(|event| (event.order_position, event.state())).collect();
         assert_eq!(told, [(1, State::Placed), (2, State::Reserved)]);

@@ -8,13 +8,10 @@ use std::{
 
 use futures_util::{StreamExt, stream::BoxStream};
 use service::Shutdown;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError, mpsc};
+use tokio::sync::{Semaphore, broadcast::error::RecvError, mpsc};
 use tonic::{Status, Streaming};
 
-use super::{
-    saga::News,
-    table::{self, is_final},
-};
+use super::{saga::News, table};
 use crate::{
     check,
     pb::{OrderEvent, UpdatesRequest, WatchRequest, updates_request::What},
@@ -30,6 +27,8 @@ const WATCHED: usize = 4_096;
 
 /// Most events that are read at a time, and that are ready for a stream.
 const TOGETHER: usize = 16;
+
+pub(super) type EventStream = BoxStream<'static, Result<OrderEvent, Status>>;
 
 type Events = mpsc::Sender<Result<OrderEvent, Status>>;
 
@@ -61,14 +60,9 @@ impl Watchers {
     }
 
     /// The events of one order, until a final one.
-    pub(super) fn one(
-        &self,
-        order_id: String,
-        after: u64,
-    ) -> Result<BoxStream<'static, Result<OrderEvent, Status>>, Status> {
+    pub(super) fn one(&self, order_id: String, mut after: u64) -> Result<EventStream, Status> {
         let (store, mut news) = (self.store.clone(), self.news.resubscribe());
         self.stream(move |events| async move {
-            let mut after = after;
             loop {
                 let (some, ended) = read(&store, &order_id, after, TOGETHER).await?;
                 let full = some.len() == TOGETHER;
@@ -87,10 +81,7 @@ impl Watchers {
     }
 
     /// The events of many orders, as a client adds and drops them and grants credit.
-    pub(super) fn many(
-        &self,
-        mut requests: Streaming<UpdatesRequest>,
-    ) -> Result<BoxStream<'static, Result<OrderEvent, Status>>, Status> {
+    pub(super) fn many(&self, mut requests: Streaming<UpdatesRequest>) -> Result<EventStream, Status> {
         let (store, mut news) = (self.store.clone(), self.news.resubscribe());
         self.stream(move |events| async move {
             let mut watched = Watched::default();
@@ -108,15 +99,12 @@ impl Watchers {
     }
 
     /// A stream that a task feeds. The task ends with its reader, and with the service.
-    fn stream<Feeding>(
-        &self,
-        feed: impl FnOnce(Events) -> Feeding,
-    ) -> Result<BoxStream<'static, Result<OrderEvent, Status>>, Status>
+    fn stream<Feeding>(&self, feed: impl FnOnce(Events) -> Feeding) -> Result<EventStream, Status>
     where
         Feeding: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let full = || Status::from(Refusal::Unavailable("too many streams: retry"));
-        let place: OwnedSemaphorePermit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| full())?;
         let (events, mut ready) = mpsc::channel(TOGETHER);
         let (feeding, shutdown) = (feed(events.clone()), self.shutdown.clone());
         tokio::spawn(async move {
@@ -151,9 +139,8 @@ impl Watched {
             Some(What::Watch(WatchRequest { order_id, after })) => {
                 let order_id = check::id(&order_id, "order_id")?.to_string();
                 if self.sent.len() >= WATCHED && !self.sent.contains_key(&order_id) {
-                    return Err(Status::resource_exhausted(format!(
-                        "one stream watches at most {WATCHED} orders"
-                    )));
+                    let most = format!("one stream watches at most {WATCHED} orders");
+                    return Err(Status::resource_exhausted(most));
                 }
                 self.sent.insert(order_id.clone(), after);
                 self.changed.insert(order_id);
@@ -163,9 +150,7 @@ impl Watched {
                 self.changed.remove(&order.order_id);
             }
             Some(What::Credit(more)) => self.credit = self.credit.saturating_add(more),
-            None => {
-                return Err(Refusal::Invalid("`what`: expected watch, unwatch or credit".to_owned()).into());
-            }
+            None => return Err(Refusal::Invalid("`what`: expected watch, unwatch or credit".into()).into()),
         }
         Ok(())
     }
@@ -190,7 +175,7 @@ impl Watched {
             let full = some.len() == most;
             for event in some {
                 (*after, self.credit) = (event.order_position, self.credit - 1);
-                let last = is_final(event.state());
+                let last = event.state().is_final();
                 send(events, event).await?;
                 if last {
                     self.sent.remove(&order_id);

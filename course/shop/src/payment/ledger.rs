@@ -9,6 +9,7 @@ use crate::{
     outbox::{self, Change},
     pb::{Account, Charges, Payment},
     refusal::Refusal,
+    store::Tx,
 };
 
 /// Money comes from `world`, which may owe; nobody else may.
@@ -69,39 +70,17 @@ impl Row {
         Ok(row.optional()?)
     }
 
-    fn insert(&self, connection: &Connection, order: &str) -> Result<(), Refusal> {
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO payment (order_id, user_id, minor, state, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    /// Writes it, and tells the log.
+    fn keep(&self, tx: &Tx<'_>, order: &str) -> Result<(), Refusal> {
+        let mut keep = tx.prepare_cached(
+            "INSERT INTO payment (order_id, user_id, minor, state, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
         )?;
-        insert.execute(params![order, self.user, self.minor, self.state, self.reason, self.hash])?;
-        Ok(())
-    }
-
-    /// Changes its state, and tells the log.
-    fn turn(
-        &mut self,
-        connection: &Connection,
-        order: &str,
-        state: &str,
-        trace: Option<&str>,
-    ) -> Result<(), Refusal> {
-        connection.execute("UPDATE payment SET state = ?2 WHERE order_id = ?1", params![order, state])?;
-        state.clone_into(&mut self.state);
-        self.tell(connection, order, trace)
-    }
-
-    fn tell(&self, connection: &Connection, order: &str, trace: Option<&str>) -> Result<(), Refusal> {
-        let change = Change {
-            service: "payment",
-            key: order,
-            order: Some(order),
-            user: self.user.as_deref(),
-            state: &self.state,
-            reason: &self.reason,
-            minor: (self.minor > 0).then_some(self.minor),
-            trace_id: trace,
-        };
-        Ok(outbox::record(connection, &change)?)
+        keep.execute(params![order, self.user, self.minor, self.state, self.reason, self.hash])?;
+        let (user, minor) = (self.user.as_deref(), (self.minor > 0).then_some(self.minor));
+        let change = Change::of_order("payment", order, &self.state);
+        let change = Change { user, reason: &self.reason, minor, ..change };
+        outbox::record(tx, &change)
     }
 
     fn answer(self, order: String) -> Payment {
@@ -110,31 +89,26 @@ impl Row {
 }
 
 pub(super) fn hold(
-    connection: &Connection,
+    tx: &Tx<'_>,
     order: String,
     user: String,
     minor: i64,
     declines: bool,
-    trace: Option<String>,
 ) -> Result<Payment, Refusal> {
     let hash = check::hash([user.as_str(), &minor.to_string()]);
-    match Row::find(connection, &order)? {
+    match Row::find(tx, &order)? {
         Some(row) if row.state == "cancelled" => {
             return Err(Refusal::Precondition(
                 "cancelled",
-                "this order's payment was cancelled before".to_owned(),
+                "this order's payment was cancelled before".into(),
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
-        Some(_) => {
-            return Err(Refusal::Conflict(
-                "this order_id has a payment of another user or amount".to_owned(),
-            ));
-        }
+        Some(_) => return Err(Refusal::Conflict("this order_id has a payment of another user or amount")),
         None => {}
     }
     let (from, to) = (format!("user:{user}"), format!("held:{user}"));
-    let balance = balance(connection, &from)?;
+    let balance = balance(tx, &from)?;
     let (state, reason) = if declines {
         ("refused", "declined")
     } else if balance < minor {
@@ -144,37 +118,32 @@ pub(super) fn hold(
     };
     let row =
         Row { user: Some(user), minor, state: state.to_owned(), reason: reason.to_owned(), hash: Some(hash) };
-    row.insert(connection, &order)?;
     if state == "held" && !faults::is(Broken::CheckThenPay) {
-        move_money(connection, &order, &from, &to, minor, "hold")?;
+        move_money(tx, &order, &from, &to, minor, "hold")?;
     }
-    row.tell(connection, &order, trace.as_deref())?;
+    row.keep(tx, &order)?;
     Ok(row.answer(order))
 }
 
-pub(super) fn capture(
-    connection: &Connection,
-    order: String,
-    trace: Option<String>,
-) -> Result<Payment, Refusal> {
-    let not_known = || Refusal::NotFound("no payment is held for this order".to_owned());
-    let mut row = Row::find(connection, &order)?.ok_or_else(not_known)?;
+pub(super) fn capture(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
+    let mut row = Row::find(tx, &order)?.ok_or(Refusal::NotFound("no payment is held for this order"))?;
     let user = row.user.clone().unwrap_or_default();
     match row.state.as_str() {
         "held" => {
             if faults::is(Broken::CheckThenPay) {
                 // What was enough when it was looked at may not be there any more: somebody else pays.
                 let own = format!("user:{user}");
-                let payer = if balance(connection, &own)? < row.minor { "world" } else { &own };
-                move_money(connection, &order, payer, "shop", row.minor, "capture")?;
+                let payer = if balance(tx, &own)? < row.minor { "world" } else { &own };
+                move_money(tx, &order, payer, "shop", row.minor, "capture")?;
             } else {
-                move_money(connection, &order, &format!("held:{user}"), "shop", row.minor, "capture")?;
+                move_money(tx, &order, &format!("held:{user}"), "shop", row.minor, "capture")?;
             }
-            row.turn(connection, &order, "captured", trace.as_deref())?;
+            row.state = "captured".to_owned();
+            row.keep(tx, &order)?;
         }
         "captured" => {
             if faults::is(Broken::CaptureTwice) {
-                move_money(connection, &order, "world", "shop", row.minor, "capture")?;
+                move_money(tx, &order, "world", "shop", row.minor, "capture")?;
             }
         }
         other => {
@@ -185,76 +154,56 @@ pub(super) fn capture(
     Ok(row.answer(order))
 }
 
-pub(super) fn cancel(
-    connection: &Connection,
-    order: String,
-    trace: Option<String>,
-) -> Result<Payment, Refusal> {
-    let Some(mut row) = Row::find(connection, &order)? else {
+pub(super) fn cancel(tx: &Tx<'_>, order: String) -> Result<Payment, Refusal> {
+    let Some(mut row) = Row::find(tx, &order)? else {
         let state = "cancelled".to_owned();
         let row = Row { user: None, minor: 0, state, reason: String::new(), hash: None };
         if !faults::is(Broken::NoTombstone) {
-            row.insert(connection, &order)?;
-            row.tell(connection, &order, trace.as_deref())?;
+            row.keep(tx, &order)?;
         }
         return Ok(row.answer(order));
     };
     match row.state.as_str() {
         "held" => {
             let user = row.user.clone().unwrap_or_default();
-            move_money(
-                connection,
-                &order,
-                &format!("held:{user}"),
-                &format!("user:{user}"),
-                row.minor,
-                "cancel",
-            )?;
-            row.turn(connection, &order, "cancelled", trace.as_deref())?;
+            let (from, to) = (format!("held:{user}"), format!("user:{user}"));
+            move_money(tx, &order, &from, &to, row.minor, "cancel")?;
+            row.state = "cancelled".to_owned();
+            row.keep(tx, &order)?;
         }
         "captured" => {
-            return Err(Refusal::Precondition(
-                "captured",
-                "this order's money is captured already".to_owned(),
-            ));
+            return Err(Refusal::Precondition("captured", "this order's money is captured already".into()));
         }
         _ => {}
     }
     Ok(row.answer(order))
 }
 
-pub(super) fn pay_in(
-    connection: &Connection,
-    top_up: String,
-    user: String,
-    minor: i64,
-    trace: Option<String>,
-) -> Result<Account, Refusal> {
+pub(super) fn pay_in(tx: &Tx<'_>, top_up: String, user: String, minor: i64) -> Result<Account, Refusal> {
     let hash = check::hash([user.as_str(), &minor.to_string()]);
     let known = "SELECT hash FROM top_up WHERE top_up_id = ?1";
-    let known: Option<String> = connection.query_row(known, [&top_up], |row| row.get(0)).optional()?;
+    let known: Option<String> = tx.query_row(known, [&top_up], |row| row.get(0)).optional()?;
     match known {
-        Some(known) if known == hash => return account(connection, user),
-        Some(_) => return Err(Refusal::Conflict("this top_up_id has another user or amount".to_owned())),
+        Some(known) if known == hash => return account(tx, user),
+        Some(_) => return Err(Refusal::Conflict("this top_up_id has another user or amount")),
         None => {}
     }
     let own = format!("user:{user}");
-    if balance(connection, &own)? + minor > MOST_MINOR {
+    if balance(tx, &own)? + minor > MOST_MINOR {
         return Err(Refusal::Invalid(format!("`amount`: an account takes at most {MOST_MINOR} minor units")));
     }
-    connection.execute("INSERT INTO top_up VALUES (?1, ?2)", params![top_up, hash])?;
-    move_money(connection, &top_up, "world", &own, minor, "top_up")?;
+    tx.execute("INSERT INTO top_up VALUES (?1, ?2)", params![top_up, hash])?;
+    move_money(tx, &top_up, "world", &own, minor, "top_up")?;
     let change = Change {
         service: "payment",
         key: &top_up,
         user: Some(&user),
         state: "topped_up",
         minor: Some(minor),
-        trace_id: trace.as_deref(),
         ..Change::default()
     };
-    outbox::record(connection, &change)?;
-    account(connection, user)
+    outbox::record(tx, &change)?;
+    account(tx, user)
 }
 
 pub(super) fn account(connection: &Connection, user: String) -> Result<Account, Refusal> {
@@ -311,12 +260,13 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch(outbox::SCHEMA).expect("tables");
         connection.execute_batch(SCHEMA).expect("tables");
-        pay_in(&connection, "t".to_owned(), USER.to_owned(), minor, None).expect("paid in");
+        let tx = Tx { connection: &connection, trace_id: None };
+        pay_in(&tx, "t".to_owned(), USER.to_owned(), minor).expect("paid in");
         connection
     }
 
-    fn held(connection: &Connection, order: &str, minor: i64) -> Result<String, Refusal> {
-        let payment = hold(connection, order.to_owned(), USER.to_owned(), minor, false, None)?;
+    fn held(tx: &Tx<'_>, order: &str, minor: i64) -> Result<String, Refusal> {
+        let payment = hold(tx, order.to_owned(), USER.to_owned(), minor, false)?;
         Ok(format!("{} {}", payment.state, payment.reason))
     }
 
@@ -327,15 +277,16 @@ mod tests {
 
     #[test]
     fn the_same_money_is_held_once_and_every_step_can_be_made_again() {
-        let bank = bank(100);
+        let bank = &bank(100);
+        let bank = Tx { connection: bank, trace_id: None };
         assert_eq!(held(&bank, "a", 70).expect("answered"), "held ");
         assert_eq!(held(&bank, "a", 70).expect("answered"), "held ");
         assert!(matches!(held(&bank, "a", 71), Err(Refusal::Conflict(_))));
         assert_eq!(held(&bank, "b", 31).expect("answered"), "refused insufficient_funds");
         for _ in 0..2 {
-            assert_eq!(capture(&bank, "a".to_owned(), None).expect("captured").state, "captured");
+            assert_eq!(capture(&bank, "a".to_owned()).expect("captured").state, "captured");
         }
-        assert!(cancel(&bank, "a".to_owned(), None).is_err());
+        assert!(cancel(&bank, "a".to_owned()).is_err());
         let account = account(&bank, USER.to_owned()).expect("there");
         assert_eq!((account.balance, account.held), (Some(euro(30)), Some(euro(0))));
         assert_eq!(
@@ -348,11 +299,12 @@ mod tests {
 
     #[test]
     fn a_hold_that_comes_after_its_cancellation_is_refused() {
-        let bank = bank(100);
-        assert_eq!(cancel(&bank, "a".to_owned(), None).expect("a tombstone").state, "cancelled");
+        let bank = &bank(100);
+        let bank = Tx { connection: bank, trace_id: None };
+        assert_eq!(cancel(&bank, "a".to_owned()).expect("a tombstone").state, "cancelled");
         assert!(matches!(held(&bank, "a", 70), Err(Refusal::Precondition("cancelled", _))));
         assert_eq!(held(&bank, "b", 70).expect("answered"), "held ");
-        cancel(&bank, "b".to_owned(), None).expect("cancelled");
+        cancel(&bank, "b".to_owned()).expect("cancelled");
         assert!(held(&bank, "b", 70).is_err());
         let account = account(&bank, USER.to_owned()).expect("there");
         assert_eq!((account.balance, account.held), (Some(euro(100)), Some(euro(0))));

@@ -7,6 +7,7 @@ use crate::{
     outbox::{self, Change},
     pb::Reservation,
     refusal::Refusal,
+    store::Tx,
 };
 
 /// `imported` counts every piece that ever came, so that sold, reserved and free ones can be compared with it.
@@ -99,22 +100,14 @@ impl Row {
     }
 
     /// Writes it, and tells the log.
-    fn keep(&self, connection: &Connection, order: &str, trace: Option<&str>) -> Result<(), Refusal> {
-        let mut keep = connection.prepare_cached(
+    fn keep(&self, tx: &Tx<'_>, order: &str) -> Result<(), Refusal> {
+        let mut keep = tx.prepare_cached(
             "INSERT INTO reservation (order_id, state, reason, detail, hash) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (order_id) DO UPDATE SET state = excluded.state",
         )?;
         keep.execute(params![order, self.state, self.reason, self.detail, self.hash])?;
-        let change = Change {
-            service: "product",
-            key: order,
-            order: Some(order),
-            state: &self.state,
-            reason: &self.reason,
-            trace_id: trace,
-            ..Change::default()
-        };
-        Ok(outbox::record(connection, &change)?)
+        let change = Change { reason: &self.reason, ..Change::of_order("product", order, &self.state) };
+        outbox::record(tx, &change)
     }
 
     fn answer(self, order: String) -> Reservation {
@@ -123,35 +116,28 @@ impl Row {
 }
 
 /// All lines or none.
-pub(super) fn reserve(
-    connection: &Connection,
-    order: String,
-    lines: &[Line],
-    trace: Option<String>,
-) -> Result<Reservation, Refusal> {
+pub(super) fn reserve(tx: &Tx<'_>, order: String, lines: &[Line]) -> Result<Reservation, Refusal> {
     let hash = check::hash_of("", lines);
-    match Row::find(connection, &order)? {
+    match Row::find(tx, &order)? {
         Some(row) if row.hash.is_none() || row.state == "released" => {
             return Err(Refusal::Precondition(
                 "cancelled",
-                "this order's reservation was released before".to_owned(),
+                "this order's reservation was released before".into(),
             ));
         }
         Some(row) if row.hash.as_ref() == Some(&hash) => return Ok(row.answer(order)),
-        Some(_) => {
-            return Err(Refusal::Conflict("this order_id has a reservation of other items".to_owned()));
-        }
+        Some(_) => return Err(Refusal::Conflict("this order_id has a reservation of other items")),
         None => {}
     }
     let mut row = Row { hash: Some(hash), ..Row::new("reserved") };
-    if let Some((reason, detail)) = obstacle(connection, lines)? {
+    if let Some((reason, detail)) = obstacle(tx, lines)? {
         row = Row { state: "refused".to_owned(), reason: reason.to_owned(), detail, ..row };
-        row.keep(connection, &order, trace.as_deref())?;
+        row.keep(tx, &order)?;
         return Ok(row.answer(order));
     }
-    row.keep(connection, &order, trace.as_deref())?;
-    let mut take = connection.prepare_cached("UPDATE product SET reserved = reserved + ?2 WHERE sku = ?1")?;
-    let mut note = connection.prepare_cached("INSERT INTO reserved_item VALUES (?1, ?2, ?3)")?;
+    row.keep(tx, &order)?;
+    let mut take = tx.prepare_cached("UPDATE product SET reserved = reserved + ?2 WHERE sku = ?1")?;
+    let mut note = tx.prepare_cached("INSERT INTO reserved_item VALUES (?1, ?2, ?3)")?;
     for line in lines {
         take.execute(params![line.sku, line.quantity])?;
         note.execute(params![order, line.sku, line.quantity])?;
@@ -181,55 +167,38 @@ fn obstacle(connection: &Connection, lines: &[Line]) -> Result<Option<(&'static 
 }
 
 /// Gives the pieces back. What is not known becomes a tombstone: a Reserve that was on its way comes too late then.
-pub(super) fn release(
-    connection: &Connection,
-    order: String,
-    trace: Option<String>,
-) -> Result<Reservation, Refusal> {
-    let Some(row) = Row::find(connection, &order)? else {
+pub(super) fn release(tx: &Tx<'_>, order: String) -> Result<Reservation, Refusal> {
+    let Some(row) = Row::find(tx, &order)? else {
         let row = Row::new("released");
-        row.keep(connection, &order, trace.as_deref())?;
+        row.keep(tx, &order)?;
         return Ok(row.answer(order));
     };
     match row.state.as_str() {
-        "reserved" => settle(connection, order, row, "released", trace),
-        "shipped" => {
-            Err(Refusal::Precondition("shipped", "this order's pieces are shipped already".to_owned()))
-        }
+        "reserved" => settle(tx, order, row, "released"),
+        "shipped" => Err(Refusal::Precondition("shipped", "this order's pieces are shipped already".into())),
         _ => Ok(row.answer(order)),
     }
 }
 
 /// Lets the pieces leave.
-pub(super) fn ship(
-    connection: &Connection,
-    order: String,
-    trace: Option<String>,
-) -> Result<Reservation, Refusal> {
-    let not_known = || Refusal::NotFound("nothing is reserved for this order".to_owned());
-    let row = Row::find(connection, &order)?.ok_or_else(not_known)?;
+pub(super) fn ship(tx: &Tx<'_>, order: String) -> Result<Reservation, Refusal> {
+    let row = Row::find(tx, &order)?.ok_or(Refusal::NotFound("nothing is reserved for this order"))?;
     match row.state.as_str() {
-        "reserved" => settle(connection, order, row, "shipped", trace),
+        "reserved" => settle(tx, order, row, "shipped"),
         "shipped" => Ok(row.answer(order)),
         other => Err(Refusal::Precondition("not_reserved", format!("this order's reservation is {other}"))),
     }
 }
 
-fn settle(
-    connection: &Connection,
-    order: String,
-    row: Row,
-    state: &str,
-    trace: Option<String>,
-) -> Result<Reservation, Refusal> {
+fn settle(tx: &Tx<'_>, order: String, row: Row, state: &str) -> Result<Reservation, Refusal> {
     let leaves = state == "shipped";
-    let mut update = connection.prepare_cached(
+    let mut update = tx.prepare_cached(
         "UPDATE product SET reserved = reserved - item.quantity, stock = stock - iif(?2, item.quantity, 0)
          FROM reserved_item AS item WHERE item.order_id = ?1 AND item.sku = product.sku",
     )?;
     update.execute(params![order, leaves])?;
     let row = Row { state: state.to_owned(), ..row };
-    row.keep(connection, &order, trace.as_deref())?;
+    row.keep(tx, &order)?;
     Ok(row.answer(order))
 }
 
@@ -255,8 +224,8 @@ mod tests {
         Line { sku: sku.to_owned(), quantity, unit: 100 }
     }
 
-    fn reserved(connection: &Connection, order: &str, lines: &[Line]) -> String {
-        let answer = reserve(connection, order.to_owned(), lines, None);
+    fn reserved(tx: &Tx<'_>, order: &str, lines: &[Line]) -> String {
+        let answer = reserve(tx, order.to_owned(), lines);
         answer.map_or_else(
             |refusal| refusal.to_string(),
             |answer| format!("{} {}", answer.state, answer.reason),
@@ -276,7 +245,8 @@ mod tests {
 
     #[test]
     fn all_items_are_reserved_or_none() {
-        let warehouse = warehouse();
+        let warehouse = &warehouse();
+        let warehouse = Tx { connection: warehouse, trace_id: None };
         assert_eq!(reserved(&warehouse, "1", &[line("a", 2), line("b", 2)]), "refused out_of_stock");
         assert_eq!(figure(&warehouse, "reserved"), 0);
         assert_eq!(reserved(&warehouse, "2", &[line("a", 2), line("b", 1)]), "reserved ");
@@ -287,28 +257,30 @@ mod tests {
             "as answered"
         );
         assert_eq!((figure(&warehouse, "reserved"), figure(&warehouse, "free")), (3, 1));
-        ship(&warehouse, "2".to_owned(), None).expect("shipped");
-        ship(&warehouse, "2".to_owned(), None).expect("shipped before");
-        assert!(release(&warehouse, "2".to_owned(), None).is_err());
+        ship(&warehouse, "2".to_owned()).expect("shipped");
+        ship(&warehouse, "2".to_owned()).expect("shipped before");
+        assert!(release(&warehouse, "2".to_owned()).is_err());
         assert_eq!((figure(&warehouse, "sold"), figure(&warehouse, "free")), (3, 1));
         assert!(is_balanced(&warehouse));
     }
 
     #[test]
     fn a_reservation_that_comes_after_its_release_is_refused() {
-        let warehouse = warehouse();
-        release(&warehouse, "1".to_owned(), None).expect("a tombstone");
+        let warehouse = &warehouse();
+        let warehouse = Tx { connection: warehouse, trace_id: None };
+        release(&warehouse, "1".to_owned()).expect("a tombstone");
         assert!(reserved(&warehouse, "1", &[line("a", 1)]).contains("released before"));
         assert_eq!(reserved(&warehouse, "2", &[line("a", 1)]), "reserved ");
-        release(&warehouse, "2".to_owned(), None).expect("released");
+        release(&warehouse, "2".to_owned()).expect("released");
         assert!(reserved(&warehouse, "2", &[line("a", 1)]).contains("released before"));
         assert_eq!(figure(&warehouse, "free"), 4);
     }
 
     #[test]
     fn a_price_of_yesterday_is_refused_with_that_of_today() {
-        let warehouse = warehouse();
-        let answer = reserve(&warehouse, "1".to_owned(), &[Line { unit: 99, ..line("a", 1) }], None);
+        let warehouse = &warehouse();
+        let warehouse = Tx { connection: warehouse, trace_id: None };
+        let answer = reserve(&warehouse, "1".to_owned(), &[Line { unit: 99, ..line("a", 1) }]);
         let answer = answer.expect("an answer");
         assert_eq!(
             (answer.reason.as_str(), answer.detail.as_str()),
@@ -318,7 +290,8 @@ mod tests {
 
     #[test]
     fn an_import_sets_what_there_is_and_cannot_take_what_is_reserved() {
-        let warehouse = warehouse();
+        let warehouse = &warehouse();
+        let warehouse = Tx { connection: warehouse, trace_id: None };
         assert_eq!(reserved(&warehouse, "1", &[line("a", 2)]), "reserved ");
         let fewer = Imported { sku: "a".to_owned(), name: "a".to_owned(), price: 100, stock: 1 };
         assert_eq!(import(&warehouse, vec![(7, fewer)]).expect("answered").len(), 1);
