@@ -15,7 +15,8 @@ main() {
   for part in "${@:-all}"; do
     case $part in
       compose | kubernetes | systemd) "$part" ;;
-      all) compose && kubernetes && systemd ;;
+      # Not joined by &&: bash would ignore what fails inside of the functions.
+      all) compose; kubernetes; systemd ;;
       *) echo "usage: deploy/check.sh [compose] [kubernetes] [systemd]" >&2 && exit 2 ;;
     esac
   done

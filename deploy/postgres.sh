@@ -130,8 +130,10 @@ server_pids() {
 
 # Kills the postmaster as `kill -9` does, and waits until its children have noticed.
 kill_server() {
-  local pids
-  kill -KILL "$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)" 2>/dev/null || true
+  local pid pids
+  pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) || true
+  # The file outlives a server that was killed, whose number may be another process's by now.
+  [[ -z $pid || $'\n'$(server_pids "$1")$'\n' != *$'\n'"$pid"$'\n'* ]] || kill -KILL "$pid" 2>/dev/null || true
   while pids=$(server_pids "$1"); [[ -n $pids ]]; do
     ((${2:-1})) || signal_all KILL "$pids"
     sleep 0.02

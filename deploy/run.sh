@@ -32,6 +32,7 @@ USUAL_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f
 main() {
   mkdir -p .run && chmod 700 .run # the URL in it may hold a password
   take_lock
+  read_amqp_url_file
   rm -f .run/ready
   check_ports
   command -v cargo >/dev/null || die "Fourwire is built with Rust: install it from https://rustup.rs and try again."
@@ -99,6 +100,14 @@ is_fourwire() {
 }
 
 # --- Starting ---------------------------------------------------------------------------------
+
+# What AMQP_URL_FILE says is for deploy/rabbitmq.sh too; the services get it as AMQP_URL.
+read_amqp_url_file() {
+  [[ -n ${AMQP_URL_FILE:-} ]] || return 0
+  AMQP_URL=$(<"$AMQP_URL_FILE") || die "AMQP_URL_FILE: $AMQP_URL_FILE cannot be read."
+  export AMQP_URL
+  unset AMQP_URL_FILE
+}
 
 # Sets rabbitmq to "yes" and AMQP_URL to where it is, or rabbitmq to "slow" if it did not answer in time, or to nothing.
 ensure_rabbitmq() {

@@ -40,9 +40,10 @@ install_missing() {
 }
 
 case ${1:-} in
-  schemathesis) environment schemathesis schemathesis==4.32.5 && exit ;;
-  kubernetes) environment kubernetes kubernetes-validate==1.37.0 && exit ;;
-  pictures) environment pictures pillow==12.0.0 && exit ;;
+  # Not joined by &&: bash would ignore a pip that fails.
+  schemathesis) environment schemathesis schemathesis==4.32.5; exit ;;
+  kubernetes) environment kubernetes kubernetes-validate==1.37.0; exit ;;
+  pictures) environment pictures pillow==12.0.0; exit ;;
 esac
 
 missing=() # Debian's packages
