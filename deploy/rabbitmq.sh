@@ -110,8 +110,9 @@ start_container() {
   echo "container $engine $name" >"$STARTED"
   # The one of the last run still has its queues.
   if timeout 20 "$engine" start "$name" >/dev/null 2>&1 || {
-    image=$(container_image "$engine") && say "Starting $image with $engine…" &&
+    image=$(container_image "$engine") && say "Starting $image with $engine…" && write_container_conf &&
       timeout 60 "$engine" run --detach --name "$name" --hostname "$name" --memory 1g \
+        --volume "$RUN_DIR/container.conf:/etc/rabbitmq/conf.d/90-fourwire.conf:ro,z" \
         --publish "127.0.0.1:$base:5672" --publish "127.0.0.1:$((base + 1)):15672" "$image" >/dev/null
   } && await_container "$engine" "$name" "$base"; then
     return 0
@@ -119,6 +120,19 @@ start_container() {
   timeout 20 "$engine" stop "$name" >/dev/null 2>&1 || true
   rm -f "$STARTED"
   return 1
+}
+
+# In a container RabbitMQ does not always see its limit of memory: without these it would be killed where it should
+# take nothing more from publishers.
+write_container_conf() {
+  mkdir -p "$RUN_DIR"
+  cat >"$RUN_DIR/container.conf" <<CONF
+vm_memory_high_watermark.absolute = 768MB
+disk_free_limit.absolute = 256MB
+raft.wal_max_size_bytes = 67108864
+CONF
+  # It runs as another user.
+  chmod 644 "$RUN_DIR/container.conf"
 }
 
 container_engine() {
@@ -233,7 +247,7 @@ write_node_files() {
   chmod 700 "$node_dir"
   : >"$node_dir/rabbitmq-env.conf"
   echo "[${node_plugins-rabbitmq_management}]." >"$node_dir/enabled_plugins"
-  # The defaults are for a server: 40 % of the memory, and a write-ahead log of 512 MB that is kept
+  # The defaults are for a server: 40 % of the memory (60 % from 4.0 on), and a write-ahead log of 512 MB that is kept
   # in memory as well. Below the disk limit RabbitMQ takes nothing more from publishers.
   cat >"$node_dir/rabbitmq.conf" <<CONF
 vm_memory_high_watermark.absolute = 768MB

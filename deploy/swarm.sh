@@ -3,7 +3,7 @@
 #
 #     make certs && make key NAME=alice FILE=.run/keys
 #     deploy/swarm.sh secrets .run/certs .run/keys
-#     deploy/swarm.sh forget                           # removes them, once the stack is gone
+#     deploy/swarm.sh forget                           # removes them: once the stack is gone, or before another try
 #
 # A secret never changes: to replace one, make another under a new name and put that into deploy/swarm.yaml.
 set -euo pipefail
@@ -23,6 +23,7 @@ main() {
 
 secrets() {
   local certificate password
+  [[ -s $2 ]] || { echo "There is no $2: 'make key NAME=… FILE=$2' makes it." >&2 && exit 1; }
   for certificate in "${CERTIFICATES[@]}"; do
     create "${certificate%%=*}" <"$1/${certificate#*=}"
   done
@@ -34,6 +35,10 @@ secrets() {
 default_user = fourwire
 default_pass = $password
 log.console = true
+# The defaults are for a server of its own: 60 % of the memory, and a write-ahead log of 512 MB that is kept in memory.
+vm_memory_high_watermark.absolute = 768MB
+disk_free_limit.absolute = 256MB
+raft.wal_max_size_bytes = 67108864
 listeners.tcp = none
 listeners.ssl.default = 5671
 ssl_options.cacertfile = /run/secrets/ca

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the passwords of the cluster at its first start: for Fourwire's services in /secrets, for what they stand on in
-# /data. No file of the repository has them, and nobody else mounts these two volumes.
+# /data, which PostgreSQL and RabbitMQ mount. No file of the repository has them.
 set -eu
 [ ! -s /secrets/store ] || exit 0
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }

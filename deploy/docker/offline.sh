@@ -3,7 +3,8 @@
 # Debian's packages can: `debian:trixie-slim` by debootstrap, a build stage that holds the programs of the directory
 # $1 (target/release) instead of a compiler, and RabbitMQ. Prints the settings by which compose uses them:
 #
-#     deploy/docker/offline.sh target/release >.env && docker compose -f deploy/compose.yaml --env-file .env up
+#     mkdir -p .run && deploy/docker/offline.sh target/release >.run/images.env
+#     docker compose -f deploy/compose.yaml --env-file .run/images.env up
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=deploy/lib.sh

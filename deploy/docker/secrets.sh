@@ -11,7 +11,7 @@ cat >rabbitmq.conf <<CONF
 default_user = fourwire
 default_pass = $password
 log.console = true
-# The defaults are for a server of its own: 40 % of the memory, and a write-ahead log of 512 MB that is kept in memory.
+# The defaults are for a server of its own: 60 % of the memory, and a write-ahead log of 512 MB that is kept in memory.
 vm_memory_high_watermark.absolute = 768MB
 disk_free_limit.absolute = 256MB
 raft.wal_max_size_bytes = 67108864
