@@ -149,7 +149,7 @@ drop_server() {
 # --- A server that a test breaks --------------------------------------------------------------
 
 # Makes a server, prints its directory and its URL, and obeys: one order a line on stdin, its words separated by tabs,
-# each answered with "ok" or "failed". When stdin ends, and so when whoever gave the orders is gone in whatever way,
+# each answered with "ok" or "failed". When stdin ends, and so when the one that gave the orders is gone in whatever way,
 # the server is ended.
 obey() {
   package_bin >/dev/null ||

@@ -236,7 +236,7 @@ launch_node() {
   setsid "${node_env[@]}" "$(package_bin)/rabbitmq-server" </dev/null >"$node_dir/log/start.log" 2>&1 &
   node_server=$!
   disown "$node_server" # else bash reports how it ended
-  # From here on node_pids knows it, so that whoever ends the node cannot miss it.
+  # From here on node_pids knows it, so that nothing that ends the node can miss it.
   until [[ -n $(node_pids "$node_dir") ]] || ! kill -0 "$node_server" 2>/dev/null; do sleep 0.01; done
 }
 

@@ -48,7 +48,7 @@ main() {
     [[ $rabbitmq != slow ]] || rabbitmq=
   fi
   [[ -n $rabbitmq ]] || echo "Going on without RabbitMQ: http, rpc and grpc work; rabbitmq returns 503." >&2
-  check_ports # whoever has come meanwhile would be taken for ours
+  check_ports # a service that has come meanwhile would be taken for ours
   export LOGGER_HTTP_URL=${LOGGER_HTTP_URL:-http://$(reachable "$LOGGER_HTTP_LISTEN")}
   export LISTENER_HTTP_URL=${LISTENER_HTTP_URL:-http://$(reachable "$LISTENER_HTTP_LISTEN")}
   export LOGGER_RPC_ADDR=${LOGGER_RPC_ADDR:-$(reachable "$LOGGER_RPC_LISTEN")}
@@ -279,7 +279,7 @@ kill_or_start() {
   fi
 }
 
-# Whoever sends must be gone before who receives: nothing that was accepted is left on the way.
+# Senders stop before receivers: nothing that was accepted is left on the way.
 stop_all() {
   local name
   trap '' INT TERM HUP PIPE
@@ -302,7 +302,7 @@ stop() {
   ! alive "$1" || echo "Stopping the $1…"
   kill -TERM "$pid" 2>/dev/null
   while alive "$1" && ((SECONDS < deadline)); do sleep 0.05; done
-  # Whoever labels its log is in the group too, and has a moment to show the last lines.
+  # The process that labels its log is in the group too, and has a moment to show the last lines.
   for _ in {1..20}; do
     kill -0 -- "-$pid" 2>/dev/null || return
     sleep 0.05

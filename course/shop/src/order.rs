@@ -1,4 +1,4 @@
-//! Orders: placed once, driven through their steps by a task each, and followed by whoever wants to know.
+//! Orders: placed once, driven through their steps by a task each, and followed by any client.
 //!
 //! `saga` drives, `table` keeps, `watch` tells. A caller that goes does not stop its order, and neither does a
 //! `kill -9`: after a start whatever is open goes on.
