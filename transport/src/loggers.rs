@@ -32,13 +32,8 @@ use self::{
     rest::{Rest, entries_at, merge},
 };
 use crate::{
-    Receipts, Settings,
-    clients::{LOGGER, Wires},
-    endpoints::LoggerAddress,
-    gather::Group,
-    lookup::addresses_of,
-    metrics,
-    wire::Wire,
+    LOGGER, Receipts, Settings, clients::Wires, endpoints::LoggerAddress, gather::Group,
+    lookup::addresses_of, metrics, wire::Wire,
 };
 
 /// What a server answers that may not read just now.

@@ -15,8 +15,8 @@ const ANSWER_HEADER_BYTES: usize = 64 * 1024;
 /// What a client sends on a connection.
 #[derive(Debug, Default)]
 pub struct Calls {
-    header_is_defined: bool,
-    payload_is_defined: bool,
+    pub(super) header_is_defined: bool,
+    pub(super) payload_is_defined: bool,
 }
 
 /// What a client asks, beside the number of the call.

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
