@@ -95,3 +95,9 @@ fn what_is_cut_off_or_undefined_is_told_as_not_decoded() {
     let told = read(&bytes(&["03ff8400"]), To::Server);
     assert_eq!(sum(&told, Purpose::Unread), 4);
 }
+
+#[test]
+fn a_type_id_without_a_positive_twin_is_left_unread() {
+    let told = read(&bytes(&["09f8ffffffffffffffff"]), To::Server);
+    assert!(sum(&told, Purpose::Unread) > 0, "{told:#?}");
+}

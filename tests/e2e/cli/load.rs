@@ -350,3 +350,13 @@ async fn a_line_that_counts_as_stored_before_though_its_input_has_no_name_is_a_w
         assert!(ran.json()[outcome] == 1 && !warns(&ran), "a file has its name: {ran:?}");
     }
 }
+
+#[tokio::test]
+async fn a_load_that_cannot_write_a_refused_line_does_not_call_what_was_sent_not_stored() {
+    let stack = Stack::start_direct(&[]).await;
+    let path = file(&stack, 5_000);
+    let path = path.to_str().expect("a name");
+    // The seventh line is refused, and those before it may be on their way.
+    let ran = run(&stack, &["load", path, "--from-line", "1", "--rejects", "/dev/full"]).await.ended_with(4);
+    assert!(ran.err.contains("cannot read the file or write refused lines"), "{ran:?}");
+}
