@@ -328,7 +328,7 @@ export const strings = {
     'part.queue': 'очередь до сохранения (по часам сервисов)',
 
     'burst.count': 'Записей на транспорт (от 1 до 2000)',
-    'burst.concurrency': 'Одновременных запросов (от 1 до 64)',
+    'burst.concurrency': 'Одновременно (от 1 до 64)',
     'burst.start': 'Начать',
     'burst.cancel': 'Прервать',
     'burst.hint':
