@@ -104,22 +104,28 @@ with_test_node() {
 # --- Containers -------------------------------------------------------------------------------
 
 start_container() {
-  local base=$1 engine image name
+  local base=$1 engine name
   name=fourwire-rabbitmq-$base
   engine=$(container_engine) || return 1
   echo "container $engine $name" >"$STARTED"
-  # The one of the last run still has its queues.
-  if timeout 20 "$engine" start "$name" >/dev/null 2>&1 || {
-    image=$(container_image "$engine") && say "Starting $image with $engine…" && write_container_conf &&
-      timeout 60 "$engine" run --detach --name "$name" --hostname "$name" --memory 1g \
-        --volume "$RUN_DIR/container.conf:/etc/rabbitmq/conf.d/90-fourwire.conf:ro,z" \
-        --publish "127.0.0.1:$base:5672" --publish "127.0.0.1:$((base + 1)):15672" "$image" >/dev/null
-  } && await_container "$engine" "$name" "$base"; then
+  write_container_conf
+  # The one of the last run still has its queues. The file is copied and not mounted: a container outlives .run.
+  if { "$engine" container inspect "$name" >/dev/null 2>&1 || create_container "$engine" "$name" "$base"; } &&
+    timeout 20 "$engine" cp "$RUN_DIR/container.conf" "$name:/etc/rabbitmq/conf.d/90-fourwire.conf" >/dev/null &&
+    timeout 20 "$engine" start "$name" >/dev/null && await_container "$engine" "$name" "$base"; then
     return 0
   fi
   timeout 20 "$engine" stop "$name" >/dev/null 2>&1 || true
   rm -f "$STARTED"
   return 1
+}
+
+create_container() {
+  local engine=$1 name=$2 base=$3 image
+  image=$(container_image "$engine") || return 1
+  say "Starting $image with $engine…"
+  timeout 60 "$engine" create --name "$name" --hostname "$name" --memory 1g \
+    --publish "127.0.0.1:$base:5672" --publish "127.0.0.1:$((base + 1)):15672" "$image" >/dev/null
 }
 
 # In a container RabbitMQ does not always see its limit of memory: without these it would be killed where it should

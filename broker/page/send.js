@@ -9,7 +9,8 @@ import { parts, waterfall } from './waterfall.js';
 
 const ALL = 'all';
 
-// How long between two looks for a queued entry, in milliseconds; it doubles up to the second.
+// The first wait between two looks for a queued entry and the longest, in milliseconds; each is half as long again as
+// the one before.
 const LOOK = [50, 2_000];
 
 // Ends the looks of the send before.

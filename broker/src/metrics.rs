@@ -81,7 +81,8 @@ impl Otlp {
         describe_counter!(OTLP_REQUESTS, Unit::Count, "OTLP export requests, by what they are answered");
         describe_counter!(OTLP_RECORDS, Unit::Count, "OTLP log records, by what became of each");
         for protocol in ["grpc", "http"] {
-            for answer in [Ok(0), Ok(1), Err(Certainty::Rejected), Err(Certainty::NotStored)] {
+            for answer in [Ok(0), Ok(1), Err(Code::BadField), Err(Code::Unavailable), Err(Code::RateLimited)]
+            {
                 otlp_requests(protocol, answer).increment(0);
             }
         }
@@ -89,7 +90,7 @@ impl Otlp {
     }
 
     /// A request was answered: how many of its records are rejected, or that it is refused or to be resent as a whole.
-    pub(crate) fn answered(&self, protocol: &'static str, answer: Result<u64, Certainty>) {
+    pub(crate) fn answered(&self, protocol: &'static str, answer: Result<u64, Code>) {
         otlp_requests(protocol, answer).increment(1);
     }
 
@@ -99,12 +100,16 @@ impl Otlp {
     }
 }
 
-fn otlp_requests(protocol: &'static str, answer: Result<u64, Certainty>) -> Counter {
+fn otlp_requests(protocol: &'static str, answer: Result<u64, Code>) -> Counter {
     let outcome = match answer {
         Ok(0) => "accepted",
         Ok(_) => "partial",
-        Err(Certainty::Rejected) => "refused",
-        Err(Certainty::NotStored | Certainty::Unknown) => "retry",
+        // The key's doing, and no outage.
+        Err(Code::RateLimited) => "rate_limited",
+        Err(code) => match code.certainty() {
+            Certainty::Rejected => "refused",
+            Certainty::NotStored | Certainty::Unknown => "retry",
+        },
     };
     counter!(OTLP_REQUESTS, "protocol" => protocol, "outcome" => outcome)
 }

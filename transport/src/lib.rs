@@ -57,7 +57,7 @@ use std::time::Duration;
 /// The name of the logger in messages.
 pub(crate) const LOGGER: &str = "the logger";
 
-/// How often a kept connection is asked whether its other end is there, and how long that may take to answer.
+/// How often a kept connection is asked whether its other end is there, and how long the answer may take.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -77,7 +77,7 @@ impl Door {
 
     /// Counts what a request is answered.
     pub(super) fn count(&self, protocol: &'static str, answer: &Result<Delivered, Failure>) {
-        let refused = answer.as_ref().map(|delivered| delivered.refused).map_err(Failure::certainty);
+        let refused = answer.as_ref().map(|delivered| delivered.refused).map_err(|failure| failure.code);
         self.metrics.answered(protocol, refused);
     }
 }

@@ -139,7 +139,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
             Err(Failed::new(
                 text!(
                     "the middle half of 64 first pauses spans at least {en}",
-                    "средняя половина из 64 первых пауз занимает не меньше {ru}"
+                    "центральные 50 % из 64 первых пауз разбросаны не меньше чем на {ru}"
                 ),
                 seconds(spread),
             ))?;
