@@ -101,3 +101,21 @@ fn a_type_id_without_a_positive_twin_is_left_unread() {
     let told = read(&bytes(&["09f8ffffffffffffffff"]), To::Server);
     assert!(sum(&told, Purpose::Unread) > 0, "{told:#?}");
 }
+
+#[test]
+fn the_name_of_a_field_is_not_shown_as_it_came() {
+    let call = CALL
+        .replace(char::is_whitespace, "")
+        .replace("0d536572766963654d6574686f64", "0d53657236000c634d6574686f64");
+    let told = read(&bytes(&[&call]), To::Server);
+    fn all(told: &[Annotation], texts: &mut Vec<String>) {
+        for part in told {
+            texts.push(part.text.clone());
+            all(&part.children, texts);
+        }
+    }
+    let mut texts = Vec::new();
+    all(&told, &mut texts);
+    assert!(texts.iter().any(|text| text.contains("Ser6\\u{0}\\u{c}cMethod")), "{texts:#?}");
+    assert!(!texts.iter().any(|text| text.contains(char::is_control)), "{texts:#?}");
+}

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::shown::plain;
+
 /// The types that need no definition, by their numbers.
 pub(super) const BOOL: i64 = 1;
 pub(super) const INT: i64 = 2;
@@ -78,10 +80,11 @@ impl Value {
         if let Value::Text(text) = self { text } else { "" }
     }
 
-    /// The name and the type of a field of a struct.
+    /// The name and the type of a field of a struct. The name is whatever the client has called it: it is shown, and so
+    /// escaped and cut.
     pub(super) fn named(&self) -> Option<(String, i64)> {
         let fields = self.fields()?;
-        Some((fields.get(&0).map_or("", Value::text).to_owned(), fields.get(&1).map_or(0, Value::int)))
+        Some((plain(fields.get(&0).map_or("", Value::text).as_bytes()), fields.get(&1).map_or(0, Value::int)))
     }
 }
 
