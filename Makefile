@@ -30,7 +30,7 @@ run: ## RabbitMQ, logger, listener and broker, until Ctrl-C (PROFILE=release to 
 shop: ## the course's shop: run, and five services that log to it, until Ctrl-C
 	@exec course/shop/run.sh
 
-demo: ## sends an entry over each transport to the stack that runs, and reads each back
+demo: ## sends an entry over each transport to the stack that runs, and reads each back (builds for two minutes at first)
 	@$(BUILD_QUICK) --bin demo
 	@"$(QUICK)/demo"
 

@@ -134,9 +134,10 @@ impl Sent {
             wire_bytes: self.bytes,
             message: match failure {
                 Some(failure) => Some(describe(failure, place(transport))),
-                None => {
-                    self.stays_queued.then(|| "not stored by the deadline: is the logger down?".to_owned())
-                }
+                None => self.stays_queued.then(|| {
+                    "not stored by the deadline: `fourwire status` says whether the logger is up and a listener consumes"
+                        .to_owned()
+                }),
             },
         }
     }
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(line, "rabbitmq   queued            1.23      12.34            347 + 21");
         let waits = Sent { outcome: Some(Outcome::Queued), stays_queued: true, ..Sent::default() };
         let lines = waits.row(Transport::Rabbitmq, None).in_words();
-        assert!(lines.lines().count() == 2 && lines.ends_with("is the logger down?"), "{lines}");
+        assert!(lines.lines().count() == 2 && lines.ends_with("a listener consumes"), "{lines}");
         let line = Sent::default().row(Transport::Http, Some(&Failure::unreachable("the logger"))).in_words();
         assert!(line.starts_with("http       unavailable: the logger"), "{line}");
     }

@@ -107,10 +107,14 @@ impl Line {
             Line { queue: Some(queue), consumers: Some(consumers), dead_letters: Some(dead), .. } => {
                 let queued = counted((*queue).into(), "message", "messages");
                 let consumers = counted((*consumers).into(), "consumer", "consumers");
-                format!(
-                    "{queued} ready, {consumers}, {}",
-                    counted((*dead).into(), "dead letter", "dead letters")
-                )
+                let dead = counted((*dead).into(), "dead letter", "dead letters");
+                let without = if self.consumers == Some(0) {
+                    "; no listener consumes, so nothing is stored"
+                } else {
+                    ""
+                };
+                let letters = if self.dead_letters > Some(0) { " (`fourwire dead list`)" } else { "" };
+                format!("{queued} ready, {consumers}, {dead}{letters}{without}")
             }
             Line { message, .. } => message.clone().unwrap_or_default().replace("\n  ", "\n               "),
         };
