@@ -7,12 +7,17 @@
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
+use proto::release;
+
 /// Rust's own variable: the stack of a thread, in bytes.
 const VARIABLE: &str = "RUST_MIN_STACK";
 
 /// A frame of 128 KiB, RabbitMQ's default, holds 26,000 levels of 5 bytes, and each takes about 2 KiB of the stack (more
 /// where nothing is optimised). It is address space: memory is taken for what is used.
-const STACK_BYTES: usize = if cfg!(debug_assertions) { 512 } else { 128 } * 1024 * 1024;
+const STACK_BYTES: usize = match release::PROFILE.as_bytes() {
+    b"release" => 128 * 1024 * 1024,
+    _ => 512 * 1024 * 1024,
+};
 
 /// Re-executes this program with stacks for headers that are nested as deeply as a frame allows, unless somebody has chosen
 /// the size of the stacks. Call it first in `main`: there must be no thread yet, and nothing that would be done twice.
