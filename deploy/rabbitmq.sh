@@ -128,17 +128,23 @@ create_container() {
     --publish "127.0.0.1:$base:5672" --publish "127.0.0.1:$((base + 1)):15672" "$image" >/dev/null
 }
 
-# In a container RabbitMQ does not always see its limit of memory: without these it would be killed where it should
-# take nothing more from publishers.
+# In a container RabbitMQ does not always see its limit of memory, and would be killed where it should take nothing more
+# from publishers.
 write_container_conf() {
   mkdir -p "$RUN_DIR"
-  cat >"$RUN_DIR/container.conf" <<CONF
+  limits >"$RUN_DIR/container.conf"
+  # It runs as another user.
+  chmod 644 "$RUN_DIR/container.conf"
+}
+
+# The defaults are for a server: 40 % of the memory (60 % from 4.0 on), and a write-ahead log of 512 MB that is kept in
+# memory as well. Below the disk limit RabbitMQ takes nothing more from publishers.
+limits() {
+  cat <<CONF
 vm_memory_high_watermark.absolute = 768MB
 disk_free_limit.absolute = 256MB
 raft.wal_max_size_bytes = 67108864
 CONF
-  # It runs as another user.
-  chmod 644 "$RUN_DIR/container.conf"
 }
 
 container_engine() {
@@ -253,12 +259,8 @@ write_node_files() {
   chmod 700 "$node_dir"
   : >"$node_dir/rabbitmq-env.conf"
   echo "[${node_plugins-rabbitmq_management}]." >"$node_dir/enabled_plugins"
-  # The defaults are for a server: 40 % of the memory (60 % from 4.0 on), and a write-ahead log of 512 MB that is kept
-  # in memory as well. Below the disk limit RabbitMQ takes nothing more from publishers.
-  cat >"$node_dir/rabbitmq.conf" <<CONF
-vm_memory_high_watermark.absolute = 768MB
-disk_free_limit.absolute = 256MB
-raft.wal_max_size_bytes = 67108864
+  limits >"$node_dir/rabbitmq.conf"
+  cat >>"$node_dir/rabbitmq.conf" <<CONF
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $node_management_port
 CONF
