@@ -119,40 +119,19 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// The program cannot be checked at all: it cannot be built, or it ends before it has done anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.en)]
 pub struct Unusable(pub Text);
 
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.en)
-    }
-}
-
-impl std::error::Error for Unusable {}
-
 /// The property cannot be tried on this program or machine, and nobody is to blame.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.en)]
 pub struct NotTried(pub Text);
 
-impl fmt::Display for NotTried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.en)
-    }
-}
-
-impl std::error::Error for NotTried {}
-
 /// The check itself cannot go on; the program is not to blame.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.en)]
 pub struct Trouble(pub Text);
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.en)
-    }
-}
-
-impl std::error::Error for Trouble {}
 
 /// Why, in both languages as far as it is known.
 pub fn why(error: &anyhow::Error) -> Text {
