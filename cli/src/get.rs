@@ -1,7 +1,7 @@
 //! `fourwire get`: stored entries, one by its id, or page by page.
 
 use proto::{
-    Certainty, Code, Cursor, Failure, Filter, Page, Query, StoredEntry, Transport,
+    Certainty, Code, Cursor, Failure, Page, Query, StoredEntry, Time, Transport,
     json::{Envelope, FailureData},
     limits::PAGE_ENTRIES,
     parse_entry_id,
@@ -89,13 +89,13 @@ fn goes_on(arguments: &Get, cursor: Cursor, left: u64) -> String {
         added.extend(["--limit".to_owned(), left.to_string()]);
     }
     // An age counts from now: the command may be run much later.
-    added.extend(limits_in_time(&arguments.filter));
+    added.extend(limits_in_time(arguments.filter.since, arguments.filter.until));
     again(&[("--cursor", true), ("--limit", true), ("--since", true), ("--until", true)], &added)
 }
 
-/// The limits in time of a filter, as options.
-pub(crate) fn limits_in_time(filter: &Filter) -> impl Iterator<Item = String> {
-    let limits = [("--since", filter.since), ("--until", filter.until)];
+/// Limits in time as options.
+pub(crate) fn limits_in_time(since: Option<Time>, until: Option<Time>) -> impl Iterator<Item = String> {
+    let limits = [("--since", since), ("--until", until)];
     limits.into_iter().filter_map(|(option, time)| Some([option.to_owned(), time?.to_string()])).flatten()
 }
 

@@ -105,16 +105,19 @@ impl Line {
         let word = if self.up { "up" } else { "down" };
         let about = match self {
             Line { queue: Some(queue), consumers: Some(consumers), dead_letters: Some(dead), .. } => {
-                let queued = counted((*queue).into(), "message", "messages");
-                let consumers = counted((*consumers).into(), "consumer", "consumers");
-                let dead = counted((*dead).into(), "dead letter", "dead letters");
-                let without = if self.consumers == Some(0) {
-                    "; no listener consumes, so nothing is stored"
-                } else {
-                    ""
-                };
-                let letters = if self.dead_letters > Some(0) { " (`fourwire dead list`)" } else { "" };
-                format!("{queued} ready, {consumers}, {dead}{letters}{without}")
+                let mut about = format!(
+                    "{} ready, {}, {}",
+                    counted((*queue).into(), "message", "messages"),
+                    counted((*consumers).into(), "consumer", "consumers"),
+                    counted((*dead).into(), "dead letter", "dead letters")
+                );
+                if *dead > 0 {
+                    about.push_str(" (`fourwire dead list`)");
+                }
+                if *consumers == 0 {
+                    about.push_str("; no listener consumes, so nothing is stored");
+                }
+                about
             }
             Line { message, .. } => message.clone().unwrap_or_default().replace("\n  ", "\n               "),
         };

@@ -95,17 +95,18 @@ impl Reader {
 
     /// The command that resumes where this one ends; `None` if nothing is missed by any.
     fn goes_on_with(&self, arguments: &Tail) -> Option<String> {
+        let Filter { since, until, .. } = arguments.filter;
         // An age counts from now: the command may be run much later.
         match self.cursor {
             Some(cursor) => {
                 let dropped =
                     [("--after", true), ("--since", true), ("--until", true), ("--from-start", false)];
                 let mut added = vec!["--after".to_owned(), cursor.into()];
-                added.extend(limits_in_time(&Filter { since: None, ..arguments.filter.clone() }));
+                added.extend(limits_in_time(None, until));
                 Some(again(&dropped, &added))
             }
             None => arguments.begins_in_the_past().then(|| {
-                let limits: Vec<String> = limits_in_time(&arguments.filter).collect();
+                let limits: Vec<String> = limits_in_time(since, until).collect();
                 again(&[("--since", true), ("--until", true)], &limits)
             }),
         }

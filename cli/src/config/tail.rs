@@ -13,10 +13,11 @@ Examples:
   fourwire tail --from-start             everything stored, then new entries
   fourwire tail --after 4711             resume after the entry with that cursor
 
-It prints \"following\" once it has begun; entries stored before that are shown only if asked for. A tail that is started \
-before the logger shows what is stored from its own start on, by this machine's clock. At Ctrl-C it prints the \
-command to resume with. It also ends when its output is closed, as in `fourwire tail | head -n 1`. Nothing is missed or repeated, \
-even when the logger restarts. Entries that retention deleted or --max-lag skipped are counted on standard error.";
+It prints \"following\" once it has begun; entries stored before that are shown only if asked for. A tail that is \
+started before the logger shows what is stored from its own start on, by this machine's clock. At Ctrl-C it prints \
+the command to resume with. It also ends when its output is closed, as in `fourwire tail | head -n 1`. Nothing is \
+missed or repeated, even when the logger restarts. Entries that retention deleted or --max-lag skipped are counted \
+on standard error.";
 
 /// See the command.
 #[derive(Debug, Args)]
