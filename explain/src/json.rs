@@ -16,7 +16,7 @@ pub(crate) fn document(mut reader: Reader, to: To) -> Option<Vec<Annotation>> {
     space(&mut reader);
     // The line feed that a service of ours ends JSON with.
     if !reader.since(start).is_empty() {
-        parts.push(Annotation::leaf(reader.since(start), Purpose::Framing, "whitespace"));
+        parts.push(Annotation::leaf(reader.since(start), Purpose::Framing, "space"));
     }
     reader.is_empty().then_some(parts)
 }
@@ -93,7 +93,7 @@ fn members(reader: &mut Reader, to: To, close: u8, depth: u32, parts: &mut Vec<A
             if ahead > 0 {
                 let start = reader.offset();
                 reader.take(ahead)?;
-                parts.push(Annotation::leaf(reader.since(start), Purpose::Framing, "whitespace"));
+                parts.push(Annotation::leaf(reader.since(start), Purpose::Framing, "space"));
             }
             return Some(());
         }
