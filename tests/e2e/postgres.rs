@@ -29,23 +29,26 @@ async fn nothing_that_was_answered_is_lost_when_the_database_is_killed() -> anyh
 }
 
 #[tokio::test]
-async fn two_loggers_of_one_database_have_tails_that_see_each_entry_once_in_one_order() -> anyhow::Result<()>
+async fn four_loggers_of_one_database_have_tails_that_see_each_entry_once_in_one_order() -> anyhow::Result<()>
 {
+    const LOGGERS: usize = 4;
+    const WRITERS: usize = 64;
     const TAILS: usize = 3;
     const ENTRIES: u64 = 500;
     let database = Database::start().await?;
     let settings = BTreeMap::from([("LOGGER_STORE", database.url().to_owned())]);
-    let dirs = [tempfile::tempdir()?, tempfile::tempdir()?];
-    let mut loggers = Vec::new();
-    for dir in &dirs {
+    let (mut loggers, mut dirs) = (Vec::new(), Vec::new());
+    for _ in 0..LOGGERS {
+        let dir = tempfile::tempdir()?;
         loggers.push(Lone::start(&settings, dir.path()).await?);
+        dirs.push(dir);
     }
     let all = TailQuery { filter: Filter::default(), after: Some(proto::Cursor::after(0)), max_lag: None };
     let streams: Vec<_> =
         loggers.iter().map(|logger| Streams::new(&transport_settings(logger, SOON))).collect();
-    let mut tails: Vec<_> = (0..TAILS).map(|number| streams[number % 2].tail(all.clone())).collect();
+    let mut tails: Vec<_> = streams.iter().take(TAILS).map(|stream| stream.tail(all.clone())).collect();
     let mut random = StdRng::seed_from_u64(SEED);
-    let loads: Vec<_> = loggers.iter().map(|logger| logger.load(16, &mut random)).collect();
+    let loads: Vec<_> = loggers.iter().map(|logger| logger.load(WRITERS / LOGGERS, &mut random)).collect();
     for load in &loads {
         load.goes_on(ENTRIES).await?;
     }
@@ -55,7 +58,7 @@ async fn two_loggers_of_one_database_have_tails_that_see_each_entry_once_in_one_
     // Newest first.
     let mut stored: Vec<_> = loggers[0].all_stored().await?.into_iter().map(|entry| entry.id).collect();
     stored.reverse();
-    assert!(stored.len() as u64 >= 2 * ENTRIES, "both have stored theirs: {}", stored.len());
+    assert!(stored.len() as u64 >= LOGGERS as u64 * ENTRIES, "all have stored theirs: {}", stored.len());
     for tail in &mut tails {
         let mut seen: Vec<Uuid> = Vec::new();
         while seen.len() < stored.len() {
