@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -63,14 +64,11 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     run.property(4, async || {
         probe.forget();
         let lines = lines(&mut bench.random(4), 1..=16);
-        probe.script(|seen: Seen| async move {
-            // The first of each line comes before the second of any.
-            if seen.number < 16 {
-                Reply::now(503, refused("unavailable")).with("retry-after", "1")
-            } else {
-                Reply::now(202, accepted())
-            }
-        });
+        first_of_each_line(
+            &probe,
+            || Reply::now(503, refused("unavailable")).with("retry-after", "1"),
+            || Reply::now(202, accepted()),
+        );
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
         expect_outcomes(&lines, &answers, &["stored"])?;
         let by_name = by_name(&probe);
@@ -160,10 +158,8 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         expect_outcomes(&refused_only.lines, &refused_only.answers, &["not_stored"])?;
         probe.forget();
         let lines = lines(&mut bench.random(70), 1..=8);
-        // The first request of each is read, and the connection closed.
-        probe.script(|seen: Seen| async move {
-            if seen.number < 8 { Reply::Cut } else { Reply::now(503, refused("unavailable")) }
-        });
+        // It is read, and the connection closed.
+        first_of_each_line(&probe, || Reply::Cut, || Reply::now(503, refused("unavailable")));
         let answers = bench.program.start(&[])?.ask(&lines, within).await?;
         if probe.count() < 8 {
             Err(Trouble(text!("the cut met no request", "обрыв не застал ни одного запроса")))?;
@@ -291,14 +287,26 @@ fn refused(code: &str) -> String {
     json!({ "error": true, "message": code, "data": { "code": code } }).to_string()
 }
 
-/// When the requests of each entry came, by its name: an id may be a new one each time.
+/// Answers the first request of each line otherwise than all that come after it. They are told apart by the line and not
+/// by their number: with full jitter a line may be sent again before another is sent at all.
+fn first_of_each_line(probe: &HttpProbe, first: fn() -> Reply, later: fn() -> Reply) {
+    let met = Mutex::new(HashSet::new());
+    probe.script(move |seen: Seen| {
+        let is_first = met.lock().unwrap_or_else(PoisonError::into_inner).insert(name_in(&seen));
+        async move { if is_first { first() } else { later() } }
+    });
+}
+
+/// When the requests of each entry came, by its name.
 fn by_name(probe: &HttpProbe) -> BTreeMap<String, Vec<Instant>> {
     let mut times = BTreeMap::<String, Vec<Instant>>::new();
     for seen in probe.seen() {
-        times
-            .entry(seen.json()["log"]["name"].as_str().unwrap_or_default().to_owned())
-            .or_default()
-            .push(seen.at);
+        times.entry(name_in(&seen)).or_default().push(seen.at);
     }
     times
+}
+
+/// The name of the entry in a request: an id may be a new one each time.
+fn name_in(seen: &Seen) -> String {
+    seen.json()["log"]["name"].as_str().unwrap_or_default().to_owned()
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use proto::rabbitmq::QUEUE;
 use rand::RngExt;
 use rig::eventually;
@@ -80,7 +80,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
 
     run.property(1, async || {
         let sent = Sent::thirty(&mut bench.random(1));
-        let arrived = stand.send(&sent).await?;
+        let arrived = stand.send_in_turn(&sent).await?;
         let what =
             text!("entries that arrive in the caller's trace", "записи, пришедшие в трейсе вызывающего");
         expect_all(what, &sent, |sent| {
@@ -94,7 +94,7 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
 
     run.property(2, async || {
         let sent = Sent::thirty(&mut bench.random(2));
-        let arrived = stand.send(&sent).await?;
+        let arrived = stand.send_in_turn(&sent).await?;
         let mut spans = HashSet::new();
         for sent in &sent {
             let parent = arrived.get(&sent.id).and_then(|headers| Parent::read(headers.get("traceparent")?));
@@ -226,6 +226,9 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
     .await
 }
 
+/// The headers with which each entry has arrived, by its id.
+type Arrived = HashMap<String, HashMap<String, String>>;
+
 /// What the program stands between.
 struct Stand {
     client: reqwest::Client,
@@ -252,11 +255,21 @@ impl Stand {
         }
     }
 
-    /// Sends all at once, expects 202, and returns the headers with which each has arrived, by its id.
-    async fn send(&self, sent: &[Sent]) -> anyhow::Result<HashMap<String, HashMap<String, String>>> {
+    /// Sends all at once, expects 202, and returns what has arrived.
+    async fn send(&self, sent: &[Sent]) -> anyhow::Result<Arrived> {
         let answers = join_all(sent.iter().map(|sent| self.post(sent))).await;
+        self.arrived(sent, &answers).await
+    }
+
+    /// As [`Stand::send`], but each after the one before: what goes wrong then does so without any concurrency.
+    async fn send_in_turn(&self, sent: &[Sent]) -> anyhow::Result<Arrived> {
+        let answers: Vec<_> = stream::iter(sent).then(|sent| self.post(sent)).collect().await;
+        self.arrived(sent, &answers).await
+    }
+
+    async fn arrived(&self, sent: &[Sent], answers: &[(u16, String)]) -> anyhow::Result<Arrived> {
         let what = text!("entries answered with 202", "записи с ответом 202");
-        expect_all(what, sent.iter().zip(&answers), |(sent, (status, body))| {
+        expect_all(what, sent.iter().zip(answers), |(sent, (status, body))| {
             let Sent { wire, traceparent, .. } = sent;
             (*status != 202).then(|| {
                 let Text { en, ru } = quoted(traceparent.as_ref());
