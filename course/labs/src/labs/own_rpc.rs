@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use rand::seq::SliceRandom;
 use rig::eventually;
 use serde_json::{Value, json};
@@ -66,12 +67,20 @@ pub(super) async fn check(bench: &mut Bench<'_>, run: &mut Run<'_>) -> anyhow::R
         let mut program = bench.program.start(&[])?;
         let mut arrived = Vec::new();
         let serve = async {
-            while let Some(call) = probe.next().await {
-                arrived.push(call.at);
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    call.reply();
-                });
+            // In the order of the calls: whose answer it is, where the order is another, is property 3.
+            let mut due = FuturesOrdered::new();
+            loop {
+                tokio::select! {
+                    Some(call) = probe.next() => {
+                        arrived.push(call.at);
+                        due.push_back(async move {
+                            tokio::time::sleep(Duration::from_millis(200)).await;
+                            call
+                        });
+                    }
+                    Some(call) = due.next() => call.reply(),
+                    else => break,
+                }
             }
         };
         let answers = alongside(serve, program.ask(&lines, bench.patient(Duration::from_secs(5)))).await?;
