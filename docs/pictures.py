@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -174,13 +175,16 @@ class Browser:
         log = pathlib.Path(self.directory.name) / "log"
         with log.open("w") as output:
             own = {**os.environ, "HOME": self.directory.name}
-            self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=output, env=own)
+            # Not 0: where there is no IPv6 it does not say which one it has taken.
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            self.driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=output, env=own)
         deadline = time.monotonic() + 20
-        while not (port := re.search(r"successfully on port (\d+)", log.read_text())):
+        while "was started successfully" not in log.read_text():
             if time.monotonic() > deadline:
                 sys.exit("chromedriver does not start: " + log.read_text())
             time.sleep(0.05)
-        self.session = f"http://127.0.0.1:{port[1]}/session"
+        self.session = f"http://127.0.0.1:{port}/session"
         profile = f"--user-data-dir={self.directory.name}/profile"
         arguments = ["--headless=new", "--disable-gpu", "--hide-scrollbars", profile]
         if os.geteuid() == 0:

@@ -14,6 +14,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use procfs::{
+    net::TcpState,
+    process::{FDInfo, FDTarget, Process},
+};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -231,11 +235,15 @@ impl Driver {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// The port that it says it has taken.
+    /// The port that it has taken, once it says that it is ready. Of the port it says 0 on a machine without IPv6.
     fn port(&self) -> Option<u16> {
-        let log = self.log();
-        let (_, rest) = log.split_once("was started successfully on port ")?;
-        rest.split('.').next()?.parse().ok()
+        self.log().contains("was started successfully").then_some(())?;
+        let process = Process::new(self.process.id().try_into().ok()?).ok()?;
+        let its = |fd: FDInfo| if let FDTarget::Socket(inode) = fd.target { Some(inode) } else { None };
+        let sockets: Vec<u64> = process.fd().ok()?.flatten().filter_map(its).collect();
+        let mut all = process.tcp().ok()?.into_iter();
+        let at = all.find(|socket| socket.state == TcpState::Listen && sockets.contains(&socket.inode))?;
+        Some(at.local_address.port())
     }
 }
 
