@@ -111,10 +111,17 @@ mod tests {
     }
 
     #[test]
-    fn every_transport_has_a_shape() {
-        let marks = FILES.iter().find(|file| file.name == "marks.js").expect("it is served");
+    fn every_transport_has_a_shape_a_colour_and_words_in_both_languages() {
+        let text = |name| FILES.iter().find(|file| file.name == name).expect("it is served").text;
         for transport in Transport::ALL {
-            assert!(marks.text.contains(&format!("\n  {transport}: () => svg(")), "{transport}");
+            let shape = format!("\n  {transport}: () => svg(");
+            let colour = format!("\n.of-{transport} {{");
+            let words = format!("\n    'take.{transport}': '");
+            for (name, part, times) in
+                [("marks.js", shape, 1), ("page.css", colour, 1), ("strings.js", words, 2)]
+            {
+                assert_eq!(text(name).matches(&part).count(), times, "{transport} in {name}");
+            }
         }
     }
 

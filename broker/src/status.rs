@@ -99,9 +99,10 @@ pub(crate) fn reachable(transports: &Transports) -> BTreeMap<&'static str, bool>
 
 impl Status {
     fn in_words(&self) -> String {
-        let mut silent: Vec<String> = match self.logger.reachable {
-            true => self.loggers.iter().filter(|logger| !logger.reachable).map(OneLogger::in_words).collect(),
-            false => vec!["logger".to_owned()],
+        let mut silent: Vec<String> = if self.logger.reachable {
+            self.loggers.iter().filter(|logger| !logger.reachable).map(OneLogger::in_words).collect()
+        } else {
+            vec!["logger".to_owned()]
         };
         let others = [("listener", self.listener.reachable), ("RabbitMQ", self.rabbitmq.reachable)];
         silent.extend(others.iter().filter(|(_, reachable)| !reachable).map(|(name, _)| (*name).to_owned()));

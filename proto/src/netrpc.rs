@@ -86,14 +86,15 @@ fn read_header(
     received: &mut BytesMut,
     limit_bytes: usize,
 ) -> Result<Option<(Header, String)>, NotGob> {
-    let (id, value) = match stream.next(received, limit_bytes)? {
+    let value = match stream.next(received, limit_bytes)? {
         None => return Ok(None),
         Some(Message::TooLong) => return Err(NotGob("a header is too long")),
-        Some(Message::Value(id, value)) => (id, value),
+        Some(Message::Value(value)) => value,
     };
     let (mut header, mut error, mut is_other) = (Header::default(), String::new(), false);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    stream.read_struct(id, &value, |name, value| match (name, value) {
+    // What has none of these fields is no header: whose it is, nobody could tell.
+    stream.read_struct(&value, &["ServiceMethod", "Seq", "Error"], |name, value| match (name, value) {
         ("ServiceMethod", Value::Text(bytes)) => header.method = text(bytes),
         ("Seq", Value::Uint(seq)) => header.seq = seq,
         ("Error", Value::Text(bytes)) => error = text(bytes),

@@ -3,6 +3,7 @@
 mod limits;
 mod refusals;
 mod sdk;
+mod uncertain;
 
 use std::{io::Write, net::SocketAddr};
 

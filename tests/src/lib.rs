@@ -17,6 +17,8 @@ pub mod disk;
 mod documents;
 pub mod golang;
 pub mod keys;
+#[cfg(test)]
+mod lengths;
 pub mod node;
 pub mod process;
 pub mod prometheus;

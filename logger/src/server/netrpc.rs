@@ -172,7 +172,11 @@ async fn answer(intake: &Intake, request: Request) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proto::netrpc::{Ask, Calls, Responses};
     use service::Shutdown;
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::{
@@ -192,5 +196,60 @@ mod tests {
         let begun = Instant::now();
         let late = answer(&intake, Request::Ping).await.expect_err("nothing is committed");
         assert_eq!((late.code, begun.elapsed().as_secs()), (Code::OutcomeUnknown, WRITE_TIMEOUT.as_secs()));
+    }
+
+    #[tokio::test]
+    async fn a_call_beyond_the_limit_is_begun_when_another_is_answered() {
+        /// Others than are read with the last that is begun.
+        const MORE: usize = 50;
+        let (_directory, url, store) = new_store();
+        let (writer, _thread) = Writer::start(store, Retention::default()).expect("a thread");
+        let intake = Intake::new(writer, Shutdown::default());
+        // Nothing is answered while it is there.
+        let disk = rusqlite::Connection::open(file(&url)).expect("opened by another");
+        disk.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let acceptor =
+            Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::NetRpc).expect("a port");
+        let address = acceptor.local_addr().expect("its address");
+        let acceptor = acceptor.with_room(Room::new(CONNECTION_BYTES, HELD_BYTES));
+        let calls = TaskTracker::new();
+        let serving = serve_each(acceptor, Shutdown::default(), |connection| {
+            serve_connection(connection, intake.clone(), calls.clone())
+        });
+        let asking = async {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            let (mut asked, mut bytes) = (Calls::default(), Vec::new());
+            let entry = arrival(1, "data").entry;
+            for seq in 0..CALLS + MORE {
+                asked.put(seq.try_into().expect("small"), Ask::Write(&entry, None), &mut bytes);
+            }
+            stream.write_all(&bytes).await.expect("it is read");
+            while calls.len() < CALLS {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let one_more = async {
+                while calls.len() == CALLS {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let begun = tokio::time::timeout(Duration::from_millis(200), one_more).await;
+            assert!(begun.is_err(), "{} are begun", calls.len());
+            disk.execute_batch("ROLLBACK").expect("it was locked");
+            let (mut responses, mut received, mut answered) =
+                (Responses::default(), BytesMut::new(), BTreeSet::new());
+            while answered.len() < CALLS + MORE {
+                while let Some(answer) = responses.next(&mut received).expect("it is gob") {
+                    assert_eq!(answer.result, Ok(()));
+                    answered.insert(answer.seq);
+                }
+                if answered.len() < CALLS + MORE {
+                    assert!(stream.read_buf(&mut received).await.expect("it lives") > 0);
+                }
+            }
+        };
+        tokio::select! {
+            _ = serving => panic!("nobody has stopped it"),
+            ended = tokio::time::timeout(Duration::from_secs(30), asking) => ended.expect("in time"),
+        }
     }
 }

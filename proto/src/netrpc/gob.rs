@@ -8,12 +8,15 @@ mod reader;
 mod types;
 mod write;
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 pub(super) use self::write::{Fields, put_definition, put_int, put_message, put_text};
 use self::{
     reader::Reader,
     types::{Type, Types},
+    write::put_uint,
 };
 
 /// Most types that a stream may define, and most bytes that all these definitions may have: a struct of two strings has 43.
@@ -45,14 +48,26 @@ const FIRST_OWN: i64 = 64;
 #[error("not readable as gob: {0}")]
 pub struct NotGob(pub(super) &'static str);
 
-/// A message that holds a value.
+/// What has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// Its type, and the value.
-    Value(i64, Bytes),
-    /// It was longer than the limit, and is skipped.
+    /// A value.
+    Value(Whole),
+    /// A message that was longer than the limit, and is skipped.
     TooLong,
 }
+
+/// A value that has come as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    id: i64,
+    bytes: Bytes,
+    /// Of a struct, the fields that are not zero, and where they are; or why it cannot be read to its end.
+    fields: Result<Fieldset, NotGob>,
+}
+
+/// Numbers of fields, and where in the value they are.
+type Fieldset = Vec<(usize, Range<usize>)>;
 
 /// One direction of a stream: takes messages out of what has come, and keeps the types that they define.
 #[derive(Debug, Default)]
@@ -60,6 +75,8 @@ pub(super) struct Stream {
     types: Types,
     /// Bytes of a message that is too long which are still to come.
     to_skip: usize,
+    /// A value of this type of which more is to come: one in which an interface defines a type goes on in a message more.
+    begun: Option<(i64, Vec<u8>)>,
 }
 
 impl Stream {
@@ -88,6 +105,9 @@ impl Stream {
             if length > SKIPPED_BYTES {
                 return Err(NotGob("a message is too long"));
             }
+            if self.begun.as_ref().is_some_and(|(_, begun)| begun.len() + length > limit_bytes) {
+                return Err(NotGob("a value of several messages is too long"));
+            }
             if length > limit_bytes.max(DEFINITION_BYTES) {
                 // Its id shows what it is: without a definition nothing that follows could be read.
                 if head.0.len() < NUMBER_BYTES {
@@ -105,6 +125,15 @@ impl Stream {
             }
             received.advance(before);
             let message = received.split_to(length).freeze();
+            if let Some((id, mut bytes)) = self.begun.take() {
+                // Its length stands where that of what follows a definition does.
+                put_uint(&mut bytes, u64::try_from(length).expect("a length has 64 bits"));
+                bytes.extend_from_slice(&message);
+                if let Some(whole) = self.walk(id, bytes.into()) {
+                    return Ok(Some(Message::Value(whole)));
+                }
+                continue;
+            }
             let mut reader = Reader(&message);
             let id = reader.int()?;
             if id < 0 {
@@ -112,68 +141,62 @@ impl Stream {
                 reader.ends()?;
             } else if length > limit_bytes {
                 return Ok(Some(Message::TooLong));
-            } else {
-                let value = message.slice(message.len() - reader.0.len()..);
-                return Ok(Some(Message::Value(id, value)));
+            } else if let Some(whole) = self.walk(id, message.slice(message.len() - reader.0.len()..)) {
+                return Ok(Some(Message::Value(whole)));
             }
         }
     }
 
-    /// About what its types take in memory, in bytes.
-    pub(super) const fn held_bytes(&self) -> usize {
-        self.types.held_bytes
+    /// Reads over a value; `None` if it goes on in the next message.
+    fn walk(&mut self, id: i64, bytes: Bytes) -> Option<Whole> {
+        let Some(fields) = self.types.walk(id, &bytes) else {
+            self.begun = Some((id, bytes.into()));
+            return None;
+        };
+        Some(Whole { id, bytes, fields })
     }
 
-    /// Whether it is in the middle of a message that it skips.
-    pub(super) const fn is_skipping(&self) -> bool {
-        self.to_skip > 0
+    /// About what its types take in memory, and what has come of a value, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.types.held_bytes + self.begun.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
-    /// Whether a value of the type can be read as a struct with some fields of these names, as Go decides it: one without
-    /// any field can, and one of which no field is known cannot.
+    /// Whether it is in the middle of a value, or of a message that it skips.
+    pub(super) const fn is_within_a_value(&self) -> bool {
+        self.to_skip > 0 || self.begun.is_some()
+    }
+
+    /// Hands the fields of a struct that are not zero to `take`, by their names. As Go decides it, a struct without any field
+    /// can be read as one with some of these names, and one of which no field is known cannot.
     ///
     /// # Errors
-    /// Why it cannot.
-    pub(super) fn fits(&self, id: i64, names: &[&str]) -> Result<(), NotGob> {
-        match self.types.own.get(&id) {
-            Some(Type::Struct(fields)) => {
-                let fits = fields.is_empty() || fields.iter().any(|field| names.contains(&&*field.name));
-                if fits { Ok(()) } else { Err(NotGob("type mismatch: no field matches")) }
-            }
-            Some(Type::List(_) | Type::Map(..) | Type::Opaque) | None => {
-                Err(NotGob("type mismatch: a struct is expected"))
-            }
-        }
-    }
-
-    /// Hands the fields of a struct that are not zero to `take`, by their names.
-    ///
-    /// # Errors
-    /// If it is no struct, or cannot be read to its end.
+    /// If it is no such struct, or cannot be read to its end.
     pub(super) fn read_struct<'a>(
-        &mut self,
-        id: i64,
-        value: &'a [u8],
+        &self,
+        value: &'a Whole,
+        names: &[&str],
         mut take: impl FnMut(&str, Value<'a>),
     ) -> Result<(), NotGob> {
-        let Some(Type::Struct(fields)) = self.types.own.get(&id).cloned() else {
-            return Err(NotGob("type mismatch: a struct is expected"));
+        let fields = match self.types.own.get(&value.id) {
+            Some(Type::Struct(fields)) => fields,
+            Some(Type::List(_) | Type::Map(..) | Type::Opaque) | None => {
+                return Err(NotGob("type mismatch: a struct is expected"));
+            }
         };
-        let mut reader = Reader(value);
-        reader.fields(|number, reader| {
-            let field = fields.get(number).ok_or(NotGob("a field that its type does not have"))?;
+        if !fields.is_empty() && !fields.iter().any(|field| names.contains(&&*field.name)) {
+            return Err(NotGob("type mismatch: no field matches"));
+        }
+        for (number, at) in value.fields.as_ref().map_err(|error| *error)? {
+            let field = &fields[*number];
+            let mut reader = Reader(&value.bytes[at.clone()]);
             let value = match field.id {
                 STRING => Value::Text(reader.bytes()?),
                 UINT => Value::Uint(reader.uint()?),
-                other => {
-                    self.types.skip(other, reader, 1)?;
-                    Value::Other
-                }
+                _ => Value::Other,
             };
             take(&field.name, value);
-            Ok(())
-        })?;
-        reader.ends()
+        }
+        Ok(())
     }
 }
 

@@ -60,15 +60,15 @@ impl Requests {
 
     /// Whether a call has begun that is not there as a whole, apart from what of it may still be in the buffer.
     pub const fn is_within_a_call(&self) -> bool {
-        self.header.is_some() || self.stream.is_skipping()
+        self.header.is_some() || self.stream.is_within_a_value()
     }
 
-    /// About what is kept of the client's types, in bytes.
-    pub const fn held_bytes(&self) -> usize {
+    /// About what is kept of the client's types, and of a value that is not whole, in bytes.
+    pub fn held_bytes(&self) -> usize {
         self.stream.held_bytes()
     }
 
-    fn read_request(&mut self, method: &str, body: &Message) -> Result<Request, String> {
+    fn read_request(&self, method: &str, body: &Message) -> Result<Request, String> {
         match method {
             LOG_INFO => self.read_entry(body).map(Request::Write).map_err(|failure| error_text(&failure)),
             PING => Ok(Request::Ping),
@@ -80,20 +80,18 @@ impl Requests {
         }
     }
 
-    fn read_entry(&mut self, body: &Message) -> Result<EntryDraft, Failure> {
-        let Message::Value(id, value) = body else {
+    fn read_entry(&self, body: &Message) -> Result<EntryDraft, Failure> {
+        let Message::Value(value) = body else {
             let message = format!("the arguments are longer than {BODY_BYTES} bytes");
             return Err(Failure::new(Code::TooLarge, message));
         };
-        let unreadable = |error: NotGob| Failure::new(Code::BadField, error.to_string());
-        self.stream.fits(*id, &PAYLOAD).map_err(unreadable)?;
         let mut texts: [Option<Value<'_>>; PAYLOAD.len()] = Default::default();
-        let read = self.stream.read_struct(*id, value, |name, value| {
+        let read = self.stream.read_struct(value, &PAYLOAD, |name, value| {
             if let Some(at) = PAYLOAD.iter().position(|known| *known == name) {
                 texts[at] = Some(value);
             }
         });
-        read.map_err(unreadable)?;
+        read.map_err(|error| Failure::new(Code::BadField, error.to_string()))?;
         let mut texts = texts.into_iter().zip(PAYLOAD).map(|(value, name)| match value {
             None => Ok(None),
             Some(Value::Text(bytes)) => match str::from_utf8(bytes) {

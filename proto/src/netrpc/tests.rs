@@ -88,6 +88,7 @@ fn what_gos_own_clients_send_is_understood_however_it_is_cut() {
         ("10", 0, 1, Err("a struct is expected")),
         ("11", 0, 1, Ok(("event", "x"))),
         ("13", 0, 5, Ok(("n4", "x"))),
+        ("14", 0, 2, Ok(("event", "x"))),
         ("1", 1, 1, Ok(("event", "Some kind of data"))),
         ("2", 1, 1, Ok(("event", "x"))),
         ("3", 1, 2, Err("rpc: can't find method RPCServer.Nothing")),
@@ -405,6 +406,92 @@ fn an_interface_is_skipped_with_the_types_that_it_defines() {
     });
     let call = calls(&sent, 5).expect("it is gob").remove(0);
     assert_eq!(asked(&call), Ok(("n", "")));
+}
+
+/// Two calls of Go's own client with a time, a struct in a struct, a slice, an array and a map of these, numbers of all kinds,
+/// and an interface whose type is defined within the value of the first: there Go begins messages more.
+fn calls_of_everything() -> Vec<u8> {
+    golden().into_iter().find(|(case, ..)| *case == "14").expect("it was captured").2
+}
+
+#[test]
+fn whatever_else_go_can_send_along_is_skipped() {
+    let calls = calls(&calls_of_everything(), 9).expect("it is gob");
+    assert_eq!(calls.iter().map(asked).collect::<Vec<_>>(), [Ok(("event", "x")), Ok(("again", "x"))]);
+    assert_eq!(calls.iter().map(|call| call.header.seq).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_of_as_many_messages_all_the_same() {
+    let mut sent = calls_of_everything();
+    let method = |at: &usize| sent[*at..].starts_with(LOG_INFO.as_bytes());
+    let methods: Vec<usize> = (0..sent.len()).filter(method).collect();
+    // The answer to the second names it, so nothing was taken for a header that is none.
+    for (at, name) in methods.into_iter().zip(["RPCServer.Nothing", LOG_INFO]) {
+        sent[at..at + name.len()].copy_from_slice(name.as_bytes());
+    }
+    let calls = calls(&sent, 30).expect("it is gob");
+    assert!(calls[0].request.as_ref().is_err_and(|text| is_no_such_call(text)), "{calls:?}");
+    assert_eq!((calls.len(), asked(&calls[1]), calls[1].header.seq), (2, Ok(("again", "x")), 1));
+}
+
+#[test]
+fn a_value_that_never_ends_and_a_header_that_is_none_end_their_stream() {
+    // Each message ends with the definition of a type, so that another must come.
+    let endless = |filler: usize| {
+        let mut sent = call_prefix();
+        put_definition(&mut sent, BODY, "P", &[("Name", STRING), ("Any", 8)]);
+        for id in 70..140 {
+            put_message(&mut sent, |out| {
+                if id == 70 {
+                    put_int(out, BODY);
+                    out.push(1);
+                    put_text(out, &"n".repeat(filler));
+                    // The second field: an interface of a type named T.
+                    out.extend([1, 1, b'T']);
+                }
+                let mut definition = Vec::new();
+                put_definition(&mut definition, id, "T", &[("A", STRING)]);
+                // Without its length.
+                out.extend_from_slice(&definition[1..]);
+            });
+        }
+        let mut requests = Requests::default();
+        let read = read(&sent, 1_000, |received| requests.next(received));
+        assert!(requests.held_bytes() < 2 * BODY_BYTES, "{} bytes", requests.held_bytes());
+        read
+    };
+    // Its last types are too many: the call has an error, and what follows is no header.
+    assert!(endless(10).is_err(), "{:?}", endless(10));
+    assert_eq!(endless(BODY_BYTES - 100), Err(NotGob("a value of several messages is too long")));
+    let mut other = Vec::new();
+    put_definition(&mut other, HEADER, "Response", &[("Nothing", STRING)]);
+    put_message(&mut other, |out| {
+        put_int(out, HEADER);
+        out.push(0);
+    });
+    assert!(calls(&other, 9).is_err());
+}
+
+#[test]
+fn a_number_may_be_longer_than_it_must_be() {
+    let mut sent = Vec::new();
+    put_definition(&mut sent, HEADER, "Request", &[("ServiceMethod", STRING), ("Seq", UINT)]);
+    put_message(&mut sent, |out| {
+        put_int(out, HEADER);
+        out.push(1);
+        put_text(out, LOG_INFO);
+        // Five, in eight bytes.
+        out.extend([1, 0xf8, 0, 0, 0, 0, 0, 0, 0, 5, 0]);
+    });
+    put_definition(&mut sent, BODY, "P", &[("Name", STRING)]);
+    put_message(&mut sent, |out| {
+        put_int(out, BODY);
+        // A length of one, in two bytes.
+        out.extend([1, 0xfe, 0, 1, b'n', 0]);
+    });
+    let calls = calls(&sent, 5).expect("it is gob");
+    assert_eq!((calls[0].header.seq, asked(&calls[0])), (5, Ok(("n", ""))));
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! On a clock that stands still while anybody has something to do, over the loopback.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use axum::routing::{get, post};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -284,27 +284,30 @@ async fn where_all_connections_are_taken_the_longest_idle_is_closed_for_a_new_on
 #[tokio::test(start_paused = true)]
 async fn over_net_rpc_the_longest_idle_connection_is_closed_for_a_new_one_and_none_that_works() {
     let acceptor = Acceptor::bind("X_LISTEN", ([127, 0, 0, 1], 0).into(), Protocol::NetRpc).expect("a port");
-    let acceptor = acceptor.with_connections(2);
+    let acceptor = acceptor.with_connections(3);
     let address = acceptor.local_addr().expect("open");
-    let dial = async || (TcpStream::connect(address).await.expect("it is open"), acceptor.accept().await);
+    let dial = async || {
+        // None is idle for as long as another.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (TcpStream::connect(address).await.expect("it is open"), acceptor.accept().await)
+    };
     let (_works, works) = dial().await;
     let working = works.client().working();
-    let mut idle = dial().await;
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut idle = VecDeque::from([dial().await, dial().await]);
+    for _ in 0..4 {
+        let (client, mut connection) = idle.pop_front().expect("two are idle");
         let closed = async {
-            let (client, mut connection) = idle;
-            let ended = connection.read(&mut [0; 1]).await.expect_err("it is closed");
+            let ended = tokio::time::timeout(Duration::from_secs(60), connection.read(&mut [0; 1])).await;
+            let ended = ended.expect("it is closed, and not the other").expect_err("it is closed");
             assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionAborted);
             drop((client, connection));
         };
         let (new, ()) = tokio::join!(dial(), closed);
-        idle = new;
+        idle.push_back(new);
     }
-    let (_second, second) = idle;
-    let _also_working = second.client().working();
+    let _also_working: Vec<_> = idle.iter().map(|(_, connection)| connection.client().working()).collect();
     let waits = tokio::time::timeout(Duration::from_secs(60), dial()).await;
-    assert!(waits.is_err(), "both work, so a new one waits");
+    assert!(waits.is_err(), "all work, so a new one waits");
     drop((working, works));
     dial().await;
 }

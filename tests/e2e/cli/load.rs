@@ -15,7 +15,7 @@ fn direct_ways() -> impl Iterator<Item = &'static str> {
 
 /// By which ways a load goes.
 fn ways() -> impl Iterator<Item = &'static str> {
-    direct_ways().chain([Transport::Rabbitmq.as_str()])
+    ["write-logs", "sync-logs"].into_iter().chain(Transport::ALL.map(Transport::as_str))
 }
 
 /// The line of that number: every thousandth is none that can be stored, every 500th is blank.
@@ -102,6 +102,11 @@ macro_rules! for_each_way {
                 a_file_is_loaded($way).await;
             }
         )+
+
+        #[test]
+        fn a_file_is_loaded_over_each_way() {
+            assert_eq!(ways().collect::<BTreeSet<_>>(), BTreeSet::from([$($way),+]));
+        }
     };
 }
 

@@ -57,9 +57,10 @@ async fn kill_often(
         resumed.add(stored_again(&stack, &load).await?);
         progress(round + 1);
     }
-    let verdict = match settings.is_empty() {
-        true => load::stop(load, &stack).await?,
-        false => load::stop_and_rest(load, &stack).await?,
+    let verdict = if settings.is_empty() {
+        load::stop(load, &stack).await?
+    } else {
+        load::stop_and_rest(load, &stack).await?
     };
     Ok((verdict, resumed))
 }

@@ -56,9 +56,10 @@ pub(super) async fn look(session: &Session, measure: bool) -> Result<Seen, Cause
         for (column, setting) in settings.iter().copied() {
             prove::check(setting, row.try_get(column)?)?;
         }
-        let bytes = match measure {
-            true => Some(session.client.query_one(MEASURE, &[]).await?.try_get::<_, i64>(0)?),
-            false => None,
+        let bytes = if measure {
+            Some(session.client.query_one(MEASURE, &[]).await?.try_get::<_, i64>(0)?)
+        } else {
+            None
         };
         let time = |us| Time::from_microsecond(us).unwrap_or(Time::MAX);
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, mem::size_of, sync::Arc};
 
 use super::{
-    BOOL, BYTES, COMPLEX, DEFINITION_BYTES, FIRST_OWN, FLOAT, INT, INTERFACE, NESTING, NotGob, STRING, TYPES,
-    UINT, reader::Reader,
+    BOOL, BYTES, COMPLEX, DEFINITION_BYTES, FIRST_OWN, FLOAT, Fieldset, INT, INTERFACE, NESTING, NotGob,
+    STRING, TYPES, UINT, reader::Reader,
 };
 
 /// What a stream has defined.
@@ -13,6 +13,10 @@ pub(super) struct Types {
     pub(super) own: HashMap<i64, Type>,
     defined_bytes: usize,
     pub(super) held_bytes: usize,
+    /// Those that the value has defined which is being read, each with the bytes of its definition.
+    of_this_value: Vec<(i64, usize)>,
+    /// Whether it ended where a type was defined: Go begins a message there.
+    goes_on: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -46,15 +50,52 @@ impl Types {
         let read = allowed - definition.0.len();
         reader.take(read)?;
         self.defined_bytes += read;
-        self.held_bytes += defined.held_bytes();
-        match self.own.insert(id, defined) {
-            None => Ok(()),
-            Some(_) => Err(NotGob("a type is defined twice")),
+        if self.own.contains_key(&id) {
+            return Err(NotGob("a type is defined twice"));
         }
+        self.held_bytes += defined.held_bytes();
+        self.own.insert(id, defined);
+        self.of_this_value.push((id, read));
+        Ok(())
     }
 
-    /// Reads over a value.
-    pub(super) fn skip(&mut self, id: i64, reader: &mut Reader<'_>, depth: usize) -> Result<(), NotGob> {
+    /// Reads over the value of a message: where the fields of a struct are, or why it cannot be read to its end. `None`: it
+    /// goes on in the next message. It is to be read from its begin then, so nothing of it is kept; it cannot be read more
+    /// often than there may be types.
+    pub(super) fn walk(&mut self, id: i64, value: &[u8]) -> Option<Result<Fieldset, NotGob>> {
+        self.of_this_value.clear();
+        self.goes_on = false;
+        let walked = self.read_over(id, value);
+        if !self.goes_on {
+            return Some(walked);
+        }
+        for (id, bytes) in std::mem::take(&mut self.of_this_value) {
+            self.held_bytes -= self.own.remove(&id).map_or(0, |defined| defined.held_bytes());
+            self.defined_bytes -= bytes;
+        }
+        None
+    }
+
+    fn read_over(&mut self, id: i64, value: &[u8]) -> Result<Fieldset, NotGob> {
+        let (mut reader, mut found) = (Reader(value), Vec::new());
+        if let Some(Type::Struct(fields)) = self.own.get(&id).cloned() {
+            reader.fields(|number, reader| {
+                let field = fields.get(number).ok_or(NotGob("a field that its type does not have"))?;
+                let begin = value.len() - reader.0.len();
+                self.skip(field.id, reader, 1)?;
+                found.push((number, begin..value.len() - reader.0.len()));
+                Ok(())
+            })?;
+        } else {
+            // Before what is no struct there is a zero.
+            reader.take(1)?;
+            self.skip(id, &mut reader, 1)?;
+        }
+        reader.ends().map(|()| found)
+    }
+
+    /// Reads over what is within a value.
+    fn skip(&mut self, id: i64, reader: &mut Reader<'_>, depth: usize) -> Result<(), NotGob> {
         if depth > NESTING {
             return Err(NotGob("a value nests too deeply"));
         }
@@ -104,7 +145,8 @@ impl Types {
                 break;
             }
             self.define(id, reader)?;
-            // The length of what follows.
+            self.goes_on = reader.0.is_empty();
+            // The length of what follows, which is that of the next message if it is not here.
             reader.uint()?;
         }
         reader.bytes().map(drop)

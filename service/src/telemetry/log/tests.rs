@@ -27,10 +27,13 @@ impl Disk {
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = match self.full.load(Ordering::Relaxed) {
-            true if self.takes == 0 => return Err(io::ErrorKind::StorageFull.into()),
-            true => std::mem::take(&mut self.takes).min(bytes.len()),
-            false => bytes.len(),
+        let most = if self.full.load(Ordering::Relaxed) {
+            if self.takes == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            std::mem::take(&mut self.takes).min(bytes.len())
+        } else {
+            bytes.len()
         };
         self.written.lock().expect("sound").extend(&bytes[..most]);
         Ok(most)
