@@ -62,35 +62,34 @@ def must(holds, claim):
 
 def english(f):
     n = "{:,}".format
+
+    def about(value):
+        return n(round(value, -2))
+
     rows = [
         "| you need | take | because |",
         "|---|---|---|",
         "| nothing in particular, or what curl, browsers and proxies speak | `http` "
-        f"| as fast as `rpc`, within the uncertainty: {n(f.many['http'])} and {n(f.many['rpc'])} entries/s with 64 clients (`grpc` "
-        f"{n(f.many['grpc'])}), {n(f.eight['http'])} and {n(f.eight['rpc'])} with 8, {n(f.one['http'])} and "
-        f"{n(f.one['rpc'])} with 1; the broker packs entries that arrive at the same time into one call |",
+        f"| as fast as `rpc`: {about(f.many['http'])} and {about(f.many['rpc'])} entries/s, level within the uncertainty |",
         "| the cheapest single call between your own services | `rpc` "
-        f"| with a call for each entry (`BROKER_COALESCE=off`) {n(f.calls['rpc'])} entries/s at {f.call_cpu['rpc']} µs of CPU time each; "
-        f"`http` {n(f.calls['http'])} at {f.call_cpu['http']} µs, `grpc` {n(f.calls['grpc'])} at "
-        f"{f.call_cpu['grpc']} µs. As shipped, calls are shared: {f.cpu['http']} µs over `http`, "
-        f"{f.cpu['rpc']} µs over `rpc`. Rust to Rust (tarpc) |",
+        f"| {f.call_cpu['rpc']} µs of CPU time where each entry has its own call (`http` {f.call_cpu['http']}, `grpc` "
+        f"{f.call_cpu['grpc']}); but Rust to Rust |",
         "| clients in other languages, or streams | `grpc` "
-        "| clients are generated from one `.proto` file; a single stream, straight to the logger, stores "
-        f"{n(f.streams['write_logs_entries_per_s'])} entries/s |",
+        "| clients are generated from one `.proto` file; one stream stores "
+        f"{about(f.streams['write_logs_entries_per_s'])} entries/s |",
         "| clients that must not notice when the logger is down | `rabbitmq` "
-        f"| {f.outage['what']}: none of {n(f.outage['requests'])} requests refused, {n(f.refused[0])} to "
-        f"{n(f.refused[-1])} over the others; but 202 means queued, and throughput is {n(f.many['rabbitmq'])} "
-        f"entries/s at {f.cpu['rabbitmq']} µs |",
+        f"| none of {n(f.outage['requests'])} requests refused in an outage; but 202 means queued, and "
+        f"{about(f.many['rabbitmq'])} entries/s |",
         "| speed above all | batches over `http`, `rpc` or `grpc` "
-        f"| {n(f.batches['entries_per_s'][0])} to {n(f.batches['entries_per_s'][1])} entries/s over each of these "
-        f"with {f.batches['entries_per_batch']} entries per request and {f.batches['clients']} clients, "
-        f"{n(f.batches['one_by_one_per_s'][0])} to {n(f.batches['one_by_one_per_s'][1])} one by one, and a stream "
-        "more still; but a batch is stored as a whole or not at all |",
+        f"| over {n(f.batches['entries_per_s'][0] // 10_000 * 10_000)} entries/s; but a batch is stored as a whole or not at all |",
     ]
     note = f"""
-        64-byte entries, each stored and fsynced; 64 clients of the broker unless stated. Measured on {f.compare['date']} on 2 cores
-        that the load generator shared, over loopback: the ratios carry further than the rates. Method and uncertainty
-        are in [docs/comparing.md](docs/comparing.md), all figures in [docs/results](docs/results/README.md)."""
+        Entries of 64 bytes, each stored and fsynced, from 64 clients ({f.batches['clients']} with batches of
+        {f.batches['entries_per_batch']}); the broker lets entries that arrive together share a call. Measured on
+        {f.compare['date']} on 2 cores that the load generator shared, over loopback: the ratios carry further than the
+        rates. The evidence, with fewer clients, larger entries and the uncertainty: [rates, CPU time, batches and
+        streams](docs/results/{f.compare['page']}), [the outage](docs/results/{f.outage['page']}), [other
+        runs](docs/results/README.md). The method: [docs/comparing.md](docs/comparing.md)."""
     return rows, note
 
 
@@ -98,36 +97,33 @@ def russian(f):
     def n(value):
         return f"{value:,}".replace(",", "\u00a0") if value >= 10_000 else str(value)
 
+    def about(value):
+        return n(round(value, -2))
+
     rows = [
         "| что нужно | транспорт | почему |",
         "|---|---|---|",
         "| ничего особенного; доступ из curl, из браузера, через прокси | `http` "
-        f"| не уступает `rpc` (в пределах погрешности): {n(f.many['http'])} и {n(f.many['rpc'])} записей/с с 64 клиентами (`grpc` — "
-        f"{n(f.many['grpc'])}), {n(f.eight['http'])} и {n(f.eight['rpc'])} с восемью, {n(f.one['http'])} и "
-        f"{n(f.one['rpc'])} с одним: записи, пришедшие одновременно, broker передаёт одним вызовом |",
+        f"| не уступает `rpc`: {about(f.many['http'])} и {about(f.many['rpc'])} записей/с, разница в пределах погрешности |",
         "| самый дешёвый одиночный вызов между своими сервисами | `rpc` "
-        f"| если у каждой записи свой вызов (`BROKER_COALESCE=off`) — {n(f.calls['rpc'])} записей/с и {f.call_cpu['rpc']} мкс CPU на запись; "
-        f"`http` — {n(f.calls['http'])} и {f.call_cpu['http']} мкс, `grpc` — {n(f.calls['grpc'])} и "
-        f"{f.call_cpu['grpc']} мкс. По умолчанию вызовы общие: {f.cpu['http']} мкс через `http`, "
-        f"{f.cpu['rpc']} мкс через `rpc`. Только Rust с Rust (tarpc) |",
+        f"| {f.call_cpu['rpc']} мкс CPU, если у каждой записи свой вызов (`http` — {f.call_cpu['http']}, `grpc` — "
+        f"{f.call_cpu['grpc']}); но только Rust с Rust |",
         "| клиенты на других языках или потоки | `grpc` "
-        "| код клиента генерируется из одного файла `.proto`; один поток прямо в logger сохраняет "
-        f"{n(f.streams['write_logs_entries_per_s'])} записей/с |",
+        "| код клиента генерируется из одного файла `.proto`; один поток сохраняет "
+        f"{about(f.streams['write_logs_entries_per_s'])} записей/с |",
         "| чтобы клиенты не замечали, что logger недоступен | `rabbitmq` "
-        f"| logger убит на 3 с: не отклонён ни один из {n(f.outage['requests'])} запросов, у остальных — от "
-        f"{n(f.refused[0])} до {n(f.refused[-1])}; но 202 означает «в очереди», а скорость — {n(f.many['rabbitmq'])} "
-        f"записей/с при {f.cpu['rabbitmq']} мкс |",
+        f"| за время сбоя не отклонён ни один из {n(f.outage['requests'])} запросов; но 202 означает «в очереди», а "
+        f"скорость — {about(f.many['rabbitmq'])} записей/с |",
         "| прежде всего скорость | пакеты через `http`, `rpc` или `grpc` "
-        f"| {n(f.batches['entries_per_s'][0])}–{n(f.batches['entries_per_s'][1])} записей/с через каждый из них "
-        f"по {f.batches['entries_per_batch']} записей в запросе с {f.batches['clients']} клиентами, по одной — "
-        f"{n(f.batches['one_by_one_per_s'][0])}–{n(f.batches['one_by_one_per_s'][1])}, поток — ещё быстрее; но пакет "
-        "сохраняется только целиком |",
+        f"| более {n(f.batches['entries_per_s'][0] // 10_000 * 10_000)} записей/с; но пакет сохраняется только целиком |",
     ]
     note = f"""
-        Записи по 64 байта, каждая сохранена на диск (fsync); если не указано иное, 64 клиента у broker. Измерено
+        Записи по 64 байта, каждая сохранена на диск (fsync), 64 клиента (с пакетами по {f.batches['entries_per_batch']}
+        записей — {f.batches['clients']}); записи, пришедшие одновременно, broker передаёт одним вызовом. Измерено
         {f.compare['date']} на 2 ядрах вместе с генератором нагрузки, через loopback: отношения надёжнее абсолютных
-        чисел. Как измерено и с какой погрешностью — в [docs/comparing.md](docs/comparing.md), все цифры — в
-        [docs/results](docs/results/README.md)."""
+        чисел. Сами измерения — с другим числом клиентов, с большими записями и с погрешностью: [скорость, CPU, пакеты и
+        потоки](docs/results/{f.compare['page']}), [сбой](docs/results/{f.outage['page']}), [остальные
+        прогоны](docs/results/README.md). Как измерено: [docs/comparing.md](docs/comparing.md)."""
     return rows, note
 
 

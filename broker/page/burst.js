@@ -72,7 +72,9 @@ function tell(event) {
 
 function busy(runs) {
   byId('burst').dataset.runs = runs;
-  // Truly disabled they would lose the keyboard focus.
-  byId('burst-cancel').setAttribute('aria-disabled', !runs);
+  // Disabled, it would lose the keyboard focus.
+  if (!runs && document.activeElement === byId('burst-cancel')) byId('burst-start').focus();
+  byId('burst-cancel').disabled = !runs;
+  // Truly disabled these would lose it too.
   for (const id of ['burst-start', 'lanes-burst', 'lanes-send']) byId(id).setAttribute('aria-disabled', runs);
 }

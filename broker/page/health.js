@@ -15,8 +15,13 @@ const KEPT = 60;
 const LEAST = 10;
 
 const cards = {};
+const listeners = new Set();
 let depths = [];
 let latest;
+
+// Calls back with the queue's depth at each look that knows it. While nobody says what the listener holds, an empty queue
+// may not be all.
+export const onDepth = (listener) => listeners.add(listener);
 
 export function start() {
   for (const part of PARTS) {
@@ -80,8 +85,10 @@ function show(status) {
   const { profile } = broker;
   byId('profile').hidden = profile === 'release';
   say(byId('profile'), 'profile', { profile });
-  depths = [...depths, showNumbers(status)].slice(-KEPT);
+  const depth = showNumbers(status);
+  depths = [...depths, depth].slice(-KEPT);
   drawHistory();
+  if (depth > 0 || (depth === 0 && listener.unacked !== null)) listeners.forEach((tell) => tell(depth));
 }
 
 // Of several, which responds and which does not.

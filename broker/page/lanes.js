@@ -3,6 +3,7 @@
 import { deliver } from './api.js';
 import * as burst from './burst.js';
 import { byId, el } from './dom.js';
+import { onDepth } from './health.js';
 import { duration, hush, number, onLanguage, say } from './i18n.js';
 import { TRANSPORTS, mark } from './marks.js';
 import * as results from './results.js';
@@ -14,6 +15,9 @@ const SHOWN = 3_500;
 
 // An entry that is in the queue for longer than this, in microseconds, does not slow the others down: it is waited for.
 const SHORT = 20_000;
+
+// As long as the text of an entry of a burst, so that the bytes of both can be compared.
+const TEXT = 'hello, as long as the text of one of a burst.';
 
 // How long it is looked for at once, before the picture begins; then between two looks. In milliseconds.
 const AT_ONCE = 600;
@@ -33,6 +37,7 @@ export function start() {
   byId('lanes-send').addEventListener('click', sendOverEach);
   byId('lanes-burst').addEventListener('click', () => burst.run(100, 4));
   burst.onEvent(showBurst);
+  onDepth(followQueue);
   onLanguage(() => Object.values(lanes).forEach((own) => own.say?.()));
 }
 
@@ -95,7 +100,7 @@ async function sendOverEach() {
   const answers = {};
   for (const transport of TRANSPORTS) {
     state(lanes[transport], 'sending');
-    answers[transport] = await send(transport, 'hello');
+    answers[transport] = await send(transport, TEXT);
   }
   const queued = answers.rabbitmq?.body.error === false ? look(answers.rabbitmq.body.data, signal) : undefined;
   const stored = await Promise.race([queued, new Promise((resolve) => setTimeout(resolve, AT_ONCE))]);
@@ -120,7 +125,7 @@ function runs(so) {
 }
 
 function begin(own) {
-  Object.assign(own, { stored: false, streams: false, queued: 0, bytes: undefined, say: undefined });
+  Object.assign(own, { stored: false, streams: false, queued: 0, bytes: undefined, say: undefined, drains: undefined });
   own.wire?.clear();
   if (own.wire) show(own);
   own.node.dataset.states = '';
@@ -214,6 +219,7 @@ async function arrive(own, queued, rest, timing, bytes) {
   own.stored = true;
   own.wire?.store(true);
   state(own, 'stored');
+  own.node.dataset.word = 'good';
   results.one(own.transport, { answered: timing.total, stored: us, bytes });
   own.say = () => tell(own, duration(timing.total), 'lanes.queued.stored', { time: duration(us) });
   own.say();
@@ -249,13 +255,33 @@ function showBurst({ event, data }) {
     own.bytes = data.wire_bytes;
     waits(own, own.transport === 'rabbitmq' ? data.accepted - data.stored : 0);
     if (own.wire) show(own);
-    own.node.dataset.word = data.accepted ? 'good' : 'bad';
     state(own, 'measured');
     const time = () => (data.answered_us ? duration(data.answered_us.median) : '–');
-    own.say = () => tell(own, time(), data.accepted ? 'lanes.measured' : 'lanes.none', { rate: number(data.per_second) });
-    own.say();
+    const comeTo = (kind, key) => {
+      own.node.dataset.word = kind;
+      own.say = () => tell(own, time(), key, { rate: number(data.per_second) });
+      own.say();
+    };
+    if (own.queued > 0) {
+      comeTo('queue', 'lanes.waits');
+      own.drains = () => comeTo('good', 'lanes.drained');
+    } else {
+      comeTo(data.accepted ? 'good' : 'bad', data.accepted ? 'lanes.measured' : 'lanes.none');
+    }
   }
   if (event === 'over') Object.values(lanes).forEach((each) => stream(each, false));
+}
+
+// The queue is followed during a burst, and after it until it is empty.
+function followQueue(depth) {
+  const own = lanes.rabbitmq;
+  if (own.streams || own.drains) waits(own, depth);
+  if (!own.drains || depth > 0) return;
+  own.drains();
+  own.drains = undefined;
+  own.stored = true;
+  own.wire?.store(true);
+  state(own, 'drained');
 }
 
 function stream(own, so) {

@@ -93,13 +93,13 @@ pub struct Config {
 
 impl Config {
     /// Reads the command line and the environment, in which an empty variable is as unset. Ends the process where they
-    /// are no command: without any with the help, else with what is wrong.
+    /// are no command: without any with what there is, else with what is wrong.
     pub fn read() -> Self {
         settings::read().unwrap_or_else(|error| {
             if !is_without_command(&error) {
                 error.exit();
             }
-            say!("{}", Config::command().render_long_help().to_string().trim_end());
+            say!("{}", commands().render_help().to_string().trim_end());
             std::process::exit(Ending::Usage as i32)
         })
     }
@@ -141,6 +141,14 @@ pub enum Command {
         /// The command, such as send
         command: Option<String>,
     },
+}
+
+/// The command as one sees it who has named none of its own: what there is, and where to read on.
+fn commands() -> clap::Command {
+    Config::command().help_template(
+        "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}\n\n\
+        Options, examples and exit codes: fourwire --help\nOf a command: fourwire <COMMAND> --help",
+    )
 }
 
 /// `-h` is short: where things are is in `--help`.
@@ -305,6 +313,18 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_fits_on_a_small_screen() {
+        let shown = commands().render_help().to_string();
+        for word in ["Usage: fourwire [OPTIONS] <COMMAND>", "  send ", "  explain ", "fourwire --help"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        for word in ["Options:", "Examples:", "LOGGER_HTTP_URL"] {
+            assert!(!shown.contains(word), "{word}: {shown}");
+        }
+        assert!(shown.lines().count() <= 24, "{shown}");
+    }
+
+    #[test]
     fn a_usage_names_what_a_command_needs_and_none_of_the_settings() {
         for (rest, usage) in [
             ("nonsense", "fourwire [OPTIONS] <COMMAND>"),
@@ -325,7 +345,11 @@ mod tests {
     #[test]
     fn a_value_that_is_none_is_told_what_it_should_be() {
         for (line, words) in [
-            ("fourwire get --limit many", "'--limit <LIMIT>': expected a whole number of at least 1"),
+            (
+                "fourwire get --limit many",
+                "'--limit <LIMIT>': expected a whole number of at least 1: --all takes all",
+            ),
+            ("fourwire get --limit 0", "--cursor resumes"),
             ("fourwire load file --from-line 0", "'--from-line <N>': expected a whole number of at least 1"),
             (
                 "fourwire get --fourwire-deadline-ms 1.5",

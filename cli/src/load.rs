@@ -247,6 +247,7 @@ struct Summary {
     #[serde(flatten)]
     counts: Counts,
     seconds: f64,
+    /// Accepted lines.
     per_second: f64,
     /// Where to go on; left out at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -256,20 +257,21 @@ struct Summary {
 impl Summary {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn new(counts: Counts, begun: Instant, next_line: Option<u64>) -> Self {
-        let (read, seconds) = (counts.read(), begun.elapsed().as_millis().max(1) as f64 / 1_000.0);
-        Summary { read, counts, seconds, per_second: (read as f64 / seconds).round(), next_line }
+        let seconds = begun.elapsed().as_millis().max(1) as f64 / 1_000.0;
+        let per_second = (counts.accepted() as f64 / seconds).round();
+        Summary { read: counts.read(), counts, seconds, per_second, next_line }
     }
 }
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Counts { stored, queued, duplicate, refused } = self.counts;
-        let lines = counted(self.read, "line", "lines");
-        write!(f, "{lines} in {:.2} s ({:.0}/s):", self.seconds, self.per_second)?;
+        let accepted = counted(self.counts.accepted(), "line", "lines");
+        write!(f, "{accepted} accepted in {:.2} s ({:.0}/s):", self.seconds, self.per_second)?;
         if queued > 0 {
-            write!(f, " {} queued,", HumanCount(queued))?;
+            write!(f, " {} queued;", HumanCount(queued))?;
         } else {
-            write!(f, " {} stored, {} duplicate,", HumanCount(stored), HumanCount(duplicate))?;
+            write!(f, " {} stored, {} duplicate;", HumanCount(stored), HumanCount(duplicate))?;
         }
         write!(f, " {} refused", HumanCount(refused))
     }

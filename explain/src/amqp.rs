@@ -50,6 +50,11 @@ pub(crate) fn annotate(bytes: &[u8], to: To, budget: &Budget) -> Vec<Annotation>
     told
 }
 
+/// Whether this is a frame that declares an exchange or a queue, or the answer to one.
+pub(crate) fn declares(frame: &Annotation) -> bool {
+    ["exchange.", "queue."].iter().any(|class| frame.kind.starts_with(class))
+}
+
 /// The body of a message, which may go in several frames.
 #[derive(Debug, Default)]
 struct Body {

@@ -7,7 +7,7 @@ pub use self::json::json;
 
 use std::{collections::HashMap, fmt::Write, ops::Range};
 
-use crate::{Annotation, Explained, Purpose, To, Unit};
+use crate::{Annotation, Explained, Purpose, To, Unit, amqp::declares};
 
 /// Columns of a line.
 const COLUMNS: usize = 100;
@@ -34,7 +34,7 @@ pub struct Show {
 /// A part of the recording, and what is in it.
 struct Part<'a> {
     name: &'a str,
-    units: &'a [Unit],
+    units: Vec<&'a Unit>,
 }
 
 /// The parts that have something in them, in their order.
@@ -50,8 +50,26 @@ fn parts(explained: &Explained) -> Vec<Part<'_>> {
     let parts = begins
         .iter()
         .zip(ends)
-        .map(|((name, begins), end)| Part { name, units: &units[*begins.min(&end)..end] });
-    parts.filter(|part| !part.units.is_empty()).collect()
+        .map(|((name, begins), end)| Part { name, units: units[*begins.min(&end)..end].iter().collect() });
+    let mut parts = parts.filter(|part| !part.units.is_empty()).collect();
+    set_up_apart(&mut parts);
+    parts
+}
+
+/// Moves to the first part, in which the connection opens, what declares exchanges and queues in the others: it is repeated
+/// each second, and costs the same however many entries pass meanwhile.
+fn set_up_apart(parts: &mut Vec<Part<'_>>) {
+    let Some((opening, others)) = parts.split_first_mut() else { return };
+    if opening.name.starts_with(ENTRY) {
+        return;
+    }
+    for part in others {
+        let (set_up, own) =
+            std::mem::take(&mut part.units).into_iter().partition(|unit| declares(&unit.annotation));
+        part.units = own;
+        opening.units.extend::<Vec<_>>(set_up);
+    }
+    parts.retain(|part| !part.units.is_empty());
 }
 
 /// As text.
@@ -123,7 +141,7 @@ impl Text<'_> {
         self.line(&format!("== {} ==", part.name));
         let mut seen = HashMap::new();
         let mut hidden = Hidden::default();
-        for unit in part.units {
+        for unit in &part.units {
             let annotation = &unit.annotation;
             let count = seen.entry((unit.to, annotation.kind)).or_insert(0);
             *count += 1;

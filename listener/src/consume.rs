@@ -34,6 +34,9 @@ const ASK_INTERVAL: Duration = Duration::from_secs(2);
 const PASSED_OVER: &str =
     "RabbitMQ delivers nothing though messages are ready: was the queue deleted and redeclared?";
 
+/// The log shows few of the lines of an outage that is still the same.
+const REPEATED: &str = concat!(module_path!(), "::repeated");
+
 /// How often it is looked whether there is room again.
 const ROOM_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -83,7 +86,7 @@ impl Consumer {
                 let result = self.consume(&line, &shutdown, &mut waits).await;
                 self.state.set_waiting(Some(Waiting::Rabbitmq));
                 if let Err(reason) = result {
-                    tracing::warn!(reason, "not consuming; reconnecting");
+                    tracing::warn!(target: REPEATED, reason, "not consuming; reconnecting");
                     self.interrupted = true;
                     let wait = waits.next_wait();
                     let _ = tokio::time::timeout(wait, shutdown.begun()).await;

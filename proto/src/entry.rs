@@ -98,7 +98,10 @@ impl Level {
 }
 
 fn unknown_level(word: &str) -> Failure {
-    invalid(format!("unknown level {word:?}: use {}", choice(Level::ALL.map(Level::as_str))))
+    let words = choice(Level::ALL.map(Level::as_str));
+    // As many logging libraries call it.
+    let meant = if word.eq_ignore_ascii_case("warn") { "; did you mean \"warning\"?" } else { "" };
+    invalid(format!("unknown level {word:?}: use {words}{meant}"))
 }
 
 /// An entry as it came off a wire, not yet looked at.
@@ -231,6 +234,15 @@ mod tests {
         assert_eq!(entry.level(), Level::Info);
         assert_eq!(entry.created_at(), Time::UNIX_EPOCH);
         assert_eq!(entry.id().get_version_num(), 7);
+    }
+
+    #[test]
+    fn who_writes_warn_is_told_what_the_level_is_called() {
+        let of = |level: &str| refusal(EntryDraft { level: Some(level.into()), ..draft() });
+        for level in ["warn", "WARN"] {
+            assert!(of(level).ends_with(r#"use "info", "warning" or "error"; did you mean "warning"?"#));
+        }
+        assert!(of("debug").ends_with(r#"use "info", "warning" or "error""#), "nothing is near");
     }
 
     #[test]

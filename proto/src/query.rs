@@ -102,7 +102,8 @@ fn check_utf8(query: &str) -> Result<(), Failure> {
 fn parse_limit(text: &str) -> Result<usize, Failure> {
     let limit = text.parse().ok().filter(|limit| (1..=PAGE_ENTRIES).contains(limit));
     limit.ok_or_else(|| {
-        Failure::new(Code::BadQuery, format!("limit must be a number from 1 to {PAGE_ENTRIES}"))
+        let more = "for more entries send `next` of each response as `cursor` of the next request";
+        Failure::new(Code::BadQuery, format!("limit must be a number from 1 to {PAGE_ENTRIES}: {more}"))
     })
 }
 
@@ -115,6 +116,15 @@ mod tests {
     fn a_query_without_parameters_is_the_newest_page() {
         assert_eq!(Query::parse(None), Ok(Query::default()));
         assert_eq!(Query::parse(Some("")), Ok(Query::default()));
+    }
+
+    #[test]
+    fn a_limit_out_of_its_range_says_the_range_and_how_to_read_more() {
+        for limit in ["0", "1001", "-1", "many", ""] {
+            let failure = Query::parse(Some(&format!("limit={limit}"))).expect_err(limit);
+            assert!(failure.message().contains("from 1 to 1000: for more"), "{failure}");
+            assert!(failure.message().contains("`cursor`"), "{failure}");
+        }
     }
 
     #[test]

@@ -393,6 +393,9 @@ async fn a_newcomer_is_told_what_there_is() {
         let help = run(&stack, &[command, "--help"]).await.ended_with(0).out;
         assert!(help.contains("Examples:") && help.contains("Usage: fourwire"), "{help}");
     }
+    let bare = run(&stack, &[]).await.ended_with(2);
+    assert!(bare.out.is_empty() && bare.err.contains("Commands:") && bare.err.contains("--help"), "{bare:?}");
+    assert!(bare.err.lines().count() < help.lines().count() / 2, "{bare:?}");
     let version = run(&stack, &["--version"]).await.ended_with(0).out;
     assert_eq!(version.trim_end(), format!("fourwire {}", proto::release::VERSION));
 }

@@ -4,6 +4,9 @@ use proto::{Certainty, Code, Failure, Transport};
 use tracing::field::display;
 use uuid::Uuid;
 
+/// The log shows few of the lines of an outage that is still the same.
+const REPEATED: &str = concat!(module_path!(), "::repeated");
+
 /// What is told of a batch once it has been handed over.
 pub(crate) struct About {
     pub(crate) transport: Transport,
@@ -37,10 +40,10 @@ impl About {
                 tracing::debug!(%transport, entries, entry_id, trace_id, %code, cause, "refused");
             }
             Certainty::NotStored => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "not stored: {next}");
+                tracing::warn!(target: REPEATED, %transport, entries, entry_id, trace_id, %code, cause, "not stored: {next}");
             }
             Certainty::Unknown => {
-                tracing::warn!(%transport, entries, entry_id, trace_id, %code, cause, "outcome unknown: {next}");
+                tracing::warn!(target: REPEATED, %transport, entries, entry_id, trace_id, %code, cause, "outcome unknown: {next}");
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct Get {
     pub id: Option<String>,
 
     /// Maximum number of entries, newest first
-    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = number(1..=u64::MAX))]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true, value_parser = limit)]
     pub limit: u64,
 
     /// All matching entries
@@ -62,6 +62,11 @@ impl Get {
         check(&self.filter)?;
         Ok(Query { filter: self.filter.clone(), cursor: self.cursor, ..Query::default() })
     }
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    let more = "--all takes all that match, and --cursor resumes after those of an earlier get";
+    number(1..=u64::MAX)(text).map_err(|expected| format!("{expected}: {more}"))
 }
 
 fn cursor(text: &str) -> Result<Cursor, &'static str> {

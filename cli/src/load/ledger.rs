@@ -50,7 +50,12 @@ pub(super) struct Counts {
 impl Counts {
     /// All of them.
     pub(super) fn read(&self) -> u64 {
-        self.stored + self.queued + self.duplicate + self.refused
+        self.accepted() + self.refused
+    }
+
+    /// Those that are stored, or will be.
+    pub(super) fn accepted(&self) -> u64 {
+        self.stored + self.queued + self.duplicate
     }
 }
 

@@ -71,3 +71,17 @@ async fn a_load_that_goes_on_from_its_first_line_keeps_what_was_refused_before()
     job.ledger.refuse_once(&line, line.entry.as_ref().expect_err("no entry")).expect("written");
     assert_eq!(refused(), "earlier\nno json\n");
 }
+
+#[test]
+fn what_was_refused_is_told_apart_from_what_was_accepted() {
+    let told = |counts: Counts| Summary::new(counts, Instant::now(), None).to_string();
+    let counts = Counts { stored: 1_200, duplicate: 34, refused: 5, queued: 0 };
+    let text = told(counts);
+    assert!(text.starts_with("1,234 lines accepted in "), "{text}");
+    assert!(text.ends_with(": 1,200 stored, 34 duplicate; 5 refused"), "{text}");
+    let text = told(Counts { queued: 1, refused: 2, ..Counts::default() });
+    assert!(text.starts_with("1 line accepted in ") && text.ends_with(": 1 queued; 2 refused"), "{text}");
+    let summary = Summary::new(counts, Instant::now(), None);
+    assert_eq!(summary.read, 1_239);
+    assert!((summary.per_second - (1_234.0 / summary.seconds).round()).abs() < 1.0, "{summary:?}");
+}

@@ -61,18 +61,19 @@ pub fn json(explained: &Explained, show: Show) -> String {
     let mut out = String::new();
     let parts = parts(explained);
     for part in &parts {
-        for unit in part.units {
+        for unit in &part.units {
             let annotation = told(explained, unit, &unit.annotation, show);
             let at_us = explained.recording.chunks[unit.chunk].at_us;
             let (connection, to) = (unit.connection, unit.to);
             put(&mut out, &UnitLine { part: part.name, at_us, connection, to, annotation });
         }
     }
-    let both = |units: &[Unit]| {
-        [To::Server, To::Client].map(|to| (to_name(to), Purposes(Explained::cost(units, to)))).into()
+    let both = |units: &[&Unit]| {
+        let cost = |to| Explained::cost(units.iter().copied(), to);
+        [To::Server, To::Client].map(|to| (to_name(to), Purposes(cost(to)))).into()
     };
-    let mut sums: BTreeMap<&str, _> = parts.iter().map(|part| (part.name, both(part.units))).collect();
-    sums.insert("all", both(&explained.units));
+    let mut sums: BTreeMap<&str, _> = parts.iter().map(|part| (part.name, both(&part.units))).collect();
+    sums.insert("all", both(&explained.units.iter().collect::<Vec<_>>()));
     put(&mut out, &Sums { wire: explained.wire(), sums });
     out
 }

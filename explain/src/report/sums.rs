@@ -41,13 +41,13 @@ pub(super) fn put(out: &mut String, explained: &Explained, parts: &[Part]) {
 }
 
 fn column(name: &str, part: &Part) -> (String, [Cost; 2]) {
-    (name.to_owned(), [To::Server, To::Client].map(|to| Explained::cost(part.units, to)))
+    (name.to_owned(), [To::Server, To::Client].map(|to| Explained::cost(part.units.iter().copied(), to)))
 }
 
 /// How much of what was sent is the entry itself.
 fn put_yours(out: &mut String, parts: &[Part]) {
     for part in parts.iter().filter(|part| part.name.starts_with(ENTRY)).take(2) {
-        let cost = Explained::cost(part.units, To::Server);
+        let cost = Explained::cost(part.units.iter().copied(), To::Server);
         let (yours, all) = (cost.get(Purpose::Entry), cost.total());
         let _ =
             writeln!(out, "{}: {yours} of the {all} bytes to the server are its name and data.", part.name);

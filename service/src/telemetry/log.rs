@@ -28,7 +28,10 @@ use tracing_subscriber::fmt::{
 
 pub(super) use limit::Limit;
 
-use self::sink::{Sink, Stderr};
+use self::{
+    limit::Hidden,
+    sink::{Sink, Stderr},
+};
 
 /// Maximum lines that wait to be written: some seconds of a service that logs each request.
 const QUEUE_LINES: usize = 8_192;
@@ -113,9 +116,13 @@ impl Log {
         self.put(self.format.line(level, target, message, fields).as_bytes());
     }
 
-    /// Says how many lines the limit has left out since this was called last.
+    /// Says how many lines the limit has left out since that was said last, of the kinds that it is time for.
     pub(super) fn tell_hidden(&self) {
-        for hidden in self.limit.take_hidden() {
+        self.tell_of(self.limit.take_hidden(false));
+    }
+
+    fn tell_of(&self, hidden: Vec<Hidden>) {
+        for hidden in hidden {
             let message = format!("{} more lines like this were not shown: {}", hidden.lines, hidden.message);
             self.tell(hidden.level, hidden.target, &message, &[("hidden_lines", hidden.lines.into())]);
         }
@@ -123,7 +130,7 @@ impl Log {
 
     /// Waits until all lines so far are written or lost, but not for longer than [`LAST_LINES_TIMEOUT`].
     pub(crate) fn flush(&self) {
-        self.tell_hidden();
+        self.tell_of(self.limit.take_hidden(true));
         self.state.wait_for_all(LAST_LINES_TIMEOUT);
     }
 

@@ -286,6 +286,7 @@ fn out_of_limits() -> Vec<Bad> {
         invalid("an empty id", "id", r#""""#, "id is not a UUID"),
         invalid("the nil id", "id", r#""00000000-0000-0000-0000-000000000000""#, "nil"),
         invalid("an unknown level", "level", r#""debug""#, r#""info", "warning" or "error""#),
+        invalid("a level that is called otherwise", "level", r#""warn""#, r#"did you mean "warning"?"#),
         invalid("a level in capitals", "level", r#""INFO""#, r#""info", "warning" or "error""#),
         invalid("a time in words", "created_at", r#""yesterday""#, "created_at is not an RFC 3339 time"),
         invalid(

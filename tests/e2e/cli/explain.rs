@@ -67,6 +67,9 @@ async fn every_byte_of_an_entry_is_explained(transport: Transport) {
             assert_eq!(explained.bytes(part, "entry"), own, "{part}: {ran:?}");
         }
         assert!(explained.bytes("entry 1", "framing") > 0, "{ran:?}");
+        for unit in explained.units.iter().map(ToString::to_string) {
+            assert!(!unit.contains("declare") || unit.contains(r#""part":"opening""#), "of no entry: {unit}");
+        }
     }
     // The entries are real ones.
     let stored = async || {

@@ -212,9 +212,9 @@ async fn a_load_begins_at_a_line_that_is_there_or_behind_the_last() {
     let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "100"]).await.ended_with(2);
     assert!(ran.err.contains("--from-line 100: the file has only 13 lines"), "{ran:?}");
     let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "14"]).await.ended_with(0);
-    assert!(ran.out.starts_with("0 lines in "), "{ran:?}");
+    assert!(ran.out.starts_with("0 lines accepted in "), "{ran:?}");
     let ran = run(&stack, &["load", "entries.ndjson", "--from-line", "13"]).await.ended_with(0);
-    assert!(ran.out.starts_with("1 line in "), "{ran:?}");
+    assert!(ran.out.starts_with("1 line accepted in "), "{ran:?}");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn so_many_as_asked_for_go_over_each_and_one_picture_shows_them_on_one_sca
 async fn nothing_moves_when_a_burst_starts_runs_and_ends() {
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
-    let places = "[...document.querySelectorAll('#burst-start, #lanes-burst, #results, #picture, #send, #tail, .lane')] \
+    let places = "[...document.querySelectorAll('#burst-start, #burst-cancel, #lanes-burst, #results, #picture, #send, #tail, .lane')] \
         .map((node) => { const box = node.getBoundingClientRect(); return [node.id, box.top + scrollY, box.height]; })";
     for (width, height) in [(1280, 900), (768, 900), (390, 844)] {
         page.see(Screen { width, height, dark: false }).await;
@@ -102,14 +102,19 @@ async fn nothing_moves_when_a_burst_starts_runs_and_ends() {
 async fn it_is_cancelled_and_the_next_one_may_start() {
     let stack = Stack::start().await;
     let page = Page::open(&stack).await;
+    let cancel = "document.querySelector('#burst-cancel').disabled";
+    assert_eq!(page.value(cancel).await, true, "there is nothing to cancel");
     page.set("#burst-count", "2000").await;
     page.set("#burst-concurrency", "1").await;
     page.click("#burst-start").await;
     page.eventually("document.querySelector('#burst-said').textContent.includes('of 2,000')").await;
     assert_eq!(page.value("document.querySelector('#burst-start').ariaDisabled").await, "true");
+    assert_eq!(page.value(cancel).await, false);
     page.click("#burst-cancel").await;
     page.eventually(IDLE).await;
     assert!(page.text("#burst-said").await.starts_with("Cancelled."));
+    assert_eq!(page.value(cancel).await, true);
+    assert_eq!(page.value("document.activeElement.id").await, "burst-start", "the focus is not lost");
     page.set("#burst-count", "1").await;
     tests::eventually("the broker has noticed, and the next one runs", async || {
         page.click("#burst-start").await;

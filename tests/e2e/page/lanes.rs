@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::Transport;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{eventually, stack::Stack};
 use tokio::net::TcpSocket;
 
@@ -15,6 +15,18 @@ const DONE: &str = "document.querySelector('#lanes').dataset.runs === 'false'";
 async fn states(page: &Page, transport: Transport) -> String {
     let states = format!("document.querySelector('.lane[data-transport={transport}]').dataset.states ?? ''");
     page.value(&states).await.as_str().expect("text").to_owned()
+}
+
+/// The sign before the words of a lane, and their colour.
+async fn word(page: &Page, transport: Transport) -> (String, Value) {
+    let word = format!("document.querySelector('.lane[data-transport={transport}] .word')");
+    let sign = page.value(&format!("getComputedStyle({word}, '::before').content")).await;
+    (sign.as_str().expect("text").to_owned(), page.value(&format!("getComputedStyle({word}).color")).await)
+}
+
+/// The colour of what is neither good nor bad.
+async fn word_colour_at_rest(page: &Page) -> Value {
+    page.value("getComputedStyle(document.querySelector('.lane-name small')).color").await
 }
 
 async fn text(page: &Page, transport: Transport) -> String {
@@ -50,6 +62,12 @@ async fn over_three_the_answer_comes_after_the_disk_and_over_rabbitmq_before() {
     assert_eq!(states(&page, rabbitmq).await, "sending answered");
     assert!(text(&page, rabbitmq).await.contains("202 queued: safe in RabbitMQ"));
     assert!(!is_stored(&page, rabbitmq).await);
+    // It waits, which is no failure, and is seen without colours.
+    let failed = page.value("getComputedStyle(document.documentElement).getPropertyValue('--bad')").await;
+    let (sign, colour) = word(&page, rabbitmq).await;
+    assert_eq!(sign, "\"… \"");
+    assert!(colour != failed && colour == word_colour_at_rest(&page).await, "{colour}");
+    assert_eq!(word(&page, Transport::Http).await.0, "\"✓ \"");
     assert!(page.texts(".lane[data-transport=rabbitmq] .wire").await.concat().contains("queue: 1"));
     stack.listener.thaw().expect("it is there");
     eventually("it is stored", async || {
@@ -57,6 +75,7 @@ async fn over_three_the_answer_comes_after_the_disk_and_over_rabbitmq_before() {
     })
     .await;
     assert!(text(&page, rabbitmq).await.contains("on the disk after"));
+    assert_eq!(word(&page, rabbitmq).await.0, "\"✓ \"");
     assert!(is_stored(&page, rabbitmq).await);
     // A keepalive may have been on the wire meanwhile: then it is nobody's.
     eventually("the bytes of each are counted", async || {
@@ -121,6 +140,63 @@ async fn a_hundred_over_each_are_a_stream_and_then_a_row_of_the_table() {
     assert_eq!(page.value("document.querySelectorAll('.wire.streams').length").await, 0);
     assert_eq!(stack.all_stored().await.len(), 400);
     page.is_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_burst_has_left_in_the_queue_is_followed_until_that_is_empty() {
+    const COUNT: usize = 20;
+    let mut stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    stack.logger.kill().await.expect("it runs");
+    page.set("#burst-count", &COUNT.to_string()).await;
+    page.click("#burst-start").await;
+    page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
+    let rabbitmq = Transport::Rabbitmq;
+    let wire = async || page.texts(".lane[data-transport=rabbitmq] .wire").await.concat();
+    let waits = "document.querySelector('.lane[data-transport=rabbitmq] .waits.there')";
+    assert!(text(&page, rabbitmq).await.contains("still queued"));
+    assert!(wire().await.contains(&format!("queue: {COUNT}")), "{}", wire().await);
+    page.eventually(&format!("{waits} !== null")).await;
+    assert_eq!(word(&page, rabbitmq).await.0, "\"… \"");
+    assert!(!is_stored(&page, rabbitmq).await);
+    stack.start_logger().await.expect("it starts");
+    eventually("the queue is drained", async || {
+        states(&page, rabbitmq).await.ends_with("streams measured drained").then_some(())
+    })
+    .await;
+    assert!(text(&page, rabbitmq).await.contains("the queue is empty"));
+    assert!(wire().await.contains("queue: 0"));
+    assert_eq!(page.value(waits).await, Value::Null);
+    assert_eq!(word(&page, rabbitmq).await.0, "\"✓ \"");
+    assert!(is_stored(&page, rabbitmq).await);
+    assert_eq!(stack.all_stored().await.len(), COUNT);
+    page.is_sound().await;
+}
+
+#[tokio::test]
+async fn the_bytes_of_one_entry_and_of_a_burst_can_be_compared() {
+    let stack = Stack::start().await;
+    let page = Page::open(&stack).await;
+    let bytes = "Object.fromEntries([...document.querySelectorAll('.lane')].map((lane) => \
+        [lane.dataset.transport, (lane.querySelector('.wire > .bytes').textContent.match(/\\d+/g) ?? []).map(Number)]))";
+    page.click("#lanes-burst").await;
+    page.eventually(&format!("document.querySelector('#burst-said').textContent && {IDLE}")).await;
+    let many = page.value(bytes).await;
+    // A keepalive may have been on the wire meanwhile: then it is nobody's.
+    let one = eventually("the bytes of each are counted", async || {
+        send(&page).await;
+        let one = page.value(bytes).await;
+        let counted = one.as_object().expect("lanes").values().all(|bytes| bytes[1].is_u64());
+        counted.then_some(one)
+    })
+    .await;
+    for transport in Transport::ALL.map(Transport::as_str) {
+        for way in 0..2 {
+            let [one, many] = [&one, &many].map(|bytes| bytes[transport][way].as_i64().expect("a number"));
+            // The average has keepalives in it, and times and lengths have now and then a digit more.
+            assert!((one - many).abs() <= 12, "{transport}: {one} and {many}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -212,3 +212,49 @@ fn of_many_lines_of_one_kind_few_are_shown_and_the_others_are_counted() {
     log.flush();
     assert_eq!(disk.text().matches("not shown").count(), 1, "it is told once");
 }
+
+#[test]
+fn what_an_outage_repeats_is_shown_on_change_and_then_counted_once_in_a_while() {
+    let disk = Disk::default();
+    let log: &'static Log = Box::leak(Box::new(Log::begin(LogFormat::Text, disk.clone())));
+    let refuse = |transport: &str, code: &str, times: usize| {
+        for number in 0..times {
+            let (transport, code) = (tracing::field::display(transport), tracing::field::display(code));
+            tracing::warn!(target: concat!(module_path!(), "::repeated"), number, transport, code, "not stored");
+        }
+    };
+    let shown = |transport: &str, code: &str| {
+        log.state.wait_for_all(Duration::from_secs(60));
+        let fields = format!("transport={transport} code={code}");
+        disk.text().lines().filter(|line| line.contains(&fields) && line.contains("number=")).count()
+    };
+    let told = || {
+        log.state.wait_for_all(Duration::from_secs(60));
+        disk.text().lines().filter(|line| line.contains("were not shown")).count()
+    };
+    tracing::subscriber::with_default(subscriber(log), || {
+        refuse("http", "unavailable", 100);
+        assert_eq!(shown("http", "unavailable"), 3);
+        refuse("rpc", "unavailable", 1);
+        refuse("http", "outcome_unknown", 1);
+        assert_eq!(
+            (shown("rpc", "unavailable"), shown("http", "outcome_unknown")),
+            (1, 1),
+            "each is a change"
+        );
+        log.tell_hidden();
+        assert_eq!(told(), 1, "the first count does not wait");
+        refuse("http", "unavailable", 5);
+        log.tell_hidden();
+        assert_eq!(told(), 1, "it was told just now");
+        log.flush();
+        assert_eq!(told(), 2, "what comes last is told too");
+    });
+    let text = disk.text();
+    for (lines, more) in [("97", ""), ("5", "hidden_lines=5")] {
+        let line = format!(
+            "{lines} more lines like this were not shown: not stored, transport=http, code=unavailable"
+        );
+        assert!(text.lines().any(|told| told.contains(&line) && told.contains(more)), "{line}: {text}");
+    }
+}
