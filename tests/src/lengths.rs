@@ -68,7 +68,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     for (at, line) in lines.iter().enumerate() {
         let Some((before, rest)) = line.split_once("fn ") else { continue };
         let words = before.trim_start();
-        if !(words.is_empty() || words.split(' ').all(|word| is_before_a_function(word))) {
+        if !(words.is_empty() || words.split(' ').all(is_before_a_function)) {
             continue;
         }
         let name = rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
