@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::{Direct, Failure, Transport};
+use proto::{Direct, Failure, Indirect, Transport};
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep};
 use transport::{Transports, rabbitmq::Depths};
@@ -44,7 +44,7 @@ pub(crate) async fn status(arguments: &Status, stack: &Stack) -> Result<Ending, 
         connected(&transports, transport, stack.deadline()).await;
         let line = match Direct::try_from(transport) {
             Ok(direct) => Line::of_loggers(transport, transports.ping_each(direct).await),
-            Err(_) => match counted_by(&transports, stack.deadline()).await {
+            Err(Indirect::Rabbitmq) => match counted_by(&transports, stack.deadline()).await {
                 Some(depths) => Line::of(transport, Ok(()), Some(depths)),
                 None => Line::of(transport, Err(Failure::unreachable("RabbitMQ")), None),
             },

@@ -140,7 +140,7 @@ impl Config {
 
 fn parse_direct(word: &str) -> Result<Direct, String> {
     let transport: Transport = word.parse().map_err(Failure::into_message)?;
-    let indirect = |Indirect(transport)| format!("expected http, rpc or grpc: entries come from {transport}");
+    let indirect = |Indirect::Rabbitmq| "expected http, rpc or grpc: entries come from rabbitmq".to_owned();
     Direct::try_from(transport).map_err(indirect)
 }
 

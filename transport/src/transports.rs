@@ -179,8 +179,8 @@ impl Transports {
                 let queue = stage.queue_for(batch, &self.in_flight[transport], &self.loggers);
                 queue.map_or(Way::Call(direct), Way::Stage)
             }
-            Err(Indirect(_)) if self.coalesce => Way::Publishers(Caller::Stage),
-            Err(Indirect(_)) => Way::Publishers(Caller::Itself),
+            Err(Indirect::Rabbitmq) if self.coalesce => Way::Publishers(Caller::Stage),
+            Err(Indirect::Rabbitmq) => Way::Publishers(Caller::Itself),
         }
     }
 
@@ -212,7 +212,7 @@ impl Transports {
     pub fn reachable(&self, transport: Transport) -> bool {
         match Direct::try_from(transport) {
             Ok(direct) => self.loggers.reachable(direct),
-            Err(Indirect(_)) => self.rabbitmq.reachable(),
+            Err(Indirect::Rabbitmq) => self.rabbitmq.reachable(),
         }
     }
 
@@ -274,7 +274,7 @@ impl Transports {
     fn wire(&self, transport: Transport) -> &Wire {
         match Direct::try_from(transport) {
             Ok(direct) => self.loggers.wire(direct),
-            Err(Indirect(_)) => self.rabbitmq.wire(),
+            Err(Indirect::Rabbitmq) => self.rabbitmq.wire(),
         }
     }
 

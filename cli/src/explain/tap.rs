@@ -44,7 +44,7 @@ impl Tap {
         let address = relay.address();
         match Direct::try_from(transport) {
             Ok(direct) => through.endpoints = through.endpoints.through(direct, address),
-            Err(Indirect(_)) => through.amqp_url = through.amqp_url.map(|url| url.through(address)),
+            Err(Indirect::Rabbitmq) => through.amqp_url = through.amqp_url.map(|url| url.through(address)),
         }
         let wire = match transport {
             Transport::Http => Wire::Http,
@@ -92,8 +92,8 @@ fn chunk(chunk: relay::Chunk) -> Chunk {
 async fn server(transport: Transport, settings: &Settings) -> Result<SocketAddr, Problem> {
     let (peer, (host, port)) = match (Direct::try_from(transport), &settings.amqp_url) {
         (Ok(direct), _) => ("the logger", settings.endpoints.authority(direct)),
-        (Err(Indirect(_)), Some(url)) => ("RabbitMQ", url.authority()),
-        (Err(Indirect(_)), None) => return Err(Problem::usage("AMQP_URL")),
+        (Err(Indirect::Rabbitmq), Some(url)) => ("RabbitMQ", url.authority()),
+        (Err(Indirect::Rabbitmq), None) => return Err(Problem::usage("AMQP_URL")),
     };
     let failed = |failure: Failure| Problem::Failed(failure, place(transport));
     let host = host.trim_start_matches('[').trim_end_matches(']');

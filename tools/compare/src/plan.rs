@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::Transport;
+use proto::{Promise, Transport};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +120,8 @@ impl Plan {
             for batch in &self.batches {
                 cells.push(Cell { batch: *batch, ..base(subject, SOME_CALLERS, Part::Batches) });
             }
-            // Over RabbitMQ the answer does not wait for the store.
-            if transport != Transport::Rabbitmq {
+            // Otherwise the answer does not wait for the store.
+            if transport.promise() == Promise::Stored {
                 let cell = base(subject, BASE_CALLERS, Part::Durability);
                 cells.push(Cell { store: Keeping::Nothing, ..cell });
             }

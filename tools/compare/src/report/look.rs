@@ -80,7 +80,7 @@ mod tests {
             if !legends.iter().any(|legend| legend.contains("{{transport}}")) {
                 continue;
             }
-            for name in ["http", "rpc", "rabbitmq", "grpc"] {
+            for name in proto::Transport::ALL.map(proto::Transport::as_str) {
                 let overrides = panel["fieldConfig"]["overrides"].as_array().expect("overrides");
                 let own = overrides.iter().find(|own| own["matcher"]["options"] == format!(r"/\b{name}\b/"));
                 let colour = own.map(|own| own["properties"][0]["value"]["fixedColor"].as_str());

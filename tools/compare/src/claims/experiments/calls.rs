@@ -93,7 +93,7 @@ async fn through_relay(settings: &Settings, transport: Transport) -> anyhow::Res
             through.endpoints = through.endpoints.through(direct, relay.address());
             relay
         }
-        Err(Indirect(_)) => {
+        Err(Indirect::Rabbitmq) => {
             let url = settings.amqp_url.as_ref().context("RabbitMQ is there")?;
             let relay = Relay::open(address(url.authority())?).await?;
             through.amqp_url = Some(url.clone().through(relay.address()));
