@@ -275,8 +275,11 @@ function showBurst({ event, data }) {
 // The queue is followed during a burst, and after it until it is empty.
 function followQueue(depth) {
   const own = lanes.rabbitmq;
-  if (own.streams || own.drains) waits(own, depth);
-  if (!own.drains || depth > 0) return;
+  if (own.streams) waits(own, depth);
+  if (!own.drains) return;
+  // Ready and unacked are counted one after the other: what goes over between may be counted twice.
+  waits(own, Math.min(own.queued, depth));
+  if (depth > 0) return;
   own.drains();
   own.drains = undefined;
   own.stored = true;

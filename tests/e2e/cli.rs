@@ -136,7 +136,7 @@ async fn the_exit_code_says_what_is_certain() {
         assert!(ran.err.contains(words), "{ran:?}");
     }
     for (nonsense, words) in [
-        (vec![], "Exit codes:"),
+        (vec![], "Commands:"),
         (vec!["send", "--name", "", "hello"], "name is empty"),
         (vec!["send", "--name", "event", "--id", "7", "hello"], "not a UUID"),
         (vec!["send", "--name", "event", "--created-at", "noon", "hello"], "RFC 3339"),
@@ -180,7 +180,7 @@ async fn what_cannot_be_written_is_told_on_standard_error() {
     let path = file.path().to_str().expect("a name");
     for (arguments, words) in [
         (&["send", "--name", "event", "hello"][..], "stored via http"),
-        (&["load", path], "1 line in"),
+        (&["load", path], "1 line accepted in"),
         (&["get"], "cannot write"),
         (&["tail", "--from-start"], "resume with: "),
     ] {
