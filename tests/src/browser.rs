@@ -107,12 +107,12 @@ impl Browser {
         self.run(&format!("return {expression}"), json!([])).await
     }
 
-    /// Waits until an expression is neither `false` nor nothing.
+    /// Waits until an expression is neither `false` nor nothing, as an empty text is.
     pub async fn eventually(&self, expression: &str) -> Value {
         let script = format!("try {{ return {expression} }} catch {{ return null }}");
         eventually(expression, async || {
             let value = self.run(&script, json!([])).await;
-            (!matches!(value, Value::Null | Value::Bool(false))).then_some(value)
+            (!matches!(value, Value::Null | Value::Bool(false)) && value != "").then_some(value)
         })
         .await
     }
